@@ -1,0 +1,70 @@
+# What to do with a checkout, on a machine with Python 3.10 or later and nothing else.
+
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# tests/servers/js/node_modules is made by npm, where there is one
+JS := tests/servers/js
+NODE_MODULES := $(JS)/node_modules/.package-lock.json
+NPM := $(shell command -v npm 2>/dev/null)
+
+.PHONY: help demo test lint types dist clean
+
+help:
+	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
+	@echo 'make test    the tests on every Python here (3.10 to 3.14), lint and types'
+	@echo 'make lint    ruff'
+	@echo 'make types   mypy'
+	@echo 'make dist    build, check and try the wheel and the sdist, in dist/'
+	@echo 'make clean   remove all that these have made'
+	@echo 'PYTHON=...   the Python to make $(VENV) with ($(PYTHON))'
+
+demo: $(VENV)/.demo
+	@$(BIN)/engineio-gevent demo $(ARGS)
+
+test: $(VENV)/.tools $(if $(NPM),$(NODE_MODULES))
+	@$(if $(NPM),,echo 'There is no npm: the tests against the JavaScript server are skipped.')
+	$(BIN)/tox run $(ARGS)
+
+lint types: $(VENV)/.tools
+	$(BIN)/tox run -e $@
+
+dist: $(VENV)/.tools
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	@# the wheel, then the sdist, in an environment that has nothing else
+	$(PYTHON) -m venv build/empty
+	for built in dist/*.whl dist/*.tar.gz; do \
+	    build/empty/bin/python -m pip --disable-pip-version-check --quiet \
+	        install --force-reinstall $$built && \
+	    (cd build && empty/bin/python -W error -c \
+	        'import engineio_gevent as it; it.Client(); print(it.__version__, it.__file__)') && \
+	    build/empty/bin/engineio-gevent --help >build/help.txt || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info $(JS)/node_modules
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing the demo into $(VENV) ...'
+	@$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.tools: Makefile | $(VENV)/bin/python
+	@echo 'Installing tox, build and twine into $(VENV) ...'
+	@$(PIP) install --upgrade 'tox>=4.40' build 'twine>=6.1'
+	@touch $@
+
+$(NODE_MODULES): $(JS)/package-lock.json
+	@echo 'Installing the JavaScript server ...'
+	@cd $(JS) && npm ci --no-audit --no-fund --silent && touch node_modules/.package-lock.json \
+	    || echo 'npm has failed: the tests against the JavaScript server are skipped.'

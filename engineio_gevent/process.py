@@ -1,0 +1,95 @@
+"""What the process owes its clients: a farewell on Ctrl-C, and care after a fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import Any, Protocol
+
+import gevent
+
+#: Seconds for all clients together to leave on Ctrl-C.
+SIGINT_TIMEOUT = 1.0
+
+
+class Connection(Protocol):
+    """A live connection, as far as the process is concerned."""
+
+    handle_sigint: bool
+
+    def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
+        """Leave the server; waits."""
+
+    def abandon(self) -> None:
+        """In a forked child: forget the parent's sockets without touching them."""
+
+
+_connections: set[Connection] = set()
+_fork_hook_set = False
+_previous: Any = None
+_leaving = False
+
+
+def add(connection: Connection) -> None:
+    """A connection lives: see to it on Ctrl-C and after a fork."""
+    global _fork_hook_set
+    _connections.add(connection)
+    if not _fork_hook_set:
+        _fork_hook_set = True
+        if hasattr(os, 'register_at_fork'):
+            os.register_at_fork(after_in_child=_abandon_all)
+
+
+def discard(connection: Connection) -> None:
+    """A connection has ended."""
+    _connections.discard(connection)
+
+
+def _abandon_all() -> None:
+    while _connections:
+        _connections.pop().abandon()
+
+
+def install_sigint() -> None:
+    """Make SIGINT disconnect the clients and then do what it did before.
+
+    Does nothing outside the main thread, or where SIGINT is ignored or left to
+    the operating system.
+    """
+    global _previous
+    current = signal.getsignal(signal.SIGINT)
+    if current is _on_sigint or not callable(current):
+        return
+    try:
+        signal.signal(signal.SIGINT, _on_sigint)
+    except ValueError:  # not the main thread
+        return
+    _previous = current
+
+
+def _on_sigint(number: int, frame: FrameType | None) -> None:
+    """May run inside the hub, so it never blocks: a greenlet does the work."""
+    global _leaving
+    leaving = [connection for connection in _connections if connection.handle_sigint]
+    if _leaving or not leaving:
+        # A second Ctrl-C does not wait for the first.
+        _previous(number, frame)
+        return
+    _leaving = True
+    gevent.spawn(_leave, leaving, number, frame)
+
+
+def _leave(leaving: list[Connection], number: int, frame: FrameType | None) -> None:
+    global _leaving
+    try:
+        farewells = [gevent.spawn(connection.disconnect) for connection in leaving]
+        gevent.joinall(farewells, timeout=SIGINT_TIMEOUT)
+        gevent.killall([farewell for farewell in farewells if not farewell.ready()], block=False)
+    finally:
+        _leaving = False
+    try:
+        _previous(number, frame)
+    except BaseException as exc:
+        # What a signal handler raises is the main greenlet's: KeyboardInterrupt, most often.
+        gevent.get_hub().handle_system_error(type(exc), exc)

@@ -1,0 +1,352 @@
+"""RFC 6455 from the client's side: frames from bytes, and bytes from messages."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections import deque
+
+from ..exceptions import ProtocolError as ProtocolError
+
+# Section 5.2: opcodes.
+CONTINUATION = 0
+TEXT = 1
+BINARY = 2
+CLOSE = 8
+PING = 9
+PONG = 10
+
+_FIN = 0x80
+_MASKED = 0x80
+_FIN_TEXT = _FIN | TEXT
+_FIN_BINARY = _FIN | BINARY
+_FIN_CLOSE = _FIN | CLOSE
+
+# Section 5.2: lengths of up to 125 stand in the header's second byte; these two
+# values there say that the length follows in 2 or in 8 bytes.
+_MAX_SHORT = 125
+_TWO_BYTES = 126
+_EIGHT_BYTES = 127
+
+# Every first byte that a frame may have: known opcodes, reserved bits clear
+# (section 5.2), control frames whole (section 5.4).
+_FIRST_BYTES = frozenset(
+    [CONTINUATION, TEXT, BINARY]
+    + [_FIN | opcode for opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)]
+)
+
+# Section 7.4.1.
+_NORMAL_CLOSURE = 1000
+_PROTOCOL_ERROR = 1002
+_NO_STATUS = 1005
+_INVALID_TEXT = 1007
+_TOO_BIG = 1009
+
+_MAX_REASON = _MAX_SHORT - 2
+
+
+class FrameDecoder:
+    """Makes messages of the bytes that a websocket server sends.
+
+    :param max_size: the largest message taken, in bytes, or ``None`` for no
+                     limit. The fragments of a message count together.
+
+    The bytes may be cut anywhere. Work is linear in their number, however small
+    the cuts, and no byte of a message that is too large is kept.
+    """
+
+    __slots__ = (
+        '_finished',
+        '_fragments',
+        '_fragments_opcode',
+        '_max_size',
+        '_needed',
+        '_room',
+        '_waiting',
+        '_waiting_size',
+    )
+
+    def __init__(self, max_size: int | None) -> None:
+        self._max_size = sys.maxsize if max_size is None else max_size
+        # A close frame or an error was met: what follows is ignored.
+        self._finished = False
+        # The beginning of a frame, in pieces as they came, to be joined once
+        # there are enough bytes to get further.
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
+        self._needed = 0
+        # The message whose fragments are coming; None between messages.
+        self._fragments: list[bytes] | None = None
+        self._fragments_opcode = 0
+        # How many bytes the next frame of a message may have.
+        self._room = self._max_size
+
+    def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:
+        """Take bytes from the server and return what is whole by now.
+
+        :param data: the next bytes of the stream, in any number.
+
+        Returns ``(opcode, payload)`` in order of arrival: ``TEXT`` with str,
+        ``BINARY`` and the control frames with bytes. After a close frame, and
+        after an error, nothing more is read and the list is empty.
+
+        Raises :class:`ProtocolError` with the close code to answer with. Its
+        ``decoded`` holds what came whole before the fault in these bytes.
+        """
+        if self._finished:
+            return []
+        if self._waiting:
+            self._waiting.append(data)
+            self._waiting_size += len(data)
+            if self._waiting_size < self._needed:
+                return []
+            data = b''.join(self._waiting)
+            self._waiting = []
+        messages: list[tuple[int, str | bytes]] = []
+        try:
+            self._read_frames(data, messages)
+        except UnicodeDecodeError as error:  # section 8.1
+            self._finish()
+            raise ProtocolError(f'text with {_where(error)}', _INVALID_TEXT, messages) from error
+        except ProtocolError as error:
+            self._finish()
+            error.decoded = messages
+            raise
+        return messages
+
+    def _read_frames(self, data: bytes, messages: list[tuple[int, str | bytes]]) -> None:
+        """Append every message that is whole; keep the bytes of a frame that is not.
+
+        A header is checked as far as it has come, so that a bad frame is refused
+        before its payload is waited for. All of this is one loop because a call
+        for each frame would cost as much as the work: 0.3 us for 100 bytes of text.
+        """
+        size = len(data)
+        position = 0
+        self._needed = 2
+        while size - position >= 2:
+            first = data[position]
+            length = data[position + 1]
+            start = position + 2
+            if first not in _FIRST_BYTES or length & _MASKED:
+                raise _header_fault(first, length)
+            if length > _MAX_SHORT:
+                if first >= _FIN_CLOSE:  # section 5.5
+                    raise ProtocolError('control frame of more than 125 bytes')
+                start += 2 if length == _TWO_BYTES else 8
+                if start > size:
+                    self._needed = start - position
+                    break
+                length = _long_length(data[position + 2 : start])
+            if first < _FIN_CLOSE and (
+                length > self._room or (first & 0x0F == CONTINUATION) is (self._fragments is None)
+            ):
+                raise self._message_fault(first, length)
+            end = start + length
+            if end > size:
+                self._needed = end - position
+                break
+            payload = data[start:end]
+            position = end
+            if first == _FIN_TEXT:
+                messages.append((TEXT, payload.decode()))
+            elif first == _FIN_BINARY:
+                messages.append((BINARY, payload))
+            elif first < _FIN_CLOSE:
+                self._take_fragment(first, payload, messages)
+            elif first == _FIN_CLOSE:
+                parse_close(payload)  # an invalid one is a fault
+                messages.append((CLOSE, payload))
+                self._finish()
+                return
+            else:
+                messages.append((first & 0x0F, payload))
+        if position < size:
+            self._waiting = [data[position:]]
+            self._waiting_size = size - position
+
+    def _take_fragment(
+        self, first: int, payload: bytes, messages: list[tuple[int, str | bytes]]
+    ) -> None:
+        """Section 5.4: the first fragment has the opcode, the last one the FIN bit."""
+        if self._fragments is None:
+            self._fragments = []
+            self._fragments_opcode = first
+        if payload:  # empty fragments without end must not fill the memory
+            self._fragments.append(payload)
+            self._room -= len(payload)
+        if first & _FIN:
+            message = b''.join(self._fragments)
+            self._fragments = None
+            self._room = self._max_size
+            is_text = self._fragments_opcode == TEXT
+            messages.append((self._fragments_opcode, message.decode() if is_text else message))
+
+    def _message_fault(self, first: int, length: int) -> ProtocolError:
+        if first & 0x0F == CONTINUATION and self._fragments is None:
+            return ProtocolError('continuation frame without a message to continue')
+        if first & 0x0F != CONTINUATION and self._fragments is not None:
+            return ProtocolError('new message before the last fragment of the one before')
+        return ProtocolError(
+            f'message of {self._max_size - self._room + length} bytes or more, '
+            f'over the limit of {self._max_size}',
+            _TOO_BIG,
+        )
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._waiting = []
+        self._fragments = None
+
+
+def parse_close(payload: bytes) -> tuple[int, str]:
+    """Return the code and the reason of a close frame.
+
+    :param payload: its payload; an empty one reads as ``(1005, '')``, no code
+                    received (section 7.1.5).
+
+    Raises :class:`ProtocolError` for a payload that section 5.5.1 does not allow.
+    """
+    if not payload:
+        return _NO_STATUS, ''
+    if len(payload) == 1:
+        raise ProtocolError('close frame with half a code')
+    code = int.from_bytes(payload[:2], 'big')
+    if not _may_be_sent(code):
+        raise ProtocolError(f'close frame with invalid code {code}')
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f'close reason with {_where(error)}', _INVALID_TEXT) from error
+
+
+def encode_close(code: int = _NORMAL_CLOSURE, reason: str = '') -> bytes:
+    """Return the payload of a close frame.
+
+    :param code: the close code; 1005 makes an empty payload, as
+                 :func:`parse_close` reads it.
+    :param reason: why, for the server's log; cut to 123 bytes of UTF-8 between
+                   two characters, since a control frame holds 125 (section 5.5).
+
+    Raises ``ValueError`` for a code that must not be sent (section 7.4).
+    """
+    if code == _NO_STATUS:
+        return b''
+    if not _may_be_sent(code):
+        raise ValueError(f'a close frame cannot carry code {code}')
+    text = reason.encode(errors='replace')[:_MAX_REASON].decode(errors='ignore')
+    return code.to_bytes(2, 'big') + text.encode()
+
+
+def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> bytes:
+    """Return one whole message or control frame, masked (section 5.1).
+
+    :param opcode: ``TEXT``, ``BINARY``, ``CLOSE``, ``PING`` or ``PONG``.
+    :param payload: text is sent as UTF-8; for ``CLOSE`` see :func:`encode_close`.
+
+    Raises ``ValueError`` for a control frame of more than 125 bytes, and
+    ``UnicodeEncodeError`` (a ``ValueError``) for a lone surrogate.
+    """
+    if isinstance(payload, str):
+        payload = payload.encode()
+    elif not isinstance(payload, bytes):
+        payload = bytes(payload)
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key = _draw_keys()
+    length = len(payload)
+    if length <= _MAX_SHORT:
+        return _SHORT_HEADERS[opcode][length] + key + _mask_as_integer(payload, key)
+    if opcode >= CLOSE:
+        raise ValueError('a control frame holds at most 125 bytes')  # section 5.5
+    if length < 1 << 16:
+        header = struct.pack('!BBH', _FIN | opcode, _MASKED | _TWO_BYTES, length)
+    else:
+        header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, length)
+    mask = _mask_as_integer if length < _LARGE else _mask_by_table
+    return b''.join((header, key, mask(payload, key)))
+
+
+# -- masking ---------------------------------------------------------------
+
+# Section 5.3: each frame needs a key that the application's data cannot foresee.
+# os.urandom is a system call of 0.45 us, so keys are drawn 1024 at a time. pop()
+# is atomic: neither greenlets nor native threads can get the same key.
+_KEY_BLOCK = 4096
+_keys: deque[bytes] = deque()
+
+# A forked child must not go on with keys that its parent uses too.
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_keys.clear)
+
+
+def _draw_keys() -> bytes:
+    """Fill the stock of keys and return one that is not in it."""
+    block = os.urandom(_KEY_BLOCK)
+    _keys.extend([block[start : start + 4] for start in range(4, _KEY_BLOCK, 4)])
+    return block[:4]
+
+
+# Both headers and masks of short frames come from tables and arithmetic in C:
+# 0.6 us for a frame of 100 bytes, of which the header's table saves 0.1.
+_SHORT_HEADERS = {
+    opcode: [bytes((_FIN | opcode, _MASKED | length)) for length in range(_MAX_SHORT + 1)]
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+}
+
+# From this many bytes on, tables mask faster than integers. 1 MiB takes 1.1 ms
+# by table, 2.7 ms as one integer, 1.4 ms as integers of 16 KiB.
+_LARGE = 2048
+_IDENTITY = int.from_bytes(bytes(range(256)), 'little')
+_ONES = int.from_bytes(b'\x01' * 256, 'little')
+
+
+def _mask_as_integer(payload: bytes, key: bytes) -> bytes:
+    length = len(payload)
+    mask = (key * (length // 4 + 1))[:length]
+    masked = int.from_bytes(payload, 'little') ^ int.from_bytes(mask, 'little')
+    return masked.to_bytes(length, 'little')
+
+
+def _mask_by_table(payload: bytes, key: bytes) -> bytearray:
+    """Translate every fourth byte with the table of "XOR with that byte of the key"."""
+    masked = bytearray(payload)
+    for index, byte in enumerate(key):
+        table = (_IDENTITY ^ _ONES * byte).to_bytes(256, 'little')
+        masked[index::4] = masked[index::4].translate(table)
+    return masked
+
+
+# -- what is wrong with a frame --------------------------------------------
+
+
+def _long_length(field: bytes) -> int:
+    """Section 5.2: the shortest form that holds the length, its top bit clear."""
+    length = int.from_bytes(field, 'big')
+    if length < (_TWO_BYTES if len(field) == 2 else 1 << 16):
+        raise ProtocolError(f'length {length} written in {len(field)} bytes')
+    if length >> 63:
+        raise ProtocolError('length with the top bit set')
+    return length
+
+
+def _header_fault(first: int, second: int) -> ProtocolError:
+    opcode = first & 0x0F
+    if first & 0x70:  # section 5.2: no extension was agreed on
+        return ProtocolError(f'frame with reserved bits set: first byte 0x{first:02x}')
+    if _FIN | opcode not in _FIRST_BYTES:
+        return ProtocolError(f'frame with unknown opcode {opcode}')
+    if second & _MASKED:  # section 5.1
+        return ProtocolError('masked frame from the server')
+    return ProtocolError('fragmented control frame')  # section 5.5
+
+
+def _where(error: UnicodeDecodeError) -> str:
+    return f'invalid UTF-8 at byte {error.start}'
+
+
+def _may_be_sent(code: int) -> bool:
+    """Section 7.4: 1004-1006 and 1015 are reserved, others below 3000 undefined."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

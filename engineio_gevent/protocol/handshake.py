@@ -1,0 +1,102 @@
+"""The OPEN packet: what the server says of the connection, checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from reprlib import Repr
+from typing import Any
+
+from ..exceptions import ProtocolError
+from .packet import shorten
+
+# A sid goes into the query of every URL: no control characters, and no lone
+# surrogates, which no URL can carry.
+_UNFIT_FOR_SID = re.compile('[\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+
+_short = Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What the server announced when it opened the connection."""
+
+    #: The id of the session.
+    sid: str
+    #: The transports that the server offers to upgrade to.
+    upgrades: tuple[str, ...]
+    #: Seconds between two PINGs of the server.
+    ping_interval: float
+    #: Seconds after which a PING that is due counts as missing.
+    ping_timeout: float
+    #: The most bytes in the body of a POST, or ``None`` for no limit.
+    max_payload: int | None
+
+
+def parse(data: str | bytes) -> Handshake:
+    """Read the data of an OPEN packet.
+
+    :param data: a JSON object; fields that are not known are ignored.
+
+    Raises :class:`.ProtocolError` naming the field that is missing or wrong,
+    and what came in its place.
+    """
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f'handshake is not valid JSON: {shorten(data)}') from error
+    if not isinstance(fields, dict):
+        raise ProtocolError(f'handshake is not a JSON object: {shorten(data)}')
+    return Handshake(
+        sid=_sid(fields),
+        upgrades=_upgrades(fields),
+        ping_interval=_seconds(fields, 'pingInterval', zero_allowed=False),
+        ping_timeout=_seconds(fields, 'pingTimeout', zero_allowed=True),
+        max_payload=_max_payload(fields),
+    )
+
+
+def _sid(fields: dict[str, Any]) -> str:
+    value = fields.get('sid')
+    if not isinstance(value, str) or not value or _UNFIT_FOR_SID.search(value):
+        raise _fault(fields, 'sid', 'a string that fits into a URL')
+    return value
+
+
+def _upgrades(fields: dict[str, Any]) -> tuple[str, ...]:
+    value = fields.get('upgrades')
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise _fault(fields, 'upgrades', 'a list of strings')
+    return tuple(value)
+
+
+def _seconds(fields: dict[str, Any], field: str, *, zero_allowed: bool) -> float:
+    expected = f'milliseconds, {"not negative" if zero_allowed else "above zero"}'
+    value = fields.get(field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _fault(fields, field, expected)
+    try:
+        seconds = value / 1000
+    except OverflowError:  # an integer that no float can hold
+        seconds = math.inf
+    # Python's JSON knows NaN and Infinity.
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero_allowed):
+        raise _fault(fields, field, expected)
+    return seconds
+
+
+def _max_payload(fields: dict[str, Any]) -> int | None:
+    value = fields.get('maxPayload')
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise _fault(fields, 'maxPayload', 'a positive integer of bytes')
+    return value
+
+
+def _fault(fields: dict[str, Any], field: str, expected: str) -> ProtocolError:
+    came = _short.repr(fields[field]) if field in fields else 'nothing'
+    return ProtocolError(f'handshake field {field!r} must be {expected}; got {came}')

@@ -1,0 +1,600 @@
+"""One connection, from its handshake to its single close.
+
+Everything that belongs to a connection lives here and dies with it, so a late
+callback of an old connection cannot touch a new one.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal
+
+import requests
+from gevent import getcurrent
+from gevent.event import AsyncResult, Event
+from gevent.hub import get_hub
+from gevent.monkey import get_original
+
+from . import process
+from .dispatcher import get_dispatcher
+from .exceptions import ConnectionClosed, EngineIOError, HeartbeatTimeout, ProtocolError
+from .protocol import handshake, packet
+from .protocol.handshake import Handshake
+from .protocol.packet import Encoded
+from .transports.base import Packet, Transport
+from .transports.dial import Expired, bounded
+from .transports.http import HTTP, DirectHTTP, SessionHTTP
+from .transports.polling import Polling
+from .transports.route import Route
+from .transports.websocket import WebSocket
+
+_get_ident: Callable[[], int] = get_original('_thread', 'get_ident')
+
+#: Seconds that the probe of an upgrade has to itself before polling begins beside it.
+PROBE_HEAD_START = 0.25
+#: Seconds for a farewell: queued messages, the CLOSE packet, and the server's answer.
+CLOSE_TIMEOUT = 3.0
+#: Seconds for the handler of ``disconnect`` to run where the caller asked for ``abort``.
+ABORT_TIMEOUT = 0.25
+#: Seconds past the heartbeat's deadline for a PING that lies unread in the socket
+#: because the process itself was busy or stopped.
+HEARTBEAT_GRACE = 0.1
+
+State = Literal['disconnected', 'connected', 'disconnecting']
+
+# How far a session has come; it only ever goes up.
+_OPENING = 0  # connect() waits for the handshake
+_GREETING = 1  # the connect handler runs; packets wait for it
+_OPEN = 2
+_CLOSING = 3  # disconnect() says goodbye
+_ENDING = 4  # the transport is closed; the disconnect handler is to run
+_CLOSED = 5
+
+
+class Reason:
+    """Disconnection reasons."""
+
+    #: Client-initiated disconnection.
+    CLIENT_DISCONNECT = 'client disconnect'
+    #: Server-initiated disconnection.
+    SERVER_DISCONNECT = 'server disconnect'
+    #: Transport error.
+    TRANSPORT_ERROR = 'transport error'
+
+
+@dataclass(slots=True)
+class Options:
+    """What a client tells its sessions; one object for all of them."""
+
+    logger: logging.Logger
+    #: Whether to make a log record of each packet at all.
+    verbose: bool
+    dumps: Callable[..., Any]
+    loads: Callable[..., Any]
+    parse_json: bool
+    request_timeout: float | None
+    write_limit: int | None
+    max_message_size: int | None
+    handle_sigint: bool
+
+
+class Session:
+    """One connection to a server.
+
+    :param options: the client's.
+    :param handlers: the client's handlers by event, read when an event happens.
+    :param route: the way to the server.
+    """
+
+    # Mutable, and touched only in the hub's own thread: all but options, handlers, route.
+    __slots__ = (
+        '_closed', '_context', '_deadline', '_dispatcher', '_early', '_finisher', '_handlers',
+        '_http', '_hub', '_opened', '_opener', '_options', '_overdue', '_phase', '_polling_timer',
+        '_probe', '_route', '_thread', '_timer', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
+        'state', 'transport_name',
+    )
+
+    def __init__(
+        self, options: Options, handlers: Mapping[str, Callable[..., Any]], route: Route
+    ) -> None:
+        self._options = options
+        self._handlers = handlers
+        self._route = route
+        self._hub = get_hub()
+        self._thread = _get_ident()
+        self._dispatcher = get_dispatcher()
+        self._context = contextvars.copy_context()
+        self._phase = _OPENING
+        self._transport: Transport | None = None
+        self._probe: Transport | None = None
+        self._http: HTTP | None = None
+        self._opened: Event | None = None
+        self._opener: Any = None  # the greenlet in connect(), while it can be interrupted
+        self._finisher: Any = None  # the greenlet in the disconnect handler
+        self._early: list[Any] | None = []
+        self._timer: Any = None
+        self._polling_timer: Any = None
+        self._deadline = 0.0
+        self._overdue = False
+        self._closed: Event | None = None
+        self.handle_sigint = options.handle_sigint
+        #: What the server said of the connection, once it has.
+        self.handshake: Handshake | None = None
+        #: As the API shows it.
+        self.state: State = 'disconnected'
+        #: ``'polling'`` or ``'websocket'``.
+        self.transport_name: str | None = None
+        #: What ended the connection, if that was not one of the two sides' wish.
+        self.error: Exception | None = None
+        #: True in a forked child, where the connection stays the parent's.
+        self.forked = False
+
+    # Facts
+
+    @property
+    def over(self) -> bool:
+        """Whether the transport is closed, though the disconnect handler may still run."""
+        return self._phase >= _ENDING
+
+    @property
+    def http(self) -> HTTP | requests.Session | None:
+        """What does the HTTP requests: the caller's session, or our own connections."""
+        return self._route.http_session or self._http
+
+    @property
+    def sid(self) -> str | None:
+        """The session id, until the disconnect handler has run."""
+        if self.handshake is None or self._phase == _CLOSED:
+            return None
+        return self.handshake.sid
+
+    @property
+    def base_url(self) -> str:
+        """The URL by the transport of the handshake, without a timestamp."""
+        if self._http is None:  # it was a websocket
+            return self._route.url('websocket', stamped=False)
+        return self.url('polling')
+
+    def url(self, transport: str) -> str:
+        """The URL of this connection by one of the transports, without a timestamp."""
+        sid = self.handshake.sid if self.handshake is not None else None
+        return self._route.url(transport, sid, stamped=False)
+
+    # Opening, in the greenlet that calls connect()
+
+    def open(self, transport: str) -> None:
+        """Shake hands and run the connect handler.
+
+        :param transport: ``'polling'`` or ``'websocket'``.
+        :raises Exception: whatever went wrong; nothing is left open then.
+        """
+        self.transport_name = transport
+        self._opened = Event()
+        self._opener = getcurrent()
+        try:
+            with bounded(self._options.request_timeout):
+                self._transport = opened = self._make(transport)
+                opened.open()
+                self._opened.wait()
+            if self.error is not None:
+                raise self.error
+            self._phase = _GREETING
+        except BaseException as exc:
+            self._opener = None
+            self._phase = _CLOSED
+            self._let_go()
+            if isinstance(exc, Expired):
+                raise self._expired(transport) from exc
+            raise
+        finally:
+            self._opened = self._opener = None
+
+    def greet(self) -> None:
+        """Run the connect handler, and let the messages go that came meanwhile.
+
+        :raises Exception: what the handler raised; nothing is left open then.
+        """
+        process.add(self)
+        self.state = 'connected'
+        handler = self._handlers.get('connect')
+        if handler is not None:
+            try:
+                handler()
+            except BaseException:
+                self._refuse()
+                raise
+        if self._phase == _GREETING:
+            self._phase = _OPEN
+        early, self._early = self._early, None
+        if self._phase < _CLOSING:
+            for data in early or ():
+                self._dispatcher.submit(self._context, self._deliver, data)
+
+    def _refuse(self) -> None:
+        """The application does not want this connection: leave, without its handlers."""
+        if self._phase >= _CLOSING:
+            return
+        self._phase = _CLOSING
+        self.state = 'disconnecting'
+        try:
+            if self._transport is not None:
+                self._transport.finish(ABORT_TIMEOUT)
+        finally:
+            self._phase = _CLOSED
+            self.state = 'disconnected'
+            self._let_go()
+
+    def _make(self, name: str) -> Transport:
+        if name == 'websocket':
+            return WebSocket(self, self._route, self._options)
+        limit = self._options.max_message_size
+        http_session = self._route.http_session
+        if http_session is None and self._route.proxy is not None:
+            http_session = requests.Session()
+        self._http = (
+            DirectHTTP(self._route, limit)
+            if http_session is None
+            else SessionHTTP(self._route, http_session, limit)
+        )
+        return Polling(self, self._route, self._options, self._http)
+
+    def _expired(self, transport: str) -> Exception:
+        seconds = self._options.request_timeout
+        return ConnectionClosed(
+            f'{self._route.netloc}: no {transport} handshake within {seconds:g} seconds'
+        )
+
+    # The upgrade, in the greenlet that calls connect()
+
+    def upgrade(self) -> bool:
+        """Try to go on over a websocket; whatever happens, the connection works after it.
+
+        :returns: whether the websocket carries the connection now.
+        """
+        polling = self._transport
+        if self._phase != _OPEN or not isinstance(polling, Polling) or self.handshake is None:
+            return False
+        probing = _Probe()
+        self._opener = getcurrent()
+        self._probe = websocket = WebSocket(probing, self._route, self._options)
+        try:
+            with bounded(self._options.request_timeout):
+                websocket.open(self.handshake.sid)
+                websocket.send(f'{packet.PING}probe')
+                probing.answer.get()
+                # The server ends a GET in flight with a noop.
+                polling.pause()
+        except (EngineIOError, Expired) as exc:
+            self._options.logger.info('WebSocket upgrade failed: %s', exc)
+            return False
+        else:
+            if self._phase != _OPEN:
+                return False
+            # From here to the end nothing switches to another greenlet.
+            websocket.sink = self
+            self._transport, self._probe = websocket, None
+            self.transport_name = 'websocket'
+            websocket.send(str(packet.UPGRADE))
+            for waiting in polling.take_queued():
+                websocket.send(waiting)
+            self._options.logger.info('WebSocket upgrade was successful')
+            return True
+        finally:
+            # Of the two, what does not carry the connection is closed; a GreenletExit
+            # or a Timeout of the caller's may come through here as well.
+            self._probe = self._opener = None
+            if self._transport is websocket:
+                polling.close()
+            else:
+                websocket.close()
+                if self._phase == _OPEN:
+                    polling.resume()
+            self._stop_polling_timer()
+
+    def settle(self) -> None:
+        """There is no upgrade: carry packets by the transport of the handshake."""
+        self._stop_polling_timer()
+        if self._phase == _OPEN and self._transport is not None:
+            self._transport.start()
+
+    def _stop_polling_timer(self) -> None:
+        if self._polling_timer is not None:
+            self._polling_timer.stop()
+            self._polling_timer.close()
+            self._polling_timer = None
+
+    def _start_polling(self) -> None:
+        """In the hub: the probe, or the connect handler, takes its time."""
+        self._stop_polling_timer()
+        if self._transport is not None and self._phase < _CLOSING:
+            self._transport.start()
+
+    # Packets from the server: in the hub, or in a greenlet of the transport's
+
+    def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
+        """Take packets from the transport."""
+        if self._options.verbose:
+            packets = list(packets)
+            for packet_type, data in packets:
+                self._options.logger.info(
+                    'Received packet %s data %s', packet.NAMES[packet_type], _loggable(data)
+                )
+        for packet_type, data in packets:
+            if packet_type == packet.MESSAGE and self._phase == _OPEN:
+                self._dispatcher.submit(self._context, self._deliver, data)
+            else:
+                self._on_packet(transport, packet_type, data)
+
+    def _on_packet(self, transport: Transport, packet_type: int, data: Any) -> None:
+        """A packet that is no message of an open connection."""
+        if self.handshake is None:
+            self._on_open(transport, packet_type, data)
+        elif self._phase >= _CLOSING:
+            pass  # the application has left already
+        elif packet_type == packet.PING:
+            self._deadline = monotonic() + self._patience()
+            self._send(f'{packet.PONG}{data}')
+        elif packet_type == packet.MESSAGE:
+            if self._early is not None:
+                self._early.append(data)
+        elif packet_type == packet.CLOSE:
+            if self._phase == _OPENING:
+                self.on_lost(transport, ConnectionClosed('the server closed the connection'))
+            else:
+                self.state = 'disconnecting'
+                self.close(Reason.SERVER_DISCONNECT, None)
+        elif packet_type != packet.NOOP:
+            self._options.logger.info(
+                'Received unexpected packet of type %s', packet.NAMES[packet_type]
+            )
+
+    def _on_open(self, transport: Transport, packet_type: int, data: Any) -> None:
+        if transport is not self._transport:
+            return
+        if packet_type != packet.OPEN:
+            self.on_lost(
+                transport,
+                ProtocolError(f'OPEN packet not returned by server, but {packet.NAMES[packet_type]}'),
+            )
+            return
+        try:
+            self.handshake = found = handshake.parse(data)
+        except ProtocolError as exc:
+            self.on_lost(transport, exc)
+            return
+        silence = self._patience()
+        self._deadline = monotonic() + silence
+        self._rearm(silence)
+        if isinstance(transport, Polling):
+            transport.settle(found.sid, found.max_payload, silence + 5)
+            self._polling_timer = self._hub.loop.timer(PROBE_HEAD_START)
+            self._polling_timer.start(self._start_polling)
+        if self._opened is not None:
+            self._opened.set()
+
+    def _patience(self) -> float:
+        """Seconds from one PING to the latest moment for the next."""
+        found = self.handshake
+        return 0.0 if found is None else found.ping_interval + found.ping_timeout
+
+    def _on_timer(self) -> None:
+        """In the hub. Not re-armed for each PING: it looks when the last one was."""
+        if self._phase >= _CLOSING:
+            return
+        left = self._deadline - monotonic()
+        if left > 0:
+            self._overdue = False
+            self._rearm(left)
+        elif not self._overdue:
+            # The process may have been busy or stopped for long: let what the
+            # server sent meanwhile be read first.
+            self._overdue = True
+            self._rearm(HEARTBEAT_GRACE)
+        else:
+            error = HeartbeatTimeout(f'no PING from the server for {self._patience():g} seconds')
+            self.close(Reason.TRANSPORT_ERROR, error)
+
+    def _rearm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._timer = self._hub.loop.timer(seconds)
+        self._timer.start(self._on_timer)
+
+    def _deliver(self, data: Any) -> None:
+        """In a worker: give a message to the handler."""
+        handler = self._handlers.get('message')
+        if handler is None:
+            return
+        options = self._options
+        if options.parse_json and isinstance(data, str):
+            data = packet.parse_text(data, options.loads)
+        handler(data)
+
+    # Packets to the server
+
+    def send(self, data: Any) -> None:
+        """Send a message; waits where more than ``write_limit`` bytes are queued.
+
+        :raises TypeError: data of a type that cannot be sent.
+        :raises ValueError: data that cannot be encoded.
+        """
+        encoded = packet.encode_message(data, self._options.dumps)
+        if self._options.verbose:
+            self._options.logger.info('Sending packet MESSAGE data %s', _loggable(data))
+        if _get_ident() != self._thread:
+            # The transport belongs to its hub's thread; order is kept by the loop's queue.
+            self._hub.loop.run_callback_threadsafe(self._send, encoded)
+            return
+        transport = self._transport
+        if transport is None:
+            return
+        queued = transport.send(encoded)
+        limit = self._options.write_limit
+        if limit is not None and queued > limit and getcurrent() is not self._hub:
+            self._wait_for_room(limit)
+
+    def _wait_for_room(self, limit: int) -> None:
+        transport = self._transport
+        while transport is not None:
+            transport.wait_below(limit // 2)
+            if transport is self._transport:
+                return
+            transport = self._transport  # upgraded meanwhile
+
+    def _send(self, encoded: Encoded) -> None:
+        """Send a packet from the hub."""
+        if self._transport is not None and self._phase < _CLOSING:
+            self._transport.send(encoded)
+
+    # Ending
+
+    def on_lost(self, transport: Transport, error: Exception) -> None:
+        """The transport ended."""
+        if transport is not self._transport:
+            return
+        if self._phase == _OPENING:
+            self.error = self.error or error
+            if self._opened is not None:
+                self._opened.set()
+        elif self._phase == _CLOSING:
+            self.error = error  # the farewell failed; the reason stays the application's
+        else:
+            self.close(Reason.TRANSPORT_ERROR, error)
+
+    def close(self, reason: str, error: Exception | None) -> None:
+        """The one exit of a connection; idempotent, and legal in the hub.
+
+        :param reason: for the disconnect handler, which runs once, in a greenlet.
+        :param error: the cause, if it was not one of the two sides' wish.
+        """
+        if self._phase >= _ENDING:
+            return
+        self._phase = _ENDING
+        self.error = self.error or error
+        if error is not None:
+            self._options.logger.info('Connection lost: %s', error)
+        self._let_go()
+        self._dispatcher.submit(self._context, self._finish, reason)
+
+    def _let_go(self) -> None:
+        """Give back everything that the loop or the operating system holds for us."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+        self._stop_polling_timer()
+        if self._transport is not None:
+            self._transport.close()
+        if self._opener is not None and self._opener is not getcurrent():
+            self._hub.loop.run_callback(self._interrupt, self._opener)
+        process.discard(self)
+
+    def _interrupt(self, opener: Any) -> None:
+        """In the hub: whoever still connects or probes need not go on."""
+        if self._opener is opener:
+            opener.throw(ConnectionClosed('disconnected while connecting'))
+
+    def _finish(self, reason: str) -> None:
+        """In a worker: run the disconnect handler; then the connection is over."""
+        self._finisher = getcurrent()
+        try:
+            handler = self._handlers.get('disconnect')
+            if handler is not None:
+                _call_disconnect(handler, reason)
+        finally:
+            self._finisher = None
+            self._phase = _CLOSED
+            self.state = 'disconnected'
+            if self._closed is not None:
+                self._closed.set()
+
+    def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
+        """Leave the server; see :meth:`.Client.disconnect`."""
+        if self._phase == _OPENING:
+            # Another greenlet is in connect(), which raises.
+            self._hub.loop.run_callback(self._interrupt, self._opener)
+            return
+        if self._phase >= _CLOSING:
+            # Somebody else is at it, or it is over. The disconnect handler may ask, too.
+            if getcurrent() is not self._finisher:
+                self.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
+            return
+        self._phase = _CLOSING
+        self.state = 'disconnecting'
+        transport = self._transport
+        try:
+            if transport is not None and abort:
+                transport.send(str(packet.CLOSE))
+                transport.close(1000)
+            elif transport is not None:
+                transport.finish(CLOSE_TIMEOUT)
+        finally:
+            self.close(reason or Reason.CLIENT_DISCONNECT, None)
+        self.wait(ABORT_TIMEOUT if abort else None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the disconnect handler has run.
+
+        :param timeout: in seconds; None: no bound.
+        :returns: whether it has.
+        """
+        if self._phase != _CLOSED:
+            if self._closed is None:
+                self._closed = Event()
+            self._closed.wait(timeout)
+        return self._phase == _CLOSED
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's; forget it."""
+        self.forked = True
+        self._phase = _CLOSED
+        self.state = 'disconnected'
+        for transport in (self._transport, self._probe):
+            if transport is not None:
+                transport.abandon()
+
+
+class _Probe:
+    """What listens to the websocket of an upgrade until it has proved itself."""
+
+    def __init__(self) -> None:
+        self.answer: AsyncResult[None] = AsyncResult()
+
+    def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
+        """The first packet decides."""
+        for packet_type, data in packets:
+            if packet_type == packet.PONG and data == 'probe':
+                self.answer.set(None)
+            else:
+                wrong = f'{packet.NAMES[packet_type]} instead of the PONG of the probe'
+                self.answer.set_exception(ProtocolError(wrong))
+            return
+
+    def on_lost(self, transport: Transport, error: Exception) -> None:
+        """No websocket, then."""
+        self.answer.set_exception(error)
+
+
+def _call_disconnect(handler: Callable[..., Any], reason: str) -> None:
+    """Call a disconnect handler with the reason, or without where it takes none (legacy)."""
+    try:
+        inspect.signature(handler).bind(reason)
+    except (TypeError, ValueError):
+        try:
+            inspect.signature(handler).bind()
+        except (TypeError, ValueError):
+            pass
+        else:
+            handler()
+            return
+    handler(reason)
+
+
+def _loggable(data: Any) -> Any:
+    return '<binary>' if isinstance(data, (bytes, bytearray, memoryview)) else data

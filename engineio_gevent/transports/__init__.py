@@ -1,0 +1,1 @@
+"""The transports: I/O under a session; they know nothing of Client."""

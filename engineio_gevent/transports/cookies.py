@@ -1,0 +1,59 @@
+"""Cookies of one connection, by the policy of the standard library's jar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.message import Message
+from http.cookiejar import CookieJar
+from urllib.request import Request
+
+
+class _Answer:
+    """What a jar asks of a response."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._message = Message()
+        for line in lines:
+            self._message['Set-Cookie'] = line
+
+    def info(self) -> Message:
+        return self._message
+
+
+class Cookies:
+    """The cookies that servers set, and those that go into the next request.
+
+    :param jar: a jar to use, or None to make one when the first cookie comes
+                (most servers set none, and a jar takes 2 KiB).
+    """
+
+    __slots__ = ('jar',)
+
+    def __init__(self, jar: CookieJar | None = None) -> None:
+        self.jar = jar
+
+    def store(self, url: str, lines: Iterable[str]) -> None:
+        """Keep the cookies of a response, as far as the policy allows.
+
+        :param url: the ``http`` or ``https`` URL of the request.
+        :param lines: the values of its ``Set-Cookie`` headers.
+        """
+        lines = list(lines)
+        if not lines:
+            return
+        if self.jar is None:
+            self.jar = CookieJar()
+        self.jar.extract_cookies(_Answer(lines), Request(url))  # type: ignore[arg-type]
+
+    def header(self, url: str) -> str:
+        """The ``Cookie`` header for a request to this URL, or an empty string."""
+        if not self.jar:
+            return ''
+        request = Request(url)
+        self.jar.add_cookie_header(request)
+        return request.get_header('Cookie', '') or ''
+
+
+def joined(*headers: str) -> str:
+    """Several ``Cookie`` headers as one."""
+    return '; '.join(header for header in headers if header)

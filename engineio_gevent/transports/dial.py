@@ -1,0 +1,118 @@
+"""Open a TCP connection cooperatively, with one short cache of looked-up addresses."""
+
+from __future__ import annotations
+
+import _socket
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any
+
+from gevent import socket
+from gevent.event import AsyncResult
+from gevent.timeout import Timeout
+
+#: Seconds for which the addresses of a host are remembered. A thousand clients
+#: that start together ask once: gevent's look-ups go through a small thread pool.
+CACHE_SECONDS = 5.0
+#: Hosts that are remembered; beyond it the cache starts anew.
+_CACHE_SIZE = 256
+
+#: Set on every connection, before the caller's own: small frames must not wait.
+_DEFAULT_OPTIONS = (
+    (socket.SOL_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+)
+
+_Address = tuple[Any, ...]
+_cache: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
+_pending: dict[tuple[str, int], AsyncResult[list[_Address]]] = {}
+
+
+def look_up(host: str, port: int) -> list[_Address]:
+    """The addresses of a host, as ``getaddrinfo`` lists them for TCP.
+
+    :raises OSError: the host is not known.
+    """
+    key = (host, port)
+    known = _cache.get(key)
+    if known is not None and known[0] > monotonic():
+        return known[1]
+    try:
+        # An address in figures needs no look-up: 1.5 us here, 120 us through the pool.
+        found: list[_Address] = _socket.getaddrinfo(
+            host, port, 0, _socket.SOCK_STREAM, 0, _socket.AI_NUMERICHOST
+        )
+    except OSError:
+        found = _look_up_once(key)
+    if len(_cache) >= _CACHE_SIZE:
+        _cache.clear()
+    _cache[key] = (monotonic() + CACHE_SECONDS, found)
+    return found
+
+
+def _look_up_once(key: tuple[str, int]) -> list[_Address]:
+    """Ask the resolver, or wait for another greenlet that is asking."""
+    asked = _pending.get(key)
+    if asked is not None:
+        return asked.get()
+    answer: AsyncResult[list[_Address]] = AsyncResult()
+    _pending[key] = answer
+    try:
+        found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
+        answer.set(found)
+        return found
+    except BaseException as exc:
+        # One that is killed while it asks must not leave the others waiting.
+        answer.set_exception(exc if isinstance(exc, OSError) else OSError('look-up interrupted'))
+        raise
+    finally:
+        if _pending.get(key) is answer:
+            del _pending[key]
+
+
+def open_socket(
+    host: str, port: int, options: Iterable[tuple[Any, ...]] = (), timeout: float | None = None
+) -> socket.socket:
+    """Connect to the first address of a host that answers.
+
+    :param host: a name or an address.
+    :param port: the TCP port.
+    :param options: ``setsockopt`` arguments, applied before connecting.
+    :param timeout: in seconds, over all addresses; each gets an equal share of
+                    what is left, so that one that swallows packets does not
+                    hide the next.
+    :raises OSError: no address answered; the last error. ``TimeoutError`` in time.
+    """
+    addresses = look_up(host, port)
+    deadline = None if timeout is None else monotonic() + timeout
+    error: OSError = OSError(f'no address for {host}')
+    for index, (family, kind, proto, _, address) in enumerate(addresses):
+        sock = socket.socket(family, kind, proto)
+        try:
+            for option in (*_DEFAULT_OPTIONS, *options):
+                sock.setsockopt(*option)
+            if deadline is not None:
+                share = (deadline - monotonic()) / (len(addresses) - index)
+                sock.settimeout(max(share, 0.001))
+            sock.connect(address)
+            sock.settimeout(None)
+            return sock
+        except OSError as exc:
+            sock.close()
+            error = exc
+        except BaseException:
+            sock.close()
+            raise
+    raise error
+
+
+def bounded(seconds: float | None) -> Timeout:
+    """A bound over a block, as a context manager; passing it raises :class:`Expired`."""
+    return Timeout(seconds, Expired())
+
+
+class Expired(Exception):
+    """The time for a whole step is over."""
+
+    def __str__(self) -> str:
+        return 'timed out'

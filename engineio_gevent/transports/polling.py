@@ -1,0 +1,217 @@
+"""HTTP long-polling: one greenlet that GETs, and one that POSTs while there is something to post."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+
+from gevent import Greenlet, getcurrent
+from gevent.event import Event
+
+from ..exceptions import ProtocolError
+from ..protocol import packet, payload
+from ..protocol.packet import Encoded
+from .base import Limits, Sink
+from .http import HTTP
+from .route import Route
+
+class Polling:
+    """The polling transport.
+
+    :param sink: whom to tell.
+    :param route: the way to the server.
+    :param limits: the client's ``request_timeout`` and ``max_message_size``.
+    :param http: what does the requests.
+    """
+
+    name = 'polling'
+
+    # Mutable: everything from _queue on, touched only in the hub's own thread.
+    __slots__ = (
+        '_changed', '_closed', '_getting', '_http', '_limits', '_max_payload', '_paused',
+        '_posting', '_queue', '_route', '_sid', '_silence', '_started', 'queued', 'sink',
+    )
+
+    def __init__(self, sink: Sink, route: Route, limits: Limits, http: HTTP) -> None:
+        self.sink = sink
+        self._route = route
+        self._limits = limits
+        self._http = http
+        self._sid: str | None = None
+        self._max_payload: int | None = None
+        self._silence: float | None = None
+        self._queue: deque[Encoded] = deque()
+        #: Bytes queued, as they will be posted.
+        self.queued = 0
+        self._getting: Greenlet[..., None] | None = None
+        self._posting: Greenlet[..., None] | None = None
+        self._started = self._paused = self._closed = False
+        self._changed: Event | None = None
+
+    def open(self, sid: str | None = None) -> None:
+        """GET the handshake; what came with it is with the sink when this returns."""
+        self._sid = sid
+        body = self._http.get(self._target(), self._limits.request_timeout)
+        try:
+            packets = payload.decode(body)
+        except ProtocolError as exc:
+            # The body may be any page of any server: say what it looked like.
+            raise ProtocolError(f'{exc}; the body begins {packet.shorten(body)}') from exc
+        if not packets:
+            raise ProtocolError('empty body')
+        self.sink.on_packets(self, packets)
+
+    def settle(self, sid: str, max_payload: int | None, silence: float) -> None:
+        """Take over what the handshake said.
+
+        :param sid: the session.
+        :param max_payload: the server's limit for a POST's body, in bytes.
+        :param silence: seconds without a byte after which a GET is given up. The
+                        heartbeat ends it sooner, but not in a process whose
+                        sockets are not cooperative.
+        """
+        self._sid = sid
+        self._max_payload = max_payload
+        self._silence = silence
+
+    def start(self) -> None:
+        """Begin to poll, and post what is queued."""
+        if not self._started and not self._closed:
+            self._started = True
+            self._getting = Greenlet.spawn(self._poll)
+            self._post_queued()
+
+    def _target(self) -> str:
+        return self._route.target('polling', self._sid)
+
+    # Receiving
+
+    def _poll(self) -> None:
+        try:
+            while not self._paused and not self._closed:
+                body = self._http.get(self._target(), self._silence)
+                if self._closed:
+                    return
+                self.sink.on_packets(self, payload.decode(body))
+        except ProtocolError as exc:
+            if exc.decoded:
+                self.sink.on_packets(self, exc.decoded)
+            self._lose(exc)
+        except Exception as exc:
+            self._lose(exc)
+        finally:
+            self._getting = None
+            self._notify()
+
+    # Sending
+
+    def send(self, packet: Encoded) -> int:
+        """Queue a packet for the next POST; see :meth:`.Transport.send`."""
+        if self._closed:
+            return 0
+        self.queued += payload.encoded_size(packet)
+        self._queue.append(packet)
+        if self._posting is None:
+            self._post_queued()
+        return self.queued
+
+    def _post_queued(self) -> None:
+        if self._queue and self._started and not self._paused and self._posting is None:
+            self._posting = Greenlet.spawn(self._post)
+
+    def _post(self) -> None:
+        try:
+            while self._queue and not self._paused and not self._closed:
+                count = len(self._queue)
+                body = payload.take_body(self._queue, self._max_payload)
+                separators = count - len(self._queue) - 1
+                self._http.post(self._target(), body, self._limits.request_timeout)
+                self.queued -= len(body) - separators
+                self._notify()
+        except Exception as exc:
+            self._lose(exc)
+        finally:
+            self._posting = None
+            self._notify()
+
+    # Waiting, in greenlets
+
+    def _notify(self) -> None:
+        """Something that a greenlet may wait for has changed."""
+        if self._changed is not None:
+            self._changed.set()
+
+    def _wait(self, timeout: float | None = None) -> None:
+        """Wait for the next change."""
+        if self._changed is None:
+            self._changed = Event()
+        self._changed.clear()
+        self._changed.wait(timeout)
+
+    def wait_below(self, limit: int) -> None:
+        """Wait until at most ``limit`` bytes are queued, or the transport is closed."""
+        while self.queued > limit and not self._closed:
+            self._wait()
+
+    def pause(self) -> None:
+        """Begin no request any more, and wait for those in flight."""
+        self._paused = True
+        while (self._getting is not None or self._posting is not None) and not self._closed:
+            self._wait()
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`, or start."""
+        self._paused = False
+        if self._started and self._getting is None and not self._closed:
+            self._getting = Greenlet.spawn(self._poll)
+        self._post_queued()
+        self.start()
+
+    def take_queued(self) -> list[Encoded]:
+        """Hand over what has not been posted, in order."""
+        packets = list(self._queue)
+        self._queue.clear()
+        self.queued = 0
+        return packets
+
+    # Ending
+
+    def finish(self, timeout: float) -> None:
+        """Post what is queued and a CLOSE packet, wait for that, and close."""
+        deadline = monotonic() + timeout
+        try:
+            self.send(str(packet.CLOSE))
+            self._started = True  # posts go out, though no GET may have been begun
+            self._paused = False
+            self._post_queued()
+            while self._posting is not None and not self._closed:
+                left = deadline - monotonic()
+                if left <= 0:
+                    break
+                self._wait(left)
+        finally:
+            self.close()
+
+    def _lose(self, error: Exception) -> None:
+        if not self._closed:
+            self.close()
+            self.sink.on_lost(self, error)
+
+    def close(self, code: int | None = None, reason: str = '') -> None:
+        """Close at once, requests in flight too; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.clear()
+        self.queued = 0
+        current = getcurrent()
+        for greenlet in (self._getting, self._posting):
+            if greenlet is not None and greenlet is not current:
+                greenlet.kill(block=False)
+        self._http.close()
+        self._notify()
+
+    def abandon(self) -> None:
+        """Let go of the sockets without a byte to the server."""
+        self._closed = True
+        self._http.abandon()

@@ -1,0 +1,279 @@
+"""The way to the server: URL, headers, cookies, auth, proxies, TLS; decided once per connect.
+
+It decides what requests would decide for this URL, for both transports alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import ssl
+import time
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import requests
+from requests.certs import where as authorities
+from requests.utils import (
+    get_environ_proxies,
+    get_netrc_auth,
+    requote_uri,
+    select_proxy,
+    to_native_string,
+)
+
+from . import tls
+from .cookies import Cookies, joined
+
+_SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
+_CONTROL = re.compile(r'[\x00-\x1f\x7f]')
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
+_VALUE = re.compile(r'[^\x00-\x08\x0a-\x1f\x7f]*\Z')  # RFC 9110, section 5.5
+
+# Headers of a prepared polling request that are not the websocket's business.
+_POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'content-length', 'cookie'))
+# The environment that may change what a connection needs, besides netrc.
+_ENVIRONMENT = tuple(
+    name
+    for lower in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
+    for name in (lower, lower.upper())
+)
+_BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
+
+Headers = list[tuple[str, str]]
+
+
+class Route:
+    """Everything that a connection needs to know of its way.
+
+    :param url: the caller's: ``http``, ``https``, ``ws`` or ``wss``, with any query string.
+    :param headers: the caller's headers: a mapping of names to values.
+    :param path: where Engine.IO is mounted on the server.
+    :param verify: whether to verify the server's certificate.
+    :param http_session: a ``requests.Session`` whose settings apply, or None.
+    :param websocket_options: keyword arguments for ``websocket.create_connection()``.
+    :param timestamp: whether each request's URL carries the time, against caches.
+    :raises ValueError: the URL, the path or a header is not valid.
+    """
+
+    __slots__ = (
+        '_netloc', '_prefix', '_proxies', '_timestamp', 'cert', 'cookies', 'headers', 'host',
+        'http_session', 'port', 'proxy', 'secure', 'verify', 'websocket_options',
+    )
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, Any] | None = None,
+        path: str = 'engine.io',
+        *,
+        verify: bool = True,
+        http_session: requests.Session | None = None,
+        websocket_options: Mapping[str, Any] | None = None,
+        timestamp: bool = True,
+    ) -> None:
+        for what, text in (('URL', url), ('engineio_path', path)):
+            if _CONTROL.search(text):
+                raise ValueError(f'{what} contains a control character: {text!r}')
+        parts = urlsplit(url)
+        if parts.scheme not in _SECURE:
+            raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {url!r}')
+        if not parts.hostname:
+            raise ValueError(f'URL names no host: {url!r}')
+        self.secure: bool = _SECURE[parts.scheme]
+        self.host: str = _ascii_host(parts.hostname)
+        self.port: int = parts.port or (443 if self.secure else 80)
+        bracketed = f'[{self.host}]' if ':' in self.host else self.host
+        self._netloc: str = f'{bracketed}:{parts.port}' if parts.port else bracketed
+        path = path.strip('/')
+        self._prefix: str = requote_uri(
+            (f'/{path}/' if path else '/') + '?' + (f'{parts.query}&' if parts.query else '')
+        )
+        self._timestamp = timestamp
+        #: The headers for every request: the caller's and the authorization, without cookies.
+        self.headers: Headers = checked_headers(headers or {})
+        self.http_session = http_session
+        #: The caller's keyword arguments for websocket-client.
+        self.websocket_options: Mapping[str, Any] = websocket_options or {}
+        self.cookies = Cookies(None if http_session is None else http_session.cookies)
+        self._decide(verify)
+        self._authorize(parts.username, parts.password)
+
+    def _decide(self, verify: bool) -> None:
+        """Settle proxies, verification and client certificate."""
+        url = self.http_origin
+        session = self.http_session
+        self.cert: tls.Cert = None
+        proxies: Mapping[str, str] = {}
+        decided: Any = True
+        if session is not None:
+            settings = session.merge_environment_settings(url, {}, False, None, None)
+            proxies, decided, self.cert = settings['proxies'], settings['verify'], settings['cert']
+        else:
+            # Session.merge_environment_settings() takes 145 us; most often there is nothing
+            # to find, which these look-ups tell in 5 us.
+            for name in _BUNDLES:
+                decided = os.environ.get(name) or decided
+                if decided is not True:
+                    break
+            if _platform_proxies() or any(name in os.environ for name in _ENVIRONMENT):
+                proxies = get_environ_proxies(url)
+        #: True, False, or the path of the certificate authorities.
+        self.verify: tls.Verify = verify and (True if decided is None else decided)
+        self._proxies = proxies
+        #: The URL of the proxy, or None.
+        self.proxy: str | None = select_proxy(url, dict(proxies)) or None
+
+    def _authorize(self, user: str | None, password: str | None) -> None:
+        """Add the credentials of the URL or of netrc, unless the caller gave his own."""
+        if self.has_header('authorization'):
+            return
+        session = self.http_session
+        if user is not None:
+            credentials = unquote(user), unquote(password or '')
+        elif session is not None:
+            return  # its prepared requests bring its auth and netrc's
+        else:
+            found = get_netrc_auth(self.http_origin)
+            if not found:
+                return
+            credentials = found
+        token = base64.b64encode(':'.join(credentials).encode()).decode()
+        self.headers.append(('Authorization', f'Basic {token}'))
+
+    def has_header(self, name: str) -> bool:
+        """Whether the caller set this header; the name in lower case."""
+        return any(known.lower() == name for known, _ in self.headers)
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as they stand in the URL and in the ``Host`` header."""
+        return self._netloc
+
+    @property
+    def http_origin(self) -> str:
+        """Scheme, host and port, for polling."""
+        return f'{"https" if self.secure else "http"}://{self._netloc}'
+
+    def target(self, transport: str, sid: str | None = None, *, stamped: bool = True) -> str:
+        """Path and query of a request.
+
+        :param transport: ``'polling'`` or ``'websocket'``.
+        :param sid: the session, once there is one.
+        :param stamped: whether the time may be in it.
+        """
+        target = f'{self._prefix}transport={transport}&EIO=4'
+        if sid is not None:
+            target += f'&sid={quote(sid, safe="")}'
+        if stamped and self._timestamp:
+            target += f'&t={time.time()}'
+        return target
+
+    def url(self, transport: str, sid: str | None = None, *, stamped: bool = True) -> str:
+        """The whole URL of a request; parameters as for :meth:`target`."""
+        scheme = 'http' if transport == 'polling' else 'ws'
+        secure = 's' if self.secure else ''
+        target = self.target(transport, sid, stamped=stamped)
+        return f'{scheme}{secure}://{self._netloc}{target}'
+
+    def tls_context(self, sslopt: dict[str, Any] | None = None) -> ssl.SSLContext:
+        """The TLS context for this route.
+
+        :param sslopt: websocket-client's option of this name.
+        :raises OSError: a certificate file cannot be read.
+        """
+        return tls.context(self.verify, self.cert, authorities(), sslopt)
+
+    def polling_cookies(self) -> str:
+        """The ``Cookie`` header of a polling request: the caller's own and the jar's."""
+        own = (value for name, value in self.headers if name.lower() == 'cookie')
+        return joined(*own, self.cookies.header(self.http_origin + self._prefix))
+
+    def websocket_handshake(self) -> dict[str, Any]:
+        """What ``websocket.create_connection()`` is to be told; the caller's options go first."""
+        own = self.websocket_options
+        headers = dict(self._session_headers())
+        headers.update(self.headers)
+        extra = own.get('header') or {}
+        headers.update(
+            checked_headers(
+                extra
+                if isinstance(extra, Mapping)
+                else dict(line.split(':', 1) for line in extra)
+            )
+        )
+        caller_cookies = [headers.pop(name) for name in list(headers) if name.lower() == 'cookie']
+        options: dict[str, Any] = {
+            'cookie': joined(*caller_cookies, self.cookies.header(self.http_origin + self._prefix)),
+            'redirect_limit': 0,
+            **self._proxy_options(),
+            **own,
+            'header': headers,
+        }
+        return options
+
+    def _session_headers(self) -> Headers:
+        """What the caller's requests.Session would add: its own headers and its auth."""
+        session = self.http_session
+        if session is None:
+            return []
+        asked = requests.Request('GET', self.http_origin + self._prefix)
+        prepared = session.prepare_request(asked).headers
+        usual = requests.utils.default_headers()
+        return [
+            (name, to_native_string(value))
+            for name, value in prepared.items()
+            if name.lower() not in _POLLING_ONLY and usual.get(name) != value
+        ]
+
+    def _proxy_options(self) -> dict[str, Any]:
+        """The proxy of this route in websocket-client's words."""
+        url = self._proxies.get('wss' if self.secure else 'ws') or self.proxy
+        if not url:
+            return {}
+        parts = urlsplit(url if '://' in url else f'http://{url}')
+        options: dict[str, Any] = {
+            'http_proxy_host': parts.hostname,
+            'http_proxy_port': parts.port or 80,
+            'proxy_type': parts.scheme if parts.scheme.startswith('socks') else 'http',
+        }
+        if parts.username:
+            options['http_proxy_auth'] = (unquote(parts.username), unquote(parts.password or ''))
+        return options
+
+
+def checked_headers(headers: Mapping[str, Any]) -> Headers:
+    """A copy of a caller's headers that is safe to send.
+
+    :raises ValueError: a name or a value has characters that a header cannot
+                        have (RFC 9110, section 5), a line end above all.
+    """
+    checked = []
+    for name, value in headers.items():
+        name = name.decode('latin-1') if isinstance(name, bytes) else name
+        value = value.decode('latin-1') if isinstance(value, bytes) else value
+        if value is None:
+            continue
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise ValueError(f'not a header name: {name!r}')
+        if not isinstance(value, str) or not _VALUE.match(value):
+            raise ValueError(f'not a value for the header {name}')
+        checked.append((name, value.strip()))
+    return checked
+
+
+def _ascii_host(host: str) -> str:
+    try:
+        return host if host.isascii() else host.encode('idna').decode('ascii')
+    except UnicodeError:
+        raise ValueError(f'not a host name: {host!r}') from None
+
+
+def _platform_proxies() -> bool:
+    """Whether this platform keeps proxies elsewhere than in the environment."""
+    return urllib.request.getproxies is not getattr(
+        urllib.request, 'getproxies_environment', None
+    )

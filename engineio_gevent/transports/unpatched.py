@@ -1,0 +1,27 @@
+"""One warning where the way leads through code that blocks the whole thread."""
+
+from __future__ import annotations
+
+import warnings
+
+from gevent.monkey import is_module_patched
+
+_warned = False
+
+
+def warn_if_unpatched(what: str) -> None:
+    """Warn, once in a process, if the standard library's sockets are not cooperative.
+
+    :param what: what is about to go through them, in words.
+    """
+    global _warned
+    if _warned or is_module_patched('socket'):
+        return
+    _warned = True
+    warnings.warn(
+        f'{what} blocks all greenlets of this thread while it waits: the standard '
+        "library's sockets are not patched. Run gevent.monkey.patch_all() first thing "
+        'in the program, or connect without http_session and proxies.',
+        RuntimeWarning,
+        stacklevel=2,
+    )

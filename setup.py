@@ -1,0 +1,5 @@
+"""All there is to know stands in setup.cfg."""
+
+from setuptools import setup
+
+setup()

@@ -1,0 +1,144 @@
+"""The fixtures of all tests. They are described where they work, in `support.py`."""
+
+import os
+
+import gevent
+import gevent.hub
+import pytest
+
+import support
+
+TIME_LIMIT = 60
+"""Seconds that a test may take; `@pytest.mark.time_limit(seconds)` sets another."""
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        'markers', f'time_limit(seconds): the time this test may take, instead of {TIME_LIMIT} s')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        for server in support.ServerProcess.running:
+            if text := server.stderr[-5000:]:
+                report.sections.append((f'standard error of {server!r}', text))
+    return report
+
+
+@pytest.fixture(autouse=True)
+def time_limit(request):
+    """No test hangs: it gets `gevent.Timeout` while it waits in the hub.
+
+    One that hangs elsewhere is ended by pytest's `faulthandler_timeout`.
+    """
+    marker = request.node.get_closest_marker('time_limit')
+    with gevent.Timeout(marker.args[0] if marker else TIME_LIMIT):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def hub_errors(monkeypatch):
+    """No exception may end in a hub; a list of those that did, to clear where one is meant."""
+    errors = []
+    print_exception = gevent.hub.Hub.print_exception
+
+    def remember(hub, context, type_, value, traceback):
+        errors.append((context, value))
+        print_exception(hub, context, type_, value, traceback)
+
+    monkeypatch.setattr(gevent.hub.Hub, 'print_exception', remember)
+    yield errors
+    if errors:
+        pytest.fail(f'exceptions in the hub: {errors}', pytrace=False)
+
+
+@pytest.fixture
+def leaks():
+    """`with leaks():` fails where its block leaves descriptors or greenlets behind."""
+    return support.no_leaks
+
+
+def _start_js(**options):
+    missing = support.why_no_node()
+    if missing and os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
+        pytest.fail(missing, pytrace=False)
+    if missing:
+        pytest.skip(missing)
+    return support.ServerProcess.js(**options)
+
+
+STARTERS = {'js': _start_js, 'python': support.ServerProcess.python}
+
+
+def _factory(start):
+    servers = []
+
+    def make(**options):
+        servers.append(start(**options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def make_js_server():
+    """Start the JavaScript server: `make_js_server(pingInterval=300)`."""
+    yield from _factory(_start_js)
+
+
+@pytest.fixture
+def make_python_server():
+    """Start the python-engineio server, with the options of the JavaScript one."""
+    yield from _factory(support.ServerProcess.python)
+
+
+@pytest.fixture(params=list(STARTERS))
+def make_any_server(request):
+    """`make_js_server`, then `make_python_server`."""
+    yield from _factory(STARTERS[request.param])
+
+
+@pytest.fixture(scope='session')
+def js_server():
+    """The JavaScript server as it is without options; one for the whole session."""
+    server = _start_js()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope='session')
+def python_server():
+    """The python-engineio server as it is without options; one for the whole session."""
+    server = support.ServerProcess.python()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=list(STARTERS))
+def any_server(request):
+    """`js_server`, then `python_server`."""
+    return request.getfixturevalue(f'{request.param}_server')
+
+
+@pytest.fixture
+def hostile_server():
+    """`hostile_server(handler)` starts a `support.HostileServer`."""
+    servers = []
+
+    def start(handler, **kwargs):
+        servers.append(support.HostileServer(handler, **kwargs))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope='session')
+def certificates(tmp_path_factory):
+    """A `support.Certificates`."""
+    return support.Certificates(tmp_path_factory.mktemp('certificates'))

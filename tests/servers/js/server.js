@@ -1,0 +1,253 @@
+/*
+ * A configurable Engine.IO server for the tests, one process per configuration.
+ *
+ *     node server.js ['{"pingInterval": 300, ...}']
+ *
+ * It listens on a free port, prints one line of JSON, {"port": N, "control": M}, and runs until
+ * its standard input closes, so that it cannot outlive the test that started it.
+ *
+ * Options, all optional:
+ *
+ *     transports, allowUpgrades, pingInterval, pingTimeout (ms), upgradeTimeout (ms),
+ *     maxHttpBufferSize, cookie, httpCompression   as engine.io has them (cookie may also be the
+ *                     name alone)
+ *     host            address to listen on ("127.0.0.1"; "::1" for IPv6)
+ *     path            ("/engine.io/")
+ *     tls             {"key": file, "cert": file, "ca": file, "requestCert": true}
+ *     refuse          HTTP status that every handshake is refused with; 403 goes through
+ *                     engine.io's own allowRequest, any other has a body of the same form
+ *     refuseMessage   the "message" of that body
+ *
+ * What a client's text message does; any other message, text or binary, is echoed:
+ *
+ *     numbers N    N messages at once, "0" to "N-1"
+ *     big N        a text of N characters "x"
+ *     bigbin N     a binary message of N bytes, 0 to 255 over and over
+ *     close        closes the connection in order
+ *     drop         destroys the client's TCP connections: no close packet, no close frame
+ *     silence      no more pings to this client, nor does the server time it out
+ *     transport    the name of the server's transport for this client
+ *     headers      JSON: every request of this client in order, [{method, url, headers, raw}, ..],
+ *                  headers by lower-case name, raw as [[name, value], ..] as they were sent
+ *     log          JSON: the messages received before this one; binary as {"b64": ..}
+ *
+ * With greet=N in the handshake's query, N messages "g0", "g1", .. are sent from the connection
+ * event, before the client can have sent anything.
+ *
+ * Control, by GET over plain HTTP on the port "control" (which is "port" unless there is TLS):
+ *
+ *     /control/clients            {"count": N, "ids": [sid, ..]}
+ *     /control/closed             [[sid, reason], ..] of the closed clients
+ *     /control/received?sid=..    the messages of that client, kept when it has gone
+ *     /control/requests?sid=..    its requests, as "headers" gives them; without sid, all
+ */
+'use strict';
+
+const fs = require('fs');
+const http = require('http');
+const https = require('https');
+const engineio = require('engine.io');
+
+// The server lives as long as a test session: what it remembers is bounded.
+const MAX_CLIENTS_REMEMBERED = 5000;
+const MAX_MESSAGES_REMEMBERED = 20000;
+const MAX_REQUESTS_REMEMBERED = 1000;
+
+const options = JSON.parse(process.argv[2] || '{}');
+const path = options.path || '/engine.io/';
+const host = options.host || '127.0.0.1';
+const refuseMessage = options.refuseMessage || 'Refused by the test server';
+
+const engineOptions = { perMessageDeflate: false };
+for (const name of ['transports', 'allowUpgrades', 'pingInterval', 'pingTimeout', 'upgradeTimeout',
+  'maxHttpBufferSize', 'cookie', 'httpCompression']) {
+  if (options[name] !== undefined) engineOptions[name] = options[name];
+}
+if (typeof options.cookie === 'string') engineOptions.cookie = { name: options.cookie };
+if (options.refuse === 403) {
+  engineOptions.allowRequest = (req, answer) => answer(refuseMessage, false);
+}
+
+const engine = new engineio.Server(engineOptions);
+const records = new Map(); // sid -> {requests, received, sockets}, oldest first
+const closed = [];
+const allRequests = [];
+
+function remember(list, item, limit) {
+  list.push(item);
+  if (list.length > limit) list.shift();
+}
+
+function addRequest(req, sid) {
+  const raw = [];
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    raw.push([req.rawHeaders[i], req.rawHeaders[i + 1]]);
+  }
+  const request = { method: req.method, url: req.url, headers: req.headers, raw };
+  remember(allRequests, request, MAX_REQUESTS_REMEMBERED);
+  req.described = request;
+  const record = sid && records.get(sid);
+  if (record) {
+    if (record.requests.length < MAX_REQUESTS_REMEMBERED) record.requests.push(request);
+    record.sockets.add(req.socket);
+  }
+}
+
+function jsonable(message) {
+  return typeof message === 'string' ? message : { b64: message.toString('base64') };
+}
+
+function silence(socket) {
+  clearTimeout(socket.pingIntervalTimer);
+  clearTimeout(socket.pingTimeoutTimer);
+  socket.pingIntervalTimer = socket.pingTimeoutTimer = null;
+}
+
+function obey(socket, record, message) {
+  const counted = /^(numbers|big|bigbin) (\d+)$/.exec(message);
+  const number = counted ? Number(counted[2]) : 0;
+  switch (counted ? counted[1] : message) {
+    case counted && 'numbers':
+      for (let i = 0; i < number; i++) socket.send(String(i));
+      return true;
+    case counted && 'big':
+      socket.send('x'.repeat(number));
+      return true;
+    case counted && 'bigbin':
+      socket.send(Buffer.alloc(number, Buffer.from(Array.from({ length: 256 }, (_, i) => i))));
+      return true;
+    case 'close':
+      setImmediate(() => socket.close()); // now, it would abort the POST that brought the message
+      return true;
+    case 'drop':
+      record.sockets.forEach((tcp) => tcp.destroy());
+      return true;
+    case 'silence':
+      silence(socket);
+      return true;
+    case 'transport':
+      socket.send(socket.transport.name);
+      return true;
+    case 'headers':
+      socket.send(JSON.stringify(record.requests));
+      return true;
+    case 'log':
+      socket.send(JSON.stringify(record.received));
+      return true;
+    default:
+      return false;
+  }
+}
+
+engine.on('connection', (socket) => {
+  const handshake = socket.request;
+  const record = {
+    requests: [handshake.described],
+    received: [],
+    sockets: new Set([handshake.socket]),
+  };
+  records.set(socket.id, record);
+  if (records.size > MAX_CLIENTS_REMEMBERED) records.delete(records.keys().next().value);
+
+  const greet = Number(handshake._query.greet || 0);
+  for (let i = 0; i < greet; i++) socket.send(`g${i}`);
+
+  socket.on('message', (data) => {
+    const message = data === undefined ? '' : data;
+    const obeyed = typeof message === 'string' && obey(socket, record, message);
+    if (record.received.length < MAX_MESSAGES_REMEMBERED) record.received.push(jsonable(message));
+    if (!obeyed) socket.send(message);
+  });
+  socket.on('close', (reason) => {
+    record.sockets.clear();
+    remember(closed, [socket.id, reason], MAX_CLIENTS_REMEMBERED);
+  });
+});
+
+function control(url) {
+  const sid = url.searchParams.get('sid');
+  const record = records.get(sid) || { requests: [], received: [] };
+  switch (url.pathname) {
+    case '/control/clients':
+      return { count: engine.clientsCount, ids: Object.keys(engine.clients) };
+    case '/control/closed':
+      return closed;
+    case '/control/received':
+      return record.received;
+    case '/control/requests':
+      return sid ? record.requests : allRequests;
+    default:
+      return undefined;
+  }
+}
+
+function answerJson(res, status, value) {
+  const body = Buffer.from(JSON.stringify(value));
+  res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': body.length });
+  res.end(body);
+}
+
+function onRequest(req, res) {
+  const url = new URL(req.url, 'http://server');
+  if (url.pathname.startsWith('/control/')) {
+    const answer = control(url);
+    answerJson(res, answer === undefined ? 404 : 200, answer === undefined ? null : answer);
+    return;
+  }
+  const sid = url.searchParams.get('sid');
+  addRequest(req, sid);
+  if (!url.pathname.startsWith(path)) {
+    answerJson(res, 404, { message: 'Not here' });
+  } else if (!sid && options.refuse && options.refuse !== 403) {
+    answerJson(res, options.refuse, { code: 4, message: refuseMessage });
+  } else {
+    engine.handleRequest(req, res);
+  }
+}
+
+function onUpgrade(req, socket, head) {
+  const url = new URL(req.url, 'http://server');
+  const sid = url.searchParams.get('sid');
+  addRequest(req, sid);
+  socket.on('error', () => {});
+  let status = 0;
+  if (!url.pathname.startsWith(path)) status = 404;
+  else if (!sid && options.refuse && options.refuse !== 403) status = options.refuse;
+  if (status) {
+    const body = JSON.stringify({ code: 4, message: refuseMessage });
+    socket.end(`HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\nConnection: close\r\n`
+      + `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`
+      + body);
+    return;
+  }
+  engine.handleUpgrade(req, socket, head);
+}
+
+function createServer() {
+  if (!options.tls) return http.createServer(onRequest);
+  const tls = { ...options.tls };
+  for (const name of ['key', 'cert', 'ca']) {
+    if (tls[name]) tls[name] = fs.readFileSync(tls[name]);
+  }
+  return https.createServer(tls, onRequest);
+}
+
+const server = createServer();
+// Without websocket there is no listener, as in engine.io's attach(): the request is then an
+// ordinary one, and engine.io answers it with its JSON error.
+if (engine.opts.transports.includes('websocket')) server.on('upgrade', onUpgrade);
+server.on('clientError', (error, socket) => socket.destroy());
+
+server.listen(0, host, () => {
+  const { port } = server.address();
+  const announce = (controlPort) => console.log(JSON.stringify({ port, control: controlPort }));
+  if (!options.tls) {
+    announce(port);
+    return;
+  }
+  const plain = http.createServer(onRequest);
+  plain.listen(0, host, () => announce(plain.address().port));
+});
+
+for (const event of ['end', 'close', 'error']) process.stdin.on(event, () => process.exit(0));
+process.stdin.resume();

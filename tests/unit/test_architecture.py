@@ -1,0 +1,214 @@
+"""Who may import whom, and that importing and constructing do nothing else."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NAME = 'engineio_gevent'
+ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
+
+# What each part may import of the package, apart from itself.
+LAYERS = {
+    'exceptions': set(),
+    'protocol': {'exceptions'},
+    'transports': {'exceptions', 'protocol'},
+    'dispatcher': {'exceptions'},
+    'process': {'exceptions'},
+    'session': {'exceptions', 'protocol', 'transports', 'dispatcher', 'process'},
+    'client': {'exceptions', 'protocol', 'transports', 'dispatcher', 'process', 'session'},
+    '': {'exceptions', 'client'},
+    'contrib': {'', 'exceptions', 'client'},
+    'cli': {'', 'exceptions', 'client', 'demo'},
+    'demo': {'', 'exceptions', 'client', 'cli'},
+    '__main__': {'cli'},
+}
+
+# Who alone may import these; a name that ends with a dot stands for all below it.
+ONLY = {
+    'requests': {'transports.http', 'transports.route'},
+    'websocket': {'transports.websocket', 'transports.route'},
+    'locust': {'contrib.locust'},
+    'socketio': {'contrib.socketio'},
+    'engineio': {'contrib.socketio', 'cli', 'demo', 'demo.'},
+}
+
+
+def module_name(path):
+    """`transports.http` of `transports/http.py`, '' of the package's own `__init__.py`."""
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+TREES = {module_name(path): ast.parse(path.read_text(), str(path))
+         for path in sorted(ROOT.rglob('*.py'))}
+PACKAGES = {module_name(path) for path in ROOT.rglob('__init__.py')}
+
+every_module = pytest.mark.parametrize('module', TREES, ids=lambda name: name or '__init__')
+
+
+def absolute(module, node):
+    """The full name of what `from <this> import ..` imports from."""
+    if not node.level:
+        return node.module
+    parts = [NAME, *module.split('.')] if module else [NAME]
+    if module not in PACKAGES:
+        parts.pop()
+    parts = parts[:len(parts) - node.level + 1]
+    return '.'.join([*parts, *([node.module] if node.module else [])])
+
+
+def imports(module):
+    """The full names of all modules that this one imports, wherever in its text."""
+    found = set()
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = absolute(module, node)
+            for alias in node.names:
+                full = f'{source}.{alias.name}'
+                if full == f'{NAME}.__version__':
+                    continue  # a literal, there before anything is imported
+                inner = full.removeprefix(f'{NAME}.')
+                found.add(full if source.startswith(NAME) and inner in TREES else source)
+    return found
+
+
+def inner_imports(module):
+    """Those of the package: `transports.http`, '' for the package itself."""
+    return {name.removeprefix(NAME).removeprefix('.') for name in imports(module)
+            if name.partition('.')[0] == NAME}
+
+
+def layer(module):
+    return module.partition('.')[0]
+
+
+def test_the_reader_of_imports_reads_them():
+    """So that the tests below cannot pass by seeing nothing."""
+    assert {'client', 'exceptions', 'protocol.packet', 'protocol.frames', 'transports.http',
+            'transports.stream', 'session', 'dispatcher', ''} <= set(TREES)
+    assert inner_imports('') >= {'client', 'exceptions'}
+    assert inner_imports('client') >= {'session', 'exceptions'}
+    assert 'protocol.packet' in inner_imports('session')
+    assert {'exceptions', 'protocol.frames'} <= inner_imports('transports.websocket')
+    assert {'gevent', 'requests'} <= {layer(name) for name in imports('transports.http')}
+
+
+@every_module
+def test_imports_point_one_way(module):
+    own = layer(module)
+    assert own in LAYERS, f'{module} has no place in the layout'
+    for imported in inner_imports(module):
+        assert layer(imported) == own != '' or layer(imported) in LAYERS[own], (
+            f'{module} must not import {imported}')
+
+
+@every_module
+def test_foreign_packages_stay_where_they_belong(module):
+    for name in imports(module):
+        allowed = ONLY.get(layer(name))
+        assert allowed is None or module in allowed or f'{layer(module)}.' in allowed, (
+            f'{module} must not import {name}')
+
+
+@pytest.mark.parametrize('module', [name for name in TREES if layer(name) == 'protocol'])
+def test_the_protocol_is_pure(module):
+    for name in imports(module):
+        top = layer(name)
+        assert top in sys.stdlib_module_names or name.startswith(
+            (f'{NAME}.protocol', f'{NAME}.exceptions')), f'{module} must not import {name}'
+        assert top not in {'asyncio', 'select', 'selectors', 'socket', 'ssl', 'threading', 'time'}
+
+
+@every_module
+def test_only_the_stream_watches_descriptors(module):
+    calls = [node.lineno for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)
+             and isinstance(node.func, ast.Attribute) and node.func.attr == 'io']
+    assert bool(calls) == (module == 'transports.stream'), f'.io() in lines {calls}'
+
+
+@every_module
+def test_nothing_is_patched(module):
+    names = {getattr(node, 'attr', None) or getattr(node, 'id', None) or getattr(node, 'name', '')
+             for node in ast.walk(TREES[module])
+             if isinstance(node, (ast.Attribute, ast.Name, ast.alias))}
+    assert not {name for name in names if name.startswith('patch_')}
+
+
+def run(code):
+    """Run this in a fresh interpreter; returns what it prints."""
+    done = subprocess.run([sys.executable, '-W', 'error', '-c', code], text=True, timeout=30,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+STILL = """
+import atexit, gc, logging, os, signal, sys, threading
+import gevent, gevent.hub, greenlet, requests, websocket
+import gevent.event, gevent.queue, gevent.ssl
+
+events = []
+sys.addaudithook(lambda event, arguments: events.append((event, arguments)) if event in {
+    'socket.__new__', 'socket.getaddrinfo', 'signal.pthread_kill', '_thread.start_new_thread',
+    'subprocess.Popen', 'os.fork'} else None)
+
+def handlers():
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return {(logger.name, handler) for logger in loggers for handler in getattr(
+        logger, 'handlers', ()) if not isinstance(handler, logging.NullHandler)}
+
+def state():
+    return {
+        'greenlets': sum(isinstance(item, greenlet.greenlet) for item in gc.get_objects()),
+        'hub': gevent.hub.get_hub_if_exists() if hasattr(gevent.hub, 'get_hub_if_exists')
+            else gevent._hub_local.get_hub_if_exists(),
+        'descriptors': os.listdir('/proc/self/fd') if os.path.isdir('/proc/self/fd') else None,
+        'log handlers': handlers(),
+        'log level': logging.root.level,
+        'signal handlers': [signal.getsignal(number) for number in signal.valid_signals()],
+        'threads': threading.active_count(),
+        'exit functions': atexit._ncallbacks(),
+        'patched': list(gevent.monkey.saved) if hasattr(gevent, 'monkey') else [],
+        'json': __import__('json').dumps,
+        'excepthook': (sys.excepthook, threading.excepthook, sys.unraisablehook),
+    }
+
+gc.collect()
+before = state()
+assert before['hub'] is None, 'the test itself has made a hub'
+import engineio_gevent
+%s
+gc.collect()
+after = state()
+assert before == after, [(key, before[key], after[key]) for key in before
+                         if before[key] != after[key]]
+assert not events, events
+"""
+
+
+def test_importing_does_nothing_else():
+    assert run(STILL % '') == ''
+
+
+def test_constructing_does_nothing_else():
+    assert run(STILL % """
+client = engineio_gevent.Client()
+client.on('message', print)
+""") == ''
+
+
+def test_importing_loads_nothing_optional():
+    optional = ['engineio', 'locust', 'socketio', 'rich', 'simple_websocket', 'asyncio']
+    assert run(f'import {NAME}, sys; print([name for name in {optional} if name in sys.modules])'
+               ) == '[]\n'
+
+
+def test_the_public_names_are_few():
+    assert run(f'import {NAME} as it; print(it.Client.__name__, it.exceptions.ConnectionError'
+               '.__name__, it.__version__.count("."))') == 'Client ConnectionError 2\n'

@@ -1,0 +1,613 @@
+"""RFC 6455 from the client's side, against a server's side written here."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engineio_gevent.exceptions import ProtocolError
+from engineio_gevent.protocol import frames
+from engineio_gevent.protocol.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    FrameDecoder,
+    encode_close,
+    encode_frame,
+    parse_close,
+)
+
+# -- the server's side -------------------------------------------------------
+
+
+def server_frame(opcode, payload=b'', *, fin=True, reserved=0, form=None):
+    """A frame as a server sends it; `form` forces the length into 7, 16 or 64 bits."""
+    if form is None:
+        form = 7 if len(payload) < 126 else 16 if len(payload) < 65536 else 64
+    first = (0x80 if fin else 0) | reserved | opcode
+    if form == 7:
+        header = struct.pack('!BB', first, len(payload))
+    elif form == 16:
+        header = struct.pack('!BBH', first, 126, len(payload))
+    else:
+        header = struct.pack('!BBQ', first, 127, len(payload))
+    return header + payload
+
+
+def read_client_frame(data):
+    """Opcode, mask key and unmasked payload of the one frame that `data` is."""
+    first, second = data[:2]
+    assert first & 0xF0 == 0x80
+    assert second & 0x80
+    length, start = second & 0x7F, 2
+    if length == 126:
+        length, start = struct.unpack_from('!H', data, 2)[0], 4
+        assert length > 125
+    elif length == 127:
+        length, start = struct.unpack_from('!Q', data, 2)[0], 10
+        assert length > 65535
+    key, masked = data[start : start + 4], data[start + 4 :]
+    assert len(key) == 4
+    assert len(masked) == length
+    return first & 0x0F, key, bytes(byte ^ key[i % 4] for i, byte in enumerate(masked))
+
+
+def close_payload(code, reason=b''):
+    return struct.pack('!H', code) + reason
+
+
+def feed_in_pieces(decoder, data, size):
+    """All that comes out when `data` is fed in pieces of `size` bytes."""
+    messages = []
+    for start in range(0, len(data), size):
+        messages += decoder.feed(data[start : start + size])
+    return messages
+
+
+def feed_until_fault(data, size, max_size=None):
+    """What came out of `data` before the fault, and the fault."""
+    decoder = FrameDecoder(max_size)
+    messages = []
+    with pytest.raises(ProtocolError) as caught:
+        for start in range(0, len(data), size):
+            messages += decoder.feed(data[start : start + size])
+    return messages + caught.value.decoded, caught.value, decoder
+
+
+# -- whole messages ------------------------------------------------------------
+
+# Every kind of frame and every form of length, and what must come of them.
+STREAM = b''.join(
+    [
+        server_frame(TEXT, b'4hello'),
+        server_frame(TEXT, b''),
+        server_frame(BINARY, b'\x00\xff'),
+        server_frame(PING, b'ping'),
+        server_frame(TEXT, '4\u20ac'.encode() * 50),
+        server_frame(BINARY, b''),
+        server_frame(TEXT, '4\u20ac'.encode()[:2], fin=False),  # cut inside a character
+        server_frame(PONG, b''),
+        server_frame(CONTINUATION, '4\u20ac'.encode()[2:], fin=False),
+        server_frame(CONTINUATION, b'', fin=False),
+        server_frame(PING, b'x' * 125),
+        server_frame(CONTINUATION, b'!'),
+        server_frame(BINARY, b'', fin=False),
+        server_frame(CONTINUATION, b'end'),
+        server_frame(TEXT, b'x' * 125),
+        server_frame(TEXT, b'x' * 126),
+        server_frame(BINARY, b'x' * 65535),
+        server_frame(TEXT, b'x' * 65536),
+        server_frame(CLOSE, close_payload(1000, b'bye')),
+    ]
+)
+MESSAGES = [
+    (TEXT, '4hello'),
+    (TEXT, ''),
+    (BINARY, b'\x00\xff'),
+    (PING, b'ping'),
+    (TEXT, '4\u20ac' * 50),
+    (BINARY, b''),
+    (PONG, b''),
+    (PING, b'x' * 125),
+    (TEXT, '4\u20ac!'),
+    (BINARY, b'end'),
+    (TEXT, 'x' * 125),
+    (TEXT, 'x' * 126),
+    (BINARY, b'x' * 65535),
+    (TEXT, 'x' * 65536),
+    (CLOSE, close_payload(1000, b'bye')),
+]
+SHORT = STREAM[:400]  # up to within a long frame
+SHORT_MESSAGES = MESSAGES[:10]
+
+
+@pytest.mark.parametrize('size', [len(STREAM), 1, 2, 3, 7, 100, 4096, 65536])
+def test_a_stream_in_pieces_of_any_size(size):
+    messages = feed_in_pieces(FrameDecoder(None), STREAM, size)
+    assert messages == MESSAGES
+    assert [type(payload) for _, payload in messages] == [type(payload) for _, payload in MESSAGES]
+
+
+def test_a_stream_split_at_every_point():
+    whole = SHORT[: len(SHORT) - 1]
+    expected = FrameDecoder(None).feed(whole)
+    assert expected[:10] == SHORT_MESSAGES
+    for split in range(len(whole) + 1):
+        decoder = FrameDecoder(None)
+        assert decoder.feed(whole[:split]) + decoder.feed(whole[split:]) == expected
+
+
+@pytest.mark.parametrize('length', [0, 1, 125, 126, 127, 300, 65535, 65536])
+@pytest.mark.parametrize('opcode', [TEXT, BINARY])
+def test_a_message_comes_out_with_its_last_byte(opcode, length):
+    payload = b'x' * length
+    message = (opcode, payload.decode() if opcode == TEXT else payload)
+    data = server_frame(opcode, payload)
+    for decoder in (FrameDecoder(None), FrameDecoder(length)):
+        assert decoder.feed(data) == [message]
+        assert decoder.feed(data[:-1]) == []
+        assert decoder.feed(data[-1:]) == [message]
+        assert decoder.feed(data + data + data[:1]) == [message, message]
+        assert decoder.feed(data[1:]) == [message]
+
+
+def test_no_bytes_are_no_messages():
+    decoder = FrameDecoder(None)
+    assert decoder.feed(b'') == []
+    assert decoder.feed(server_frame(TEXT, b'a')[:2]) == []
+    assert decoder.feed(b'') == []
+    assert decoder.feed(b'a') == [(TEXT, 'a')]
+
+
+_control = st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125))
+_message = st.tuples(st.just(TEXT), st.text()) | st.tuples(st.just(BINARY), st.binary())
+
+
+@st.composite
+def _streams(draw):
+    """A stream of messages in fragments, with control frames between them."""
+    data, messages = b'', []
+    for opcode, payload in draw(st.lists(_message | _control, max_size=8)):
+        if opcode in (PING, PONG):
+            data += server_frame(opcode, payload)
+            messages.append((opcode, payload))
+            continue
+        encoded = payload.encode() if opcode == TEXT else payload
+        cuts = sorted(draw(st.lists(st.integers(0, len(encoded)), max_size=3)))
+        parts = [encoded[a:b] for a, b in zip([0, *cuts], [*cuts, len(encoded)], strict=True)]
+        for index, part in enumerate(parts):
+            is_last = index == len(parts) - 1
+            data += server_frame(opcode if index == 0 else CONTINUATION, part, fin=is_last)
+            if not is_last and draw(st.booleans()):
+                control = draw(_control)
+                data += server_frame(*control)
+                messages.append(control)
+        messages.append((opcode, payload))
+    return data, messages
+
+
+@given(_streams(), st.lists(st.integers(0, 200), max_size=8))
+def test_any_stream_in_any_pieces(stream, sizes):
+    data, messages = stream
+    decoder = FrameDecoder(None)
+    out = []
+    for size in sizes:
+        piece, data = data[:size], data[size:]
+        out += decoder.feed(piece)
+    assert out + decoder.feed(data) == messages
+
+
+@given(st.binary(max_size=100), st.integers(1, 20))
+def test_any_bytes_are_messages_or_one_error_in_any_pieces(data, size):
+    def outcome(size):
+        decoder, messages = FrameDecoder(50), []
+        try:
+            for start in range(0, len(data), size):
+                messages += decoder.feed(data[start : start + size])
+        except ProtocolError as error:
+            return messages + error.decoded, error.code, str(error)
+        return messages, None, None
+
+    assert outcome(size) == outcome(len(data) or 1)
+
+
+# -- linear work ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('size', [1, 2, 1000, 65536])
+def test_a_large_message_is_joined_once(size, monkeypatch):
+    """Every call that looks at frames is counted with the bytes that it gets."""
+    seen = []
+    read_frames = FrameDecoder._read_frames
+
+    def count(decoder, data, messages):
+        seen.append(len(data))
+        read_frames(decoder, data, messages)
+
+    monkeypatch.setattr(FrameDecoder, '_read_frames', count)
+    data = server_frame(BINARY, bytes(1 << 20))
+    assert feed_in_pieces(FrameDecoder(None), data, size) == [(BINARY, bytes(1 << 20))]
+    # The header may be looked at in pieces, the payload is touched by two calls at most.
+    assert len(seen) <= 5
+    assert sum(seen) <= len(data) + 2 * size + 20
+
+
+def test_many_fragments_are_joined_once():
+    count = 1 << 18
+    data = server_frame(BINARY, b'a', fin=False)
+    data += server_frame(CONTINUATION, b'b', fin=False) * count
+    data += server_frame(CONTINUATION, b'c')
+    assert feed_in_pieces(FrameDecoder(None), data, 65536) == [(BINARY, b'a' + b'b' * count + b'c')]
+
+
+def test_empty_fragments_take_no_memory():
+    decoder = FrameDecoder(10)
+    decoder.feed(server_frame(TEXT, b'', fin=False))
+    decoder.feed(server_frame(CONTINUATION, b'', fin=False) * 10_000)
+    assert decoder._fragments == []
+    assert decoder.feed(server_frame(CONTINUATION, b'')) == [(TEXT, '')]
+
+
+# -- faults -----------------------------------------------------------------------
+
+_LONG_CONTROL = server_frame(PING, b'x' * 126)
+_STARTED = server_frame(TEXT, b'a', fin=False)
+_FAULTS = [
+    ('reserved bit 1', server_frame(TEXT, b'x', reserved=0x40), 1002, 'reserved'),
+    ('reserved bit 2', server_frame(BINARY, b'x', reserved=0x20), 1002, 'reserved'),
+    ('reserved bit 3', server_frame(PING, b'x', reserved=0x10), 1002, 'reserved'),
+    *[
+        (f'opcode {opcode}', server_frame(opcode, b'x'), 1002, f'unknown opcode {opcode}$')
+        for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
+    ],
+    ('masked', b'\x81\x81abcdx', 1002, 'masked'),
+    ('masked, empty', b'\x81\x80abcd', 1002, 'masked'),
+    ('masked, long', b'\x82\xfe\x01\x00abcd', 1002, 'masked'),
+    ('fragmented ping', server_frame(PING, b'', fin=False), 1002, 'fragmented control'),
+    ('fragmented close', server_frame(CLOSE, b'', fin=False), 1002, 'fragmented control'),
+    ('long ping', _LONG_CONTROL, 1002, '125'),
+    ('long pong', server_frame(PONG, bytes(70_000)), 1002, '125'),
+    ('long close', server_frame(CLOSE, close_payload(1000, b'x' * 124)), 1002, '125'),
+    ('continuation first', server_frame(CONTINUATION, b'x'), 1002, 'continuation'),
+    ('continuation first, open', server_frame(CONTINUATION, fin=False), 1002, 'continuation'),
+    ('text in fragments', _STARTED + server_frame(TEXT, b'b'), 1002, 'new message'),
+    ('binary in fragments', _STARTED + server_frame(BINARY, b'b'), 1002, 'new message'),
+    ('start in fragments', _STARTED + _STARTED, 1002, 'new message'),
+    ('125 in 16 bits', server_frame(TEXT, b'x' * 125, form=16), 1002, 'length 125 .* 2 bytes'),
+    ('0 in 64 bits', server_frame(TEXT, b'', form=64), 1002, 'length 0 .* 8 bytes'),
+    ('65535 in 64 bits', server_frame(BINARY, bytes(65535), form=64), 1002, 'length 65535'),
+    ('top bit', struct.pack('!BBQ', 0x82, 127, 1 << 63), 1002, 'top bit'),
+    ('invalid UTF-8', server_frame(TEXT, b'ab\xff'), 1007, 'byte 2'),
+    ('invalid UTF-8, long', server_frame(TEXT, b'\xff' * 200), 1007, 'byte 0'),
+    ('half a character', server_frame(TEXT, b'\xe2\x82'), 1007, 'UTF-8'),
+    ('lone surrogate', server_frame(TEXT, b'\xed\xa0\x80'), 1007, 'UTF-8'),
+    ('UTF-8 in fragments', _STARTED + server_frame(CONTINUATION, b'\xff'), 1007, 'byte 1'),
+    ('close of 1 byte', server_frame(CLOSE, b'\x03'), 1002, 'half'),
+    ('close reason', server_frame(CLOSE, close_payload(1000, b'\xff')), 1007, 'reason'),
+    *[
+        (f'close code {code}', server_frame(CLOSE, close_payload(code)), 1002, f'code {code}$')
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
+    ],
+]
+
+
+@pytest.mark.parametrize('in_pieces', [False, True], ids=['whole', 'bytewise'])
+@pytest.mark.parametrize(
+    ('data', 'code', 'words'), [fault[1:] for fault in _FAULTS], ids=[fault[0] for fault in _FAULTS]
+)
+def test_a_fault_keeps_what_came_before(data, code, words, in_pieces):
+    before = server_frame(TEXT, b'one') + server_frame(PING, b'two')
+    after = server_frame(TEXT, b'later')
+    data = before + data + after
+    messages, error, decoder = feed_until_fault(data, 1 if in_pieces else len(data))
+    assert messages == [(TEXT, 'one'), (PING, b'two')]
+    assert error.code == code
+    assert decoder.feed(after) == []
+
+
+@pytest.mark.parametrize(('data', 'words'), [(fault[1], fault[3]) for fault in _FAULTS])
+def test_a_fault_says_what_is_wrong(data, words):
+    with pytest.raises(ProtocolError, match=words):
+        FrameDecoder(None).feed(data)
+
+
+def test_decoded_holds_only_what_the_failed_call_would_return():
+    decoder = FrameDecoder(None)
+    assert decoder.feed(server_frame(TEXT, b'one')) == [(TEXT, 'one')]
+    with pytest.raises(ProtocolError) as caught:
+        decoder.feed(server_frame(BINARY, b'two') + server_frame(7))
+    assert caught.value.decoded == [(BINARY, b'two')]
+
+
+@pytest.mark.parametrize(
+    'header',
+    [
+        b'\xc1\x05',
+        b'\x83\x05',
+        b'\x81\x85',
+        b'\x09\x05',
+        b'\x89\x7e',
+        b'\x88\x7f',
+        b'\x80\x05',
+        b'\x81\x7e\x00\x7d',
+        b'\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff',
+        b'\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00',
+    ],
+)
+def test_a_bad_header_is_refused_before_its_payload_comes(header):
+    decoder = FrameDecoder(None)
+    decoder.feed(header[:-1])
+    with pytest.raises(ProtocolError):
+        decoder.feed(header[-1:])
+
+
+# -- the limit ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('limit', [0, 1, 124, 125, 126, 200, 65535, 65536, 70_000])
+@pytest.mark.parametrize('opcode', [TEXT, BINARY])
+def test_a_message_over_the_limit_is_refused_by_its_header(opcode, limit):
+    fitting = server_frame(opcode, b'x' * limit)
+    assert len(FrameDecoder(limit).feed(fitting)) == 1
+    data = server_frame(opcode, b'x' * (limit + 1))
+    header = data[: len(data) - limit - 1]
+    for pieces in ([header], [header[:1], header[1:]], [data]):
+        decoder = FrameDecoder(limit)
+        with pytest.raises(ProtocolError, match=f'limit of {limit}') as caught:
+            for piece in pieces:
+                decoder.feed(piece)
+        assert caught.value.code == 1009
+        assert decoder._waiting == []
+
+
+def test_fragments_count_together():
+    fragment = server_frame(CONTINUATION, b'x' * 4, fin=False)
+    start = server_frame(BINARY, b'x' * 4, fin=False)
+    decoder = FrameDecoder(10)
+    end = server_frame(CONTINUATION, b'xx')
+    # Each message has the limit to itself; control frames do not count.
+    for _ in range(3):
+        assert decoder.feed(start + server_frame(PING, b'p' * 100) + fragment + end) == [
+            (PING, b'p' * 100),
+            (BINARY, b'x' * 10),
+        ]
+    assert decoder.feed(server_frame(TEXT, b'x' * 10)) == [(TEXT, 'x' * 10)]
+    with pytest.raises(ProtocolError, match='11 bytes') as caught:
+        decoder.feed(start + fragment + server_frame(CONTINUATION, b'xxx')[:2])
+    assert caught.value.code == 1009
+    assert decoder._fragments is None
+
+
+def test_control_frames_are_not_limited():
+    assert FrameDecoder(0).feed(server_frame(PING, b'x' * 125)) == [(PING, b'x' * 125)]
+
+
+# -- the end ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'code', [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999]
+)
+def test_a_valid_close_comes_out(code):
+    payload = close_payload(code, '\u20ac'.encode())
+    assert FrameDecoder(None).feed(server_frame(CLOSE, payload)) == [(CLOSE, payload)]
+    assert parse_close(payload) == (code, '\u20ac')
+
+
+def test_an_empty_close_comes_out():
+    assert FrameDecoder(None).feed(server_frame(CLOSE)) == [(CLOSE, b'')]
+    assert parse_close(b'') == (1005, '')
+
+
+@pytest.mark.parametrize('after', [server_frame(TEXT, b'x'), server_frame(7), b'\x81'])
+def test_nothing_is_read_after_a_close(after):
+    close = server_frame(CLOSE, close_payload(1001))
+    decoder = FrameDecoder(None)
+    assert decoder.feed(close + after) == [(CLOSE, close_payload(1001))]
+    assert decoder.feed(after) == []
+    assert decoder._waiting == []
+
+
+def test_a_close_within_fragments_is_the_end():
+    decoder = FrameDecoder(None)
+    close = (CLOSE, close_payload(1000))
+    assert decoder.feed(_STARTED + server_frame(*close)) == [close]
+    assert decoder.feed(server_frame(CONTINUATION, b'x')) == []
+
+
+@pytest.mark.parametrize('payload', [fault[1][2:] for fault in _FAULTS if 'close ' in fault[0]])
+def test_parse_close_refuses_what_the_decoder_refuses(payload):
+    with pytest.raises(ProtocolError):
+        parse_close(payload)
+
+
+@given(st.sampled_from([1000, 1001, 1011, 3000, 4999]), st.text())
+def test_a_close_makes_the_round_trip_as_far_as_it_fits(code, reason):
+    payload = encode_close(code, reason)
+    assert len(payload) <= 125
+    parsed_code, parsed_reason = parse_close(payload)
+    assert parsed_code == code
+    assert reason.startswith(parsed_reason)
+    assert parsed_reason == reason or len(payload) > 121  # no character more would fit
+
+
+@pytest.mark.parametrize(
+    ('reason', 'kept'),
+    [
+        ('x' * 123, 'x' * 123),
+        ('x' * 124, 'x' * 123),
+        ('\u20ac' * 41, '\u20ac' * 41),
+        ('x' + '\u20ac' * 41, 'x' + '\u20ac' * 40),
+        ('\U0001f600' * 31, '\U0001f600' * 30),
+        ('\ud800', '?'),  # words of an exception must not make another
+    ],
+)
+def test_a_close_reason_is_cut_between_characters(reason, kept):
+    assert parse_close(encode_close(1000, reason)) == (1000, kept)
+
+
+def test_a_close_is_normal_by_default():
+    assert encode_close() == b'\x03\xe8'
+
+
+def test_no_code_is_no_payload():
+    assert encode_close(1005, 'dropped') == b''
+
+
+@pytest.mark.parametrize('code', [-1, 0, 999, 1004, 1006, 1015, 2999, 5000, 70_000])
+def test_codes_that_must_not_be_sent_are_refused(code):
+    with pytest.raises(ValueError, match=f'code {code}'):
+        encode_close(code)
+
+
+# -- encoding ---------------------------------------------------------------------
+
+_LENGTHS = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    124,
+    125,
+    126,
+    127,
+    2047,
+    2048,
+    2049,
+    2050,
+    2051,
+    65535,
+    65536,
+    99_999,
+]
+
+
+@pytest.mark.parametrize('length', _LENGTHS)
+def test_frames_of_every_length_are_read_back(length):
+    payload = os.urandom(length)
+    opcode, key, unmasked = read_client_frame(encode_frame(BINARY, payload))
+    assert (opcode, unmasked) == (BINARY, payload)
+
+
+@given(st.text(max_size=3000))
+def test_text_is_read_back(text):
+    opcode, _, unmasked = read_client_frame(encode_frame(TEXT, text))
+    assert (opcode, unmasked.decode()) == (TEXT, text)
+
+
+@given(st.sampled_from([CLOSE, PING, PONG]), st.binary(max_size=125))
+def test_control_frames_are_read_back(opcode, payload):
+    assert read_client_frame(encode_frame(opcode, payload))[::2] == (opcode, payload)
+
+
+@pytest.mark.parametrize('length', [3, 125, 126, 5000])
+def test_every_type_of_buffer_is_taken(length):
+    data = os.urandom(length)
+    doubled = b''.join(bytes((byte, 0)) for byte in data)
+    buffers = [data, bytearray(data), memoryview(data), memoryview(doubled)[::2]]
+    for buffer in [*buffers, memoryview(bytearray(data))]:
+        frame = encode_frame(BINARY, buffer)
+        assert type(frame) is bytes
+        assert read_client_frame(frame)[2] == data
+    words = memoryview(bytes(8)).cast('I')
+    assert read_client_frame(encode_frame(BINARY, words))[2] == bytes(8)
+
+
+def test_a_buffer_stays_as_it_was():
+    data = bytearray(b'x' * 5000)
+    encode_frame(BINARY, data)
+    assert data == b'x' * 5000
+
+
+@pytest.mark.parametrize('opcode', [CLOSE, PING, PONG])
+def test_a_control_frame_that_is_too_long_is_refused(opcode):
+    with pytest.raises(ValueError, match='125'):
+        encode_frame(opcode, b'x' * 126)
+
+
+@pytest.mark.parametrize('length', [1, 200, 5000])
+def test_a_lone_surrogate_is_refused(length):
+    with pytest.raises(UnicodeEncodeError):
+        encode_frame(TEXT, 'x' * length + '\ud800')
+
+
+# -- mask keys ----------------------------------------------------------------------
+
+
+def test_keys_differ_from_frame_to_frame():
+    count = 3 * 1024  # more than one block
+    keys = {read_client_frame(encode_frame(TEXT, 'same'))[1] for _ in range(count)}
+    assert len(keys) > count - 5  # two of so many may be equal by chance
+
+
+def test_keys_come_from_the_system_and_each_is_used_once(monkeypatch):
+    block = b''.join(number.to_bytes(4, 'big') for number in range(1024))
+    drawn = []
+
+    def urandom(size):
+        drawn.append(size)
+        return block
+
+    monkeypatch.setattr(os, 'urandom', urandom)
+    frames._keys.clear()
+    keys = [read_client_frame(encode_frame(TEXT, 'x'))[1] for _ in range(1024)]
+    assert drawn == [4096]
+    assert sorted(keys) == [block[start : start + 4] for start in range(0, 4096, 4)]
+    encode_frame(TEXT, 'x')
+    assert drawn == [4096, 4096]
+    frames._keys.clear()  # these are foreseeable
+
+
+def test_native_threads_do_not_share_keys(monkeypatch):
+    counter = iter(range(1 << 30))
+    monkeypatch.setattr(
+        os, 'urandom', lambda size: b''.join(next(counter).to_bytes(4, 'big') for _ in range(1024))
+    )
+    frames._keys.clear()
+    keys = []
+
+    def work():
+        for _ in range(5000):
+            keys.append(encode_frame(PING, b'')[2:6])  # noqa: PERF401
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    frames._keys.clear()
+    assert len(keys) == len(set(keys)) == 20_000
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_forked_child_draws_its_own_keys():
+    program = (
+        'import os\n'
+        'from engineio_gevent.protocol.frames import encode_frame\n'
+        'encode_frame(1, "")\n'
+        'child = os.fork()\n'
+        'key = encode_frame(1, "")[2:6].hex()\n'
+        'child and os.waitpid(child, 0)\n'
+        'print(key, flush=True)\n'
+        'os._exit(0)\n'
+    )
+    result = subprocess.run([sys.executable, '-c', program], capture_output=True, check=True)
+    child_key, parent_key = result.stdout.split()
+    assert child_key != parent_key
