@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+IN_EMPTY := build/empty/bin/python -m pip --disable-pip-version-check --quiet
 
 # tests/servers/js/node_modules is made by npm, where there is one
 JS := tests/servers/js
@@ -36,11 +37,11 @@ dist: $(VENV)/.tools
 	rm -rf build dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
-	@# the wheel, then the sdist, in an environment that has nothing else
+	@# in an environment that has nothing else: the wheel, then the sdist
 	$(PYTHON) -m venv build/empty
+	$(IN_EMPTY) install dist/*.whl
 	for built in dist/*.whl dist/*.tar.gz; do \
-	    build/empty/bin/python -m pip --disable-pip-version-check --quiet \
-	        install --force-reinstall $$built && \
+	    $(IN_EMPTY) install --no-deps --force-reinstall $$built && \
 	    (cd build && empty/bin/python -W error -c \
 	        'import engineio_gevent as it; it.Client(); print(it.__version__, it.__file__)') && \
 	    build/empty/bin/engineio-gevent --help >build/help.txt || exit 1; \

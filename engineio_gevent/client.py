@@ -330,7 +330,8 @@ class Client:
 
     def _complete(self, session: Session) -> None:
         """Upgrade where that can be, and set the connection to work."""
-        assert self.transports is not None and session.handshake is not None
+        assert self.transports is not None
+        assert session.handshake is not None
         try:
             if (
                 session.transport_name == 'polling'

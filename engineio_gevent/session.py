@@ -95,7 +95,8 @@ class Session:
     __slots__ = (
         '_closed', '_context', '_deadline', '_dispatcher', '_early', '_finisher', '_handlers',
         '_http', '_hub', '_opened', '_opener', '_options', '_overdue', '_phase', '_polling_timer',
-        '_probe', '_route', '_thread', '_timer', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
+        '_probe', '_route', '_thread', '_timer', '_transport', 'error', 'forked',
+        'handle_sigint', 'handshake',
         'state', 'transport_name',
     )
 
@@ -359,7 +360,7 @@ class Session:
         if packet_type != packet.OPEN:
             self.on_lost(
                 transport,
-                ProtocolError(f'OPEN packet not returned by server, but {packet.NAMES[packet_type]}'),
+                ProtocolError(f'{packet.NAMES[packet_type]} instead of the OPEN packet'),
             )
             return
         try:

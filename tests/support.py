@@ -21,6 +21,7 @@ import time
 import weakref
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import gevent
 import gevent.select
@@ -83,7 +84,7 @@ class ServerProcess:
     """
 
     #: all that run, for the report of a failed test
-    running = weakref.WeakSet()
+    running: ClassVar = weakref.WeakSet()
 
     def __init__(self, command, options=None):
         self.options = dict(options or {})

@@ -7,7 +7,7 @@ import struct
 import sys
 from collections import deque
 
-from ..exceptions import ProtocolError as ProtocolError
+from ..exceptions import ProtocolError
 
 # Section 5.2: opcodes.
 CONTINUATION = 0
@@ -196,7 +196,6 @@ class FrameDecoder:
 
     def _finish(self) -> None:
         self._finished = True
-        self._waiting = []
         self._fragments = None
 
 
@@ -290,14 +289,14 @@ def _draw_keys() -> bytes:
 
 
 # Both headers and masks of short frames come from tables and arithmetic in C:
-# 0.6 us for a frame of 100 bytes, of which the header's table saves 0.1.
+# 0.9 us for a frame of 100 bytes; without the headers' table it would be 1.0.
 _SHORT_HEADERS = {
     opcode: [bytes((_FIN | opcode, _MASKED | length)) for length in range(_MAX_SHORT + 1)]
     for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
 }
 
 # From this many bytes on, tables mask faster than integers. 1 MiB takes 1.1 ms
-# by table, 2.7 ms as one integer, 1.4 ms as integers of 16 KiB.
+# by table, 2.1 ms as integers of 16 KiB, 3.5 ms as one integer.
 _LARGE = 2048
 _IDENTITY = int.from_bytes(bytes(range(256)), 'little')
 _ONES = int.from_bytes(b'\x01' * 256, 'little')

@@ -54,7 +54,7 @@ def _look_up_once(key: tuple[str, int]) -> list[_Address]:
     """Ask the resolver, or wait for another greenlet that is asking."""
     asked = _pending.get(key)
     if asked is not None:
-        return asked.get()
+        return asked.get() or []
     answer: AsyncResult[list[_Address]] = AsyncResult()
     _pending[key] = answer
     try:

@@ -169,14 +169,14 @@ def _polling_headers(route: Route) -> dict[str, str]:
 class _Connection:
     """One keep-alive connection, opened when needed, used by one greenlet at a time."""
 
-    __slots__ = ('_busy', '_connection', '_max_size', '_origin', '_route')
+    __slots__ = ('_busy', '_closed', '_connection', '_max_size', '_origin', '_route')
 
     def __init__(self, route: Route, max_size: int | None) -> None:
         self._route = route
         self._max_size = max_size
         self._connection: http.client.HTTPConnection | None = None
         self._origin = (route.secure, route.host, route.port)
-        self._busy = False
+        self._busy = self._closed = False
 
     def request(
         self,
@@ -268,7 +268,7 @@ class _Connection:
             raise ConnectionClosed(self._where(exc)) from exc
         finally:
             self._busy = False
-            if not done:
+            if not done or self._closed:
                 self._drop()
 
     def _attempts(self) -> tuple[bool, ...]:
@@ -316,7 +316,8 @@ class _Connection:
         return _inflate(raw, encoding, limit)
 
     def close(self) -> None:
-        """Close, unless a request is under way: who ends that closes, too."""
+        """Close for good; where a request is under way, as soon as that ends."""
+        self._closed = True
         if not self._busy:
             self._drop()
 

@@ -1,11 +1,11 @@
-"""HTTP long-polling: one greenlet that GETs, and one that POSTs while there is something to post."""
+"""HTTP long-polling: a greenlet that GETs, and one that POSTs while there is something to."""
 
 from __future__ import annotations
 
 from collections import deque
 from time import monotonic
 
-from gevent import Greenlet, getcurrent
+from gevent import Greenlet, getcurrent, joinall
 from gevent.event import Event
 
 from ..exceptions import ProtocolError
@@ -14,6 +14,7 @@ from ..protocol.packet import Encoded
 from .base import Limits, Sink
 from .http import HTTP
 from .route import Route
+
 
 class Polling:
     """The polling transport.
@@ -190,7 +191,10 @@ class Polling:
                     break
                 self._wait(left)
         finally:
+            greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
+            # A request that was in flight gives its descriptor back when its greenlet ends.
+            joinall(greenlets, timeout=max(0.0, deadline - monotonic()))
 
     def _lose(self, error: Exception) -> None:
         if not self._closed:

@@ -16,13 +16,12 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
-from requests.certs import where as authorities
 from requests.utils import (
+    DEFAULT_CA_BUNDLE_PATH,
     get_environ_proxies,
     get_netrc_auth,
     requote_uri,
     select_proxy,
-    to_native_string,
 )
 
 from . import tls
@@ -185,7 +184,7 @@ class Route:
         :param sslopt: websocket-client's option of this name.
         :raises OSError: a certificate file cannot be read.
         """
-        return tls.context(self.verify, self.cert, authorities(), sslopt)
+        return tls.context(self.verify, self.cert, DEFAULT_CA_BUNDLE_PATH, sslopt)
 
     def polling_cookies(self) -> str:
         """The ``Cookie`` header of a polling request: the caller's own and the jar's."""
@@ -224,7 +223,7 @@ class Route:
         prepared = session.prepare_request(asked).headers
         usual = requests.utils.default_headers()
         return [
-            (name, to_native_string(value))
+            (name, value.decode('latin-1') if isinstance(value, bytes) else value)
             for name, value in prepared.items()
             if name.lower() not in _POLLING_ONLY and usual.get(name) != value
         ]

@@ -45,7 +45,8 @@ class Stream:
     # _flushing, _writer, _room, closed.
     __slots__ = (
         '_flushing', '_hub', '_on_data', '_on_lost', '_out', '_reader', '_recv', '_room',
-        '_room_limit', '_send', '_send_wants_read', '_sock', '_tls', '_turn', '_writer', 'closed', 'queued',
+        '_room_limit', '_send', '_send_wants_read', '_sock', '_tls', '_turn', '_writer', 'closed',
+        'queued',
     )
 
     def __init__(

@@ -92,7 +92,7 @@ class WebSocket:
         packets = []
         decode = packet.decode
         for opcode, data in messages:
-            if opcode == TEXT or opcode == BINARY:
+            if opcode <= BINARY:  # TEXT or BINARY
                 try:
                     packets.append(decode(data))
                 except ProtocolError as exc:
@@ -278,7 +278,7 @@ class _AnswerReader:
         return len(data)
 
     def recv(self, size: int) -> bytes:
-        """Up to ``size`` bytes; a line's text and then its end where a byte of a header is asked."""
+        """Up to ``size`` bytes; where a header's byte is asked, a line's text and then its end."""
         if self._pieces:
             return self._pieces.pop()
         if self._in_head and size == 1:

@@ -204,6 +204,11 @@ def test_another_json_module_may_know_other_beginnings():
     assert packet.parse_text('hello', str.upper) == 'HELLO'
 
 
+@pytest.mark.parametrize('text', ['5', '\u0665', '\xb2', '\xbd'])
+def test_another_json_module_never_gets_text_that_starts_with_a_digit(text):
+    assert packet.parse_text(text, lambda text: 'parsed') == text
+
+
 def test_plain_words_do_not_reach_the_standard_loads(monkeypatch):
     """Exceptions are what makes plain text slow."""
     calls = []
