@@ -45,6 +45,9 @@ ABORT_TIMEOUT = 0.25
 #: because the process itself was busy or stopped.
 HEARTBEAT_GRACE = 0.1
 
+#: Seconds: a server may name any ping interval, but not every timer takes it.
+_LONGEST_TIMER = 86400.0
+
 State = Literal['disconnected', 'connected', 'disconnecting']
 
 # How far a session has come; it only ever goes up.
@@ -235,8 +238,6 @@ class Session:
             return WebSocket(self, self._route, self._options)
         limit = self._options.max_message_size
         http_session = self._route.http_session
-        if http_session is None and self._route.proxy is not None:
-            http_session = requests.Session()
         self._http = (
             DirectHTTP(self._route, limit)
             if http_session is None
@@ -270,6 +271,8 @@ class Session:
                 probing.answer.get()
                 # The server ends a GET in flight with a noop.
                 polling.pause()
+                if probing.lost is not None:
+                    raise probing.lost
         except (EngineIOError, Expired) as exc:
             self._options.logger.info('WebSocket upgrade failed: %s', exc)
             return False
@@ -404,7 +407,7 @@ class Session:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
-        self._timer = self._hub.loop.timer(seconds)
+        self._timer = self._hub.loop.timer(min(seconds, _LONGEST_TIMER))
         self._timer.start(self._on_timer)
 
     def _deliver(self, data: Any) -> None:
@@ -509,7 +512,7 @@ class Session:
             if handler is not None:
                 _call_disconnect(handler, reason)
         finally:
-            self._finisher = None
+            self._finisher = self._transport = None
             self._phase = _CLOSED
             self.state = 'disconnected'
             if self._closed is not None:
@@ -566,6 +569,8 @@ class _Probe:
 
     def __init__(self) -> None:
         self.answer: AsyncResult[None] = AsyncResult()
+        #: What ended the websocket, even after its right answer.
+        self.lost: Exception | None = None
 
     def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
         """The first packet decides."""
@@ -579,6 +584,7 @@ class _Probe:
 
     def on_lost(self, transport: Transport, error: Exception) -> None:
         """No websocket, then."""
+        self.lost = error
         self.answer.set_exception(error)
 
 

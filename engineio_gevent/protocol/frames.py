@@ -9,6 +9,20 @@ from collections import deque
 
 from ..exceptions import ProtocolError
 
+__all__ = [
+    'BINARY',
+    'CLOSE',
+    'CONTINUATION',
+    'PING',
+    'PONG',
+    'TEXT',
+    'FrameDecoder',
+    'ProtocolError',
+    'encode_close',
+    'encode_frame',
+    'parse_close',
+]
+
 # Section 5.2: opcodes.
 CONTINUATION = 0
 TEXT = 1

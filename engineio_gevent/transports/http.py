@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from gevent import socket
 from gevent.monkey import get_original
+from requests.utils import requote_uri
 
 from .. import __version__
 from ..exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
@@ -207,7 +208,7 @@ class _Connection:
 
     def _redirect(self, url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
         """Turn to another place; what is secret stays with the host it was meant for."""
-        parts = urlsplit(url)
+        parts = urlsplit(requote_uri(url))
         try:
             port = parts.port or (443 if parts.scheme == 'https' else 80)
         except ValueError:
@@ -245,7 +246,7 @@ class _Connection:
         self._busy = True
         try:
             for reused in self._attempts():
-                connection = self._connected()
+                connection = self._connected(timeout)
                 connection.sock.settimeout(timeout)
                 try:
                     connection.request(method, target, body, headers)
@@ -285,11 +286,11 @@ class _Connection:
         if poller.poll(0):
             self._drop()
 
-    def _connected(self) -> http.client.HTTPConnection:
+    def _connected(self, timeout: float | None) -> http.client.HTTPConnection:
         if self._connection is None:
             secure, host, port = self._origin
             connection = http.client.HTTPConnection(host, port)
-            sock: socket.socket = dial.open_socket(host, port)
+            sock: socket.socket = dial.open_socket(host, port, timeout=timeout)
             if secure:
                 try:
                     sock = tls.wrap(sock, self._route.tls_context(), host)
@@ -422,7 +423,9 @@ class SessionHTTP:
         return b''.join(parts)
 
     def close(self) -> None:
-        """Nothing: the session is the caller's."""
+        """Close the session, unless it is the caller's."""
+        if self._route.owns_session:
+            self._session.close()
 
     def abandon(self) -> None:
-        """Nothing: the session is the caller's."""
+        """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""

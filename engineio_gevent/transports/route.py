@@ -60,7 +60,7 @@ class Route:
 
     __slots__ = (
         '_netloc', '_prefix', '_proxies', '_timestamp', 'cert', 'cookies', 'headers', 'host',
-        'http_session', 'port', 'proxy', 'secure', 'verify', 'websocket_options',
+        'http_session', 'owns_session', 'port', 'proxy', 'secure', 'verify', 'websocket_options',
     )
 
     def __init__(
@@ -95,10 +95,13 @@ class Route:
         #: The headers for every request: the caller's and the authorization, without cookies.
         self.headers: Headers = checked_headers(headers or {})
         self.http_session = http_session
+        #: Whether that session was made here, and ends with the connection.
+        self.owns_session = False
         #: The caller's keyword arguments for websocket-client.
         self.websocket_options: Mapping[str, Any] = websocket_options or {}
-        self.cookies = Cookies(None if http_session is None else http_session.cookies)
         self._decide(verify)
+        session = self.http_session
+        self.cookies = Cookies(None if session is None else session.cookies)
         self._authorize(parts.username, parts.password)
 
     def _decide(self, verify: bool) -> None:
@@ -125,6 +128,10 @@ class Route:
         self._proxies = proxies
         #: The URL of the proxy, or None.
         self.proxy: str | None = select_proxy(url, dict(proxies)) or None
+        if self.proxy is not None and session is None:
+            # Proxies are requests' own art.
+            self.http_session = requests.Session()
+            self.owns_session = True
 
     def _authorize(self, user: str | None, password: str | None) -> None:
         """Add the credentials of the URL or of netrc, unless the caller gave his own."""
@@ -194,6 +201,7 @@ class Route:
     def websocket_handshake(self) -> dict[str, Any]:
         """What ``websocket.create_connection()`` is to be told; the caller's options go first."""
         own = self.websocket_options
+        options_of_headers: dict[str, str] = {}
         headers = dict(self._session_headers())
         headers.update(self.headers)
         extra = own.get('header') or {}
@@ -204,10 +212,15 @@ class Route:
                 else dict(line.split(':', 1) for line in extra)
             )
         )
+        # websocket-client writes these two itself, where it is not told what to write.
+        for name in list(headers):
+            if name.lower() in ('host', 'origin'):
+                options_of_headers[name.lower()] = headers.pop(name)
         caller_cookies = [headers.pop(name) for name in list(headers) if name.lower() == 'cookie']
         options: dict[str, Any] = {
             'cookie': joined(*caller_cookies, self.cookies.header(self.http_origin + self._prefix)),
             'redirect_limit': 0,
+            **options_of_headers,
             **self._proxy_options(),
             **own,
             'header': headers,

@@ -232,10 +232,11 @@ def _connect(route: Route, options: dict[str, Any]) -> Any:
     sockopt = options.get('sockopt') or ()
     sslopt = options.get('sslopt') or {}
     sock = dial.open_socket(route.host, route.port, sockopt, options['timeout'])
-    if not route.secure:
-        return sock
     try:
-        sock.settimeout(options['timeout'])
+        # The session bounds the whole handshake; this is for a caller who wants less.
+        sock.settimeout(route.websocket_options.get('timeout'))
+        if not route.secure:
+            return sock
         return tls.wrap(sock, route.tls_context(sslopt), route.host, sslopt)
     except BaseException:
         sock.close()
