@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         with _interruptible():
-            arguments.run(parser, arguments)
+            arguments.run(arguments)
     except DemoError as exc:
         print(f'{parser.prog}: {exc}', file=sys.stderr)
         return exc.exit_code
@@ -82,16 +82,16 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=_port,
         help='where to --serve on 127.0.0.1; 0 for any free port (default: 5000)',
     )
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, parser=demo)
 
 
-def _demo(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+def _demo(arguments: argparse.Namespace) -> None:
     if arguments.serve:
         from .demo import server
 
         server.serve(5000 if arguments.port is None else arguments.port)
     elif arguments.port is not None:
-        parser.error('--port goes with --serve')
+        arguments.parser.error('--port goes with --serve')
     else:
         from .demo import show
 

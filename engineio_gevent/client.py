@@ -11,12 +11,11 @@ from typing import Any, TypeVar, overload
 import gevent
 import gevent.event
 import gevent.queue
-import requests
 
 from . import process
 from .exceptions import ConnectionError, EngineIOError, HTTPError
 from .session import Options, Reason, Session, State
-from .transports.http import HTTP
+from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
 _TRANSPORTS = ('polling', 'websocket')
@@ -83,7 +82,7 @@ class Client:
         logger: bool | logging.Logger = False,
         json: ModuleType | Any = None,
         request_timeout: float | None = 5,
-        http_session: requests.Session | Callable[[], requests.Session] | None = None,
+        http_session: HTTPSession | Callable[[], HTTPSession] | None = None,
         ssl_verify: bool = True,
         handle_sigint: bool = True,
         websocket_extra_options: Mapping[str, Any] | None = None,
@@ -165,7 +164,7 @@ class Client:
         return None if self._session is None else self._session.base_url
 
     @property
-    def http(self) -> HTTP | requests.Session | None:
+    def http(self) -> HTTP | HTTPSession | None:
         """What does the HTTP requests: the caller's session, or an object with ``cookies``."""
         return None if self._session is None else self._session.http
 
@@ -263,17 +262,12 @@ class Client:
             if not self._session.over:
                 raise ValueError('Client is not in a disconnected state')
         self.transports = _choose_transports(transports)
-        http_session = self._http_session
-        if http_session is not None and not isinstance(http_session, requests.Session):
-            if not callable(http_session):
-                raise ValueError('http_session must be a requests.Session or a callable')
-            http_session = http_session()
         route = Route(
             url,
             headers,
             engineio_path,
             verify=self.ssl_verify,
-            http_session=http_session,
+            http_session=self._http_session,
             websocket_options=self.websocket_extra_options,
             timestamp=self.timestamp_requests,
         )

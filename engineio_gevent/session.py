@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
-import requests
 from gevent import getcurrent
 from gevent.event import AsyncResult, Event
 from gevent.hub import get_hub
@@ -28,7 +27,7 @@ from .protocol.handshake import Handshake
 from .protocol.packet import Encoded
 from .transports.base import Packet, Transport
 from .transports.dial import Expired, bounded
-from .transports.http import HTTP, DirectHTTP, SessionHTTP
+from .transports.http import HTTP, DirectHTTP, HTTPSession, SessionHTTP
 from .transports.polling import Polling
 from .transports.route import Route
 from .transports.websocket import WebSocket
@@ -146,7 +145,7 @@ class Session:
         return self._phase >= _ENDING
 
     @property
-    def http(self) -> HTTP | requests.Session | None:
+    def http(self) -> HTTP | HTTPSession | None:
         """What does the HTTP requests: the caller's session, or our own connections."""
         return self._route.http_session or self._http
 

@@ -34,6 +34,10 @@ _CONTENT_TYPE = 'text/plain;charset=UTF-8'
 _poll: Any = get_original('select', 'poll') if hasattr(select, 'poll') else None
 
 
+#: What callers may poll with in place of our own connections.
+HTTPSession = requests.Session
+
+
 class Answer(NamedTuple):
     """A complete HTTP response."""
 

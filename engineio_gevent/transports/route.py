@@ -11,7 +11,7 @@ import re
 import ssl
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -52,7 +52,8 @@ class Route:
     :param headers: the caller's headers: a mapping of names to values.
     :param path: where Engine.IO is mounted on the server.
     :param verify: whether to verify the server's certificate.
-    :param http_session: a ``requests.Session`` whose settings apply, or None.
+    :param http_session: a ``requests.Session`` whose settings apply, a callable that
+                         makes one, or None.
     :param websocket_options: keyword arguments for ``websocket.create_connection()``.
     :param timestamp: whether each request's URL carries the time, against caches.
     :raises ValueError: the URL, the path or a header is not valid.
@@ -70,7 +71,7 @@ class Route:
         path: str = 'engine.io',
         *,
         verify: bool = True,
-        http_session: requests.Session | None = None,
+        http_session: requests.Session | Callable[[], requests.Session] | None = None,
         websocket_options: Mapping[str, Any] | None = None,
         timestamp: bool = True,
     ) -> None:
@@ -94,7 +95,7 @@ class Route:
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
         self.headers: Headers = checked_headers(headers or {})
-        self.http_session = http_session
+        self.http_session: requests.Session | None = _made(http_session)
         #: Whether that session was made here, and ends with the connection.
         self.owns_session = False
         #: The caller's keyword arguments for websocket-client.
@@ -275,6 +276,16 @@ def checked_headers(headers: Mapping[str, Any]) -> Headers:
             raise ValueError(f'not a value for the header {name}')
         checked.append((name, value.strip()))
     return checked
+
+
+def _made(
+    session: requests.Session | Callable[[], requests.Session] | None,
+) -> requests.Session | None:
+    if session is None or isinstance(session, requests.Session):
+        return session
+    if not callable(session):
+        raise ValueError(f'http_session must be a requests.Session or make one: {session!r}')
+    return session()
 
 
 def _ascii_host(host: str) -> str:

@@ -1,0 +1,28 @@
+"""``engineio-gevent demo``: what the client does, shown on a real server."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+
+class DemoError(Exception):
+    """Something that ends the demo; its text is one line for the person who runs it."""
+
+    exit_code = 1
+
+
+class MissingExtra(DemoError):
+    """A package of the extra is not installed."""
+
+    exit_code = 2
+
+
+def require(*modules: str) -> None:
+    """Check that what the demo alone needs is there.
+
+    :param modules: the names of the modules.
+    :raises MissingExtra: one of them is not.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtra(f"the demo needs {module!r}: pip install 'engineio-gevent[demo]'")

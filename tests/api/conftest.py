@@ -1,0 +1,199 @@
+"""Clients that write down what happens to them, and scripts in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import gevent
+import gevent.queue
+import pytest
+
+import engineio_gevent
+import support
+from engineio_gevent.dispatcher import get_dispatcher
+
+TIMEOUT = 10
+"""Seconds within which anything has to happen that a test waits for."""
+
+PROJECT = Path(engineio_gevent.__file__).parent.parent
+
+
+class RecordingClient(engineio_gevent.Client):
+    """A client whose own handlers keep what they are called with."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        #: ('connect', None), ('message', data), ('disconnect', reason)
+        self.events = []
+        #: the `state` that each of the handlers has seen
+        self.states = []
+        #: the messages that nobody has taken
+        self.inbox = gevent.queue.Queue()
+        self.on('connect', lambda: self._note('connect', None))
+        self.on('message', self._take)
+        self.on('disconnect', lambda reason: self._note('disconnect', reason))
+
+    def _note(self, event, argument):
+        self.events.append((event, argument))
+        self.states.append(self.state)
+
+    def _take(self, message):
+        self._note('message', message)
+        self.inbox.put(message)
+
+    @property
+    def reasons(self):
+        """The reasons of the disconnects so far."""
+        return [argument for event, argument in self.events if event == 'disconnect']
+
+    def next(self):
+        """Wait for a message."""
+        return self.inbox.get(timeout=TIMEOUT)
+
+    def take(self, count):
+        """Wait for so many messages."""
+        return [self.next() for _ in range(count)]
+
+    def ask(self, message):
+        """Send a message and wait for the next one."""
+        self.send(message)
+        return self.next()
+
+    def wait_end(self):
+        """`wait()`, with a bound."""
+        with gevent.Timeout(TIMEOUT):
+            self.wait()
+
+
+def stray(leaks):
+    """What is left open, without the dispatcher's workers that wait for their next job."""
+    parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
+    return [text for text in leaks.left() if text not in parked]
+
+
+@pytest.fixture
+def make_client():
+    """Make a `RecordingClient`; the test fails where one leaves something open.
+
+    Servers that run in this process are made before the first client.
+    """
+    clients = []
+    leaks = []
+
+    def make(*args, **kwargs):
+        if not leaks:
+            leaks.append(support.Leaks())
+        clients.append(RecordingClient(*args, **kwargs))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.disconnect(abort=True)
+    if leaks:
+        support.eventually(lambda: not stray(leaks[0]))
+        if left := stray(leaks[0]):
+            pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
+
+
+@pytest.fixture
+def client(make_client):
+    """A `RecordingClient` without options."""
+    return make_client()
+
+
+WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request):
+    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
+    return WAYS[request.param]
+
+
+@pytest.fixture(params=['polling', 'websocket'])
+def transport(request):
+    """'polling', then 'websocket'."""
+    return request.param
+
+
+class Script:
+    """A Python program in a process of its own, which prints lines of JSON.
+
+    :param source: the program; `say(value)` prints a line, `argv` is what follows here.
+    """
+
+    PREFACE = textwrap.dedent('''\
+        import json
+        import sys
+
+        argv = [json.loads(argument) for argument in sys.argv[1:]]
+
+
+        def say(value):
+            print(json.dumps(value), flush=True)
+
+
+        ''')
+
+    def __init__(self, source, *argv):
+        source = self.PREFACE + textwrap.dedent(source)
+        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
+        self.process = subprocess.Popen(
+            [sys.executable, '-W', 'error', '-c', source, *map(json.dumps, argv)],
+            env={**os.environ, 'PYTHONPATH': path}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+            # a test run in the background ignores SIGINT, and its children would, too
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        self.stderr = None
+
+    def hear(self):
+        """Wait for the next line; its value."""
+        line = self._in_thread(self.process.stdout.readline)
+        if not line:
+            self.end()
+            raise AssertionError(f'the script has ended; its standard error:\n{self.stderr}')
+        return json.loads(line)
+
+    def interrupt(self):
+        """What Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self):
+        """Wait for the end; the values of the lines that nobody has heard."""
+        stdout, self.stderr = self._in_thread(self.process.communicate)
+        return [json.loads(line) for line in stdout.splitlines()]
+
+    def result(self):
+        """Wait for the end, which has to be a good one; the lines, as `end` gives them."""
+        lines = self.end()
+        assert self.process.returncode == 0, self.stderr
+        assert not self.stderr
+        return lines
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    @staticmethod
+    def _in_thread(function):
+        return gevent.get_hub().threadpool.apply(function)
+
+
+@pytest.fixture
+def script():
+    """Start a `Script`."""
+    scripts = []
+
+    def start(source, *argv):
+        scripts.append(Script(source, *argv))
+        return scripts[-1]
+
+    yield start
+    for one in scripts:
+        one.kill()

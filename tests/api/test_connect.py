@@ -1,0 +1,446 @@
+"""connect(): where to, by which transport, what the server sees, and how it fails."""
+
+import gevent
+import pytest
+
+import engineio_gevent
+import support
+from engineio_gevent.exceptions import ConnectionError, HTTPError
+
+# -- Where to -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('scheme', ['http', 'ws'])
+@pytest.mark.parametrize('suffix', ['', '/', '/ignored/path'])
+def test_scheme_does_not_choose_the_transport(any_server, client, scheme, suffix, transport):
+    client.connect(f'{scheme}://{any_server.netloc}{suffix}', transports=transport)
+    assert client.ask('transport') == client.transport() == transport
+
+
+def test_default_is_polling_and_the_upgrade(any_server, client):
+    client.connect(any_server.url)
+    assert client.transport() == 'websocket'
+    assert client.ask('transport') == 'websocket'
+    assert [request['method'] for request in any_server.requests(client.sid)] == ['GET', 'GET']
+
+
+@pytest.mark.skipif(not support.has_ipv6(), reason='no IPv6')
+def test_ipv6(make_any_server, make_client, way):
+    server = make_any_server(host='::1')
+    client = make_client()
+    client.connect(server.url, transports=way)
+    assert client.ask('over IPv6') == 'over IPv6'
+    hosts = {request['headers']['host'] for request in server.requests(client.sid)}
+    assert hosts == {f'[::1]:{server.port}'}
+
+
+@pytest.mark.parametrize('slash', ['', '/'])
+def test_query_string_goes_with_every_request(any_server, client, way, slash):
+    client.connect(f'{any_server.url}{slash}?token=a%20b%26c&x=1&x=2', transports=way)
+    assert client.ask('hello') == 'hello'
+    urls = [request['url'] for request in any_server.requests(client.sid)]
+    assert urls
+    assert all('/engine.io/?token=a%20b%26c&x=1&x=2&transport=' in url for url in urls), urls
+
+
+@pytest.mark.parametrize('given', ['custom/path', '/custom/path/'])
+def test_engineio_path(make_any_server, make_client, way, given):
+    server = make_any_server(path='/custom/path/')
+    client = make_client()
+    client.connect(server.url, transports=way, engineio_path=given)
+    assert client.ask('hello') == 'hello'
+
+
+def test_wrong_engineio_path(any_server, client, transport):
+    with pytest.raises(ConnectionError, match='404') as caught:
+        client.connect(any_server.url, transports=transport, engineio_path='elsewhere')
+    assert set(caught.value.args[1]) >= {'message'}
+
+
+@pytest.mark.parametrize('url', [
+    '', 'localhost:5000', '//localhost:5000', 'ftp://localhost', 'http://', 'http://:5000',
+    'http://localhost:port', 'http://localhost:65536', 'http://local host',
+    'http://localhost/\r\nInjected: yes', 'http://localhost/?a=\r\nb', 'http://localhost\n',
+])
+def test_invalid_url(client, url):
+    with pytest.raises(ValueError, match=r'.'):
+        client.connect(url)
+    assert client.state == 'disconnected'
+
+
+@pytest.mark.parametrize('headers', [
+    {'X-Evil': 'a\r\nInjected: yes'}, {'X-Evil': 'a\nb'}, {'X-Evil\r\nInjected': 'yes'},
+    {'X-Evil:': 'a'}, {'': 'a'}, {'X-Evil': 'a\x00b'}, {'X-Evil': 5},
+])
+def test_invalid_header(any_server, client, headers, transport):
+    with pytest.raises(ValueError, match='header'):
+        client.connect(any_server.url, headers, transport)
+    assert client.state == 'disconnected'
+    client.connect(any_server.url, {'X-Good': 'yes'}, transport)
+    assert client.ask('hello') == 'hello'
+
+
+def test_invalid_engineio_path(client):
+    with pytest.raises(ValueError, match='control character'):
+        client.connect('http://localhost', engineio_path='a\r\nb')
+
+
+@pytest.mark.parametrize('headers', [{'X-Evil': 'a\r\nInjected: yes'}, ['X-Evil: a\r\nInjected: y']])
+def test_invalid_header_of_the_websocket(any_server, make_client, headers):
+    client = make_client(websocket_extra_options={'header': headers})
+    with pytest.raises(ValueError, match='header'):
+        client.connect(any_server.url, transports='websocket')
+
+
+# -- By which transport -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('given', 'chosen', 'used'), [
+    ('polling', ['polling'], 'polling'),
+    ('websocket', ['websocket'], 'websocket'),
+    (['polling'], ['polling'], 'polling'),
+    (('websocket',), ['websocket'], 'websocket'),
+    (['websocket', 'polling'], ['websocket', 'polling'], 'websocket'),
+    (['polling', 'websocket'], ['polling', 'websocket'], 'websocket'),
+    (['pigeon', 'polling', 'flashsocket'], ['polling'], 'polling'),
+    (None, ['polling', 'websocket'], 'websocket'),
+])
+def test_transports(any_server, client, given, chosen, used):
+    client.connect(any_server.url, transports=given)
+    assert client.transports == chosen
+    assert client.transport() == used
+    first = any_server.requests(client.sid)[0]['url']
+    assert f'transport={chosen[0]}&' in first
+    assert client.ask('transport') == used
+
+
+@pytest.mark.parametrize('given', ['pigeon', ['pigeon', 'flashsocket'], [], ''])
+def test_no_transport_is_left(any_server, client, given):
+    with pytest.raises(ValueError, match='No valid transports provided'):
+        client.connect(any_server.url, transports=given)
+    assert client.state == 'disconnected'
+
+
+def test_server_without_polling(make_any_server, make_client):
+    server = make_any_server(transports=['websocket'])
+    client = make_client()
+    with pytest.raises(ConnectionError) as caught:
+        client.connect(server.url)
+    assert caught.value.__cause__.status == 400
+    assert caught.value.args[1]
+    client.connect(server.url, transports='websocket')
+    assert client.ask('hello') == 'hello'
+
+
+def test_server_without_websocket(make_any_server, make_client):
+    server = make_any_server(transports=['polling'])
+    client = make_client()
+    client.connect(server.url)
+    assert client.upgrades == []
+    assert client.transport() == client.ask('transport') == 'polling'
+    client.disconnect()
+    with pytest.raises(ConnectionError) as caught:
+        client.connect(server.url, transports='websocket')
+    assert isinstance(caught.value.__cause__, HTTPError)
+    assert caught.value.__cause__.status == 400
+
+
+def test_server_without_upgrades(make_any_server, make_client):
+    server = make_any_server(allowUpgrades=False)
+    client = make_client()
+    client.connect(server.url)
+    assert client.upgrades == []
+    assert client.transport() == client.ask('transport') == 'polling'
+    assert not any('transport=websocket' in request['url']
+                   for request in server.requests(client.sid))
+
+
+@pytest.mark.parametrize(('offered', 'wanted'), [
+    ('websocket', ['polling', 'websocket']),
+    ('polling', ['websocket', 'polling']),
+])
+def test_try_all_transports(make_any_server, make_client, offered, wanted):
+    server = make_any_server(transports=[offered])
+    client = make_client()
+    with pytest.raises(ConnectionError):
+        client.connect(server.url, transports=wanted)
+    client = make_client(try_all_transports=True)
+    client.connect(server.url, transports=wanted)
+    assert client.transport() == client.ask('transport') == offered
+    assert client.events[0] == ('connect', None)
+    assert [event for event, _ in client.events] == ['connect', 'message']
+
+
+def test_try_all_transports_reports_the_first_failure(any_server, make_client):
+    client = make_client(try_all_transports=True)
+    with pytest.raises(ConnectionError) as caught:
+        client.connect(any_server.url, engineio_path='elsewhere')
+    assert 'GET' in str(caught.value)
+    assert caught.value.args[1] == {'message': 'Not here'}
+    urls = [request['url'] for request in any_server.requests()[-2:]]
+    assert ['transport=polling' in url for url in urls] == [True, False]
+
+
+def test_remember_upgrade(any_server, make_client):
+    def transports_used(client):
+        client.connect(any_server.url)
+        assert client.transport() == 'websocket'
+        used = [url.partition('transport=')[2].partition('&')[0]
+                for url in (request['url'] for request in any_server.requests(client.sid))]
+        client.disconnect()
+        return used
+
+    forgetful, mindful = make_client(), make_client(remember_upgrade=True)
+    assert transports_used(forgetful) == transports_used(forgetful) == ['polling', 'websocket']
+    assert transports_used(mindful) == ['polling', 'websocket']
+    assert transports_used(mindful) == ['websocket']
+
+
+def test_remember_upgrade_only_where_websocket_is_wanted(any_server, make_client):
+    client = make_client(remember_upgrade=True)
+    client.connect(any_server.url)
+    client.disconnect()
+    client.connect(any_server.url, transports='polling')
+    assert client.transport() == client.ask('transport') == 'polling'
+
+
+# -- Refused ------------------------------------------------------------------------------------
+
+
+def test_nobody_listens(client, transport):
+    port = support.free_port()
+    with pytest.raises(ConnectionError, match=f'127.0.0.1:{port}') as caught:
+        client.connect(f'http://127.0.0.1:{port}', transports=transport)
+    causes = []
+    cause = caught.value
+    while cause := cause.__cause__:
+        causes.append(type(cause))
+    assert ConnectionRefusedError in causes
+    assert client.events == []
+    assert (client.state, client.sid, client.transport()) == ('disconnected', None, None)
+
+
+@pytest.mark.parametrize('status', [401, 403, 503])
+def test_refused_with_json(make_any_server, make_client, status, transport):
+    server = make_any_server(refuse=status, refuseMessage='not you')
+    client = make_client()
+    with pytest.raises(ConnectionError, match=f'status code {status}') as caught:
+        client.connect(server.url, transports=transport)
+    message = caught.value.args[1]
+    if isinstance(message, dict):
+        message = message['message']
+    assert message == 'not you'
+    assert caught.value.__cause__.status == status
+    assert client.events == []
+    assert client.state == 'disconnected'
+    assert server.count() == 0
+
+
+def test_connection_error_is_of_the_package():
+    assert engineio_gevent.exceptions.ConnectionError is ConnectionError
+    assert issubclass(ConnectionError, engineio_gevent.exceptions.EngineIOError)
+
+
+def test_request_timeout_bounds_the_handshake(make_any_server, make_client, transport):
+    server = make_any_server()
+    client = make_client(request_timeout=0.2)
+    server.suspend()
+    try:
+        with pytest.raises(ConnectionError, match='0.2 seconds|timed out'):
+            client.connect(server.url, transports=transport)
+    finally:
+        server.resume()
+    assert client.state == 'disconnected'
+    server.wait_count(0)
+
+
+def test_timeout_of_the_caller_ends_connect(make_any_server, make_client, transport):
+    server = make_any_server()
+    client = make_client()
+    server.suspend()
+    try:
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+            client.connect(server.url, transports=transport)
+    finally:
+        server.resume()
+    assert client.state == 'disconnected'
+    server.wait_count(0)
+    client.connect(server.url)
+    assert client.ask('hello') == 'hello'
+
+
+def test_killed_while_connecting(make_any_server, make_client, transport):
+    server = make_any_server()
+    client = make_client()
+    server.suspend()
+    try:
+        greenlet = gevent.spawn(client.connect, server.url, transports=transport)
+        gevent.idle()
+        greenlet.kill()
+    finally:
+        server.resume()
+    assert client.state == 'disconnected'
+    assert client.events == []
+    server.wait_count(0)
+
+
+# -- The state of a client ----------------------------------------------------------------------
+
+
+def test_connected_already(any_server, client, way):
+    client.connect(any_server.url, transports=way)
+    sid = client.sid
+    with pytest.raises(ValueError, match='not in a disconnected state'):
+        client.connect(any_server.url, transports=way)
+    assert client.sid == sid
+    assert client.ask('hello') == 'hello'
+    assert len(client.events) == 2
+
+
+def test_connecting_already(any_server, client, way):
+    other = gevent.spawn(client.connect, any_server.url, transports=way)
+    gevent.sleep(0)
+    with pytest.raises(ValueError, match='not in a disconnected state'):
+        client.connect(any_server.url, transports=way)
+    other.get()
+    assert client.ask('hello') == 'hello'
+
+
+def test_attributes(make_any_server, make_client, way):
+    server = make_any_server(pingInterval=7000, pingTimeout=1500)
+    client = make_client()
+    names = ['sid', 'upgrades', 'ping_interval', 'ping_timeout', 'transports',
+             'current_transport', 'base_url', 'http', 'disconnect_error']
+    assert client.state == 'disconnected'
+    assert {name: getattr(client, name) for name in names} == dict.fromkeys(names)
+    assert client.transport() is None
+    assert set(client.handlers) == {'connect', 'message', 'disconnect'}
+    assert client.logger.name == 'engineio_gevent.client'
+
+    during = {}
+
+    @client.on('connect')
+    def connect():
+        during.update({name: getattr(client, name) for name in ['state', *names]})
+        during['transport'] = client.transport()
+
+    client.connect(server.url, transports=way)
+    first = 'websocket' if way == ['websocket'] else 'polling'
+    last = 'polling' if way == ['polling'] else 'websocket'
+    assert during['state'] == client.state == 'connected'
+    assert during['sid'] == client.sid == server.control('clients')['ids'][0]
+    assert during['ping_interval'] == client.ping_interval == 7
+    assert during['ping_timeout'] == client.ping_timeout == 1.5
+    assert client.upgrades == ([] if first == 'websocket' else ['websocket'])
+    assert client.transports == (way or ['polling', 'websocket'])
+    assert during['current_transport'] == during['transport'] == first
+    assert client.current_transport == client.transport() == last
+    scheme = 'http' if first == 'polling' else 'ws'
+    assert client.base_url.startswith(f'{scheme}://{server.netloc}/engine.io/?transport={first}&')
+    assert 'EIO=4' in client.base_url
+    if first == 'polling':
+        assert f'sid={client.sid}' in client.base_url
+        assert during['http'] is client.http is not None
+    assert client.disconnect_error is None
+
+    client.disconnect()
+    assert client.state == 'disconnected'
+    assert client.sid is None
+    assert client.disconnect_error is None
+    assert client.ping_interval == 7
+
+
+def test_a_client_connects_again(any_server, client, way):
+    sids = []
+    for number in range(5):
+        client.connect(any_server.url, transports=way)
+        sids.append(client.sid)
+        assert client.ask(f'round {number}') == f'round {number}'
+        client.disconnect()
+    assert len(set(sids)) == 5
+    assert [event for event, _ in client.events] == ['connect', 'message', 'disconnect'] * 5
+    for sid in sids:
+        any_server.close_reason(sid)
+
+
+def test_context_manager(any_server, make_client, way):
+    with make_client() as client:
+        client.connect(any_server.url, transports=way)
+        sid = client.sid
+        assert client.ask('hello') == 'hello'
+    assert client.state == 'disconnected'
+    assert client.reasons == ['client disconnect']
+    any_server.close_reason(sid)
+
+
+def test_context_manager_lets_exceptions_through(any_server, make_client):
+    with pytest.raises(ZeroDivisionError), make_client() as client:
+        client.connect(any_server.url)
+        sid = client.sid
+        raise ZeroDivisionError
+    assert client.reasons == ['client disconnect']
+    any_server.close_reason(sid)
+
+
+def test_context_manager_without_a_connection(make_client):
+    with make_client() as client:
+        pass
+    assert client.events == []
+
+
+# -- The connect handler ------------------------------------------------------------------------
+
+
+def test_connect_handler_that_raises(any_server, make_client, way):
+    client = make_client()
+    sids = []
+
+    @client.on('connect')
+    def connect():
+        sids.append(client.sid)
+        raise ZeroDivisionError('no, thanks')
+
+    for _ in range(3):
+        with pytest.raises(ConnectionError, match='no, thanks') as caught:
+            client.connect(any_server.url, transports=way)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert (client.state, client.sid) == ('disconnected', None)
+    assert client.events == []  # it was never connected, so it does not disconnect
+    for sid in sids:
+        any_server.close_reason(sid)
+
+    client.on('connect', lambda: None)
+    client.connect(any_server.url, transports=way)
+    assert client.ask('hello') == 'hello'
+
+
+@pytest.mark.parametrize('error', [gevent.GreenletExit, gevent.Timeout(1), SystemExit])
+def test_connect_handler_that_is_ended(any_server, make_client, way, error):
+    client = make_client()
+    sids = []
+
+    @client.on('connect')
+    def connect():
+        sids.append(client.sid)
+        raise error
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - compared below
+        client.connect(any_server.url, transports=way)
+    assert caught.value is error or type(caught.value) is error
+    assert client.state == 'disconnected'
+    any_server.close_reason(sids[0])
+
+
+def test_connect_handler_may_take_its_time(make_any_server, make_client, way):
+    server = make_any_server(pingInterval=1000, pingTimeout=500)
+    client = make_client()
+
+    @client.on('connect')
+    def connect():
+        client.send('early')
+        gevent.sleep(2.5)  # past the first deadline for a pong
+        client.send('late')
+
+    client.connect(server.url, transports=way)
+    assert client.take(2) == ['early', 'late']
+    assert client.state == 'connected'
