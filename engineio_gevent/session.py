@@ -27,7 +27,8 @@ from .protocol.handshake import Handshake
 from .protocol.packet import Encoded
 from .transports.base import Packet, Transport
 from .transports.dial import Expired, bounded
-from .transports.http import HTTP, DirectHTTP, HTTPSession, SessionHTTP
+from .transports.direct import DirectHTTP
+from .transports.http import HTTP, HTTPSession, SessionHTTP
 from .transports.polling import Polling
 from .transports.route import Route
 from .transports.websocket import WebSocket
@@ -272,8 +273,10 @@ class Session:
                 polling.pause()
                 if probing.lost is not None:
                     raise probing.lost
-        except (EngineIOError, Expired) as exc:
-            self._options.logger.info('WebSocket upgrade failed: %s', exc)
+        except Exception as exc:
+            foreseen = isinstance(exc, (EngineIOError, Expired))
+            level = logging.INFO if foreseen else logging.WARNING
+            self._options.logger.log(level, 'WebSocket upgrade failed: %s', exc)
             return False
         else:
             if self._phase != _OPEN:

@@ -19,11 +19,14 @@ class Screen:
 
     def __init__(self) -> None:
         require('rich')
+        # All of it now, and not while memory is measured.
+        import rich.progress
         from rich.console import Console
         from rich.markup import escape
 
         #: Makes of any text one that can stand in a line.
         self.escape: Callable[[str], str] = escape
+        self._rich = rich.progress
         self._console = Console(highlight=False, soft_wrap=True, emoji=False)
 
     def line(self, label: str, text: str) -> None:
@@ -44,13 +47,11 @@ class Screen:
         if not self._console.is_terminal:
             yield self._told(label, total)
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
         # No automatic refresh: that would be a thread.
-        with Progress(
-            TextColumn(f'[cyan]{label:<12}'),
-            BarColumn(bar_width=40),
-            MofNCompleteColumn(),
+        with self._rich.Progress(
+            self._rich.TextColumn(f'[cyan]{label:<12}'),
+            self._rich.BarColumn(bar_width=40),
+            self._rich.MofNCompleteColumn(),
             console=self._console,
             auto_refresh=False,
             transient=True,

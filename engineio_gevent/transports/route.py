@@ -29,6 +29,7 @@ from .cookies import Cookies, joined
 
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
+_NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r'[^\x00-\x08\x0a-\x1f\x7f]*\Z')  # RFC 9110, section 5.5
 
@@ -60,8 +61,9 @@ class Route:
     """
 
     __slots__ = (
-        '_netloc', '_prefix', '_proxies', '_timestamp', 'cert', 'cookies', 'headers', 'host',
-        'http_session', 'owns_session', 'port', 'proxy', 'secure', 'verify', 'websocket_options',
+        '_netloc', '_prefix', '_proxies', '_timestamp', '_websocket_headers', 'cert', 'cookies',
+        'headers', 'host', 'http_session', 'owns_session', 'port', 'proxy', 'secure', 'verify',
+        'websocket_options',
     )
 
     def __init__(
@@ -89,7 +91,7 @@ class Route:
         bracketed = f'[{self.host}]' if ':' in self.host else self.host
         self._netloc: str = f'{bracketed}:{parts.port}' if parts.port else bracketed
         path = path.strip('/')
-        self._prefix: str = requote_uri(
+        self._prefix: str = quoted(
             (f'/{path}/' if path else '/') + '?' + (f'{parts.query}&' if parts.query else '')
         )
         self._timestamp = timestamp
@@ -100,6 +102,7 @@ class Route:
         self.owns_session = False
         #: The caller's keyword arguments for websocket-client.
         self.websocket_options: Mapping[str, Any] = websocket_options or {}
+        self._websocket_headers = _extra_headers(self.websocket_options.get('header') or {})
         self._decide(verify)
         session = self.http_session
         self.cookies = Cookies(None if session is None else session.cookies)
@@ -161,6 +164,11 @@ class Route:
         return self._netloc
 
     @property
+    def origin(self) -> tuple[bool, str, int]:
+        """Whether it is secure, the host, the port."""
+        return self.secure, self.host, self.port
+
+    @property
     def http_origin(self) -> str:
         """Scheme, host and port, for polling."""
         return f'{"https" if self.secure else "http"}://{self._netloc}'
@@ -205,14 +213,7 @@ class Route:
         options_of_headers: dict[str, str] = {}
         headers = dict(self._session_headers())
         headers.update(self.headers)
-        extra = own.get('header') or {}
-        headers.update(
-            checked_headers(
-                extra
-                if isinstance(extra, Mapping)
-                else dict(line.split(':', 1) for line in extra)
-            )
-        )
+        headers.update(self._websocket_headers)
         # websocket-client writes these two itself, where it is not told what to write.
         for name in list(headers):
             if name.lower() in ('host', 'origin'):
@@ -258,6 +259,12 @@ class Route:
         return options
 
 
+def quoted(url: str) -> str:
+    """A URL in ASCII, with what must be quoted quoted."""
+    quoted_url: str = requote_uri(url)
+    return quoted_url
+
+
 def checked_headers(headers: Mapping[str, Any]) -> Headers:
     """A copy of a caller's headers that is safe to send.
 
@@ -278,6 +285,19 @@ def checked_headers(headers: Mapping[str, Any]) -> Headers:
     return checked
 
 
+def _extra_headers(headers: Any) -> Headers:
+    """The ``header`` among the options for websocket-client: a mapping, or a list of lines."""
+    if not isinstance(headers, Mapping):
+        lines = [headers] if isinstance(headers, str) else list(headers)
+        headers = {}
+        for line in lines:
+            name, colon, value = line.partition(':')
+            if not colon:
+                raise ValueError(f'not a header line: {line!r}')
+            headers[name] = value
+    return checked_headers(headers)
+
+
 def _made(
     session: requests.Session | Callable[[], requests.Session] | None,
 ) -> requests.Session | None:
@@ -289,6 +309,8 @@ def _made(
 
 
 def _ascii_host(host: str) -> str:
+    if _NOT_IN_HOST.search(host):
+        raise ValueError(f'not a host name: {host!r}')
     try:
         return host if host.isascii() else host.encode('idna').decode('ascii')
     except UnicodeError:

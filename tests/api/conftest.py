@@ -1,5 +1,6 @@
 """Clients that write down what happens to them, and scripts in processes of their own."""
 
+import gc
 import json
 import os
 import signal
@@ -20,6 +21,15 @@ TIMEOUT = 10
 """Seconds within which anything has to happen that a test waits for."""
 
 PROJECT = Path(engineio_gevent.__file__).parent.parent
+
+
+@pytest.fixture(scope='session', autouse=True)
+def frozen():
+    """A look for greenlets goes through all objects; those of the start need no look."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class RecordingClient(engineio_gevent.Client):
