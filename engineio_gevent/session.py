@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
+import gevent
 from gevent import getcurrent
 from gevent.event import AsyncResult, Event
 from gevent.hub import get_hub
@@ -22,7 +23,7 @@ from gevent.monkey import get_original
 from . import process
 from .dispatcher import get_dispatcher
 from .exceptions import ConnectionClosed, EngineIOError, HeartbeatTimeout, ProtocolError
-from .protocol import handshake, packet
+from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
 from .protocol.packet import Encoded
 from .transports.base import Packet, Transport
@@ -434,8 +435,7 @@ class Session:
         if self._options.verbose:
             self._options.logger.info('Sending packet MESSAGE data %s', _loggable(data))
         if _get_ident() != self._thread:
-            # The transport belongs to its hub's thread; order is kept by the loop's queue.
-            self._hub.loop.run_callback_threadsafe(self._send, encoded)
+            self._send_from_outside(encoded)
             return
         transport = self._transport
         if transport is None:
@@ -452,6 +452,14 @@ class Session:
             if transport is self._transport:
                 return
             transport = self._transport  # upgraded meanwhile
+
+    def _send_from_outside(self, encoded: Encoded) -> None:
+        """In another native thread: the transport is its hub's own; the loop keeps the order."""
+        if self.transport_name == 'polling':
+            payload.encoded_size(encoded)  # what cannot be sent is refused here
+        elif isinstance(encoded, str):
+            encoded.encode()
+        self._hub.loop.run_callback_threadsafe(self._send, encoded)
 
     def _send(self, encoded: Encoded) -> None:
         """Send a packet from the hub."""
@@ -522,6 +530,9 @@ class Session:
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Leave the server; see :meth:`.Client.disconnect`."""
+        if _get_ident() != self._thread:
+            self._disconnect_from_outside(abort, reason)
+            return
         if self._phase == _OPENING:
             # Another greenlet is in connect(), which raises.
             self._hub.loop.run_callback(self._interrupt, self._opener)
@@ -543,6 +554,20 @@ class Session:
         finally:
             self.close(reason or Reason.CLIENT_DISCONNECT, None)
         self.wait(ABORT_TIMEOUT if abort else None)
+
+    def _disconnect_from_outside(self, abort: bool, reason: str | None) -> None:
+        """In another native thread: let a greenlet of the connection's own thread do it."""
+        done = Event()
+
+        def leave() -> None:
+            try:
+                self.disconnect(abort, reason)
+            finally:
+                done.set()
+
+        self._hub.loop.run_callback_threadsafe(gevent.spawn, leave)
+        # That thread may be busy for long, or have ended.
+        done.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the disconnect handler has run.

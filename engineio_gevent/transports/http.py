@@ -63,7 +63,7 @@ def refused(what: str, status: int, body: bytes | None) -> HTTPError:
         try:
             decoded = json.loads(body)
         except (ValueError, RecursionError):
-            decoded: object = None
+            decoded = None
     detail = ''
     if isinstance(decoded, dict) and isinstance(decoded.get('message'), str):
         detail = f': {decoded["message"]}'

@@ -96,7 +96,7 @@ def test_the_reader_of_imports_reads_them():
     assert inner_imports('client') >= {'session', 'exceptions'}
     assert 'protocol.packet' in inner_imports('session')
     assert {'exceptions', 'protocol.frames'} <= inner_imports('transports.websocket')
-    assert {'gevent', 'requests'} <= {layer(name) for name in imports('transports.http')}
+    assert {'json', 'requests'} <= {layer(name) for name in imports('transports.http')}
 
 
 @every_module

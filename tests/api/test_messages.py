@@ -1,0 +1,364 @@
+"""send() and the message handler: every form of message, both ways, by every transport."""
+
+import math
+import threading
+
+import gevent
+import pytest
+
+import support
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def connected(any_server, make_client, way):
+    """A client that is connected."""
+    client = make_client()
+    client.connect(any_server.url, transports=way)
+    return client
+
+
+def test_text(any_server, connected):
+    texts = ['hello', '', ' ', '\n\r\t', 'a\x00b', '\x00', 'é', '漢字', '\U0001f600 astral \U0010ffff',
+             '\u2028\u2029\ufeff', '123', '12.5', '0', '4hello', 'b4hello', 'true love', '{not JSON}',
+             '\\n', '"unfinished']
+    for text in texts:
+        connected.send(text)
+    assert connected.take(len(texts)) == texts
+    assert any_server.received(connected.sid) == texts
+
+
+def test_binary(any_server, connected):
+    blobs = [b'hello', b'', b'\x00', b'\x00\xff' * 3, bytes(range(256)), b'\x1e', b'4text', b'a', b'ab']
+    forms = [*blobs, bytearray(b'array'), memoryview(b'a view')[2:], memoryview(b'x0y0')[::2]]
+    for form in forms:
+        connected.send(form)
+    wanted = [*blobs, b'array', b'view', b'xy']
+    received = connected.take(len(forms))
+    assert received == wanted
+    assert {type(one) for one in received} == {bytes}
+    assert any_server.received(connected.sid) == wanted
+
+
+def test_buffers_are_copied(connected):
+    data = bytearray(b'before')
+    connected.send(data)
+    data[:] = b'after!'
+    assert connected.next() == b'before'
+
+
+def test_json(any_server, connected):
+    values = [{'key': 'välue', 'list': [1, 2.5, None, True]}, [], {}, [1, [2, [3]]], ['\x1e']]
+    for value in values:
+        connected.send(value)
+    assert connected.take(len(values)) == values
+    texts = any_server.received(connected.sid)
+    assert texts[1:4] == ['[]', '{}', '[1,[2,[3]]]']
+    assert ' ' not in texts[0]
+
+
+def test_other_values(any_server, connected):
+    for value in [12, 2.5, True, None]:
+        connected.send(value)
+    assert connected.take(4) == ['12', '2.5', 'True', '']
+
+
+def test_text_that_is_json(connected):
+    for text in ['"quoted"', 'true', 'null', '-5', '[1]', '{"a":1}', ' [2]']:
+        connected.send(text)
+    assert connected.take(7) == ['quoted', True, None, -5, [1], {'a': 1}, [2]]
+
+
+def test_parse_json_off(any_server, make_client, way):
+    client = make_client(parse_json=False)
+    client.connect(any_server.url, transports=way)
+    texts = ['"quoted"', 'true', 'null', '-5', '[1]', '{"a":1}', '123', '']
+    for text in texts:
+        client.send(text)
+    client.send(['sent as JSON'])
+    assert client.take(9) == [*texts, '["sent as JSON"]']
+
+
+@pytest.mark.parametrize('size', [125, 126, 65535, 65536, 200_000])
+def test_sizes_at_the_borders_of_frames(connected, size):
+    assert connected.ask('x' * (size - 1)) == 'x' * (size - 1)
+    assert connected.ask(b'y' * size) == b'y' * size
+
+
+@pytest.fixture
+def large(make_any_server, make_client, way):
+    """A client of a server that takes large messages."""
+    server = make_any_server(maxHttpBufferSize=20 * MIB)
+    client = make_client()
+    client.connect(server.url, transports=way)
+    return client
+
+
+def test_large_messages(large):
+    text = ('0123456789é' * (MIB // 12 + 1))[:MIB]
+    assert large.ask(text) == text
+    blob = bytes(range(256)) * (MIB // 256)
+    assert large.ask(blob) == blob
+    assert large.ask('big 3000000') == 'x' * 3_000_000
+    assert large.ask('bigbin 3000000') == (bytes(range(256)) * 11719)[:3_000_000]
+    assert large.ask('hello') == 'hello'
+
+
+def test_a_burst_larger_than_any_buffer(large):
+    # More than write_limit, more than the sockets hold: send() waits, nothing is lost.
+    blobs = [bytes([number]) * 200_000 for number in range(40)]
+    for blob in blobs:
+        large.send(blob)
+    assert large.take(len(blobs)) == blobs
+
+
+def test_many_messages_sent_at_once(any_server, connected):
+    texts = [f'message {number}' for number in range(1000)]
+    for text in texts:
+        connected.send(text)
+    assert connected.take(1000) == texts
+    assert any_server.received(connected.sid) == texts
+
+
+def test_posts_hold_what_servers_take(python_server, make_client):
+    # python-engineio refuses the seventeenth packet of a POST.
+    client = make_client()
+    client.connect(python_server.url, transports='polling')
+    texts = [str(number) for number in range(100)]
+    for text in texts:
+        client.send(text)
+    assert client.take(100) == texts
+    posts = [request for request in python_server.requests(client.sid)
+             if request['method'] == 'POST']
+    assert len(posts) >= 7
+
+
+def test_many_messages_received_at_once(any_server, connected):
+    connected.send('numbers 1000')
+    assert connected.take(1000) == [str(number) for number in range(1000)]
+
+
+def test_many_messages_in_one_poll(any_server, make_client):
+    client = make_client()
+    client.connect(f'{any_server.url}?greet=1000', transports='polling')
+    assert client.take(1000) == [f'g{number}' for number in range(1000)]
+    gets = [request for request in any_server.requests(client.sid)
+            if request['method'] == 'GET']
+    assert len(gets) < 10
+
+
+def test_order_of_each_sender(any_server, connected):
+    """Greenlets and a native thread send at once: each one's messages arrive in its order."""
+
+    def send(name, pause):
+        for number in range(100):
+            connected.send(f'{name}:{number}')
+            pause(number)
+
+    thread = threading.Thread(target=send, args=('thread', lambda number: None))
+    greenlets = [gevent.spawn(send, f'greenlet{index}',
+                              lambda number, index=index: number % (index + 2) or gevent.sleep(0))
+                 for index in range(10)]
+    thread.start()
+    gevent.joinall(greenlets, raise_error=True)
+    gevent.get_hub().threadpool.apply(thread.join)
+    connected.take(1100)
+    received = any_server.received(connected.sid)
+    assert len(received) == 1100
+    for name in ['thread', *(f'greenlet{index}' for index in range(10))]:
+        own = [text for text in received if text.startswith(f'{name}:')]
+        assert own == [f'{name}:{number}' for number in range(100)]
+
+
+def test_thread_gets_its_errors(connected):
+    results = []
+
+    def send():
+        for data in [object(), '\ud800', 'fine']:
+            try:
+                connected.send(data)
+            except Exception as exc:
+                results.append(type(exc))
+            else:
+                results.append(None)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    gevent.get_hub().threadpool.apply(thread.join)
+    assert connected.next() == 'fine'
+    assert results[0] is TypeError
+    assert issubclass(results[1], ValueError)
+    assert results[2] is None
+    assert connected.state == 'connected'
+
+
+@pytest.mark.parametrize('data', [object(), {1, 2}, (1, 2), [object()], {'key': b'bytes'}, 1j])
+def test_wrong_types(connected, data):
+    with pytest.raises(TypeError):
+        connected.send(data)
+    assert connected.ask('fine') == 'fine'
+
+
+@pytest.mark.parametrize('text', ['\ud800', 'a\udfffb', ['\ud800']])
+def test_lone_surrogates(connected, text):
+    if isinstance(text, list):  # JSON escapes it, so it can be sent
+        assert connected.ask(text) == text
+        return
+    with pytest.raises(ValueError, match='surrogate'):
+        connected.send(text)
+    assert connected.ask('fine') == 'fine'
+
+
+def test_separator_of_packets(any_server, make_client, transport):
+    client = make_client()
+    client.connect(any_server.url, transports=transport)
+    if transport == 'polling':
+        with pytest.raises(ValueError, match=r'U\+001E'):
+            client.send('a\x1eb')
+    else:
+        assert client.ask('a\x1eb') == 'a\x1eb'
+    assert client.ask('fine') == 'fine'
+    assert client.ask(['a\x1eb']) == ['a\x1eb']
+    assert client.ask(b'a\x1eb') == b'a\x1eb'
+
+
+def test_not_a_number(connected):
+    assert math.isnan(connected.ask([math.nan])[0])
+
+
+def test_sends_while_not_connected_are_dropped(any_server, client, way):
+    client.send('too early')
+    client.connect(any_server.url, transports=way)
+    assert client.ask('in time') == 'in time'
+    sid = client.sid
+    client.disconnect()
+    client.send('too late')
+    client.connect(any_server.url, transports=way)
+    assert client.ask('again') == 'again'
+    assert any_server.received(sid) == ['in time']
+    assert any_server.received(client.sid) == ['again']
+
+
+# -- The server's limit -------------------------------------------------------------------------
+
+
+def test_posts_are_split_by_the_servers_limit(make_any_server, make_client):
+    server = make_any_server(maxHttpBufferSize=1000)
+    client = make_client()
+    client.connect(server.url, transports='polling')
+    messages = [f'{number:03}' + 'é' * 150 for number in range(30)]
+    messages += [bytes([number]) * 300 for number in range(30)]
+    for message in messages:
+        client.send(message)
+    assert client.take(60) == messages
+    lengths = [int(request['headers']['content-length'])
+               for request in server.requests(client.sid) if request['method'] == 'POST']
+    assert len(lengths) >= 30
+    assert max(lengths) <= 1000
+
+
+def test_message_above_the_servers_limit(make_js_server, make_client, way):
+    server = make_js_server(maxHttpBufferSize=1000)
+    client = make_client()
+    client.connect(server.url, transports=way)
+    assert client.ask('x' * 900) == 'x' * 900
+    client.send('x' * 5000)
+    client.wait_end()
+    assert client.reasons == ['transport error']
+    if way == ['polling']:
+        assert client.disconnect_error.status == 413
+    else:
+        assert client.disconnect_error.code == 1009
+    client.connect(server.url, transports=way)
+    assert client.disconnect_error is None
+    assert client.ask('fine') == 'fine'
+
+
+def test_message_above_the_limit_of_python_engineio(make_python_server, make_client, way):
+    server = make_python_server(maxHttpBufferSize=1000)
+    client = make_client()
+    client.connect(server.url, transports=way)
+    client.send('x' * 5000)
+    client.wait_end()
+    assert len(client.reasons) == 1
+    client.connect(server.url, transports=way)
+    assert client.ask('fine') == 'fine'
+
+
+def test_message_above_the_clients_limit(make_any_server, make_client, way):
+    server = make_any_server(maxHttpBufferSize=MIB)
+    client = make_client(max_message_size=10_000)
+    client.connect(server.url, transports=way)
+    client.send('big 9000')
+    assert client.next() == 'x' * 9000
+    client.send('big 10001')
+    client.wait_end()
+    assert client.reasons == ['transport error']
+    assert client.disconnect_error.code == 1009
+    assert client.inbox.empty()
+    sid = dict(server.control('closed'))
+    assert len(sid) == 1 or way == ['polling']
+
+
+# -- Waiting ------------------------------------------------------------------------------------
+
+
+def test_send_waits_for_a_server_that_takes_nothing(make_any_server, make_client, way):
+    server = make_any_server(maxHttpBufferSize=20 * MIB)
+    client = make_client(write_limit=100_000)
+    client.connect(server.url, transports=way)
+    assert client.ask('hello') == 'hello'
+    sent = []
+
+    def send():
+        for number in range(200):
+            client.send(bytes([number]) * 50_000)
+            sent.append(number)
+
+    server.suspend()
+    try:
+        greenlet = gevent.spawn(send)
+        assert not gevent.wait([greenlet], timeout=0.5)
+        assert len(sent) < 200
+    finally:
+        server.resume()
+    greenlet.get()
+    assert client.take(200) == [bytes([number]) * 50_000 for number in range(200)]
+
+
+def test_send_without_limit_never_waits(make_any_server, make_client, way):
+    server = make_any_server(maxHttpBufferSize=20 * MIB)
+    client = make_client(write_limit=None)
+    client.connect(server.url, transports=way)
+    switched = []
+    server.suspend()
+    try:
+        gevent.get_hub().loop.run_callback(switched.append, True)
+        for _ in range(200):
+            client.send(b'x' * 50_000)
+        assert not switched
+    finally:
+        server.resume()
+    assert client.take(200) == [b'x' * 50_000] * 200
+
+
+def test_disconnect_frees_who_waits_in_send(make_any_server, make_client, way):
+    server = make_any_server()
+    client = make_client(write_limit=10_000)
+    client.connect(server.url, transports=way)
+
+    def send():
+        while client.state == 'connected':
+            client.send(b'x' * 100_000)
+
+    server.suspend()
+    try:
+        greenlet = gevent.spawn(send)
+        gevent.sleep(0.1)
+        assert not greenlet.ready()
+        client.disconnect(abort=True)
+        greenlet.get(timeout=5)
+    finally:
+        server.resume()
+    assert support.eventually(lambda: client.reasons == ['client disconnect'])
