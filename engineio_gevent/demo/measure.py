@@ -9,8 +9,6 @@ from pathlib import Path
 
 from greenlet import greenlet
 
-from . import DemoError
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -49,27 +47,3 @@ def _descriptors() -> int | None:
 def _greenlets() -> int:
     """Those that run or wait; not the finished, nor those that have not begun."""
     return sum(isinstance(item, greenlet) and bool(item) for item in gc.get_objects())
-
-
-def allow_descriptors(count: int) -> None:
-    """Raise the soft limit on open descriptors where it is lower.
-
-    :param count: how many will be open.
-    :raises DemoError: the hard limit does not allow it.
-    """
-    try:
-        import resource
-    except ImportError:  # a system without such limits
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= count:
-        return
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise DemoError(
-            f'{count:,} open files are needed, and the limit is {hard:,}: '
-            'take fewer --clients or raise "ulimit -Hn"'
-        )
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-    except (ValueError, OSError) as exc:
-        raise DemoError(f'{count:,} open files are needed, and not allowed: {exc}') from exc

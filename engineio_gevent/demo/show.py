@@ -16,7 +16,8 @@ from ..exceptions import ConnectionError
 from . import DemoError
 from .child import echo_server
 from .crowd import AT_ONCE, IN_FLIGHT, Crowd
-from .measure import Usage, allow_descriptors
+from .limits import allow_descriptors
+from .measure import Usage
 from .screen import Screen
 
 #: Round trips of each kind of message by the first client.

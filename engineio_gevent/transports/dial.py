@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import _socket
-from collections.abc import Iterable
+import errno
+from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from gevent import socket
 from gevent.event import AsyncResult
@@ -23,6 +24,7 @@ _DEFAULT_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
 )
 
+_Result = TypeVar('_Result')
 _Address = tuple[Any, ...]
 _cache: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
 _pending: dict[tuple[str, int], AsyncResult[list[_Address]]] = {}
@@ -109,6 +111,24 @@ def open_socket(
 def bounded(seconds: float | None) -> Timeout:
     """A bound over a block, as a context manager; passing it raises :class:`Expired`."""
     return Timeout(seconds, Expired())
+
+
+def within(seconds: float | None, function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call a function that waits, for so long at the most.
+
+    :param seconds: the bound; None: there is none.
+    :raises TimeoutError: it took longer.
+    """
+    limit = bounded(seconds)
+    limit.start()
+    try:
+        return function(*arguments)
+    except Expired as exc:
+        if exc is not limit.exception:
+            raise  # somebody's around us
+        raise TimeoutError(errno.ETIMEDOUT, f'no answer within {seconds:g} seconds') from None
+    finally:
+        limit.close()
 
 
 class Expired(Exception):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 from http.cookiejar import CookieJar
+from time import monotonic
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -24,6 +26,10 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 #: Redirects that one request follows.
 MAX_REDIRECTS = 5
 
+#: Seconds before the end of a kept connection's time in which it is not used any more.
+KEEP_ALIVE_MARGIN = 1.0
+
+_KEEP_ALIVE = re.compile(r'timeout=(\d{1,6})')
 _poll: Any = get_original('select', 'poll') if hasattr(select, 'poll') else None
 _POLLIN = 1
 
@@ -100,7 +106,9 @@ def _polling_headers(route: Route) -> dict[str, str]:
 class _Connection:
     """One keep-alive connection, opened when needed, used by one greenlet at a time."""
 
-    __slots__ = ('_busy', '_closed', '_max_size', '_origin', '_route', '_sock')
+    __slots__ = (
+        '_busy', '_closed', '_good_until', '_max_size', '_origin', '_route', '_sock',
+    )
 
     def __init__(self, route: Route, max_size: int | None) -> None:
         self._route = route
@@ -109,6 +117,7 @@ class _Connection:
         # Where the socket leads: secure, host, port. Elsewhere than home after a redirect.
         self._origin = route.origin
         self._busy = self._closed = False
+        self._good_until: float | None = None
 
     def request(
         self,
@@ -190,15 +199,17 @@ class _Connection:
             reused = self._sock is not None
             try:
                 response = self._exchange(request, timeout)
-            except (ConnectionError, NothingCame):
+            except (ConnectionError, NothingCame) as exc:
                 # A server may close a connection that it kept just as the next
-                # request is on its way: before the first byte of an answer, and
-                # once, the request goes out anew (RFC 9112, section 9.3.1).
-                if not reused:
+                # request is on its way. Once, and before the first byte of an answer,
+                # the request goes out anew; but not a POST that the server may have
+                # taken: its messages would be doubled (RFC 9110, section 9.2.2).
+                if not reused or (method == 'POST' and isinstance(exc, NothingCame)):
                     raise
                 self._drop()
                 response = self._exchange(request, timeout)
             keep = response.keep_alive
+            self._good_until = _good_until(response)
             return response
         except OSError as exc:
             _, host, port = self._origin
@@ -211,10 +222,11 @@ class _Connection:
     def _exchange(self, request: bytes, timeout: float | None) -> Response:
         sock = self._sock
         if sock is None:
-            sock = self._sock = self._connect(timeout)
-        sock.settimeout(timeout)
+            sock = self._sock = dial.within(timeout, self._connect, timeout)
+        sock.settimeout(timeout)  # for each piece of a body that takes long to send
         sock.sendall(request)
-        return Response(sock, self._max_size)
+        sock.settimeout(None)
+        return dial.within(timeout, Response, sock, self._max_size)
 
     def _connect(self, timeout: float | None) -> socket.socket:
         secure, host, port = self._origin
@@ -228,8 +240,12 @@ class _Connection:
             raise
 
     def _drop_if_stale(self) -> None:
-        """Forget a kept connection that the server has closed meanwhile."""
-        if self._sock is not None and _poll is not None:
+        """Forget a kept connection that the server has closed meanwhile, or is about to."""
+        if self._sock is None:
+            return
+        if self._good_until is not None and monotonic() >= self._good_until:
+            self._drop()
+        elif _poll is not None:
             poller = _poll()
             poller.register(self._sock.fileno(), _POLLIN)  # end of file, or junk
             if poller.poll(0):
@@ -251,3 +267,9 @@ class _Connection:
         sock, self._sock = self._sock, None
         if sock is not None:
             os.close(sock.detach())
+
+
+def _good_until(response: Response) -> float | None:
+    """When the server will close the connection, as far as it says (``Keep-Alive: timeout=5``)."""
+    told = _KEEP_ALIVE.search(response.headers.get('keep-alive', ''))
+    return None if told is None else monotonic() + int(told[1]) - KEEP_ALIVE_MARGIN

@@ -199,7 +199,7 @@ class Response:
         except ConnectionError as exc:
             if nothing_yet:
                 raise NothingCame(f'connection lost: {exc.strerror}') from exc
-            raise
+            raise ConnectionClosed(f'connection lost within a response: {exc.strerror}') from exc
         if not data:
             if nothing_yet:
                 raise NothingCame('the server closed the connection without a response')

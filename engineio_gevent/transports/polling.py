@@ -93,6 +93,10 @@ class Polling:
                 body = self._http.get(self._target(), self._silence)
                 if self._closed:
                     return
+                if not body:
+                    # Not an empty list of packets, but a server, or what stands before
+                    # it, that would have us ask again at once and for ever.
+                    raise ProtocolError('a GET answered with an empty body')
                 self.sink.on_packets(self, payload.decode(body))
         except ProtocolError as exc:
             if exc.decoded:

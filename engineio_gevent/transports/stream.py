@@ -206,6 +206,11 @@ class Stream:
         if self._writer is None and not self.closed:
             self._flush()
 
+    def flush(self) -> None:
+        """Send at once what is gathered, as far as the socket takes it."""
+        if self._out and not self.closed:
+            self._flush()
+
     def _flush(self) -> None:
         """Send until all is sent or the socket takes no more."""
         out = self._out

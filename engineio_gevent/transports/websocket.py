@@ -143,7 +143,7 @@ class WebSocket:
         if self._peer_closed is not None:
             self._peer_closed.set()  # we are waiting for just that
         elif not self._closed:
-            self.close()
+            self._close()
             self.sink.on_lost(self, error)
 
     # Sending
@@ -180,14 +180,19 @@ class WebSocket:
                     self._peer_closed.wait(max(0.0, deadline - monotonic()))
         finally:
             self._peer_closed = None
-            self.close()
+            self._close()
 
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close at once; idempotent. With a code, a close frame goes out if the socket takes it."""
         if code is not None and not self._closed:
             self._say_close(code, reason)
+        self._close()
+
+    def _close(self) -> None:
         self._closed = True
         if self._stream is not None:
+            # A close frame, and a pong before it, may wait for the end of the loop's turn.
+            self._stream.flush()
             self._stream.close()
 
     def abandon(self) -> None:
