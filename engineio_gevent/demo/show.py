@@ -112,7 +112,7 @@ def _show_many(screen: Screen, url: str, clients: int) -> None:
         seconds = crowd.connect(progress)
     screen.line(
         'connected',
-        f'[b]{clients:,} clients[/b] in {seconds:.1f} s: [b]{clients / seconds:,.0f} '
+        f'[b]{_count(clients, "client")}[/b] in {seconds:.1f} s: [b]{clients / seconds:,.0f} '
         f'connects/s[/b], {min(AT_ONCE, clients)} at a time',
     )
     gevent.idle()
@@ -130,9 +130,9 @@ def _show_many(screen: Screen, url: str, clients: int) -> None:
 
     seconds = crowd.disconnect()
     after = Usage.now()
-    left = f'[b]{clients:,} clients[/b] in {seconds:.1f} s'
+    left = f'[b]{_count(clients, "client")}[/b] in {seconds:.1f} s'
     if before.descriptors is not None and after.descriptors is not None:
-        left += f'; [b]{after.descriptors} descriptors[/b] open, before {before.descriptors}'
+        left += f'; [b]{_count(after.descriptors, "descriptor")}[/b] open, before {before.descriptors}'
     screen.line('disconnected', left)
 
 
@@ -150,7 +150,7 @@ def _per_client(before: Usage, after: Usage, clients: int) -> str:
 
 def _count(value: float, noun: str) -> str:
     """How many, with a decimal where it is not a whole number."""
-    number = f'{round(value, 1) + 0:g}'  # + 0 makes 0 of -0
+    number = f'{round(value, 1) + 0:,.1f}'.removesuffix('.0')  # + 0 makes 0 of -0
     return f'{number} {noun}' if number == '1' else f'{number} {noun}s'
 
 

@@ -18,6 +18,8 @@ from ..exceptions import ConnectionClosed, ProtocolError
 MAX_HEAD = 1 << 16
 #: Header lines of a response, above which it is refused.
 MAX_HEADERS = 100
+#: Interim responses (RFC 9110, section 15.2) before the one that counts.
+MAX_INTERIM = 10
 
 _STATUS_LINE = re.compile(r'HTTP/1\.(\d) (\d{3})(?: .*)?\Z')  # RFC 9112, section 4
 _END_OF_HEAD = re.compile(rb'\n\r?\n')
@@ -68,11 +70,14 @@ class Response:
         self.cookies: list[str] = []
         #: Whether the connection can take another request.
         self.keep_alive = True
-        self._read_head()
-        while 100 <= self.status < 200:  # RFC 9110, section 15.2: interim responses
+        for _ in range(MAX_INTERIM + 1):
+            self._read_head()
             if self.status == 101:
                 raise ProtocolError('status 101 for a request that asked for no upgrade')
-            self._read_head()
+            if self.status >= 200:
+                break
+        else:
+            raise ProtocolError(f'more than {MAX_INTERIM} interim responses')
         #: The body as it came, still compressed where the header says so.
         self.body: bytes = self._read_body(max_size)
         if self._buffer:

@@ -62,12 +62,20 @@ def wrap(
     """
     sslopt = sslopt or {}
     # Not ctx.wrap_socket: a context of the standard library's would block.
-    return gevent.ssl.SSLSocket(
+    wrapped = gevent.ssl.SSLSocket(
         sock=sock,
         server_hostname=sslopt.get('server_hostname') or host,
+        do_handshake_on_connect=False,
         suppress_ragged_eofs=sslopt.get('suppress_ragged_eofs', True),
         _context=ctx,
     )
+    try:
+        # Not in the constructor: that leaks the descriptor when a timeout interrupts it.
+        wrapped.do_handshake()
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
 
 
 def _paths(cert: Cert) -> tuple[str, ...]:
