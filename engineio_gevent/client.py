@@ -346,6 +346,7 @@ class Client:
         if self._session is not None:
             self._refuse_fork(self._session)
             self._session.wait()
+            process.wait_for_sigint()
 
     def send(self, data: Any) -> None:
         """Send a message; it is dropped silently while not connected, as upstream does.

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import gevent
+from gevent.event import Event
 
 #: Seconds for all clients together to leave on Ctrl-C.
 SIGINT_TIMEOUT = 1.0
@@ -28,7 +29,8 @@ class Connection(Protocol):
 _connections: set[Connection] = set()
 _fork_hook_set = False
 _previous: Any = None
-_leaving = False
+# While the clients leave on SIGINT: set when the previous handler has run.
+_leaving: Event | None = None
 
 
 def add(connection: Connection) -> None:
@@ -72,24 +74,36 @@ def _on_sigint(number: int, frame: FrameType | None) -> None:
     """May run inside the hub, so it never blocks: a greenlet does the work."""
     global _leaving
     leaving = [connection for connection in _connections if connection.handle_sigint]
-    if _leaving or not leaving:
+    if _leaving is not None or not leaving:
         # A second Ctrl-C does not wait for the first.
         _previous(number, frame)
         return
-    _leaving = True
-    gevent.spawn(_leave, leaving, number, frame)
+    _leaving = Event()
+    gevent.spawn(_leave, _leaving, leaving, number, frame)
 
 
-def _leave(leaving: list[Connection], number: int, frame: FrameType | None) -> None:
+def wait_for_sigint() -> None:
+    """If the clients are leaving on SIGINT, wait until what SIGINT did before has been done.
+
+    A greenlet that waits for the end of a connection must not go on as if
+    that were all: a KeyboardInterrupt is on its way to the main one.
+    """
+    if _leaving is not None:
+        _leaving.wait()
+
+
+def _leave(
+    done: Event, leaving: list[Connection], number: int, frame: FrameType | None
+) -> None:
     global _leaving
     try:
         farewells = [gevent.spawn(connection.disconnect) for connection in leaving]
         gevent.joinall(farewells, timeout=SIGINT_TIMEOUT)
         gevent.killall([farewell for farewell in farewells if not farewell.ready()], block=False)
-    finally:
-        _leaving = False
-    try:
         _previous(number, frame)
     except BaseException as exc:
         # What a signal handler raises is the main greenlet's: KeyboardInterrupt, most often.
         gevent.get_hub().handle_system_error(type(exc), exc)
+    finally:
+        _leaving = None
+        done.set()

@@ -79,7 +79,8 @@ def serve(port: int) -> None:
 def _serve_parent() -> None:
     server = _start(0)
     listening = {'port': server.server_port, 'version': version('python-engineio')}
-    print(json.dumps(listening), flush=True)
+    with suppress(BrokenPipeError):  # they have gone already
+        print(json.dumps(listening), flush=True)
     stdin = sys.stdin.fileno()
     gevent.os.make_nonblocking(stdin)
     while gevent.os.nb_read(stdin, 4096):

@@ -132,7 +132,8 @@ def _show_many(screen: Screen, url: str, clients: int) -> None:
     after = Usage.now()
     left = f'[b]{_count(clients, "client")}[/b] in {seconds:.1f} s'
     if before.descriptors is not None and after.descriptors is not None:
-        left += f'; [b]{_count(after.descriptors, "descriptor")}[/b] open, before {before.descriptors}'
+        still_open = _count(after.descriptors, 'descriptor')
+        left += f'; [b]{still_open}[/b] open, {before.descriptors} before it all'
     screen.line('disconnected', left)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from ..exceptions import ConnectionClosed
 from ..protocol.packet import Encoded
 
 #: A decoded packet: its type and its data.
@@ -68,6 +69,11 @@ class Limits(Protocol):
 
     request_timeout: float | None
     max_message_size: int | None
+
+
+def unsent(size: int) -> ConnectionClosed:
+    """What a farewell reports that could not be said in time."""
+    return ConnectionClosed(f'{size} bytes could not be sent before the connection ended')
 
 
 def describe(error: BaseException) -> str:

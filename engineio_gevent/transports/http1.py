@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
+import gevent
+
 from ..exceptions import ConnectionClosed, ProtocolError
 
 #: Bytes of a response's head, above which it is refused.
@@ -20,6 +22,8 @@ MAX_HEAD = 1 << 16
 MAX_HEADERS = 100
 #: Interim responses (RFC 9110, section 15.2) before the one that counts.
 MAX_INTERIM = 10
+#: Reads in a row before the other greenlets, and their timeouts, get a turn.
+_RECEIVES_PER_TURN = 16
 
 _STATUS_LINE = re.compile(r'HTTP/1\.(\d) (\d{3})(?: .*)?\Z')  # RFC 9112, section 4
 _END_OF_HEAD = re.compile(rb'\n\r?\n')
@@ -57,11 +61,16 @@ class Response:
     :raises ProtocolError: this is no HTTP response, or it is too large (1009).
     """
 
-    __slots__ = ('_buffer', '_sock', 'body', 'cookies', 'headers', 'keep_alive', 'status')
+    __slots__ = (
+        '_at', '_buffer', '_received', '_sock', 'body', 'cookies', 'headers', 'keep_alive',
+        'status',
+    )
 
     def __init__(self, sock: Any, max_size: int | None) -> None:
         self._sock = sock
         self._buffer = b''
+        self._at = 0  # how far it is read
+        self._received = 0
         #: The status code.
         self.status = 0
         #: The header by lower-case name; values of the same name joined by commas.
@@ -80,23 +89,23 @@ class Response:
             raise ProtocolError(f'more than {MAX_INTERIM} interim responses')
         #: The body as it came, still compressed where the header says so.
         self.body: bytes = self._read_body(max_size)
-        if self._buffer:
+        if len(self._buffer) > self._at:
             self.keep_alive = False  # bytes that nobody asked for
 
     # The head
 
     def _read_head(self) -> None:
-        begin = 0
+        seen = 0
         while True:
-            end = _END_OF_HEAD.search(self._buffer, begin)
+            end = _END_OF_HEAD.search(self._buffer, self._at + seen)
             if end is not None:
                 break
-            begin = max(0, len(self._buffer) - 2)
-            if begin > MAX_HEAD:
+            seen = max(0, len(self._buffer) - self._at - 2)
+            if seen > MAX_HEAD:
                 raise ProtocolError(f'a response with a head of more than {MAX_HEAD} bytes')
             self._fill()
-        head = self._buffer[: end.start()].decode('latin-1')
-        self._buffer = self._buffer[end.end() :]
+        head = self._buffer[self._at : end.start()].decode('latin-1')
+        self._at = end.end()
         first, *lines = head.split('\n')
         matched = _STATUS_LINE.match(first.rstrip('\r'))
         if matched is None:
@@ -138,25 +147,28 @@ class Response:
         return self._read_to_end(max_size)
 
     def _read_exactly(self, size: int) -> bytes:
-        if len(self._buffer) < size:
+        end = self._at + size
+        if len(self._buffer) < end:
             parts = [self._buffer]
-            missing = size - len(self._buffer)
+            missing = end - len(self._buffer)
             while missing > 0:
                 part = self._receive()
                 parts.append(part)
                 missing -= len(part)
             self._buffer = b''.join(parts)
-        body, self._buffer = self._buffer[:size], self._buffer[size:]
+        body = self._buffer[self._at : end]
+        self._at = end
         return body
 
     def _read_to_end(self, max_size: int | None) -> bytes:
         self.keep_alive = False
-        parts = [self._buffer]
-        size = len(self._buffer)
+        parts = [self._buffer[self._at :]]
+        size = len(parts[0])
         self._buffer = b''
+        self._at = 0
         while True:
             _check_size(size, max_size)
-            part = self._sock.recv(65536)
+            part = self._receive(at_end=True)
             if not part:
                 return b''.join(parts)
             parts.append(part)
@@ -184,20 +196,30 @@ class Response:
 
     def _read_line(self) -> bytes:
         while True:
-            end = self._buffer.find(b'\n')
+            end = self._buffer.find(b'\n', self._at)
             if end >= 0:
-                line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+                line = self._buffer[self._at : end]
+                self._at = end + 1
                 return line.rstrip(b'\r')
-            if len(self._buffer) > MAX_HEAD:
+            if len(self._buffer) - self._at > MAX_HEAD:
                 raise ProtocolError('a chunk header without end')
             self._fill()
 
     # Bytes
 
     def _fill(self) -> None:
-        self._buffer += self._receive()
+        self._buffer = self._buffer[self._at :] + self._receive()
+        self._at = 0
 
-    def _receive(self) -> bytes:
+    def _receive(self, at_end: bool = False) -> bytes:
+        """The next bytes.
+
+        :param at_end: whether the response may end here; then empty at the end.
+        """
+        self._received += 1
+        if not self._received % _RECEIVES_PER_TURN:
+            # From a socket that always has something, gevent reads without a switch.
+            gevent.sleep(0)
         nothing_yet = not self._buffer and not self.status
         try:
             data: bytes = self._sock.recv(65536)
@@ -205,7 +227,7 @@ class Response:
             if nothing_yet:
                 raise NothingCame(f'connection lost: {exc.strerror}') from exc
             raise ConnectionClosed(f'connection lost within a response: {exc.strerror}') from exc
-        if not data:
+        if not data and not at_end:
             if nothing_yet:
                 raise NothingCame('the server closed the connection without a response')
             raise ConnectionClosed('the server closed the connection within a response')

@@ -11,7 +11,7 @@ from gevent.event import Event
 from ..exceptions import ProtocolError
 from ..protocol import packet, payload
 from ..protocol.packet import Encoded
-from .base import Limits, Sink
+from .base import Limits, Sink, unsent
 from .http import HTTP
 from .route import Route
 
@@ -29,8 +29,8 @@ class Polling:
 
     # Mutable: everything from _queue on, touched only in the hub's own thread.
     __slots__ = (
-        '_changed', '_closed', '_getting', '_http', '_limits', '_max_payload', '_paused',
-        '_posting', '_queue', '_route', '_sid', '_silence', '_started', 'queued', 'sink',
+        '_changed', '_closed', '_finishing', '_getting', '_http', '_limits', '_max_payload',
+        '_paused', '_posting', '_queue', '_route', '_sid', '_silence', '_started', 'queued', 'sink',
     )
 
     def __init__(self, sink: Sink, route: Route, limits: Limits, http: HTTP) -> None:
@@ -42,11 +42,11 @@ class Polling:
         self._max_payload: int | None = None
         self._silence: float | None = None
         self._queue: deque[Encoded] = deque()
-        #: Bytes queued, as they will be posted.
+        #: Bytes queued, as they will be posted; after the end: never posted.
         self.queued = 0
         self._getting: Greenlet[..., None] | None = None
         self._posting: Greenlet[..., None] | None = None
-        self._started = self._paused = self._closed = False
+        self._started = self._paused = self._finishing = self._closed = False
         self._changed: Event | None = None
 
     def open(self, sid: str | None = None) -> None:
@@ -98,12 +98,11 @@ class Polling:
                     # it, that would have us ask again at once and for ever.
                     raise ProtocolError('a GET answered with an empty body')
                 self.sink.on_packets(self, payload.decode(body))
-        except ProtocolError as exc:
-            if exc.decoded:
-                self.sink.on_packets(self, exc.decoded)
-            self._lose(exc)
         except Exception as exc:
-            self._lose(exc)
+            if isinstance(exc, ProtocolError) and exc.decoded:
+                self.sink.on_packets(self, exc.decoded)
+            if not self._finishing:  # then a GET may end as it likes
+                self._lose(exc)
         finally:
             self._getting = None
             self._notify()
@@ -184,6 +183,7 @@ class Polling:
     def finish(self, timeout: float) -> None:
         """Post what is queued and a CLOSE packet, wait for that, and close."""
         deadline = monotonic() + timeout
+        self._finishing = True
         try:
             self.send(str(packet.CLOSE))
             self._started = True  # posts go out, though no GET may have been begun
@@ -194,6 +194,8 @@ class Polling:
                 if left <= 0:
                     break
                 self._wait(left)
+            if self.queued and not self._closed:
+                self.sink.on_lost(self, unsent(self.queued))
         finally:
             greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
@@ -211,7 +213,6 @@ class Polling:
             return
         self._closed = True
         self._queue.clear()
-        self.queued = 0
         current = getcurrent()
         for greenlet in (self._getting, self._posting):
             if greenlet is not None and greenlet is not current:

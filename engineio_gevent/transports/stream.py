@@ -78,7 +78,7 @@ class Stream:
         self._send_wants_read = False
         self._room: Event | None = None
         self._room_limit = 0
-        #: Bytes written but not yet taken by the operating system.
+        #: Bytes written but not yet taken by the operating system; after the end: never taken.
         self.queued = 0
         #: True from the moment the connection is lost or closed.
         self.closed = False
@@ -300,7 +300,6 @@ class Stream:
         self._stop_watching()
         self._sock.close()
         self._out.clear()
-        self.queued = 0
         if self._room is not None:
             self._room.set()
 

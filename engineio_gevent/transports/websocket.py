@@ -13,7 +13,7 @@ from ..protocol import frames, packet
 from ..protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameDecoder, encode_frame
 from ..protocol.packet import Encoded
 from . import dial, tls
-from .base import Limits, Sink, describe
+from .base import Limits, Sink, describe, unsent
 from .http import refused
 from .route import Route
 from .stream import Stream
@@ -36,8 +36,8 @@ class WebSocket:
 
     # Mutable: _stream, _closing, _peer_closed, sink; touched only in the hub's own thread.
     __slots__ = (
-        '_closed', '_closing', '_decoder', '_limits', '_peer_closed', '_route',
-        '_stream', 'sink',
+        '_closed', '_closing', '_decoder', '_limits', '_lost', '_peer_closed', '_route', '_stream',
+        'sink',
     )
 
     def __init__(self, sink: Sink, route: Route, limits: Limits) -> None:
@@ -49,6 +49,7 @@ class WebSocket:
         self._closing = False  # a close frame went out
         self._closed = False
         self._peer_closed: Event | None = None
+        self._lost: Exception | None = None  # what came in place of the server's farewell
 
     # Opening
 
@@ -141,6 +142,7 @@ class WebSocket:
 
     def _end(self, error: Exception) -> None:
         if self._peer_closed is not None:
+            self._lost = error
             self._peer_closed.set()  # we are waiting for just that
         elif not self._closed:
             self._close()
@@ -178,6 +180,8 @@ class WebSocket:
                 self._say_close(1000, '')
                 if stream.drain(timeout):
                     self._peer_closed.wait(max(0.0, deadline - monotonic()))
+                else:
+                    self.sink.on_lost(self, self._lost or unsent(stream.queued))
         finally:
             self._peer_closed = None
             self._close()
