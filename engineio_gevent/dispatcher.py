@@ -36,7 +36,7 @@ class Dispatcher:
     """
 
     # Mutable, and touched only in the hub's own thread: all of it.
-    __slots__ = ('_active', '_idle', '_jobs', '_wake_up', 'hub')
+    __slots__ = ('_active', '_idle', '_jobs', '_left', '_wake_up', 'hub')
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -45,6 +45,7 @@ class Dispatcher:
         # The worker that takes the next job; another takes its place if it blocks.
         self._active: _Worker | None = None
         self._wake_up: Any = None
+        self._left = 0  # jobs that may still begin before the hub gets its turn
 
     def submit(self, context: Context, function: Callable[[Any], Any], argument: Any) -> None:
         """Run ``function(argument)`` soon, in a worker.
@@ -56,12 +57,16 @@ class Dispatcher:
             self._wake_up = self.hub.loop.run_callback(self._wake)
 
     def _wake(self) -> None:
-        """In the hub: let a worker take the jobs. The active one, if any, is blocked."""
+        """In the hub: have the jobs run, by another worker whenever one blocks."""
         self._wake_up = None
-        if self._jobs:
-            worker = self._idle.pop() if self._idle else _Worker(self)
-            self._active = worker
+        jobs = self._jobs
+        self._left = BATCH
+        while jobs and self._left > 0:
+            self._active = worker = self._idle.pop() if self._idle else _Worker(self)
+            # Comes back when the worker has no more to do, or when its job waits.
             worker.switch()
+        if jobs and self._wake_up is None:
+            self._wake_up = self.hub.loop.run_callback(self._wake)
 
     def _work(self, worker: _Worker) -> bool:
         """In a worker: run jobs until there are none or another worker has taken over.
@@ -69,12 +74,9 @@ class Dispatcher:
         :returns: whether the worker may go on to other jobs.
         """
         jobs = self._jobs
-        # Runs only when a job blocks or the batch is over, one callback a batch.
-        if self._wake_up is None:
-            self._wake_up = self.hub.loop.run_callback(self._wake)
-        left = BATCH
         while jobs:
             context, function, argument = jobs.popleft()
+            self._left -= 1
             try:
                 context.copy().run(function, argument)
             except GreenletExit:
@@ -86,8 +88,7 @@ class Dispatcher:
                 self.hub.handle_system_error(*sys.exc_info()[:2])
             except BaseException:
                 _log.exception('a handler failed')
-            left -= 1
-            if self._active is not worker or not left:
+            if self._active is not worker or self._left <= 0:
                 break
         return True
 

@@ -25,7 +25,7 @@ from .dispatcher import get_dispatcher
 from .exceptions import ConnectionClosed, EngineIOError, HeartbeatTimeout, ProtocolError
 from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
-from .protocol.packet import Encoded
+from .protocol.packet import MESSAGE, Encoded
 from .transports.base import Packet, Transport
 from .transports.dial import Expired, bounded
 from .transports.direct import DirectHTTP
@@ -332,7 +332,7 @@ class Session:
                     'Received packet %s data %s', packet.NAMES[packet_type], _loggable(data)
                 )
         for packet_type, data in packets:
-            if packet_type == packet.MESSAGE and self._phase == _OPEN:
+            if packet_type == MESSAGE and self._phase == _OPEN:
                 self._dispatcher.submit(self._context, self._deliver, data)
             else:
                 self._on_packet(transport, packet_type, data)
@@ -346,7 +346,7 @@ class Session:
         elif packet_type == packet.PING:
             self._deadline = monotonic() + self._patience()
             self._send(f'{packet.PONG}{data}')
-        elif packet_type == packet.MESSAGE:
+        elif packet_type == MESSAGE:
             if self._early is not None:
                 self._early.append(data)
         elif packet_type == packet.CLOSE:
@@ -494,7 +494,10 @@ class Session:
         if error is not None:
             self._options.logger.info('Connection lost: %s', error)
         self._let_go()
-        self._dispatcher.submit(self._context, self._finish, reason)
+        if 'disconnect' in self._handlers:
+            self._dispatcher.submit(self._context, self._finish, reason)
+        else:
+            self._finish(reason)
 
     def _let_go(self) -> None:
         """Give back everything that the loop or the operating system holds for us."""

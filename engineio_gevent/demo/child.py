@@ -25,7 +25,7 @@ def echo_server() -> Iterator[tuple[str, str]]:
     :returns: its URL and, in a few words, what it is.
     """
     require('engineio', 'simple_websocket')
-    # A session of its own: Ctrl-C is for the demo, which then ends the server.
+    # Not in the terminal's process group: Ctrl-C is for the demo, which then ends the server.
     process = subprocess.Popen(
         [sys.executable, '-m', 'engineio_gevent.demo.server'],
         stdin=subprocess.PIPE,

@@ -19,8 +19,9 @@ from gevent.hub import get_hub
 _READ = 1
 _WRITE = 2
 
-#: Bytes asked of the socket at a time.
+#: Bytes asked of the socket at a time, while there are many and while there are few.
 READ_SIZE = 65536
+SMALL_READ_SIZE = 4096
 #: Small writes are gathered up to about this many bytes for one system call.
 GATHER_SIZE = 65536
 #: Reads in one callback before the other sockets of the loop get their turn.
@@ -44,9 +45,9 @@ class Stream:
     # Mutable, and touched only in the hub's own thread: _out, queued, _turn,
     # _flushing, _writer, _room, closed.
     __slots__ = (
-        '_flushing', '_hub', '_on_data', '_on_lost', '_out', '_reader', '_recv', '_room',
-        '_room_limit', '_send', '_send_wants_read', '_sock', '_tls', '_turn', '_writer', 'closed',
-        'queued',
+        '_flushing', '_hub', '_on_data', '_on_lost', '_out', '_read_size', '_reader', '_recv',
+        '_room', '_room_limit', '_send', '_send_wants_read', '_sock', '_tls', '_turn', '_writer',
+        'closed', 'queued',
     )
 
     def __init__(
@@ -74,6 +75,7 @@ class Stream:
         self._writer: Any = None
         self._out: deque[Any] = deque()
         self._turn = -1.0
+        self._read_size = SMALL_READ_SIZE
         self._flushing = False
         self._send_wants_read = False
         self._room: Event | None = None
@@ -99,16 +101,18 @@ class Stream:
         if self.closed:
             return
         try:
-            data = self._recv(READ_SIZE)
+            data = self._recv(self._read_size)
         except _NOT_NOW:
             return
         except OSError as exc:
             self._lose(exc)
             return
-        if data:
-            self._deliver(data)
-        else:
+        if not data:
             self._lose(None)
+            return
+        # A small buffer saves 0.4 us of allocating, where messages are small.
+        self._read_size = READ_SIZE if len(data) >= SMALL_READ_SIZE else SMALL_READ_SIZE
+        self._deliver(data)
 
     def _read_tls(self) -> None:
         # A TLS record is 16 KiB at most, and one that is read from the socket is
@@ -165,7 +169,13 @@ class Stream:
             now = self._hub.loop.now()
             if now != self._turn:
                 self._turn = now
-                return self._write_now(data)
+                sent = self._try_send(data)
+                if sent == len(data) or self.closed:
+                    return 0
+                self._out.append(memoryview(data)[sent:] if sent else data)
+                self.queued = len(data) - sent
+                self._watch_writable()
+                return self.queued
         self._out.append(data)
         self.queued = queued = self.queued + len(data)
         if self._writer is None:
@@ -176,14 +186,6 @@ class Stream:
                 self._flushing = True
                 self._hub.loop.run_callback(self._flush_turn)
         return queued
-
-    def _write_now(self, data: bytes) -> int:
-        sent = self._try_send(data)
-        if sent < len(data) and not self.closed:
-            self._out.append(memoryview(data)[sent:] if sent else data)
-            self.queued = len(data) - sent
-            self._watch_writable()
-        return self.queued
 
     def _try_send(self, data: Any) -> int:
         try:

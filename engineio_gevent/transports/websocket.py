@@ -176,8 +176,11 @@ class WebSocket:
         try:
             if stream is not None and not stream.closed:
                 self._peer_closed = Event()
-                self.send(str(packet.CLOSE))
-                self._say_close(1000, '')
+                goodbye = encode_frame(TEXT, str(packet.CLOSE))
+                if not self._closing:
+                    self._closing = True
+                    goodbye += encode_frame(CLOSE, frames.encode_close())
+                stream.write(goodbye)
                 if stream.drain(timeout):
                     self._peer_closed.wait(max(0.0, deadline - monotonic()))
                 else:
