@@ -54,22 +54,30 @@ def look_up(host: str, port: int) -> list[_Address]:
 
 def _look_up_once(key: tuple[str, int]) -> list[_Address]:
     """Ask the resolver, or wait for another greenlet that is asking."""
-    asked = _pending.get(key)
-    if asked is not None:
-        return asked.get() or []
+    while (asked := _pending.get(key)) is not None:
+        try:
+            return asked.get() or []
+        except _Abandoned:
+            pass  # by now somebody else asks, or we do
     answer: AsyncResult[list[_Address]] = AsyncResult()
     _pending[key] = answer
     try:
         found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
         answer.set(found)
         return found
-    except BaseException as exc:
+    except OSError as exc:
+        answer.set_exception(exc)
+        raise
+    except BaseException:
         # One that is killed while it asks must not leave the others waiting.
-        answer.set_exception(exc if isinstance(exc, OSError) else OSError('look-up interrupted'))
+        answer.set_exception(_Abandoned())
         raise
     finally:
-        if _pending.get(key) is answer:
-            del _pending[key]
+        del _pending[key]
+
+
+class _Abandoned(Exception):
+    """Who asked the resolver was killed before the answer came."""
 
 
 def open_socket(
