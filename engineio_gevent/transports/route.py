@@ -210,24 +210,20 @@ class Route:
     def websocket_handshake(self) -> dict[str, Any]:
         """What ``websocket.create_connection()`` is to be told; the caller's options go first."""
         own = self.websocket_options
-        options_of_headers: dict[str, str] = {}
-        headers = dict(self._session_headers())
-        headers.update(self.headers)
-        headers.update(self._websocket_headers)
-        # websocket-client writes these two itself, where it is not told what to write.
-        for name in list(headers):
-            if name.lower() in ('host', 'origin'):
-                options_of_headers[name.lower()] = headers.pop(name)
-        caller_cookies = [headers.pop(name) for name in list(headers) if name.lower() == 'cookie']
+        # The later source wins, and names of headers have no case.
+        sources = *self._session_headers(), *self.headers, *self._websocket_headers
+        headers = {name.lower(): (name, value) for name, value in sources}
+        _, cookie = headers.pop('cookie', ('', ''))
         options: dict[str, Any] = {
-            'cookie': joined(*caller_cookies, self.cookies.header(self.http_origin + self._prefix)),
+            'cookie': joined(cookie, self.cookies.header(self.http_origin + self._prefix)),
             'redirect_limit': 0,
-            **options_of_headers,
             **self._proxy_options(),
-            **own,
-            'header': headers,
         }
-        return options
+        # websocket-client writes these two itself, where it is not told what to write.
+        for name in ('host', 'origin'):
+            if name in headers:
+                _, options[name] = headers.pop(name)
+        return {**options, **own, 'header': dict(headers.values())}
 
     def _session_headers(self) -> Headers:
         """What the caller's requests.Session would add: its own headers and its auth."""
