@@ -76,7 +76,7 @@ class Options:
     """What a client tells its sessions; one object for all of them."""
 
     logger: logging.Logger
-    #: Whether to make a log record of each packet at all.
+    #: Whether the application asked for a log; errors are logged in any case.
     verbose: bool
     dumps: Callable[..., Any]
     loads: Callable[..., Any]
@@ -85,6 +85,11 @@ class Options:
     write_limit: int | None
     max_message_size: int | None
     handle_sigint: bool
+
+    def info(self, message: str, *arguments: object) -> None:
+        """Log at level INFO, if the application asked for a log."""
+        if self.verbose:
+            self.logger.info(message, *arguments)
 
 
 class Session:
@@ -100,8 +105,7 @@ class Session:
         '_closed', '_context', '_deadline', '_dispatcher', '_early', '_finisher', '_handlers',
         '_http', '_hub', '_opened', '_opener', '_options', '_overdue', '_phase', '_polling_timer',
         '_probe', '_route', '_thread', '_timer', '_transport', 'error', 'forked',
-        'handle_sigint', 'handshake',
-        'state', 'transport_name',
+        'handle_sigint', 'handshake', 'state', 'transport_name',
     )
 
     def __init__(
@@ -173,7 +177,7 @@ class Session:
     # Opening, in the greenlet that calls connect()
 
     def open(self, transport: str) -> None:
-        """Shake hands and run the connect handler.
+        """Shake hands with the server.
 
         :param transport: ``'polling'`` or ``'websocket'``.
         :raises Exception: whatever went wrong; nothing is left open then.
@@ -191,8 +195,8 @@ class Session:
             self._phase = _GREETING
         except BaseException as exc:
             self._opener = None
-            self._phase = _CLOSED
             self._let_go()
+            self._end()
             if isinstance(exc, Expired):
                 raise self._expired(transport) from exc
             raise
@@ -230,9 +234,8 @@ class Session:
             if self._transport is not None:
                 self._transport.finish(ABORT_TIMEOUT)
         finally:
-            self._phase = _CLOSED
-            self.state = 'disconnected'
             self._let_go()
+            self._end()
 
     def _make(self, name: str) -> Transport:
         if name == 'websocket':
@@ -275,9 +278,10 @@ class Session:
                 if probing.lost is not None:
                     raise probing.lost
         except Exception as exc:
-            foreseen = isinstance(exc, (EngineIOError, Expired))
-            level = logging.INFO if foreseen else logging.WARNING
-            self._options.logger.log(level, 'WebSocket upgrade failed: %s', exc)
+            if isinstance(exc, (EngineIOError, Expired)):
+                self._options.info('WebSocket upgrade failed: %s', exc)
+            else:  # options that websocket-client does not take, most likely
+                self._options.logger.warning('WebSocket upgrade failed: %r', exc)
             return False
         else:
             if self._phase != _OPEN:
@@ -289,7 +293,7 @@ class Session:
             websocket.send(str(packet.UPGRADE))
             for waiting in polling.take_queued():
                 websocket.send(waiting)
-            self._options.logger.info('WebSocket upgrade was successful')
+            self._options.info('WebSocket upgrade was successful')
             return True
         finally:
             # Of the two, what does not carry the connection is closed; a GreenletExit
@@ -356,9 +360,7 @@ class Session:
                 self.state = 'disconnecting'
                 self.close(Reason.SERVER_DISCONNECT, None)
         elif packet_type != packet.NOOP:
-            self._options.logger.info(
-                'Received unexpected packet of type %s', packet.NAMES[packet_type]
-            )
+            self._options.info('Received unexpected packet %s', packet.NAMES[packet_type])
 
     def _on_open(self, transport: Transport, packet_type: int, data: Any) -> None:
         if transport is not self._transport:
@@ -492,7 +494,7 @@ class Session:
         self._phase = _ENDING
         self.error = self.error or error
         if error is not None:
-            self._options.logger.info('Connection lost: %s', error)
+            self._options.info('Connection lost: %s', error)
         self._let_go()
         if 'disconnect' in self._handlers:
             self._dispatcher.submit(self._context, self._finish, reason)
@@ -526,10 +528,14 @@ class Session:
                 _call_disconnect(handler, reason)
         finally:
             self._finisher = self._transport = None
-            self._phase = _CLOSED
-            self.state = 'disconnected'
-            if self._closed is not None:
-                self._closed.set()
+            self._end()
+
+    def _end(self) -> None:
+        """Everything has been done, the disconnect handler too."""
+        self._phase = _CLOSED
+        self.state = 'disconnected'
+        if self._closed is not None:
+            self._closed.set()
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Leave the server; see :meth:`.Client.disconnect`."""
@@ -587,8 +593,7 @@ class Session:
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's; forget it."""
         self.forked = True
-        self._phase = _CLOSED
-        self.state = 'disconnected'
+        self._end()
         for transport in (self._transport, self._probe):
             if transport is not None:
                 transport.abandon()
