@@ -11,18 +11,18 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any, Literal
 
 import gevent
 from gevent import getcurrent
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 from gevent.hub import get_hub
 from gevent.monkey import get_original
 
 from . import process
 from .dispatcher import get_dispatcher
 from .exceptions import ConnectionClosed, EngineIOError, HeartbeatTimeout, ProtocolError
+from .heartbeat import Heartbeat
 from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
 from .protocol.packet import MESSAGE, Encoded
@@ -33,6 +33,7 @@ from .transports.http import HTTP, HTTPSession, SessionHTTP
 from .transports.polling import Polling
 from .transports.route import Route
 from .transports.websocket import WebSocket
+from .upgrade import Probe
 
 _get_ident: Callable[[], int] = get_original('_thread', 'get_ident')
 
@@ -42,12 +43,6 @@ PROBE_HEAD_START = 0.25
 CLOSE_TIMEOUT = 3.0
 #: Seconds for the handler of ``disconnect`` to run where the caller asked for ``abort``.
 ABORT_TIMEOUT = 0.25
-#: Seconds past the heartbeat's deadline for a PING that lies unread in the socket
-#: because the process itself was busy or stopped.
-HEARTBEAT_GRACE = 0.1
-
-#: Seconds: a server may name any ping interval, but not every timer takes it.
-_LONGEST_TIMER = 86400.0
 
 State = Literal['disconnected', 'connected', 'disconnecting']
 
@@ -102,10 +97,10 @@ class Session:
 
     # Mutable, and touched only in the hub's own thread: all but options, handlers, route.
     __slots__ = (
-        '_closed', '_context', '_deadline', '_dispatcher', '_early', '_finisher', '_handlers',
-        '_http', '_hub', '_opened', '_opener', '_options', '_overdue', '_phase', '_polling_timer',
-        '_probe', '_route', '_thread', '_timer', '_transport', 'error', 'forked',
-        'handle_sigint', 'handshake', 'state', 'transport_name',
+        '_closed', '_context', '_dispatcher', '_early', '_finisher', '_handlers', '_heartbeat',
+        '_http', '_hub', '_opened', '_opener', '_options', '_phase', '_polling_timer', '_probe',
+        '_route', '_thread', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
+        'state', 'transport_name',
     )
 
     def __init__(
@@ -120,16 +115,14 @@ class Session:
         self._context = contextvars.copy_context()
         self._phase = _OPENING
         self._transport: Transport | None = None
-        self._probe: Transport | None = None
+        self._probe: Probe | None = None
         self._http: HTTP | None = None
         self._opened: Event | None = None
         self._opener: Any = None  # the greenlet in connect(), while it can be interrupted
         self._finisher: Any = None  # the greenlet in the disconnect handler
         self._early: list[Any] | None = []
-        self._timer: Any = None
+        self._heartbeat: Heartbeat | None = None
         self._polling_timer: Any = None
-        self._deadline = 0.0
-        self._overdue = False
         self._closed: Event | None = None
         self.handle_sigint = options.handle_sigint
         #: What the server said of the connection, once it has.
@@ -265,18 +258,12 @@ class Session:
         polling = self._transport
         if self._phase != _OPEN or not isinstance(polling, Polling) or self.handshake is None:
             return False
-        probing = _Probe()
         self._opener = getcurrent()
-        self._probe = websocket = WebSocket(probing, self._route, self._options)
+        self._probe = probe = Probe(self._route, self._options)
+        websocket = probe.websocket
         try:
             with bounded(self._options.request_timeout):
-                websocket.open(self.handshake.sid)
-                websocket.send(f'{packet.PING}probe')
-                probing.answer.get()
-                # The server ends a GET in flight with a noop.
-                polling.pause()
-                if probing.lost is not None:
-                    raise probing.lost
+                probe.run(self.handshake.sid, polling)
         except Exception as exc:
             if isinstance(exc, (EngineIOError, Expired)):
                 self._options.info('WebSocket upgrade failed: %s', exc)
@@ -348,7 +335,8 @@ class Session:
         elif self._phase >= _CLOSING:
             pass  # the application has left already
         elif packet_type == packet.PING:
-            self._deadline = monotonic() + self._patience()
+            if self._heartbeat is not None:
+                self._heartbeat.beat()
             self._send(f'{packet.PONG}{data}')
         elif packet_type == MESSAGE:
             if self._early is not None:
@@ -376,44 +364,24 @@ class Session:
         except ProtocolError as exc:
             self.on_lost(transport, exc)
             return
-        silence = self._patience()
-        self._deadline = monotonic() + silence
-        self._rearm(silence)
+        patience = found.ping_interval + found.ping_timeout
+        self._heartbeat = Heartbeat(patience, self._on_silence)
         if isinstance(transport, Polling):
-            transport.settle(found.sid, found.max_payload, silence + 5)
+            transport.settle(found.sid, found.max_payload, patience + 5)
             self._polling_timer = self._hub.loop.timer(PROBE_HEAD_START)
             self._polling_timer.start(self._start_polling)
         if self._opened is not None:
             self._opened.set()
 
-    def _patience(self) -> float:
-        """Seconds from one PING to the latest moment for the next."""
+    def _on_silence(self) -> None:
+        """In the hub: the server's time is over."""
         found = self.handshake
-        return 0.0 if found is None else found.ping_interval + found.ping_timeout
-
-    def _on_timer(self) -> None:
-        """In the hub. Not re-armed for each PING: it looks when the last one was."""
-        if self._phase >= _CLOSING:
-            return
-        left = self._deadline - monotonic()
-        if left > 0:
-            self._overdue = False
-            self._rearm(left)
-        elif not self._overdue:
-            # The process may have been busy or stopped for long: let what the
-            # server sent meanwhile be read first.
-            self._overdue = True
-            self._rearm(HEARTBEAT_GRACE)
-        else:
-            error = HeartbeatTimeout(f'no PING from the server for {self._patience():g} seconds')
-            self.close(Reason.TRANSPORT_ERROR, error)
-
-    def _rearm(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-        self._timer = self._hub.loop.timer(min(seconds, _LONGEST_TIMER))
-        self._timer.start(self._on_timer)
+        assert found is not None
+        seconds = found.ping_interval + found.ping_timeout
+        self.close(
+            Reason.TRANSPORT_ERROR,
+            HeartbeatTimeout(f'no PING from the server for {seconds:g} seconds'),
+        )
 
     def _deliver(self, data: Any) -> None:
         """In a worker: give a message to the handler."""
@@ -503,10 +471,9 @@ class Session:
 
     def _let_go(self) -> None:
         """Give back everything that the loop or the operating system holds for us."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-            self._timer = None
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
         self._stop_polling_timer()
         if self._transport is not None:
             self._transport.close()
@@ -594,33 +561,10 @@ class Session:
         """In a forked child: the connection is the parent's; forget it."""
         self.forked = True
         self._end()
-        for transport in (self._transport, self._probe):
-            if transport is not None:
-                transport.abandon()
-
-
-class _Probe:
-    """What listens to the websocket of an upgrade until it has proved itself."""
-
-    def __init__(self) -> None:
-        self.answer: AsyncResult[None] = AsyncResult()
-        #: What ended the websocket, even after its right answer.
-        self.lost: Exception | None = None
-
-    def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
-        """The first packet decides."""
-        for packet_type, data in packets:
-            if packet_type == packet.PONG and data == 'probe':
-                self.answer.set(None)
-            else:
-                wrong = f'{packet.NAMES[packet_type]} instead of the PONG of the probe'
-                self.answer.set_exception(ProtocolError(wrong))
-            return
-
-    def on_lost(self, transport: Transport, error: Exception) -> None:
-        """No websocket, then."""
-        self.lost = error
-        self.answer.set_exception(error)
+        if self._transport is not None:
+            self._transport.abandon()
+        if self._probe is not None:
+            self._probe.websocket.abandon()
 
 
 def _call_disconnect(handler: Callable[..., Any], reason: str) -> None:

@@ -18,7 +18,10 @@ LAYERS = {
     'transports': {'exceptions', 'protocol'},
     'dispatcher': {'exceptions'},
     'process': {'exceptions'},
-    'session': {'exceptions', 'protocol', 'transports', 'dispatcher', 'process'},
+    'heartbeat': set(),
+    'upgrade': {'exceptions', 'protocol', 'transports'},
+    'session': {
+        'exceptions', 'protocol', 'transports', 'dispatcher', 'heartbeat', 'process', 'upgrade'},
     'client': {'exceptions', 'protocol', 'transports', 'dispatcher', 'process', 'session'},
     '': {'exceptions', 'client'},
     'contrib': {'', 'exceptions', 'client'},
@@ -30,7 +33,7 @@ LAYERS = {
 # Who alone may import these; a name that ends with a dot stands for all below it.
 ONLY = {
     'requests': {'transports.http', 'transports.route'},
-    'websocket': {'transports.websocket', 'transports.route'},
+    'websocket': {'transports.opening'},
     'locust': {'contrib.locust'},
     'socketio': {'contrib.socketio'},
     'engineio': {'contrib.socketio', 'cli', 'demo', 'demo.'},
