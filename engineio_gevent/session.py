@@ -46,6 +46,8 @@ ABORT_TIMEOUT = 0.25
 
 State = Literal['disconnected', 'connected', 'disconnecting']
 
+_DISCONNECTED_EARLY = 'disconnected while connecting'
+
 # How far a session has come; it only ever goes up.
 _OPENING = 0  # connect() waits for the handshake
 _GREETING = 1  # the connect handler runs; packets wait for it
@@ -484,7 +486,7 @@ class Session:
     def _interrupt(self, opener: Any) -> None:
         """In the hub: whoever still connects or probes need not go on."""
         if self._opener is opener:
-            opener.throw(ConnectionClosed('disconnected while connecting'))
+            opener.throw(ConnectionClosed(_DISCONNECTED_EARLY))
 
     def _finish(self, reason: str) -> None:
         """In a worker: run the disconnect handler; then the connection is over."""
@@ -511,7 +513,10 @@ class Session:
             return
         if self._phase == _OPENING:
             # Another greenlet is in connect(), which raises.
-            self._hub.loop.run_callback(self._interrupt, self._opener)
+            if self._opener is None:
+                self.error = ConnectionClosed(_DISCONNECTED_EARLY)  # it is about to begin
+            else:
+                self._hub.loop.run_callback(self._interrupt, self._opener)
             return
         if self._phase >= _CLOSING:
             # Somebody else is at it, or it is over. The disconnect handler may ask, too.
