@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections import OrderedDict
 from pathlib import Path
 
 import gevent
 import gevent.queue
+import gevent.select
 import pytest
 
 import engineio_gevent
@@ -73,10 +76,66 @@ class RecordingClient(engineio_gevent.Client):
         self.send(message)
         return self.next()
 
-    def wait_end(self):
+    def wait_end(self, timeout=TIMEOUT):
         """`wait()`, with a bound."""
-        with gevent.Timeout(TIMEOUT):
+        with gevent.Timeout(timeout):
             self.wait()
+
+
+class Pool:
+    """Server processes by kind and options; starting one takes longer than most tests do.
+
+    A test may suspend and resume them; what it kills it has to make by `make_any_server`.
+    """
+
+    SIZE = 8
+
+    def __init__(self):
+        self._servers = OrderedDict()
+
+    def get(self, kind, options):
+        key = json.dumps([kind, options], sort_keys=True)
+        if key not in self._servers:
+            self._servers[key] = getattr(support.ServerProcess, kind)(**options)
+            while len(self._servers) > self.SIZE:
+                self._servers.popitem(last=False)[1].stop()
+        self._servers.move_to_end(key)
+        return self._servers[key]
+
+    def stop(self):
+        for server in self._servers.values():
+            server.stop()
+
+
+@pytest.fixture(scope='session')
+def pool():
+    pool = Pool()
+    yield pool
+    pool.stop()
+
+
+def _from_pool(request, kind):
+    request.getfixturevalue(f'{kind}_server')  # skips where there is none of this kind
+    pool = request.getfixturevalue('pool')
+    return lambda **options: pool.get(kind, options)
+
+
+@pytest.fixture
+def js_server_with(request):
+    """`js_server_with(pingInterval=300)`: a JavaScript server that others may use, too."""
+    return _from_pool(request, 'js')
+
+
+@pytest.fixture
+def python_server_with(request):
+    """`js_server_with` for python-engineio."""
+    return _from_pool(request, 'python')
+
+
+@pytest.fixture(params=['js', 'python'])
+def server_with(request):
+    """`js_server_with`, then `python_server_with`."""
+    return _from_pool(request, request.param)
 
 
 def stray(leaks):
@@ -124,6 +183,19 @@ def way(request):
     return WAYS[request.param]
 
 
+@pytest.fixture
+def connect_all_ways(make_client):
+    """`connect_all_ways(server)`: three clients, one for each `way`, for what takes its time."""
+
+    def connect(server, **options):
+        clients = [make_client(**options) for _ in WAYS]
+        for client, transports in zip(clients, WAYS.values(), strict=True):
+            client.connect(server.url, transports=transports)
+        return clients
+
+    return connect
+
+
 @pytest.fixture(params=['polling', 'websocket'])
 def transport(request):
     """'polling', then 'websocket'."""
@@ -136,10 +208,13 @@ class Script:
     :param source: the program; `say(value)` prints a line, `argv` is what follows here.
     """
 
-    PREFACE = textwrap.dedent('''\
+    PREFACE = textwrap.dedent("""\
         import json
+        import signal
         import sys
 
+        # a test run in the background ignores SIGINT, and its children do, too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         argv = [json.loads(argument) for argument in sys.argv[1:]]
 
 
@@ -147,26 +222,42 @@ class Script:
             print(json.dumps(value), flush=True)
 
 
-        ''')
+        """)
 
     def __init__(self, source, *argv):
         source = self.PREFACE + textwrap.dedent(source)
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
         self.process = subprocess.Popen(
             [sys.executable, '-W', 'error', '-c', source, *map(json.dumps, argv)],
-            env={**os.environ, 'PYTHONPATH': path}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-            # a test run in the background ignores SIGINT, and its children would, too
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-        self.stderr = None
+            env={**os.environ, 'PYTHONPATH': path}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._stderr)
+        self._unheard = b''
+
+    @property
+    def stderr(self):
+        """What the script has written to its standard error so far."""
+        size = os.fstat(self._stderr.fileno()).st_size
+        return os.pread(self._stderr.fileno(), size, 0).decode(errors='replace')
 
     def hear(self):
         """Wait for the next line; its value."""
-        line = self._in_thread(self.process.stdout.readline)
-        if not line:
-            self.end()
-            raise AssertionError(f'the script has ended; its standard error:\n{self.stderr}')
+        while b'\n' not in self._unheard:
+            assert self._read(), f'the script has ended; its standard error:\n{self.stderr}'
+        line, _, self._unheard = self._unheard.partition(b'\n')
         return json.loads(line)
+
+    def _read(self):
+        stdout = self.process.stdout.fileno()
+        gevent.select.select([stdout], [], [])
+        chunk = os.read(stdout, 65536)
+        self._unheard += chunk
+        return chunk
+
+    def go_on(self):
+        """Give the script a line to read."""
+        self.process.stdin.write(b'\n')
+        self.process.stdin.flush()
 
     def interrupt(self):
         """What Ctrl-C does."""
@@ -174,8 +265,11 @@ class Script:
 
     def end(self):
         """Wait for the end; the values of the lines that nobody has heard."""
-        stdout, self.stderr = self._in_thread(self.process.communicate)
-        return [json.loads(line) for line in stdout.splitlines()]
+        self.process.stdin.close()
+        while self._read():
+            pass
+        assert support.eventually(lambda: self.process.poll() is not None, 20)
+        return [json.loads(line) for line in self._unheard.splitlines()]
 
     def result(self):
         """Wait for the end, which has to be a good one; the lines, as `end` gives them."""
@@ -187,12 +281,9 @@ class Script:
     def kill(self):
         self.process.kill()
         self.process.wait()
+        self.process.stdin.close()
         self.process.stdout.close()
-        self.process.stderr.close()
-
-    @staticmethod
-    def _in_thread(function):
-        return gevent.get_hub().threadpool.apply(function)
+        self._stderr.close()
 
 
 @pytest.fixture

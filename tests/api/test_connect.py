@@ -13,10 +13,11 @@ WAYS = ['polling', 'websocket', None]
 
 
 @pytest.mark.parametrize('scheme', ['http', 'ws'])
-@pytest.mark.parametrize('suffix', ['', '/', '/ignored/path'])
-def test_scheme_does_not_choose_the_transport(any_server, client, scheme, suffix, transport):
-    client.connect(f'{scheme}://{any_server.netloc}{suffix}', transports=transport)
-    assert client.ask('transport') == client.transport() == transport
+def test_scheme_does_not_choose_the_transport(any_server, client, scheme, transport):
+    for suffix in ['', '/', '/ignored/path']:
+        client.connect(f'{scheme}://{any_server.netloc}{suffix}', transports=transport)
+        assert client.ask('transport') == client.transport() == transport
+        client.disconnect()
 
 
 def test_default_is_polling_and_the_upgrade(any_server, client):
@@ -27,8 +28,8 @@ def test_default_is_polling_and_the_upgrade(any_server, client):
 
 
 @pytest.mark.skipif(not support.has_ipv6(), reason='no IPv6')
-def test_ipv6(make_any_server, make_client):
-    server = make_any_server(host='::1')
+def test_ipv6(server_with, make_client):
+    server = server_with(host='::1')
     client = make_client()
     for way in WAYS:
         client.connect(server.url, transports=way)
@@ -46,8 +47,8 @@ def test_query_string_goes_with_every_request(any_server, client, way):
     assert all('/engine.io/?token=a%20b%26c&x=1&x=2&transport=' in url for url in urls), urls
 
 
-def test_engineio_path(make_any_server, make_client):
-    server = make_any_server(path='/custom/path/')
+def test_engineio_path(server_with, make_client):
+    server = server_with(path='/custom/path/')
     client = make_client()
     for given in ['custom/path', '/custom/path/']:
         for way in WAYS:
@@ -73,14 +74,14 @@ def test_invalid_url(client, url):
     assert client.state == 'disconnected'
 
 
-@pytest.mark.parametrize('headers', [
-    {'X-Evil': 'a\r\nInjected: yes'}, {'X-Evil': 'a\nb'}, {'X-Evil\r\nInjected': 'yes'},
-    {'X-Evil:': 'a'}, {'': 'a'}, {'X-Evil': 'a\x00b'}, {'X-Evil': 5},
-])
-def test_invalid_header(any_server, client, headers, transport):
-    with pytest.raises(ValueError, match='header'):
-        client.connect(any_server.url, headers, transport)
-    assert client.state == 'disconnected'
+def test_invalid_header(any_server, client, transport):
+    for headers in [
+        {'X-Evil': 'a\r\nInjected: yes'}, {'X-Evil': 'a\nb'}, {'X-Evil\r\nInjected': 'yes'},
+        {'X-Evil:': 'a'}, {'': 'a'}, {'X-Evil': 'a\x00b'}, {'X-Evil': 5},
+    ]:
+        with pytest.raises(ValueError, match='header'):
+            client.connect(any_server.url, headers, transport)
+        assert client.state == 'disconnected'
     client.connect(any_server.url, {'X-Good': 'yes'}, transport)
     assert client.ask('hello') == 'hello'
 
@@ -90,7 +91,7 @@ def test_invalid_engineio_path(client):
         client.connect('http://localhost', engineio_path='a\r\nb')
 
 
-@pytest.mark.parametrize('headers', [{'X-Evil': 'a\r\nInjected: yes'}, ['X-Evil: a\r\nInjected: y']])
+@pytest.mark.parametrize('headers', [{'X-Evil': 'a\r\nB: c'}, ['X-Evil: a\r\nB: c']])
 def test_invalid_header_of_the_websocket(any_server, make_client, headers):
     client = make_client(websocket_extra_options={'header': headers})
     with pytest.raises(ValueError, match='header'):
@@ -126,8 +127,8 @@ def test_no_transport_is_left(any_server, client, given):
     assert client.state == 'disconnected'
 
 
-def test_server_without_polling(make_any_server, make_client):
-    server = make_any_server(transports=['websocket'])
+def test_server_without_polling(server_with, make_client):
+    server = server_with(transports=['websocket'])
     client = make_client()
     with pytest.raises(ConnectionError) as caught:
         client.connect(server.url)
@@ -137,8 +138,8 @@ def test_server_without_polling(make_any_server, make_client):
     assert client.ask('hello') == 'hello'
 
 
-def test_server_without_websocket(make_any_server, make_client):
-    server = make_any_server(transports=['polling'])
+def test_server_without_websocket(server_with, make_client):
+    server = server_with(transports=['polling'])
     client = make_client()
     client.connect(server.url)  # python-engineio offers the upgrade all the same
     assert client.transport() == client.ask('transport') == 'polling'
@@ -149,8 +150,8 @@ def test_server_without_websocket(make_any_server, make_client):
     assert caught.value.__cause__.status == 400
 
 
-def test_server_without_upgrades(make_any_server, make_client):
-    server = make_any_server(allowUpgrades=False)
+def test_server_without_upgrades(server_with, make_client):
+    server = server_with(allowUpgrades=False)
     client = make_client()
     client.connect(server.url)
     assert client.upgrades == []
@@ -163,8 +164,8 @@ def test_server_without_upgrades(make_any_server, make_client):
     ('websocket', ['polling', 'websocket']),
     ('polling', ['websocket', 'polling']),
 ])
-def test_try_all_transports(make_any_server, make_client, offered, wanted):
-    server = make_any_server(transports=[offered])
+def test_try_all_transports(server_with, make_client, offered, wanted):
+    server = server_with(transports=[offered])
     client = make_client()
     with pytest.raises(ConnectionError):
         client.connect(server.url, transports=wanted)
@@ -225,8 +226,8 @@ def test_nobody_listens(client, transport):
 
 
 @pytest.mark.parametrize('status', [401, 403, 503])
-def test_refused_with_json(make_any_server, make_client, status, transport):
-    server = make_any_server(refuse=status, refuseMessage='not you')
+def test_refused_with_json(server_with, make_client, status, transport):
+    server = server_with(refuse=status, refuseMessage='not you')
     client = make_client()
     if 'js' in server.command[-1] and status == 403 and transport == 'websocket':
         # so answers engine.io there, and with plain text
@@ -250,22 +251,23 @@ def test_connection_error_is_of_the_package():
     assert issubclass(ConnectionError, engineio_gevent.exceptions.EngineIOError)
 
 
-def test_request_timeout_bounds_the_handshake(make_any_server, make_client, transport):
-    server = make_any_server()
+def test_request_timeout_bounds_the_handshake(server_with, make_client, transport):
+    server = server_with()
+    before = set(server.control('clients')['ids'])
     client = make_client(request_timeout=0.2)
     server.suspend()
     try:
-        with pytest.raises(ConnectionError, match='0.2 seconds|timed out'):
+        with pytest.raises(ConnectionError, match=r'0\.2 seconds|timed out'):
             client.connect(server.url, transports=transport)
     finally:
         server.resume()
     assert client.state == 'disconnected'
     if transport == 'websocket':  # over polling nobody can tell the server
-        server.wait_count(0)
+        assert support.eventually(lambda: set(server.control('clients')['ids']) <= before)
 
 
-def test_timeout_of_the_caller_ends_connect(make_any_server, make_client, transport):
-    server = make_any_server()
+def test_timeout_of_the_caller_ends_connect(server_with, make_client, transport):
+    server = server_with()
     client = make_client()
     server.suspend()
     try:
@@ -278,8 +280,8 @@ def test_timeout_of_the_caller_ends_connect(make_any_server, make_client, transp
     assert client.ask('hello') == 'hello'
 
 
-def test_killed_while_connecting(make_any_server, make_client, transport):
-    server = make_any_server()
+def test_killed_while_connecting(server_with, make_client, transport):
+    server = server_with()
     client = make_client()
     server.suspend()
     try:
@@ -317,8 +319,8 @@ def test_connecting_already(any_server, client, way):
     assert client.ask('hello') == 'hello'
 
 
-def test_attributes(make_any_server, make_client, way):
-    server = make_any_server(pingInterval=7000, pingTimeout=1500)
+def test_attributes(server_with, make_client, way):
+    server = server_with(pingInterval=7000, pingTimeout=1500)
     client = make_client()
     names = ['sid', 'upgrades', 'ping_interval', 'ping_timeout', 'transports',
              'current_transport', 'base_url', 'http', 'disconnect_error']
@@ -339,7 +341,7 @@ def test_attributes(make_any_server, make_client, way):
     first = 'websocket' if way == ['websocket'] else 'polling'
     last = 'polling' if way == ['polling'] else 'websocket'
     assert during['state'] == client.state == 'connected'
-    assert during['sid'] == client.sid == server.control('clients')['ids'][0]
+    assert during['sid'] == client.sid in server.control('clients')['ids']
     assert during['ping_interval'] == client.ping_interval == 7
     assert during['ping_timeout'] == client.ping_timeout == 1.5
     assert client.upgrades == ([] if first == 'websocket' else ['websocket'])
@@ -442,16 +444,20 @@ def test_connect_handler_that_is_ended(any_server, make_client, way, error):
     any_server.close_reason(sids[0])
 
 
-def test_connect_handler_may_take_its_time(make_any_server, make_client, way):
-    server = make_any_server(pingInterval=200, pingTimeout=200)
-    client = make_client()
+def test_connect_handler_may_take_its_time(server_with, make_client):
+    server = server_with(pingInterval=200, pingTimeout=200)
 
-    @client.on('connect')
-    def connect():
-        client.send('early')
-        gevent.sleep(0.7)  # past the server's first deadline for a pong
-        client.send('late')
+    def connect(way):
+        client = make_client()
 
-    client.connect(server.url, transports=way)
-    assert client.take(2) == ['early', 'late']
-    assert client.state == 'connected'
+        @client.on('connect')
+        def handler():
+            client.send('early')
+            gevent.sleep(0.7)  # past the server's first deadline for a pong
+            client.send('late')
+
+        client.connect(server.url, transports=way)
+        assert client.take(2) == ['early', 'late']
+        assert client.state == 'connected'
+
+    gevent.joinall([gevent.spawn(connect, way) for way in WAYS], raise_error=True)

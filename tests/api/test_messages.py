@@ -20,9 +20,9 @@ def connected(any_server, make_client, way):
 
 
 def test_text(any_server, connected):
-    texts = ['hello', '', ' ', '\n\r\t', 'a\x00b', '\x00', 'é', '漢字', '\U0001f600 astral \U0010ffff',
-             '\u2028\u2029\ufeff', '123', '12.5', '0', '4hello', 'b4hello', 'true love', '{not JSON}',
-             '\\n', '"unfinished']
+    texts = ['hello', '', ' ', '\n\r\t', 'a\x00b', '\x00', 'é', '漢字', '\U0001f600\U0010ffff',
+             '\u2028\u2029\ufeff', '123', '12.5', '0', '4hello', 'b4hello', 'true love',
+             '{not JSON}', '\\n', '"unfinished']
     for text in texts:
         connected.send(text)
     assert connected.take(len(texts)) == texts
@@ -30,7 +30,8 @@ def test_text(any_server, connected):
 
 
 def test_binary(any_server, connected):
-    blobs = [b'hello', b'', b'\x00', b'\x00\xff' * 3, bytes(range(256)), b'\x1e', b'4text', b'a', b'ab']
+    blobs = [b'hello', b'', b'\x00', b'\x00\xff' * 3, bytes(range(256)), b'\x1e', b'4text',
+             b'a', b'ab']
     forms = [*blobs, bytearray(b'array'), memoryview(b'a view')[2:], memoryview(b'x0y0')[::2]]
     for form in forms:
         connected.send(form)
@@ -80,16 +81,16 @@ def test_parse_json_off(any_server, make_client, way):
     assert client.take(9) == [*texts, '["sent as JSON"]']
 
 
-@pytest.mark.parametrize('size', [125, 126, 65535, 65536, 200_000])
-def test_sizes_at_the_borders_of_frames(connected, size):
-    assert connected.ask('x' * (size - 1)) == 'x' * (size - 1)
-    assert connected.ask(b'y' * size) == b'y' * size
+def test_sizes_at_the_borders_of_frames(connected):
+    for size in [125, 126, 65535, 65536, 200_000]:
+        assert connected.ask('x' * (size - 1)) == 'x' * (size - 1)
+        assert connected.ask(b'y' * size) == b'y' * size
 
 
 @pytest.fixture
-def large(make_any_server, make_client, way):
+def large(server_with, make_client, way):
     """A client of a server that takes large messages."""
-    server = make_any_server(maxHttpBufferSize=20 * MIB)
+    server = server_with(maxHttpBufferSize=20 * MIB)
     client = make_client()
     client.connect(server.url, transports=way)
     return client
@@ -114,10 +115,11 @@ def test_a_burst_larger_than_any_buffer(large):
 
 
 def test_many_messages_sent_at_once(any_server, connected):
-    texts = [f'message {number}' for number in range(1000)]
+    count = 300 if connected.transport() == 'polling' else 1000  # 16 to a POST
+    texts = [f'message {number}' for number in range(count)]
     for text in texts:
         connected.send(text)
-    assert connected.take(1000) == texts
+    assert connected.take(count) == texts
     assert any_server.received(connected.sid) == texts
 
 
@@ -152,7 +154,7 @@ def test_order_of_each_sender(any_server, connected):
     """Greenlets and a native thread send at once: each one's messages arrive in its order."""
 
     def send(name, pause):
-        for number in range(100):
+        for number in range(40):
             connected.send(f'{name}:{number}')
             pause(number)
 
@@ -162,20 +164,21 @@ def test_order_of_each_sender(any_server, connected):
                  for index in range(10)]
     thread.start()
     gevent.joinall(greenlets, raise_error=True)
-    gevent.get_hub().threadpool.apply(thread.join)
-    connected.take(1100)
+    assert support.eventually(lambda: not thread.is_alive())
+    connected.take(440)
     received = any_server.received(connected.sid)
-    assert len(received) == 1100
+    assert len(received) == 440
     for name in ['thread', *(f'greenlet{index}' for index in range(10))]:
         own = [text for text in received if text.startswith(f'{name}:')]
-        assert own == [f'{name}:{number}' for number in range(100)]
+        assert own == [f'{name}:{number}' for number in range(40)]
 
 
 def test_thread_gets_its_errors(connected):
+    refused = ['a\x1eb'] if connected.transport() == 'polling' else []
     results = []
 
     def send():
-        for data in [object(), '\ud800', 'fine']:
+        for data in [object(), '\ud800', *refused, 'fine']:
             try:
                 connected.send(data)
             except Exception as exc:
@@ -185,29 +188,25 @@ def test_thread_gets_its_errors(connected):
 
     thread = threading.Thread(target=send)
     thread.start()
-    gevent.get_hub().threadpool.apply(thread.join)
+    assert support.eventually(lambda: not thread.is_alive())
     assert connected.next() == 'fine'
-    assert results[0] is TypeError
-    assert issubclass(results[1], ValueError)
-    assert results[2] is None
+    assert results == [TypeError, UnicodeEncodeError, *(ValueError for _ in refused), None]
     assert connected.state == 'connected'
 
 
-@pytest.mark.parametrize('data', [object(), {1, 2}, (1, 2), [object()], {'key': b'bytes'}, 1j])
-def test_wrong_types(connected, data):
-    with pytest.raises(TypeError):
-        connected.send(data)
-    assert connected.ask('fine') == 'fine'
+def test_wrong_types(connected):
+    for data in [object(), {1, 2}, (1, 2), [object()], {'key': b'bytes'}, 1j]:
+        with pytest.raises(TypeError):
+            connected.send(data)
+        assert connected.ask('fine') == 'fine'
 
 
-@pytest.mark.parametrize('text', ['\ud800', 'a\udfffb', ['\ud800']])
-def test_lone_surrogates(connected, text):
-    if isinstance(text, list):  # JSON escapes it, so it can be sent
-        assert connected.ask(text) == text
-        return
-    with pytest.raises(ValueError, match='surrogate'):
-        connected.send(text)
-    assert connected.ask('fine') == 'fine'
+def test_lone_surrogates(connected):
+    for text in ['\ud800', 'a\udfffb']:
+        with pytest.raises(ValueError, match='surrogate'):
+            connected.send(text)
+        assert connected.ask('fine') == 'fine'
+    assert connected.ask(['\ud800']) == ['\ud800']  # JSON escapes it
 
 
 def test_separator_of_packets(any_server, make_client, transport):
@@ -243,8 +242,8 @@ def test_sends_while_not_connected_are_dropped(any_server, client, way):
 # -- The server's limit -------------------------------------------------------------------------
 
 
-def test_posts_are_split_by_the_servers_limit(make_any_server, make_client):
-    server = make_any_server(maxHttpBufferSize=1000)
+def test_posts_are_split_by_the_servers_limit(server_with, make_client):
+    server = server_with(maxHttpBufferSize=1000)
     client = make_client()
     client.connect(server.url, transports='polling')
     messages = [f'{number:03}' + 'é' * 150 for number in range(30)]
@@ -254,12 +253,12 @@ def test_posts_are_split_by_the_servers_limit(make_any_server, make_client):
     assert client.take(60) == messages
     lengths = [int(request['headers']['content-length'])
                for request in server.requests(client.sid) if request['method'] == 'POST']
-    assert len(lengths) >= 30
+    assert len(lengths) > 20
     assert max(lengths) <= 1000
 
 
-def test_message_above_the_servers_limit(make_js_server, make_client, way):
-    server = make_js_server(maxHttpBufferSize=1000)
+def test_message_above_the_servers_limit(js_server_with, make_client, way):
+    server = js_server_with(maxHttpBufferSize=1000)
     client = make_client()
     client.connect(server.url, transports=way)
     assert client.ask('x' * 900) == 'x' * 900
@@ -275,8 +274,8 @@ def test_message_above_the_servers_limit(make_js_server, make_client, way):
     assert client.ask('fine') == 'fine'
 
 
-def test_message_above_the_limit_of_python_engineio(make_python_server, make_client, way):
-    server = make_python_server(maxHttpBufferSize=1000)
+def test_message_above_the_limit_of_python_engineio(python_server_with, make_client, way):
+    server = python_server_with(maxHttpBufferSize=1000)
     client = make_client()
     client.connect(server.url, transports=way)
     client.send('x' * 5000)
@@ -286,65 +285,63 @@ def test_message_above_the_limit_of_python_engineio(make_python_server, make_cli
     assert client.ask('fine') == 'fine'
 
 
-def test_message_above_the_clients_limit(make_any_server, make_client, way):
-    server = make_any_server(maxHttpBufferSize=MIB)
+def test_message_above_the_clients_limit(server_with, make_client, way):
+    server = server_with(maxHttpBufferSize=MIB)
     client = make_client(max_message_size=10_000)
     client.connect(server.url, transports=way)
-    client.send('big 9000')
-    assert client.next() == 'x' * 9000
+    sid = client.sid
+    assert client.ask('big 9000') == 'x' * 9000
     client.send('big 10001')
     client.wait_end()
     assert client.reasons == ['transport error']
     assert client.disconnect_error.code == 1009
     assert client.inbox.empty()
-    sid = dict(server.control('closed'))
-    assert len(sid) == 1 or way == ['polling']
+    if way != ['polling']:  # over polling nobody tells the server
+        server.close_reason(sid)
 
 
 # -- Waiting ------------------------------------------------------------------------------------
 
 
-def test_send_waits_for_a_server_that_takes_nothing(make_any_server, make_client, way):
-    server = make_any_server(maxHttpBufferSize=20 * MIB)
-    client = make_client(write_limit=100_000)
-    client.connect(server.url, transports=way)
-    assert client.ask('hello') == 'hello'
-    sent = []
+def test_send_waits_for_a_server_that_takes_nothing(server_with, connect_all_ways):
+    server = server_with(maxHttpBufferSize=20 * MIB)
+    clients = connect_all_ways(server, write_limit=100_000)
+    # over polling, writing stops at once; a websocket's buffers hold some megabytes
+    counts = [20 if client.transport() == 'polling' else 200 for client in clients]
 
-    def send():
-        for number in range(200):
+    def send(client, count):
+        for number in range(count):
             client.send(bytes([number]) * 50_000)
-            sent.append(number)
 
     server.suspend()
     try:
-        greenlet = gevent.spawn(send)
-        assert not gevent.wait([greenlet], timeout=0.5)
-        assert len(sent) < 200
+        senders = [gevent.spawn(send, *pair) for pair in zip(clients, counts, strict=True)]
+        assert not gevent.wait(senders, timeout=0.5, count=1)
     finally:
         server.resume()
-    greenlet.get()
-    assert client.take(200) == [bytes([number]) * 50_000 for number in range(200)]
+    for client, count in zip(clients, counts, strict=True):
+        assert client.take(count) == [bytes([number]) * 50_000 for number in range(count)]
+    gevent.joinall(senders, raise_error=True)
 
 
-def test_send_without_limit_never_waits(make_any_server, make_client, way):
-    server = make_any_server(maxHttpBufferSize=20 * MIB)
+def test_send_without_limit_never_waits(server_with, make_client, way):
+    server = server_with(maxHttpBufferSize=20 * MIB)
     client = make_client(write_limit=None)
     client.connect(server.url, transports=way)
     switched = []
     server.suspend()
     try:
         gevent.get_hub().loop.run_callback(switched.append, True)
-        for _ in range(200):
+        for _ in range(100):
             client.send(b'x' * 50_000)
         assert not switched
     finally:
         server.resume()
-    assert client.take(200) == [b'x' * 50_000] * 200
+    assert client.take(100) == [b'x' * 50_000] * 100
 
 
-def test_disconnect_frees_who_waits_in_send(make_any_server, make_client, way):
-    server = make_any_server()
+def test_disconnect_frees_who_waits_in_send(server_with, make_client, way):
+    server = server_with()
     client = make_client(write_limit=10_000)
     client.connect(server.url, transports=way)
 

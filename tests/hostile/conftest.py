@@ -1,6 +1,7 @@
 """What the tests against hostile servers share: a client that keeps a record, a look for leaks."""
 
 import contextvars
+import gc
 
 import gevent
 import pytest
@@ -72,8 +73,17 @@ def witness():
         one.client.disconnect(abort=True)
 
 
+@pytest.fixture(autouse=True, scope='module')
+def little_to_look_through():
+    """What is there before these tests cannot be a leak of theirs: 20 ms less for each look."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left(leaks):
+def nothing_is_left(leaks, little_to_look_through):
     """The end of each test, its servers stopped: no descriptor, no greenlet more than before."""
     # The worker that stays for the next handlers is no leak.
     ran = Event()

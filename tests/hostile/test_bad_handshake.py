@@ -7,6 +7,8 @@ import os
 import gevent
 import pytest
 from gevent.event import AsyncResult, Event
+
+from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from support import (
     BINARY,
     CLOSE,
@@ -26,8 +28,6 @@ from support import (
     response,
     send_frame,
 )
-
-from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 
 HTML = '<html><body>It works!</body></html>'
 REFUSAL = {'code': 5, 'message': 'Unsupported protocol version'}
@@ -177,12 +177,14 @@ def test_tls_where_the_server_speaks_none(hostile_server, witness, transport):
 def test_a_certificate_of_nobody_known(certificates, witness, transport, monkeypatch):
     monkeypatch.delenv('REQUESTS_CA_BUNDLE', raising=False)
     monkeypatch.delenv('CURL_CA_BUNDLE', raising=False)
-    listener = gevent.socket.create_server(('127.0.0.1', 0))
+    listener = gevent.socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen()
     context = certificates.server_context()
 
     def serve():
         sock, _ = listener.accept()
-        with sock, pytest.raises(OSError, match='(?i)unknown ca'):
+        with sock, pytest.raises(OSError, match=r'(?i)unknown ca'):
             context.wrap_socket(sock, server_side=True).recv(1)
 
     serving = gevent.spawn(serve)

@@ -1,0 +1,70 @@
+/*
+ * The real JavaScript Engine.IO server, with what the benchmarks need and nothing else.
+ *
+ *     node server.js '{"host": "127.0.0.1", "pingInterval": 25000, "tls": {"key": .., "cert": ..}}'
+ *
+ * It listens on a free port, prints {"port": N}, and runs until its standard input closes.
+ * A message is echoed, except for text that begins with "!":
+ *
+ *     !flood N SIZE BATCH   N messages of SIZE characters, BATCH of them per turn of the event loop
+ *     !expect N             the next N messages are counted, not echoed; "!done" after the last
+ *     !pongs                the number of PONG packets this server has received
+ */
+'use strict';
+
+const fs = require('fs');
+const http = require('http');
+const https = require('https');
+const { Server } = require('engine.io');
+
+const options = JSON.parse(process.argv[2] || '{}');
+const engine = new Server({
+  perMessageDeflate: false,
+  maxHttpBufferSize: 1e8,
+  pingInterval: options.pingInterval || 25000,
+  pingTimeout: 60000, // a client that is busy connecting ten thousand others is not dead
+});
+let pongs = 0;
+
+function flood(socket, left, text, batch) {
+  const now = Math.min(left, batch);
+  for (let i = 0; i < now; i++) socket.send(text);
+  if (left > now) setImmediate(flood, socket, left - now, text, batch);
+}
+
+function obey(socket, command) {
+  const [name, ...rest] = command.split(' ');
+  const [count, size, batch] = rest.map(Number);
+  if (name === '!flood') flood(socket, count, 'x'.repeat(size), batch);
+  else if (name === '!expect') socket.expected = count;
+  else if (name === '!pongs') socket.send(String(pongs));
+}
+
+engine.on('connection', (socket) => {
+  socket.expected = 0;
+  socket.on('heartbeat', () => { pongs += 1; });
+  socket.on('message', (message) => {
+    if (socket.expected) {
+      socket.expected -= 1;
+      if (!socket.expected) socket.send('!done');
+    } else if (typeof message === 'string' && message.startsWith('!')) {
+      obey(socket, message);
+    } else {
+      socket.send(message);
+    }
+  });
+});
+
+const server = options.tls
+  ? https.createServer({
+    key: fs.readFileSync(options.tls.key),
+    cert: fs.readFileSync(options.tls.cert),
+  })
+  : http.createServer();
+engine.attach(server);
+server.listen({ port: 0, host: options.host || '127.0.0.1', backlog: 4096 }, () => {
+  console.log(JSON.stringify({ port: server.address().port }));
+});
+
+for (const event of ['end', 'close', 'error']) process.stdin.on(event, () => process.exit(0));
+process.stdin.resume();

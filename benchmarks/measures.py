@@ -1,0 +1,198 @@
+"""Everything that is measured, with the ratio to each peer that we want."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .job import Job
+
+#: What a worker's number is multiplied by.
+UNITS = {'us': 1e6, 'ms': 1e3, 'KiB': 1 / 1024, '': 1.0}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a measure; the lower the better."""
+
+    #: Its name in a worker's answer.
+    key: str
+    title: str
+    unit: str
+    #: By system: ours divided by theirs should be no more than this.
+    targets: dict[str, float] = field(default_factory=dict)
+    #: Whether a change of the ratio to python-engineio can fail the guard.
+    guarded: bool = True
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One job, given to each system in turn, and the figures it yields."""
+
+    name: str
+    family: str
+    job: Job
+    figures: tuple[Figure, ...]
+    #: What differs in a quick run.
+    hurry: dict[str, Any] = field(default_factory=dict)
+    #: At most so many rounds, of those that take long.
+    rounds: int = 99
+
+    def hurried(self) -> Measure:
+        """As a quick run does it."""
+        return replace(self, job=replace(self.job, **self.hurry))
+
+
+def _targets(
+    python_engineio: float,
+    asyncio: float | None = None,
+    javascript: float | None = None,
+    floor: float | None = None,
+) -> dict[str, float]:
+    named = {
+        'python-engineio': python_engineio,
+        'asyncio': asyncio,
+        'javascript': javascript,
+        'floor': floor,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _connect(name: str, title: str, targets: dict[str, float], **job: Any) -> Measure:
+    leaving = _targets(0.3, 0.45, 0.5) if name == 'connect-ws' else {}
+    return Measure(
+        name,
+        'connect',
+        Job('connect', clients=200, **job),
+        (
+            Figure('connect', f'connect, {title}', 'ms', targets),
+            Figure('disconnect', f'disconnect, {title}', 'ms', leaving, guarded=False),
+        ),
+        {'clients': 30 if job.get('tls') else 100},
+    )
+
+
+def _echo(
+    name: str, title: str, targets: dict[str, float], messages: int, hurried: int, **job: Any
+) -> Measure:
+    hurry = {'clients': 30, 'messages': hurried * 3} if job.get('tls') else {'messages': hurried}
+    return Measure(
+        name,
+        'echo',
+        Job('echo', clients=100, messages=messages, **job),
+        (Figure('echo', f'echo, {title}', 'us', targets),),
+        hurry,
+    )
+
+
+def _big(
+    name: str, title: str, targets: dict[str, float], messages: int, hurried: int, **job: Any
+) -> Measure:
+    return Measure(
+        name,
+        'big messages',
+        Job('echo', size=1 << 20, messages=messages, **job),
+        (Figure('echo', f'echo of 1 MiB, {title}', 'ms', targets),),
+        {'messages': hurried},
+    )
+
+
+def _flood(
+    name: str, title: str, verb: str, targets: dict[str, float], messages: int, **job: Any
+) -> Measure:
+    return Measure(
+        name,
+        'flood',
+        Job(verb, messages=messages, size=100, **job),
+        (Figure(verb, title, 'us', targets),),
+        {'messages': messages // 6},
+    )
+
+
+def _idle(name: str, title: str, targets: dict[str, float], **job: Any) -> Measure:
+    return Measure(
+        name,
+        'memory',
+        Job('crowd', clients=1000, messages=1, **job),
+        (
+            Figure('memory', f'idle memory, {title}', 'KiB', targets),
+            Figure('descriptors', f'descriptors, {title}', '', guarded=False),
+            Figure('tasks', f'greenlets or tasks, {title}', '', guarded=False),
+        ),
+        {'clients': 50 if job.get('tls') else 300},
+        rounds=3,
+    )
+
+
+def _crowd(clients: int, messages: int, targets: dict[str, float]) -> Measure:
+    name = f'{clients:,} clients'
+    return Measure(
+        f'crowd-{clients}',
+        'scale',
+        Job('crowd', clients=clients, messages=messages),
+        (
+            Figure('memory', f'idle memory, websocket, {name}', 'KiB', targets),
+            Figure('connect', f'connect, websocket, {name}', 'ms', guarded=False),
+            Figure('echo', f'echo, websocket, {name}', 'us', guarded=False),
+            Figure('descriptors', f'descriptors, websocket, {name}', '', guarded=False),
+            Figure('tasks', f'greenlets or tasks, websocket, {name}', '', guarded=False),
+        ),
+        {'messages': 3},
+        rounds=3 if clients < 10_000 else 2,
+    )
+
+
+def _latency(name: str, title: str, **job: Any) -> Measure:
+    return Measure(
+        name,
+        'latency',
+        Job('latency', **job),
+        tuple(
+            Figure(key, f'latency {key}, {title}', 'us', guarded=False) for key in ('p50', 'p99')
+        ),
+        {'messages': 1000},
+    )
+
+
+_FLOOD = _targets(0.05, 0.12, 0.8, 1.5)
+_SLEEPING = _targets(0.25, 0.5, None, 2)
+
+_ALL = (
+    _echo('echo-ws', 'websocket', _targets(0.11, 0.16, 0.75, 1.3), 100, 20),
+    _echo('echo-json', 'JSON dict', _targets(0.13, 0.2, 0.9, 1.35), 100, 20, kind='json'),
+    _echo('echo-wss', 'wss', _targets(0.17, 0.27, 0.8, 1.35), 100, 20, tls=True),
+    _echo('echo-polling', 'polling', _targets(0.1, 0.33, 0.42, 6), 15, 3, transport='polling'),
+    _flood('receive', 'receive flood', 'receive', _FLOOD, 60_000),
+    _flood('receive-batch', 'receive flood in batches', 'receive', _FLOOD, 60_000, batch=100),
+    _flood('receive-sleep', 'receive, handlers sleep', 'receive', _SLEEPING, 30_000, sleep=0.02),
+    _flood('send', 'send flood', 'send', _targets(0.2, 0.33, 0.4, 1.7), 100_000),
+    _big('big-binary', 'binary', _targets(0.2, 0.5, 0.3, 1.4), 40, 10, kind='binary'),
+    _big('big-text', 'text', _targets(0.025, 0.9, 0.4, 1.25), 20, 3),
+    _connect('connect-ws', 'websocket', _targets(0.45, 0.5, 0.45, 2.5)),
+    _connect('connect-polling', 'polling', _targets(0.2, 0.55, 0.4, 2.7), transport='polling'),
+    _connect('connect-upgrade', 'upgrade', _targets(0.3, 0.7, 0.36, 2.4), transport='upgrade'),
+    _connect('connect-wss', 'wss', _targets(0.06, 0.95, 0.65, 1.5), tls=True),
+    Measure(
+        'heartbeat',
+        'heartbeat',
+        Job('heartbeat', clients=1000, seconds=4, ping_interval=1),
+        (Figure('heartbeat', 'heartbeat, per PING', 'us', _targets(0.35, 0.3, 0.65, 1.5)),),
+        {'clients': 300, 'seconds': 2},
+    ),
+    _latency('latency-1', '1 client', messages=3000),
+    _latency('latency-1000', '1,000 clients', clients=1000, messages=4000, rate=1000),
+    _idle('idle-upgrade', 'upgraded', _targets(0.1, 0.14, 0.09), transport='upgrade'),
+    _idle('idle-polling', 'polling', _targets(0.35, 0.75, 0.4), transport='polling'),
+    _idle('idle-wss', 'wss', _targets(0.05, 0.13, 0.5), tls=True),
+    _crowd(100, 100, {}),
+    _crowd(1000, 20, _targets(0.14, 0.14, 0.25)),
+    _crowd(10_000, 5, {}),
+)
+
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
+
+#: What a quick run measures.
+QUICK = (
+    'echo-ws', 'echo-wss', 'echo-polling', 'receive', 'send', 'big-text',
+    'connect-ws', 'connect-upgrade', 'connect-wss', 'crowd-100',
+)

@@ -1,0 +1,106 @@
+"""Runs workers, one process per system, measure and round, and gathers what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from . import servers
+from .job import Job
+from .measures import Measure
+from .results import Results
+from .systems import SYSTEMS
+
+#: Seconds after which a worker is given up.
+WORKER_TIMEOUT = 300
+#: What a server works with before it is measured with.
+WARM_UP_SYSTEM = 'floor'
+WARM_UP_CLIENTS = 100
+#: How many times the messages of a quick run.
+WARM_UP_TIMES = 6
+#: The folder that ``benchmarks`` is imported from.
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class WorkerFailed(Exception):
+    """A worker that did not do its job."""
+
+
+def run(
+    results: Results,
+    measures: Iterable[Measure],
+    systems: Iterable[str],
+    rounds: int,
+    progress: Callable[[str], None],
+) -> None:
+    """Measure each system in turn, round by round: A B C, A B C.
+
+    The servers of a measure serve all of its rounds; every worker is a fresh process.
+    """
+    systems = list(systems)
+    with tempfile.TemporaryDirectory() as folder:
+        certificates = servers.Certificates(Path(folder))
+        environment = {**os.environ, **certificates.environment()}
+        for measure in measures:
+            with servers.running(measure.job, certificates) as urls:
+                job = replace(measure.job, urls=urls)
+                progress(f'{measure.name}, warm-up')
+                _warm_up(measure, urls, environment)
+                for number in range(min(rounds, measure.rounds)):
+                    for system in systems:
+                        progress(f'{measure.name}, round {number + 1}, {system}')
+                        try:
+                            figures = work(system, job, environment)
+                        except WorkerFailed as exc:
+                            results.fail(measure.name, system, str(exc))
+                        else:
+                            results.add(measure.name, system, figures)
+
+
+def _warm_up(measure: Measure, urls: list[str], environment: dict[str, str]) -> None:
+    """Let the servers compile what the measure uses: who comes first would have to wait for it.
+
+    The first round of echoes cost twice as much as the next ones without this.
+    """
+    job = measure.hurried().job
+    job = replace(
+        job,
+        urls=urls,
+        clients=min(job.clients, WARM_UP_CLIENTS),
+        messages=job.messages * WARM_UP_TIMES,
+        rate=0.0,
+    )
+    with suppress(WorkerFailed):  # who is measured will say so
+        work(WARM_UP_SYSTEM, job, environment)
+
+
+def work(system: str, job: Job, environment: dict[str, str]) -> dict[str, float]:
+    """One worker, from its start to its figures.
+
+    :raises WorkerFailed: there are none.
+    """
+    try:
+        done = subprocess.run(
+            [*SYSTEMS[system].command, job.to_json()],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=WORKER_TIMEOUT,
+            check=False,
+            preexec_fn=servers.pinned_to('client'),
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise WorkerFailed(f'no answer within {WORKER_TIMEOUT} seconds') from exc
+    try:
+        figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as exc:
+        said = (done.stderr or done.stdout).strip()[-2000:]
+        raise WorkerFailed(f'status {done.returncode}: {said}') from exc
+    return figures

@@ -1,0 +1,1 @@
+"""One program per system; each does the same verbs with a client of its own."""

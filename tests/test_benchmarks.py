@@ -1,0 +1,138 @@
+"""The plumbing of the benchmark suite, with counts too small to measure anything."""
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / 'benchmarks').is_dir(), reason='the benchmarks are not part of this tree')
+
+TINY = {
+    'echo-json': {'clients': 3, 'messages': 2},
+    'echo-wss': {'clients': 2, 'messages': 2},
+    'echo-polling': {'clients': 3, 'messages': 2},
+    'big-binary': {'messages': 1},
+    'receive-sleep': {'messages': 20},
+    'send': {'messages': 20},
+    'connect-upgrade': {'clients': 2},
+    'heartbeat': {'clients': 2, 'seconds': 1, 'ping_interval': 0.1},
+    'latency-1000': {'clients': 2, 'messages': 10},
+    'crowd-100': {'clients': 3, 'messages': 1},
+}
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """`benchmarks('runner')` is that module of it."""
+    monkeypatch.syspath_prepend(ROOT)
+    return lambda name: import_module(f'benchmarks.{name}')
+
+
+def tiny(measures, names):
+    return [
+        replace(measures[name], job=replace(measures[name].job, **TINY[name]), hurry={})
+        for name in names
+    ]
+
+
+def run(benchmarks, system, names):
+    """The figures of a system, by measure."""
+    systems = benchmarks('systems')
+    for missing in (systems.no_javascript(), systems.SYSTEMS[system].missing()):
+        if missing:
+            pytest.skip(missing)
+    results = benchmarks('results').Results(systems=[system])
+    measures = tiny(benchmarks('measures').MEASURES, names)
+    benchmarks('runner').run(results, measures, [system], 1, lambda _what: None)
+    assert results.failures == {}
+    for measure in measures:
+        for figure in measure.figures:
+            if (system, figure.key) != ('javascript', 'tasks'):
+                (number,) = results.numbers[measure.name][figure.key][system]
+                assert isinstance(number, (int, float))
+    return results
+
+
+@pytest.mark.parametrize('system', ['ours', 'floor'])
+def test_every_verb_yields_its_figures(benchmarks, system):
+    results = run(benchmarks, system, TINY)
+    assert results.numbers['crowd-100']['descriptors'][system] == [1.0]
+    assert results.numbers['latency-1000']['p50'][system][0] > 0
+
+
+@pytest.mark.parametrize('system', ['python-engineio', 'asyncio', 'javascript'])
+def test_peers_yield_their_figures(benchmarks, system):
+    run(benchmarks, system, ['echo-json', 'connect-upgrade', 'crowd-100'])
+
+
+def test_a_worker_that_fails_is_reported(benchmarks):
+    results, job = benchmarks('results').Results(systems=['ours']), benchmarks('job').Job
+    with pytest.raises(benchmarks('runner').WorkerFailed, match='ConnectionError'):
+        benchmarks('runner').work('ours', job('echo', urls=['http://127.0.0.1:1']), {})
+    results.fail('echo-ws', 'ours', 'why')
+    assert benchmarks('table').text(results).endswith('FAILED echo-ws, ours: why')
+
+
+@pytest.fixture
+def results(benchmarks):
+    """Two measures of two systems: ours is twice as fast, and then three times as slow."""
+    found = benchmarks('results').Results(systems=['ours', 'python-engineio'])
+    for ours in (1e-5, 3e-5, 2e-5):
+        found.add('echo-ws', 'ours', {'echo': ours})
+        found.add('echo-ws', 'python-engineio', {'echo': 4e-5})
+    found.add('send', 'ours', {'send': 1.2e-5})
+    found.add('send', 'python-engineio', {'send': 4e-6})
+    return found
+
+
+def test_table_has_medians_spreads_ratios_and_targets(benchmarks, results):
+    lines = benchmarks('table').text(results).splitlines()
+    assert lines[2].split() == [
+        'echo,', 'websocket', '(us)', '20.0', '±50%', '40.0', '±0%', '0.50', '(0.11', '!)']
+    assert lines[3].split()[-4:] == ['4.00', '3.00', '(0.2', '!)']
+
+
+def test_results_come_back_from_their_file(benchmarks, results, tmp_path):
+    results.save(tmp_path / 'out' / 'results.json')
+    assert benchmarks('results').Results.load(tmp_path / 'out' / 'results.json') == results
+
+
+def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
+    guard = benchmarks('guard')
+    guard.write(results, tmp_path / 'baseline.json')
+    stored = guard.read(tmp_path / 'baseline.json')
+    assert stored == {'echo-ws.echo': 0.5, 'send.send': 3.0}
+    assert guard.worse(results, stored) == {}
+    assert guard.worse(results, {'echo-ws.echo': 0.34, 'send.send': 1.9}) == {
+        'send.send': (pytest.approx(3.0), 1.9)}
+
+
+def test_guard_fails_only_what_is_worse_twice(benchmarks, results, monkeypatch, capsys):
+    command = benchmarks('__main__')
+    better = replace(results, numbers={'send': results.numbers['send']})
+    monkeypatch.setattr(command, 'measure', lambda *_arguments: results)
+    assert command._guarded(results, {'echo-ws.echo': 0.4}, True)
+    assert not command._guarded(results, {'echo-ws.echo': 0.1}, True)
+    monkeypatch.setattr(command, 'measure', lambda *_arguments: better)
+    assert command._guarded(results, {'echo-ws.echo': 0.1}, True)
+    assert 'echo-ws.echo: worse once, 0.500 where 0.100 is stored' in capsys.readouterr().out
+
+
+def test_list_names_all(benchmarks, capsys):
+    assert benchmarks('__main__').main(['--list']) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in benchmarks('measures').MEASURES)
+
+
+def test_flame_graph_has_a_box_per_frame(benchmarks):
+    sampler = benchmarks('sampler')
+    stacks = sampler.Counter({('a.py:f', 'a.py:g'): 3, ('a.py:f',): 1})
+    graph = sampler.flame_graph(stacks, 'here & now')
+    assert graph.count('<rect') == 2
+    assert 'here &amp; now' in graph
+    assert 'a.py:g 75.0%' in graph
+    assert sampler.folded(stacks) == 'a.py:f 1\na.py:f;a.py:g 3\n'

@@ -1,0 +1,143 @@
+"""The heartbeat's deadline, by a clock and a loop of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from engineio_gevent import heartbeat
+from engineio_gevent.heartbeat import GRACE, Heartbeat
+
+
+class Loop:
+    """Holds timers; `run_to` lets time pass and fires what is due."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.made = []
+
+    def timer(self, seconds):
+        one = Timer(self.now + seconds)
+        self.made.append(one)
+        return one
+
+    @property
+    def armed(self):
+        return [one for one in self.made if one.callback is not None]
+
+    def run_to(self, moment):
+        while self.armed and min(one.moment for one in self.armed) <= moment:
+            next_one = min(self.armed, key=lambda one: one.moment)
+            self.now = max(self.now, next_one.moment)
+            callback, next_one.callback = next_one.callback, None
+            callback()
+        self.now = max(self.now, moment)
+
+
+class Timer:
+    def __init__(self, moment):
+        self.moment = moment
+        self.callback = None
+        self.closed = False
+
+    def start(self, callback):
+        self.callback = callback
+
+    def stop(self):
+        self.callback = None
+
+    def close(self):
+        self.closed = True
+
+
+class Hub:
+    def __init__(self, loop):
+        self.loop = loop
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    one = Loop()
+    monkeypatch.setattr(heartbeat, 'get_hub', lambda: Hub(one))
+    monkeypatch.setattr(heartbeat, 'monotonic', lambda: one.now)
+    return one
+
+
+@pytest.fixture
+def silences():
+    """The moments when it said that the server is silent."""
+    return []
+
+
+@pytest.fixture
+def beating(loop, silences):
+    return Heartbeat(10, lambda: silences.append(loop.now))
+
+
+def test_silence_is_told_once_and_after_the_grace(beating, loop, silences):
+    loop.run_to(110)
+    assert silences == []
+    loop.run_to(110 + GRACE)
+    assert silences == [110 + GRACE]
+    loop.run_to(1000)
+    assert len(silences) == 1
+    assert loop.armed == []
+
+
+def test_a_beat_moves_the_deadline(beating, loop, silences):
+    for moment in (105, 114, 123):
+        loop.run_to(moment)
+        beating.beat()
+    loop.run_to(132.9)
+    assert silences == []
+    loop.run_to(133 + GRACE)
+    assert silences == [133 + GRACE]
+
+
+def test_the_timer_is_not_armed_anew_for_each_beat(beating, loop):
+    for _ in range(1000):
+        beating.beat()
+    assert len(loop.made) == 1
+    loop.run_to(109)
+    beating.beat()
+    loop.run_to(111)
+    assert len(loop.made) == 2  # for the rest
+
+
+def test_a_beat_that_lay_unread(beating, loop, silences):
+    """The process was busy for long; the PING is read just after the timer has fired."""
+    loop.now = 500
+    loop.run_to(500)
+    assert silences == []
+    beating.beat()
+    loop.run_to(509)
+    assert silences == []
+    loop.run_to(510 + GRACE)
+    assert silences == [510 + GRACE]
+
+
+def test_every_deadline_has_its_grace(beating, loop, silences):
+    loop.run_to(110)
+    beating.beat()  # within the grace of the first
+    loop.run_to(120)
+    assert silences == []
+    loop.run_to(120 + GRACE)
+    assert len(silences) == 1
+
+
+@pytest.mark.parametrize('moment', [100, 105, 110, 110 + GRACE, 200])
+def test_after_the_end_there_is_nothing(beating, loop, silences, moment):
+    loop.run_to(moment)
+    told = list(silences)
+    beating.stop()
+    beating.stop()
+    loop.run_to(1000)
+    assert silences == told
+    assert loop.armed == []
+    assert all(one.closed for one in loop.made)
+
+
+def test_timers_that_no_loop_takes(loop, silences):
+    Heartbeat(1e300, lambda: silences.append(loop.now))
+    loop.run_to(100 + 40 * 86400)
+    assert silences == []
+    assert max(one.moment for one in loop.made) < 100 + 50 * 86400

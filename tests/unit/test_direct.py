@@ -1,0 +1,533 @@
+"""Polling's own HTTP against real sockets: what is kept, what is opened anew, where it goes."""
+
+from __future__ import annotations
+
+import gzip
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
+from engineio_gevent.transports import direct
+from engineio_gevent.transports.direct import MAX_REDIRECTS, DirectHTTP
+from engineio_gevent.transports.route import Route
+from support import (
+    eventually,
+    has_ipv6,
+    read_request,
+    read_to_end,
+    reset,
+    respond,
+    response,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_netrc(monkeypatch, tmp_path):
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
+
+
+class Server:
+    """Answers each request with the next of these answers, and keeps what was asked.
+
+    An answer is bytes, or a function of the socket after which the connection ends.
+    """
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        #: (number of the connection, request)
+        self.asked = []
+        self.connections = 0
+
+    def __call__(self, sock):
+        number = self.connections
+        self.connections += 1
+        while True:
+            self.asked.append((number, read_request(sock)))
+            answer = self.answers.pop(0) if self.answers else response('ok')
+            if not isinstance(answer, bytes):
+                answer(sock)
+                return
+            sock.sendall(answer)
+
+    @property
+    def requests(self):
+        return [request for _, request in self.asked]
+
+
+@pytest.fixture
+def make_http():
+    """`make_http(url, headers, max_size)`; closed with the test."""
+    made = []
+
+    def make(url, headers=None, max_size=None, **settings):
+        made.append(DirectHTTP(Route(url, headers, **settings), max_size))
+        return made[-1]
+
+    yield make
+    for http in made:
+        http.close()
+
+
+@pytest.fixture
+def start(hostile_server, make_http):
+    """`start(*answers)`: a script, its server, and an HTTP for it."""
+    def begin(*answers, headers=None, max_size=None):
+        script = Server(*answers)
+        server = hostile_server(script)
+        return script, server, make_http(server.url, headers, max_size)
+
+    return begin
+
+
+# -- A request and its answer ----------------------------------------------------------------------
+
+
+def test_a_get(start):
+    script, server, http = start(headers={'X-Token': 'x', 'user-agent': 'mine'})
+    assert http.get('/engine.io/?EIO=4&a=b', 5) == b'ok'
+    request, = script.requests
+    assert (request.method, request.target) == ('GET', '/engine.io/?EIO=4&a=b')
+    assert request.headers.pop('accept-encoding') == 'gzip, deflate'
+    assert request.headers == {
+        'host': server.url.removeprefix('http://'), 'x-token': 'x', 'user-agent': 'mine',
+        'accept': '*/*'}
+
+
+def test_a_post(start):
+    script, _, http = start()
+    assert http.post('/x', b'4\xe2\x82\xac', 5) == b'ok'
+    request, = script.requests
+    assert (request.method, request.target, request.body) == ('POST', '/x', b'4\xe2\x82\xac')
+    assert request.headers['content-type'] == 'text/plain;charset=UTF-8'
+    assert request.headers['user-agent'].startswith('engineio-gevent/')
+
+
+@pytest.mark.parametrize('status', ['200 OK', '201 Created', '299 Odd'])
+def test_success(start, status):
+    _, _, http = start(response('hello', status))
+    assert http.get('/', 5) == b'hello'
+
+
+@pytest.mark.parametrize(('status', 'body', 'decoded'), [
+    ('400 Bad Request', '{"code":1,"message":"Session ID unknown"}',
+     {'code': 1, 'message': 'Session ID unknown'}),
+    ('403 Forbidden', '[1, 2]', [1, 2]), ('404 Not Found', '<html>', None),
+    ('500 Oops', '', None), ('502 Bad Gateway', b'\xff\xfe', None), ('503 Wait', '[' * 99999, None),
+    ('304 Not Modified', '', None)])
+def test_refusals(start, status, body, decoded):
+    script, _, http = start(response('' if status[:3] == '304' else body, status))
+    with pytest.raises(HTTPError) as caught:
+        http.get('/engine.io/?secret=1', 5)
+    assert (caught.value.status, caught.value.body) == (int(status[:3]), decoded)
+    assert status[:3] in str(caught.value)
+    assert 'GET /engine.io/' in str(caught.value)
+    assert 'secret' not in str(caught.value)
+    if isinstance(decoded, dict):
+        assert 'Session ID unknown' in str(caught.value)
+    # It was a whole answer, so the connection goes on.
+    assert http.get('/', 5) == b'ok'
+    assert script.connections == 1
+
+
+def test_compressed_answers(start):
+    packed = gzip.compress(b'hello')
+    _, _, http = start(response(packed, headers=[('Content-Encoding', 'gzip')]))
+    assert http.get('/', 5) == b'hello'
+
+
+@pytest.mark.skipif(not has_ipv6(), reason='no IPv6 here')
+def test_ipv6(hostile_server, make_http):
+    script = Server()
+    server = hostile_server(script, host='::1')
+    assert make_http(server.url).get('/', 5) == b'ok'
+    assert script.requests[0].headers['host'] == f'[::1]:{server.port}'
+
+
+def test_tls(hostile_server, certificates, make_http, monkeypatch):
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
+    script = Server()
+    server = hostile_server(script, ssl_context=certificates.server_context())
+    http = make_http(server.url)
+    for _ in range(5):
+        assert http.get('/', 5) == b'ok'
+        assert http.post('/', b'x' * 100_000, 5) == b'ok'
+    assert script.connections == 2  # what TLS says beside the answers spoils nothing
+
+
+# -- Connections that are kept ---------------------------------------------------------------------
+
+
+def test_one_connection_for_gets_and_one_for_posts(start):
+    script, server, http = start()
+    for _ in range(5):
+        http.get('/get', 5)
+        http.post('/post', b'x', 5)
+    assert script.connections == 2
+    assert {(number, request.method) for number, request in script.asked} == {
+        (0, 'GET'), (1, 'POST')}
+    http.close()
+    server.wait_open(0)
+
+
+def test_a_get_waits_while_posts_go(start):
+    release = Event()
+    script, _, http = start(lambda sock: (release.wait(), respond(sock, 'late')))
+    waiting = gevent.spawn(http.get, '/', 5)
+    assert eventually(lambda: script.asked)
+    for _ in range(3):
+        assert http.post('/', b'x', 5) == b'ok'
+    assert not waiting.ready()
+    release.set()
+    assert waiting.get(timeout=5) == b'late'
+
+
+@pytest.mark.parametrize('answer', [
+    response('ok', headers=[('Connection', 'close')]), b'HTTP/1.1 200 OK\r\n\r\nok',
+    b'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok', response('ok') + b'junk'],
+    ids=['close', 'to-the-end', 'http-1.0', 'junk'])
+def test_connections_that_are_not_kept(start, answer):
+    def once(sock):
+        sock.sendall(answer)
+        if b'Length' in answer:
+            read_to_end(sock)  # the client closes it
+
+    script, server, http = start(once)
+    assert http.get('/', 5) == b'ok'
+    assert http.get('/', 5) == b'ok'
+    assert script.connections == 2
+    server.wait_open(1)
+
+
+@pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_a_kept_connection_that_the_server_has_closed(start, end, method):
+    closed = Event()
+
+    def answer(sock):
+        respond(sock, 'one')
+        end(sock)
+        closed.set()
+
+    script, _, http = start(answer)
+    ask = http.get if method == 'GET' else lambda target, timeout: http.post(target, b'x', timeout)
+    assert ask('/', 5) == b'one'
+    closed.wait()
+    gevent.sleep(0.01)
+    assert ask('/', 5) == b'ok'
+    assert len(script.asked) == 2
+
+
+def test_a_get_goes_out_again_where_a_kept_connection_ends_without_a_byte(start):
+    script, _, http = start(response('one'), lambda sock: None, response('two'))
+    assert http.get('/', 5) == b'one'
+    assert http.get('/', 5) == b'two'
+    assert [number for number, _ in script.asked] == [0, 0, 1]
+
+
+def test_but_only_once(start):
+    script, server, http = start(response('one'), *[lambda sock: None] * 5)
+    http.get('/', 5)
+    with pytest.raises(ConnectionClosed):
+        http.get('/', 5)
+    assert len(script.asked) == 3
+    server.wait_open(0)
+
+
+def test_a_new_connection_is_not_tried_twice(start):
+    script, _, http = start(lambda sock: None)
+    with pytest.raises(ConnectionClosed):
+        http.get('/', 5)
+    assert len(script.asked) == 1
+
+
+@pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
+@pytest.mark.parametrize('begun', [b'', b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
+                         ids=['nothing', 'a-byte', 'head', 'all-but-a-byte'])
+def test_a_post_that_the_server_has_read_is_not_repeated(start, begun, end):
+    """Its messages would arrive twice."""
+    def answer(sock):
+        sock.sendall(begun)
+        end(sock)
+
+    script, server, http = start(response('ok'), answer)
+    http.post('/', b'one', 5)
+    with pytest.raises(ConnectionClosed):
+        http.post('/', b'two', 5)
+    assert [request.body for request in script.requests] == [b'one', b'two']
+    server.wait_open(0)
+
+
+@pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
+@pytest.mark.parametrize('begun', [b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
+                         ids=['a-byte', 'head', 'all-but-a-byte'])
+def test_a_get_whose_answer_has_begun_is_not_repeated(start, begun, end):
+    """What was in the answer would be lost."""
+    def answer(sock):
+        sock.sendall(begun)
+        end(sock)
+
+    script, server, http = start(response('ok'), answer)
+    http.get('/', 5)
+    with pytest.raises(ConnectionClosed):
+        http.get('/', 5)
+    assert len(script.asked) == 2
+    server.wait_open(0)
+
+
+def test_a_server_that_says_how_long_it_keeps(start, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(direct, 'monotonic', lambda: now[0])
+    script, _, http = start(*[response('ok', headers=[('Keep-Alive', 'timeout=5, max=100')])] * 4)
+    http.get('/', 5)
+    now[0] += 3
+    http.get('/', 5)
+    assert script.connections == 1
+    now[0] += 5 - direct.KEEP_ALIVE_MARGIN + 0.01
+    http.get('/', 5)
+    assert script.connections == 2
+
+
+# -- Time and size ---------------------------------------------------------------------------------
+
+
+def drip(sock):
+    for byte in response('o' * 1000):
+        sock.sendall(bytes([byte]))
+        gevent.sleep(0.02)
+
+
+@pytest.mark.parametrize('answer', [read_to_end, drip], ids=['silent', 'trickling'])
+@pytest.mark.parametrize('kept', [False, True], ids=['new', 'kept'])
+def test_the_time_is_for_all_of_the_answer(start, answer, kept):
+    script, server, http = start(*[response('ok')] * kept, answer)
+    if kept:
+        http.get('/', 5)
+    with gevent.Timeout(5), pytest.raises(ConnectionClosed):
+        http.get('/', 0.2)
+    assert len(script.asked) == 1 + kept
+    server.wait_open(0)
+
+
+def test_no_bound(start):
+    script, server, http = start(read_to_end)
+    waiting = gevent.spawn(http.get, '/', None)
+    assert eventually(lambda: script.asked)
+    gevent.sleep(0.05)
+    assert not waiting.ready()
+    waiting.kill()
+    server.wait_open(0)
+
+
+@pytest.mark.parametrize('answer', [
+    response('x' * 1001), response(gzip.compress(bytes(1 << 20)),
+                                   headers=[('Content-Encoding', 'gzip')])],
+    ids=['plain', 'bomb'])
+def test_a_body_over_the_limit(start, answer):
+    def ending(sock):
+        sock.sendall(answer)
+        read_to_end(sock)
+
+    _, server, http = start(ending, max_size=1000)
+    with pytest.raises(ProtocolError) as caught:
+        http.get('/', 5)
+    assert caught.value.code == 1009
+    if b'gzip' not in answer:
+        server.wait_open(0)
+
+
+@pytest.mark.parametrize('answer', [
+    b'SSH-2.0-OpenSSH\r\n\r\n', b'HTTP/1.1 200 OK\r\n' + b'X: y\r\n' * 150 + b'\r\n',
+    response(b'x', headers=[('Content-Encoding', 'gzip')])],
+    ids=['status-line', 'headers', 'gzip'])
+def test_what_is_no_http(start, answer):
+    _, _, http = start(answer)
+    with pytest.raises(ProtocolError):
+        http.get('/', 5)
+    assert http.get('/', 5) == b'ok'
+
+
+# -- Redirects -------------------------------------------------------------------------------------
+
+
+def redirect(location, status='302 Found', headers=()):
+    return response('', status, [('Location', location), *headers])
+
+
+@pytest.mark.parametrize('status', ['301 Moved', '302 Found', '307 Temporary', '308 Permanent'])
+@pytest.mark.parametrize(('location', 'target'), [
+    ('/elsewhere', '/elsewhere'), ('sub?x=1', '/engine.io/sub?x=1'), ('?b=2', '/engine.io/?b=2'),
+    ('/a b\xe9', '/a%20b%C3%A9')])
+def test_a_redirect_on_the_same_host(start, status, location, target):
+    script, _, http = start(redirect(location, status),
+                            headers={'Authorization': 'secret', 'X': 'x', 'Cookie': 'own=1'})
+    assert http.get('/engine.io/?a=1', 5) == b'ok'
+    assert script.connections == 1
+    asked = script.requests[1]
+    assert asked.target.upper() == target.upper()
+    assert (asked.headers['authorization'], asked.headers['x']) == ('secret', 'x')
+
+
+@pytest.mark.parametrize('cookies', [[], [('Set-Cookie', 'a=1; Path=/')]], ids=['own', 'jar'])
+def test_secrets_stay_with_their_host(hostile_server, start, cookies):
+    other = Server(response('there'))
+    there = hostile_server(other)
+    script, server, http = start(
+        redirect(f'{there.url}/x', headers=cookies),
+        headers={'Authorization': 'secret', 'Cookie': 'own=1', 'X': 'x'})
+    assert http.get('/', 5) == b'there'
+    assert script.requests[0].headers['authorization'] == 'secret'
+    asked, = other.requests
+    assert 'authorization' not in asked.headers
+    assert 'own' not in asked.headers.get('cookie', '')
+    assert asked.headers['x'] == 'x'
+    assert asked.headers['host'] == there.url.removeprefix('http://')
+    server.wait_open(0)
+    # The next request begins at home again.
+    assert http.get('/', 5) == b'ok'
+    assert len(other.requests) == 1
+    assert script.requests[1].headers['authorization'] == 'secret'
+    there.wait_open(0)
+
+
+def test_a_post_is_posted_again(hostile_server, start):
+    other = Server()
+    there = hostile_server(other)
+    script, _, http = start(redirect(f'{there.url}/x', '307 Temporary'))
+    assert http.post('/', b'packets', 5) == b'ok'
+    assert [request.body for request in script.requests + other.requests] == [b'packets'] * 2
+
+
+@pytest.mark.parametrize('status', ['301 Moved', '302 Found', '303 See Other'])
+def test_a_post_that_would_become_a_get_is_refused(start, status):
+    script, _, http = start(redirect('/elsewhere', status))
+    with pytest.raises(ProtocolError, match='redirected'):
+        http.post('/', b'packets', 5)
+    assert len(script.asked) == 1
+
+
+def test_a_loop(start):
+    script, _, http = start(*[redirect('/')] * 20)
+    with pytest.raises(ProtocolError, match='redirects'):
+        http.get('/', 5)
+    assert len(script.asked) == MAX_REDIRECTS + 1
+
+
+@pytest.mark.parametrize('location', [
+    'ftp://a.test/', 'file:///etc/passwd', 'javascript:x', 'http://a.test:99999/', 'http://:80/',
+    'http://a.test:x/', 'http://[/', 'data:,x'])
+def test_a_redirect_to_nowhere(start, location):
+    _, server, http = start(redirect(location))
+    with pytest.raises((EngineIOError, ValueError)):
+        http.get('/', 5)
+    assert http.get('/', 5) == b'ok'
+    http.close()
+    server.wait_open(0)
+
+
+def test_a_status_of_a_redirect_without_a_place(start):
+    _, _, http = start(response('', '302 Found'))
+    with pytest.raises(HTTPError) as caught:
+        http.get('/', 5)
+    assert caught.value.status == 302
+
+
+def test_from_https_to_http_is_refused(hostile_server, certificates, make_http):
+    plain = Server()
+    there = hostile_server(plain)
+    script = Server(redirect(there.url))
+    server = hostile_server(script, ssl_context=certificates.server_context())
+    http = make_http(server.url, verify=False)
+    with pytest.raises(ProtocolError, match='from https'):
+        http.get('/', 5)
+    assert plain.asked == []
+
+
+def test_from_http_to_https(hostile_server, certificates, make_http):
+    secure = Server(response('secure'))
+    there = hostile_server(secure, ssl_context=certificates.server_context())
+    server = hostile_server(Server(redirect(there.url)))
+    http = make_http(server.url, {'Authorization': 'secret'}, verify=False)
+    assert http.get('/', 5) == b'secure'
+    assert 'authorization' not in secure.requests[0].headers
+
+
+# -- Cookies ---------------------------------------------------------------------------------------
+
+
+def test_cookies_come_back(start):
+    script, _, http = start(response('ok', headers=[
+        ('Set-Cookie', 'a=1; Path=/'), ('Set-Cookie', 'b=2; Path=/elsewhere'),
+        ('Set-Cookie', 'c=3; Path=/; Secure')]), headers={'Cookie': 'own=0'})
+    assert http.cookies is None
+    http.get('/engine.io/', 5)
+    assert len(http.cookies) == 3
+    http.get('/engine.io/', 5)
+    http.post('/engine.io/', b'x', 5)
+    assert [request.headers['cookie'] for request in script.requests] == [
+        'own=0', 'own=0; a=1', 'own=0; a=1']
+
+
+def test_cookies_of_a_redirect_and_of_a_refusal(start):
+    script, _, http = start(
+        redirect('/x', headers=[('Set-Cookie', 'a=1; Path=/')]),
+        response('', '401 Unauthorized', [('Set-Cookie', 'b=2; Path=/')]))
+    with pytest.raises(HTTPError):
+        http.get('/', 5)
+    http.get('/', 5)
+    assert [request.headers.get('cookie') for request in script.requests] == [
+        None, 'a=1', 'a=1; b=2']
+
+
+# -- The end ---------------------------------------------------------------------------------------
+
+
+def test_closing_is_for_good(start, leaks):
+    script, server, http = start()
+    http.get('/', 5)
+    http.post('/', b'x', 5)
+    http.close()
+    http.close()
+    server.wait_open(0)
+    with pytest.raises(ConnectionClosed):
+        http.get('/', 5)
+    assert len(script.asked) == 2
+
+
+def test_closing_while_a_request_is_under_way(start):
+    """Its socket is closed when it ends."""
+    script, server, http = start(read_to_end)
+    waiting = gevent.spawn(http.get, '/', 60)
+    assert eventually(lambda: script.asked)
+    http.close()
+    waiting.kill()
+    server.wait_open(0)
+
+
+def test_closing_just_before_the_answer(start):
+    """A whole answer, and a connection that could be kept, but not for us any more."""
+    release = Event()
+
+    def answer(sock):
+        release.wait()
+        respond(sock, 'late')
+        read_to_end(sock)
+
+    script, server, http = start(answer)
+    waiting = gevent.spawn(http.get, '/', 60)
+    assert eventually(lambda: script.asked)
+    http.close()
+    release.set()
+    assert waiting.get(timeout=5) == b'late'
+    server.wait_open(0)
+
+
+def test_abandoning_sends_nothing(start):
+    script, server, http = start()
+    http.get('/', 5)
+    http.post('/', b'x', 5)
+    http.abandon()
+    http.abandon()
+    server.wait_open(0)  # there is no parent here who would hold them open
+    assert len(script.asked) == 2

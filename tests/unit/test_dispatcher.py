@@ -1,0 +1,357 @@
+"""Handlers start in order, none waits for another, and none can break anything."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import itertools
+import logging
+import sys
+import threading
+import weakref
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from engineio_gevent import dispatcher as module
+from engineio_gevent.dispatcher import BATCH, MAX_IDLE, Dispatcher, get_dispatcher
+from support import eventually
+
+CONTEXT = contextvars.copy_context()
+VARIABLE = contextvars.ContextVar('VARIABLE', default='unset')
+
+
+@pytest.fixture
+def dispatcher():
+    one = Dispatcher(gevent.get_hub())
+    yield one
+    gevent.killall(workers(one), block=True, timeout=5)
+
+
+def workers(dispatcher):
+    """All workers of this dispatcher that live."""
+    return [item for item in gc.get_objects()
+            if isinstance(item, module._Worker) and item._dispatcher is dispatcher
+            and not item.dead]
+
+
+def submit(dispatcher, function, argument=None):
+    dispatcher.submit(CONTEXT, function, argument)
+
+
+def finish(dispatcher):
+    """Wait until everything submitted so far has started."""
+    done = Event()
+    submit(dispatcher, lambda _: done.set())
+    assert done.wait(5)
+
+
+def test_nothing_runs_within_submit(dispatcher):
+    ran = []
+    submit(dispatcher, ran.append, 1)
+    assert ran == []
+    finish(dispatcher)
+    assert ran == [1]
+
+
+@pytest.mark.parametrize('count', [1, 2, BATCH - 1, BATCH, BATCH + 1, 10 * BATCH + 7])
+def test_jobs_run_in_order(dispatcher, count):
+    ran = []
+    for number in range(count):
+        submit(dispatcher, ran.append, number)
+    finish(dispatcher)
+    assert ran == list(range(count))
+    assert len(workers(dispatcher)) == 1
+
+
+def test_jobs_start_in_order_though_some_block(dispatcher):
+    started, ended = [], []
+
+    def job(number):
+        started.append(number)
+        if number % 3 == 0:
+            gevent.sleep(0.01)
+        ended.append(number)
+
+    for number in range(500):
+        submit(dispatcher, job, number)
+        if number % 50 == 0:
+            gevent.sleep(0)
+    assert eventually(lambda: len(ended) == 500)
+    assert started == list(range(500))
+
+
+def test_a_job_that_blocks_delays_none(dispatcher):
+    blocked, ran = Event(), []
+    submit(dispatcher, lambda _: blocked.wait())
+    for number in range(3):
+        submit(dispatcher, ran.append, number)
+    assert eventually(lambda: ran == [0, 1, 2])
+    submit(dispatcher, ran.append, 3)
+    assert eventually(lambda: ran == [0, 1, 2, 3])
+    blocked.set()
+
+
+def test_a_job_that_has_blocked_leaves_the_next_to_others(dispatcher):
+    """Whoever took over goes on; what blocked comes back to a queue that is not its own."""
+    release, log = Event(), []
+
+    def slow(_):
+        log.append('slow')
+        release.wait()
+        log.append('slow again')
+
+    def second(_):
+        log.append('second')
+        release.set()
+        gevent.sleep(0)
+        log.append('second again')
+
+    for job in (slow, second, lambda _: log.append('third')):
+        submit(dispatcher, job)
+    assert eventually(lambda: len(log) == 5)
+    assert log.index('slow') < log.index('second') < log.index('third')
+
+
+def test_jobs_that_submit_jobs(dispatcher):
+    ran = []
+
+    def job(number):
+        ran.append(number)
+        if number < 3 * BATCH:
+            submit(dispatcher, job, number + 1)
+
+    submit(dispatcher, job, 0)
+    assert eventually(lambda: len(ran) == 3 * BATCH + 1)
+    assert ran == list(range(3 * BATCH + 1))
+
+
+def test_thousands_of_jobs_that_block(dispatcher):
+    count = 3000
+    release, running, done = Event(), [], []
+
+    def job(number):
+        running.append(number)
+        release.wait()
+        done.append(number)
+
+    for number in range(count):
+        submit(dispatcher, job, number)
+    assert eventually(lambda: len(running) == count)
+    assert running == list(range(count))
+    finish(dispatcher)  # still there
+    release.set()
+    assert eventually(lambda: len(done) == count)
+    assert eventually(lambda: len(workers(dispatcher)) <= MAX_IDLE)
+    finish(dispatcher)
+    assert sorted(done) == list(range(count))
+
+
+def test_workers_are_used_again(dispatcher):
+    seen = set()
+    for _ in range(10):
+        submit(dispatcher, lambda _: seen.add(id(gevent.getcurrent())))
+        finish(dispatcher)
+    assert len(seen) == 1
+    assert len(workers(dispatcher)) == 1
+
+
+def test_the_hub_gets_its_turn_within_a_long_batch(dispatcher):
+    done, seen = [], []
+
+    def look():
+        while len(done) < 20 * BATCH:
+            seen.append(len(done))
+            gevent.sleep(0)
+
+    looking = gevent.spawn(look)
+    for number in range(20 * BATCH):
+        submit(dispatcher, done.append, number)
+    looking.get(timeout=5)
+    steps = [after - before for before, after in itertools.pairwise(seen)]
+    assert len(seen) > 10
+    assert max(steps) <= 2 * BATCH
+
+
+# -- Jobs that fail --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('error', [
+    ValueError('wrong'), gevent.GreenletExit(), SystemExit(3), GeneratorExit(),
+    gevent.Timeout(), RecursionError()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize('first_blocks', [False, True])
+def test_an_exception_is_logged_and_ends_its_job_alone(dispatcher, caplog, error, first_blocks):
+    def fail(_):
+        if first_blocks:
+            gevent.sleep(0.01)
+        raise error
+
+    ran = []
+    submit(dispatcher, ran.append, 1)
+    submit(dispatcher, fail)
+    submit(dispatcher, ran.append, 2)
+    assert eventually(lambda: ran == [1, 2] and caplog.records)
+    finish(dispatcher)
+    record, = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.name.startswith('engineio_gevent')
+    assert record.exc_info[1] is error
+
+
+def test_keyboard_interrupt_is_the_main_greenlet_s(dispatcher):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    ran = []
+    submit(dispatcher, interrupt)
+    submit(dispatcher, ran.append, 1)
+    with pytest.raises(KeyboardInterrupt):
+        gevent.sleep(5)
+    finish(dispatcher)
+    assert ran == [1]
+
+
+def test_a_worker_can_be_killed(dispatcher, caplog):
+    """By a handler that hands out its own greenlet, say; who kills it waits for its end."""
+    found, ran = [], []
+
+    def job(_):
+        found.append(gevent.getcurrent())
+        Event().wait()
+
+    submit(dispatcher, job)
+    submit(dispatcher, ran.append, 1)
+    assert eventually(lambda: ran)
+    with gevent.Timeout(5):
+        found[0].kill()
+    assert found[0].dead
+    submit(dispatcher, ran.append, 2)
+    finish(dispatcher)
+    assert ran == [1, 2]
+
+
+def test_a_parked_worker_can_be_killed(dispatcher):
+    ran = []
+    finish(dispatcher)
+    gevent.sleep(0)
+    gevent.killall(workers(dispatcher), timeout=5)
+    assert workers(dispatcher) == []
+    submit(dispatcher, ran.append, 1)
+    finish(dispatcher)
+    assert ran == [1]
+
+
+def test_a_job_that_kills_itself(dispatcher):
+    ran = []
+    submit(dispatcher, lambda _: gevent.getcurrent().kill())
+    submit(dispatcher, ran.append, 1)
+    finish(dispatcher)
+    assert ran == [1]
+
+
+# -- Contexts --------------------------------------------------------------------------------------
+
+
+def test_each_job_has_a_copy_of_its_context(dispatcher):
+    seen = []
+
+    def job(value):
+        seen.append(VARIABLE.get())
+        VARIABLE.set(value)
+        seen.append(VARIABLE.get())
+
+    own = contextvars.copy_context()
+    own.run(VARIABLE.set, 'own')
+    dispatcher.submit(own, job, 'a')
+    dispatcher.submit(own, job, 'b')
+    submit(dispatcher, job, 'c')
+    dispatcher.submit(own, job, 'd')
+    finish(dispatcher)
+    assert seen == ['own', 'a', 'own', 'b', 'unset', 'c', 'own', 'd']
+    assert own[VARIABLE] == 'own'
+
+
+def test_a_context_outlives_a_wait(dispatcher):
+    seen = []
+
+    def job(value):
+        VARIABLE.set(value)
+        gevent.sleep(0.01)
+        seen.append((value, VARIABLE.get()))
+
+    for value in range(20):
+        submit(dispatcher, job, value)
+    assert eventually(lambda: len(seen) == 20)
+    assert all(value == found for value, found in seen)
+
+
+# -- What it keeps ---------------------------------------------------------------------------------
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize('job', [
+    lambda thing: None,
+    lambda thing: gevent.sleep(0.01),
+    lambda thing: 1 / 0,
+], ids=['returns', 'blocks', 'fails'])
+def test_no_argument_is_kept(dispatcher, job, caplog):
+    caplog.set_level(logging.CRITICAL)  # a log record keeps its traceback
+    thing = Thing()
+    gone = weakref.ref(thing)
+    submit(dispatcher, job, thing)
+    finish(dispatcher)
+    gevent.sleep(0.05)
+    caplog.clear()
+    del thing
+    assert sys.exc_info() == (None, None, None)
+    assert gone() is None
+
+
+def test_no_argument_is_kept_while_later_jobs_run(dispatcher):
+    """Not even by a worker whose next job waits for long."""
+    thing, blocked = Thing(), Event()
+    gone = weakref.ref(thing)
+    submit(dispatcher, lambda thing: None, thing)
+    submit(dispatcher, lambda _: blocked.wait())
+    finish(dispatcher)
+    del thing
+    assert gone() is None
+    blocked.set()
+
+
+def test_idle_workers_are_few(dispatcher):
+    release, count = Event(), 5 * MAX_IDLE
+    for _ in range(count):
+        submit(dispatcher, lambda _: release.wait())
+    assert eventually(lambda: len(workers(dispatcher)) >= count)
+    release.set()
+    assert eventually(lambda: len(workers(dispatcher)) <= MAX_IDLE)
+
+
+# -- One per hub -----------------------------------------------------------------------------------
+
+
+def test_there_is_one_for_each_hub():
+    own = get_dispatcher()
+    assert get_dispatcher() is own
+    others = []
+
+    def work():
+        other = get_dispatcher()
+        others.append(other)
+        ran = []
+        other.submit(CONTEXT, ran.append, threading.get_ident())
+        gevent.sleep(0.01)
+        others.append(ran == [threading.get_ident()])
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert others[0] is not own
+    assert others[0].hub is not own.hub
+    assert others[1] is True

@@ -1,0 +1,200 @@
+"""Polling through a `requests.Session`, which stays the caller's own."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+
+from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
+from engineio_gevent.transports import unpatched
+from engineio_gevent.transports.http import SessionHTTP, checked, refused
+from engineio_gevent.transports.route import Route
+from support import free_port
+
+
+@pytest.fixture(autouse=True)
+def warned_already(monkeypatch):
+    """These tests mean to go through sockets that block."""
+    monkeypatch.setattr(unpatched, '_warned', True)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        self.server.asked.append((self.command, self.path, dict(self.headers), body))
+        answer = self.server.answers.pop(0) if self.server.answers else (200, {}, b'ok')
+        if isinstance(answer, bytes):
+            self.wfile.write(answer)
+            self.close_connection = True
+            return
+        status, headers, body = answer
+        self.send_response(status)
+        for name, value in {'Content-Length': len(body), **headers}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    """In native threads: a session of requests blocks this one."""
+    one = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    one.daemon_threads = True
+    one.answers, one.asked = [], []
+    one.url = f'http://127.0.0.1:{one.server_port}'
+    thread = threading.Thread(target=one.serve_forever, args=(0.01,))
+    thread.start()
+    yield one
+    one.shutdown()
+    one.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def session():
+    with requests.Session() as one:
+        yield one
+
+
+@pytest.fixture
+def make_http(server, session):
+    def make(headers=None, max_size=None):
+        route = Route(server.url, headers, http_session=session)
+        return SessionHTTP(route, session, max_size)
+    return make
+
+
+def test_get_and_post(server, make_http):
+    http = make_http({'X': 'x'})
+    assert http.get('/engine.io/?a=1', 5) == b'ok'
+    assert http.post('/engine.io/?a=1', b'\xe2\x82\xac', 5) == b'ok'
+    (get, target, headers, _), (post, _, post_headers, body) = server.asked
+    assert (get, post, target, body) == ('GET', 'POST', '/engine.io/?a=1', b'\xe2\x82\xac')
+    assert headers['X'] == post_headers['X'] == 'x'
+    assert post_headers['Content-Type'] == 'text/plain;charset=UTF-8'
+    assert 'Content-Type' not in headers
+
+
+def test_what_is_the_session_s_goes_with_it(server, session, make_http):
+    session.headers['X-Session'] = 's'
+    session.auth = ('me', 'word')
+    session.cookies.set('a', '1')
+    http = make_http()
+    http.get('/', 5)
+    headers = server.asked[0][2]
+    assert headers['X-Session'] == 's'
+    assert headers['Authorization'].startswith('Basic ')
+    assert headers['Cookie'] == 'a=1'
+
+
+def test_cookies_are_the_session_s(server, session, make_http):
+    server.answers.append((200, {'Set-Cookie': 'a=1; Path=/'}, b'ok'))
+    http = make_http()
+    http.get('/', 5)
+    http.get('/', 5)
+    assert session.cookies['a'] == '1'
+    assert http.cookies is session.cookies
+    assert server.asked[1][2]['Cookie'] == 'a=1'
+
+
+@pytest.mark.parametrize(('answer', 'kind'), [
+    ((400, {}, b'{"message":"no"}'), HTTPError), ((500, {}, b'<html>'), HTTPError),
+    (b'', ConnectionClosed), (b'SSH-2.0\r\n\r\n', ConnectionClosed),
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed),
+    ((200, {'Content-Encoding': 'gzip'}, b'no gzip'), ConnectionClosed),
+    ((302, {'Location': '/'}, b''), ConnectionClosed),
+    ((200, {}, b'x' * 1001), ProtocolError),
+    ((200, {'Content-Encoding': 'gzip'}, gzip.compress(bytes(1 << 20))), ProtocolError),
+], ids=['400', '500', 'nothing', 'no-http', 'cut', 'no-gzip', 'loop', 'too-large', 'bomb'])
+def test_what_goes_wrong(server, make_http, answer, kind):
+    server.answers += [answer] * 40
+    with pytest.raises(kind) as caught:
+        make_http(max_size=1000).get('/', 5)
+    if kind is ConnectionClosed:
+        assert isinstance(caught.value.__cause__, requests.RequestException)
+        assert server.url.removeprefix('http://') in str(caught.value)
+
+
+def test_nobody_listens(session):
+    route = Route(f'http://127.0.0.1:{free_port()}', http_session=session)
+    with pytest.raises(ConnectionClosed):
+        SessionHTTP(route, session, None).get('/', 5)
+
+
+def test_the_caller_s_session_is_not_closed(server, session, make_http, monkeypatch):
+    closed = []
+    monkeypatch.setattr(session, 'close', lambda: closed.append(True))
+    http = make_http()
+    http.get('/', 5)
+    http.close()
+    http.abandon()
+    assert closed == []
+
+
+def test_one_s_own_session_is_closed(server, monkeypatch):
+    """That is made where a proxy has to be gone through."""
+    monkeypatch.setenv('http_proxy', server.url)
+    monkeypatch.delenv('no_proxy', raising=False)
+    monkeypatch.delenv('NO_PROXY', raising=False)
+    route = Route('http://a.test')
+    http = SessionHTTP(route, route.http_session, None)
+    assert http.get('/x', 5) == b'ok'
+    assert server.asked[0][1] == 'http://a.test/x'
+    closed = []
+    monkeypatch.setattr(route.http_session, 'close', lambda: closed.append(True))
+    http.close()
+    assert closed == [True]
+    monkeypatch.undo()
+    route.http_session.close()
+
+
+def test_one_warning_where_it_would_block(server, session, monkeypatch):
+    monkeypatch.setattr(unpatched, '_warned', False)
+    route = Route(server.url, http_session=session)
+    with pytest.warns(RuntimeWarning, match='monkey'):
+        SessionHTTP(route, session, None)
+    SessionHTTP(route, session, None)
+
+
+def test_no_warning_where_sockets_are_patched(session, monkeypatch):
+    monkeypatch.setattr(unpatched, '_warned', False)
+    monkeypatch.setattr(unpatched, 'is_module_patched', lambda name: name == 'socket')
+    SessionHTTP(Route('http://a.test', http_session=session), session, None)
+
+
+# -- Statuses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('status', [200, 204, 299])
+def test_success(status):
+    assert checked('GET', '/x', status, b'body') == b'body'
+
+
+@pytest.mark.parametrize('status', [100, 199, 300, 304, 400, 404, 500, 599])
+def test_no_success(status):
+    with pytest.raises(HTTPError) as caught:
+        checked('POST', '/x?token=secret', status, b'')
+    assert caught.value.status == status
+    assert str(caught.value).endswith('POST /x')
+
+
+@pytest.mark.parametrize(('body', 'decoded', 'words'), [
+    (b'{"message":"no","code":3}', {'message': 'no', 'code': 3}, ': no'),
+    (b'{"message":5}', {'message': 5}, 'it'), (b'"no"', 'no', 'it'), (b'0', 0, 'it'),
+    (b'null', None, 'it'), (b'<html>', None, 'it'), (b'\xff', None, 'it'), (b'', None, 'it'),
+    (None, None, 'it'), (b'[' * 100000, None, 'it')])
+def test_the_body_of_a_refusal(body, decoded, words):
+    error = refused('it', 400, body)
+    assert error.body == decoded
+    assert str(error).endswith(words)

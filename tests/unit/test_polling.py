@@ -1,0 +1,457 @@
+"""The polling transport over an HTTP that does what the test says."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from gevent.event import AsyncResult
+from gevent.queue import Queue
+
+from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
+from engineio_gevent.protocol import payload
+from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING
+from engineio_gevent.transports.polling import Polling
+from engineio_gevent.transports.route import Route
+from support import eventually, no_leaks
+
+
+class FakeHTTP:
+    """Requests wait here until the test answers them."""
+
+    cookies = None
+
+    def __init__(self):
+        #: of each request: method, target, body, timeout, and what answers it
+        self.gets = Queue()
+        self.posts = Queue()
+        self.in_flight = {'GET': 0, 'POST': 0}
+        self.most_in_flight = {'GET': 0, 'POST': 0}
+        self.targets = []
+        self.closed = self.abandoned = 0
+
+    def get(self, target, timeout):
+        return self._ask('GET', self.gets, target, None, timeout)
+
+    def post(self, target, body, timeout):
+        return self._ask('POST', self.posts, target, body, timeout)
+
+    def _ask(self, method, queue, target, body, timeout):
+        assert not self.closed
+        self.targets.append(target)
+        answer = AsyncResult()
+        self.in_flight[method] += 1
+        self.most_in_flight[method] = max(self.most_in_flight[method], self.in_flight[method])
+        try:
+            queue.put((body, timeout, answer))
+            return answer.get()
+        finally:
+            self.in_flight[method] -= 1
+
+    def answer_get(self, *packets):
+        """Answer the GET in flight, or the next."""
+        self.gets.get(timeout=5)[2].set('\x1e'.join(packets).encode())
+
+    def answer_post(self):
+        """Let a POST succeed; returns its packets."""
+        body, _, answer = self.posts.get(timeout=5)
+        answer.set(b'ok')
+        return body.decode().split('\x1e')
+
+    def close(self):
+        self.closed += 1
+
+    def abandon(self):
+        self.abandoned += 1
+
+
+class Sink:
+    def __init__(self):
+        self.packets = []
+        self.lost = []
+
+    def on_packets(self, transport, packets):
+        self.packets += packets
+
+    def on_lost(self, transport, error):
+        self.lost.append(error)
+
+
+class Limits:
+    request_timeout = 7
+    max_message_size = None
+
+
+@pytest.fixture
+def http():
+    return FakeHTTP()
+
+
+@pytest.fixture
+def sink():
+    return Sink()
+
+
+@pytest.fixture
+def polling(http, sink):
+    """Settled, and not started."""
+    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
+    one.settle('the-sid', 1000, 30)
+    yield one
+    one.close()
+    gevent.sleep(0)
+
+
+@pytest.fixture
+def started(polling):
+    polling.start()
+    return polling
+
+
+# -- The handshake ---------------------------------------------------------------------------------
+
+
+def test_open(http, sink):
+    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
+    opening = gevent.spawn(one.open)
+    _, timeout, answer = http.gets.get(timeout=5)
+    assert timeout == 7
+    answer.set(b'0{}\x1e4hello')
+    opening.get(timeout=5)
+    assert sink.packets == [(OPEN, '{}'), (MESSAGE, 'hello')]
+    assert http.targets == ['/engine.io/?transport=polling&EIO=4']
+
+
+@pytest.mark.parametrize(('body', 'words'), [
+    (b'', 'empty'), (b'<html>' + b'x' * 1000, "begins b'<html>"), (b'\xff', 'UTF-8'),
+    (b'0{}\x1e9', 'valid type')])
+def test_open_with_a_body_of_something_else(http, sink, body, words):
+    one = Polling(sink, Route('http://a.test'), Limits, http)
+    http.get = lambda target, timeout: body
+    with pytest.raises(ProtocolError, match=words) as caught:
+        one.open()
+    assert len(str(caught.value)) < 200
+    assert sink.packets == sink.lost == []
+
+
+# -- Receiving -------------------------------------------------------------------------------------
+
+
+def test_nothing_happens_before_the_start(http, polling):
+    polling.send('4one')
+    gevent.sleep(0.01)
+    assert http.targets == []
+    assert polling.queued == 4
+
+
+def test_one_get_after_the_other(http, sink, started):
+    started.start()  # a second time changes nothing
+    for number in range(5):
+        http.answer_get(f'4{number}', '6')
+    assert eventually(lambda: len(sink.packets) == 10)
+    assert sink.packets[:4] == [(MESSAGE, '0'), (NOOP, ''), (MESSAGE, '1'), (NOOP, '')]
+    assert http.most_in_flight['GET'] == 1
+    assert set(http.targets) == {'/engine.io/?transport=polling&EIO=4&sid=the-sid'}
+
+
+def test_a_get_has_the_silence_for_its_time(http, started):
+    assert http.gets.get(timeout=5)[1] == 30
+
+
+@pytest.mark.parametrize(('body', 'kept'), [
+    (b'', []), (b'9', []), (b'4a\x1e9', [(MESSAGE, 'a')]), (b'4a\x1e2\x1e\xff', [
+        (MESSAGE, 'a'), (PING, '')]), (b'4a\x1eb!', [(MESSAGE, 'a')])])
+def test_a_body_with_a_fault(http, sink, started, body, kept):
+    http.gets.get(timeout=5)[2].set(body)
+    assert eventually(lambda: sink.lost)
+    assert isinstance(sink.lost[0], ProtocolError)
+    assert sink.packets == kept
+    assert http.closed == 1
+    assert http.gets.empty()
+
+
+@pytest.mark.parametrize('error', [ConnectionClosed('gone'), HTTPError('no', 400),
+                                   RuntimeError('a fault of ours')])
+@pytest.mark.parametrize('method', ['gets', 'posts'])
+def test_a_request_that_fails(http, sink, started, error, method):
+    started.send('4hello')
+    gevent.sleep(0)
+    getattr(http, method).get(timeout=5)[2].set_exception(error)
+    assert eventually(lambda: sink.lost)
+    gevent.sleep(0.01)
+    assert sink.lost == [error]
+    assert http.in_flight == {'GET': 0, 'POST': 0}  # the other one is ended
+    assert http.closed == 1
+
+
+def test_both_requests_fail_together(http, sink, started):
+    started.send('4hello')
+    gevent.sleep(0)
+    answers = [http.gets.get()[2], http.posts.get()[2]]
+    for answer in answers:
+        answer.set_exception(ConnectionClosed('gone'))
+    gevent.sleep(0.01)
+    assert len(sink.lost) == 1
+
+
+def test_a_sink_that_closes_while_packets_come(http, sink, started):
+    """As the session does on a CLOSE packet."""
+    sink.on_packets = lambda transport, packets: transport.close()
+    http.answer_get('1')
+    gevent.sleep(0.01)
+    assert sink.lost == []
+    assert http.gets.empty()
+
+
+# -- Sending ---------------------------------------------------------------------------------------
+
+
+def test_a_packet_is_posted_at_once(http, started):
+    assert started.send('4hello') == 6
+    body, timeout, answer = http.posts.get(timeout=5)
+    assert (body, timeout) == (b'4hello', 7)
+    answer.set(b'ok')
+    assert eventually(lambda: started.queued == 0)
+    assert http.in_flight['POST'] == 0
+
+
+def test_what_comes_meanwhile_goes_together(http, started):
+    started.send('4first')
+    assert http.posts.peek(timeout=5)
+    for number in range(40):
+        started.send(f'4{number}')
+    sent = []
+    sizes = []
+    while len(sent) < 41:
+        packets = http.answer_post()
+        sizes.append(len(packets))
+        sent += packets
+    assert sent == ['4first', *(f'4{number}' for number in range(40))]
+    assert sizes == [1, 16, 16, 8]
+    assert max(sizes) <= payload.MAX_PACKETS
+    assert http.most_in_flight['POST'] == 1
+
+
+def test_the_limit_of_the_server(http, started):
+    started.settle('the-sid', 100, 30)
+    started.send('4' + 'x' * 60)
+    started.send('4' + 'y' * 60)
+    started.send('4' + 'z' * 200)  # the server may decide
+    started.send(b'x' * 60)
+    assert [[len(packet) for packet in http.answer_post()] for _ in range(4)] == [
+        [61], [61], [201], [81]]
+
+
+@pytest.mark.parametrize('packets', [
+    ['4a'], ['4\u20ac', b'\x00\xff', '4', b''], ['4' + 'x' * 5000] * 3, [b'x' * 5000] * 3,
+    ['4\U0001f600' * 50] * 50])
+def test_the_count_of_bytes_ends_at_nothing(http, started, packets):
+    expected = 0
+    for packet in packets:
+        expected += payload.encoded_size(packet)
+        assert started.send(packet) == expected
+    while started.queued:
+        http.answer_post()
+        gevent.sleep(0)
+    assert started.queued == 0
+
+
+@pytest.mark.parametrize('packet', ['4a\x1eb', '4\ud800'])
+def test_what_polling_cannot_carry_is_refused_and_spoils_nothing(http, started, packet):
+    with pytest.raises(ValueError, match=r'U\+001E|surrogates'):
+        started.send(packet)
+    assert started.queued == 0
+    started.send('4good')
+    assert http.answer_post() == ['4good']
+
+
+def test_waiting_for_room(http, started):
+    for _ in range(4):
+        started.send('4' + 'x' * 999)
+    waiting = [gevent.spawn(started.wait_below, limit) for limit in (3000, 1000, 0)]
+    started.wait_below(4000)
+    gevent.sleep(0.01)
+    for ready in ([False] * 3, [True, False, False], [True, False, False], [True, True, False]):
+        assert [one.ready() for one in waiting] == ready
+        http.answer_post()
+        gevent.sleep(0.01)
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert all(one.ready() for one in waiting)
+
+
+def test_those_who_wait_go_at_the_end(http, started):
+    started.send('4' + 'x' * 999)
+    waiting = [gevent.spawn(started.wait_below, 0) for _ in range(3)]
+    gevent.sleep(0.01)
+    started.close()
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert all(one.ready() for one in waiting)
+
+
+# -- Pausing, for an upgrade -----------------------------------------------------------------------
+
+
+def test_a_pause_awaits_what_is_in_flight(http, sink, started):
+    started.send('4first')
+    http.posts.peek(timeout=5)
+    http.gets.peek(timeout=5)
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0.01)
+    started.send('4second')
+    http.answer_get('4hello')
+    gevent.sleep(0.01)
+    assert not pausing.ready()
+    http.answer_post()
+    pausing.get(timeout=5)
+    assert sink.packets == [(MESSAGE, 'hello')]
+    assert (http.gets.empty(), http.posts.empty()) == (True, True)
+    assert started.take_queued() == ['4second']
+    assert started.queued == 0
+
+
+def test_a_pause_before_the_start_is_at_once(http, polling):
+    polling.send('4one')
+    polling.pause()
+    polling.start()
+    gevent.sleep(0.01)
+    assert http.targets == []
+    assert polling.take_queued() == ['4one']
+
+
+def test_going_on_after_a_pause(http, sink, started):
+    http.answer_get('6')
+    http.gets.peek(timeout=5)
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0)
+    http.answer_get('6')
+    pausing.get(timeout=5)
+    started.send('4kept')
+    started.resume()
+    assert http.answer_post() == ['4kept']
+    http.answer_get('4hello')
+    assert eventually(lambda: (MESSAGE, 'hello') in sink.packets)
+    assert http.most_in_flight == {'GET': 1, 'POST': 1}
+
+
+def test_going_on_while_the_get_of_before_is_still_in_flight(http, started):
+    http.gets.peek(timeout=5)
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0)
+    pausing.kill()
+    started.resume()
+    gevent.sleep(0.01)
+    assert http.gets.qsize() == 1
+    http.answer_get('6')
+    http.answer_get('6')
+    assert http.most_in_flight['GET'] == 1
+
+
+def test_a_pause_ends_with_the_transport(http, started):
+    http.gets.peek(timeout=5)
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0)
+    started.close()
+    pausing.get(timeout=5)
+
+
+# -- The end ---------------------------------------------------------------------------------------
+
+
+def test_a_farewell_posts_what_is_queued_and_a_close_packet(http, sink, started):
+    for number in range(20):
+        started.send(f'4{number}')
+    finishing = gevent.spawn(started.finish, 5)
+    sent = []
+    while not finishing.ready() and len(sent) < 21:
+        sent += http.answer_post()
+        gevent.sleep(0)
+    finishing.get(timeout=5)
+    assert sent == [*(f'4{number}' for number in range(20)), str(CLOSE)]
+    assert sink.lost == []
+    assert http.in_flight == {'GET': 0, 'POST': 0}
+    assert http.closed == 1
+
+
+def test_a_farewell_before_the_start(http, polling):
+    """Of an application that leaves within its connect handler."""
+    polling.send('4one')
+    finishing = gevent.spawn(polling.finish, 5)
+    assert http.answer_post() == ['4one', '1']
+    finishing.get(timeout=5)
+    assert http.most_in_flight['GET'] == 0
+
+
+def test_a_farewell_within_a_pause(http, started):
+    http.gets.peek(timeout=5)
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0)
+    started.send('4one')
+    finishing = gevent.spawn(started.finish, 5)
+    assert http.answer_post() == ['4one', '1']
+    finishing.get(timeout=5)
+    pausing.get(timeout=5)
+
+
+def test_a_get_may_end_as_it_likes_within_a_farewell(http, sink, started):
+    get = http.gets.get(timeout=5)
+    finishing = gevent.spawn(started.finish, 5)
+    http.posts.peek(timeout=5)
+    get[2].set_exception(HTTPError('closed', 400))
+    gevent.sleep(0.01)
+    assert not finishing.ready()
+    assert http.answer_post() == ['1']
+    finishing.get(timeout=5)
+    assert sink.lost == []
+
+
+def test_a_farewell_to_a_dead_server_is_bounded_and_says_what_was_not_sent(http, sink, started):
+    started.send('4' + 'x' * 999)
+    with gevent.Timeout(5):
+        started.finish(0.05)
+    assert len(sink.lost) == 1
+    assert http.in_flight == {'GET': 0, 'POST': 0}
+
+
+def test_a_farewell_that_fails(http, sink, started):
+    finishing = gevent.spawn(started.finish, 5)
+    error = ConnectionClosed('gone')
+    http.posts.get(timeout=5)[2].set_exception(error)
+    finishing.get(timeout=5)
+    assert sink.lost == [error]
+
+
+def test_closing_ends_all_at_once(http, sink, started):
+    with no_leaks():
+        http.gets.peek(timeout=5)
+        started.send('4hello')
+        http.posts.peek(timeout=5)
+        started.close()
+        started.close(1000, 'words that only a websocket has')
+        assert http.closed == 1
+        gevent.sleep(0)
+        assert http.in_flight == {'GET': 0, 'POST': 0}
+        assert sink.lost == []
+        assert started.send('4more') == 0
+        started.start()
+        started.resume()
+        gevent.sleep(0.01)
+        assert http.in_flight == {'GET': 0, 'POST': 0}
+
+
+def test_closing_before_the_first_switch(http, sink, polling):
+    """Greenlets that have not begun yet are not begun."""
+    polling.start()
+    polling.send('4one')
+    polling.close()
+    gevent.sleep(0.01)
+    assert http.targets == []
+    assert sink.lost == []
+
+
+def test_abandoning(http, sink, started):
+    http.gets.peek(timeout=5)
+    started.abandon()
+    assert (http.abandoned, http.closed, sink.lost) == (1, 0, [])
+    assert started.send('4x') == 0
+    http.gets.get()[2].set(b'4late')
+    gevent.sleep(0.01)
+    assert sink.packets == []

@@ -1,0 +1,375 @@
+"""What is decided once per connect: the way of both transports to the server."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import os
+
+import pytest
+import requests
+from requests.auth import AuthBase
+
+from engineio_gevent.transports.route import Route, checked_headers
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """No proxies, no netrc, no authorities but those of the test."""
+    for name in list(os.environ):
+        if name.lower().endswith('_proxy') or name in ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
+
+
+@pytest.fixture
+def make_session():
+    """Sessions that are closed with the test."""
+    made = []
+
+    def make(**settings):
+        session = requests.Session()
+        made.append(session)
+        for name, value in settings.items():
+            if name == 'headers':
+                session.headers.update(value)
+            else:
+                setattr(session, name, value)
+        return session
+
+    yield make
+    for session in made:
+        session.close()
+
+
+def basic(credentials):
+    return 'Basic ' + base64.b64encode(credentials.encode()).decode()
+
+
+def headers_of(options):
+    return {name.lower(): value for name, value in options['header'].items()}
+
+
+# -- The URL ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('url', 'secure', 'host', 'port', 'netloc'), [
+    ('http://a.test', False, 'a.test', 80, 'a.test'),
+    ('ws://a.test', False, 'a.test', 80, 'a.test'),
+    ('https://a.test', True, 'a.test', 443, 'a.test'),
+    ('wss://a.test/', True, 'a.test', 443, 'a.test'),
+    ('WSS://A.test', True, 'a.test', 443, 'a.test'),
+    ('http://a.test:8080', False, 'a.test', 8080, 'a.test:8080'),
+    ('https://a.test:80', True, 'a.test', 80, 'a.test:80'),
+    ('http://127.0.0.1:5000', False, '127.0.0.1', 5000, '127.0.0.1:5000'),
+    ('http://[::1]', False, '::1', 80, '[::1]'),
+    ('wss://[2001:DB8::1]:8443/x', True, '2001:db8::1', 8443, '[2001:db8::1]:8443'),
+    ('http://b\xfccher.test', False, 'xn--bcher-kva.test', 80, 'xn--bcher-kva.test'),
+    ('http://user:word@a.test:81', False, 'a.test', 81, 'a.test:81'),
+])
+def test_urls(url, secure, host, port, netloc):
+    route = Route(url, timestamp=False)
+    assert (route.secure, route.host, route.port, route.netloc) == (secure, host, port, netloc)
+    assert route.origin == (secure, host, port)
+    s = 's' if secure else ''
+    assert route.http_origin == f'http{s}://{netloc}'
+    assert route.url('polling') == f'http{s}://{netloc}/engine.io/?transport=polling&EIO=4'
+    assert route.url('websocket') == f'ws{s}://{netloc}/engine.io/?transport=websocket&EIO=4'
+
+
+@pytest.mark.parametrize('url', [
+    '', 'a.test', 'a.test:80', '/path', 'ftp://a.test', 'file:///etc', 'http://', 'http:///path',
+    'http://:80', 'http://a.test:99999', 'http://a.test:x', 'http://[::1', 'http://a b.test',
+    'http://a.test\r\nX: y', 'http://a\x00.test', 'http://a.test/\n',
+    'http://' + 'a' * 64 + '\xfc'])
+def test_urls_that_are_none(url):
+    with pytest.raises(ValueError, match=r'.'):
+        Route(url)
+
+
+@pytest.mark.parametrize(('path', 'target'), [
+    ('engine.io', '/engine.io/?'), ('/engine.io/', '/engine.io/?'), ('a/b', '/a/b/?'),
+    ('', '/?'), ('/', '/?'), ('a b', '/a%20b/?'), ('a%20b', '/a%20b/?'),
+    ('\u20ac', '/%E2%82%AC/?')])
+def test_where_it_is_mounted(path, target):
+    route = Route('http://a.test/ignored?x=1', path=path, timestamp=False)
+    assert route.target('polling') == f'{target}x=1&transport=polling&EIO=4'
+
+
+def test_a_path_with_a_line_end():
+    with pytest.raises(ValueError, match='control character'):
+        Route('http://a.test', path='a\r\nX: y')
+
+
+@pytest.mark.parametrize(('query', 'kept'), [
+    ('', ''), ('a=1', 'a=1&'), ('a=1&b=2&a=3', 'a=1&b=2&a=3&'),
+    ('token=x%20y%26z', 'token=x%20y%26z&'), ('a=b c', 'a=b%20c&'),
+    ('a=\u20ac', 'a=%E2%82%AC&'), ('a', 'a&')])
+def test_the_query_of_the_caller_is_kept(query, kept):
+    route = Route(f'http://a.test?{query}', timestamp=False)
+    assert route.target('polling') == f'/engine.io/?{kept}transport=polling&EIO=4'
+
+
+def test_the_session_id_is_quoted():
+    route = Route('http://a.test', timestamp=False)
+    assert route.target('polling', 'a&b=c/d e\u20ac').endswith('&sid=a%26b%3Dc%2Fd%20e%E2%82%AC')
+
+
+def test_the_time_in_the_url():
+    route = Route('http://a.test')
+    one, two = route.target('polling', 's'), route.target('websocket', 's')
+    assert '&t=' in one
+    assert '&t=' in two
+    assert '&t=' not in route.target('polling', 's', stamped=False)
+    assert '&t=' not in Route('http://a.test', timestamp=False).target('polling')
+
+
+# -- Headers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('headers', [
+    {'X': 'a\r\nY: b'}, {'X': 'a\n'}, {'X': '\x00'}, {'X\r\n': 'a'}, {'X Y': 'a'}, {'': 'a'},
+    {'X:': 'a'}, {'\xfc': 'a'}, {'X': 5}, {5: 'x'}, {'X': ['a']}])
+def test_headers_that_cannot_be_sent(headers):
+    with pytest.raises(ValueError, match=r'header'):
+        Route('http://a.test', headers)
+    with pytest.raises(ValueError, match=r'header'):
+        Route('http://a.test', websocket_options={'header': headers})
+
+
+def test_headers_are_copied_and_cleaned():
+    headers = {'X': ' a ', b'Y': b'b', 'None': None, 'Z': '\xfc', 'Tab': 'a\tb'}
+    before = copy.deepcopy(headers)
+    assert checked_headers(headers) == [('X', 'a'), ('Y', 'b'), ('Z', '\xfc'), ('Tab', 'a\tb')]
+    assert headers == before
+
+
+def test_headers_go_with_both_transports():
+    route = Route('http://a.test', {'X-Token': 'x', 'Cookie': 'a=1'})
+    assert dict(route.headers) == {'X-Token': 'x', 'Cookie': 'a=1'}
+    options = route.websocket_handshake()
+    assert options['header'] == {'X-Token': 'x'}
+    assert options['cookie'] == 'a=1'
+    assert route.polling_cookies() == 'a=1'
+
+
+def test_cookies_of_the_server_join_the_caller_s():
+    route = Route('http://a.test', {'cookie': 'a=1'})
+    route.cookies.store(route.http_origin + '/', ['b=2; Path=/', 'c=3; Path=/; Domain=other.test'])
+    assert route.polling_cookies() == 'a=1; b=2'
+    assert route.websocket_handshake()['cookie'] == 'a=1; b=2'
+
+
+@pytest.mark.parametrize('extra', [{'X-Extra': 'e'}, ['X-Extra: e'], 'X-Extra:e'])
+def test_headers_for_the_websocket_alone(extra):
+    route = Route('http://a.test', {'X': 'x'}, websocket_options={'header': extra})
+    assert route.websocket_handshake()['header'] == {'X': 'x', 'X-Extra': 'e'}
+    assert dict(route.headers) == {'X': 'x'}
+
+
+def test_host_and_origin_are_options_of_the_websocket():
+    route = Route('http://a.test', {'HOST': 'other.test', 'Origin': 'http://o.test'})
+    options = route.websocket_handshake()
+    assert (options['host'], options['origin']) == ('other.test', 'http://o.test')
+    assert options['header'] == {}
+
+
+@pytest.mark.parametrize(('first', 'second'), [
+    ('X-Token', 'x-token'), ('authorization', 'AUTHORIZATION')])
+def test_names_of_headers_have_no_case(first, second, make_session):
+    """The later of two sources wins; the server does not get both."""
+    route = Route('http://a.test', {first: 'one'}, websocket_options={'header': {second: 'two'}})
+    assert list(route.websocket_handshake()['header'].values()) == ['two']
+    route = Route('http://a.test', {second: 'two'},
+                  http_session=make_session(headers={first: 'one'}))
+    assert list(route.websocket_handshake()['header'].values()) == ['two']
+
+
+# -- Who is asking ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('userinfo', 'credentials'), [
+    ('user:word', 'user:word'), ('user', 'user:'), ('user:', 'user:'), ('u%40x:p%3A%2F', 'u@x:p:/'),
+    ('\u20ac:p', '\u20ac:p')])
+def test_the_user_in_the_url(userinfo, credentials):
+    route = Route(f'http://{userinfo}@a.test')
+    assert dict(route.headers) == {'Authorization': basic(credentials)}
+    assert headers_of(route.websocket_handshake())['authorization'] == basic(credentials)
+    for text in (route.url('polling'), route.url('websocket'), route.netloc, route.http_origin):
+        assert '@' not in text
+
+
+def test_the_header_of_the_caller_goes_before_the_user_in_the_url():
+    route = Route('http://user:word@a.test', {'authorization': 'Bearer x'})
+    assert route.headers == [('authorization', 'Bearer x')]
+
+
+def test_netrc(tmp_path):
+    (tmp_path / 'netrc').write_text('machine a.test login me password secret\n')
+    assert dict(Route('http://a.test:80').headers) == {'Authorization': basic('me:secret')}
+    assert Route('http://b.test').headers == []
+    assert dict(Route('http://u:p@a.test').headers) == {'Authorization': basic('u:p')}
+    assert dict(Route('http://a.test', {'Authorization': 'x'}).headers) == {'Authorization': 'x'}
+
+
+# -- Proxies and authorities from the environment --------------------------------------------------
+
+
+@pytest.mark.parametrize(('environment', 'url', 'proxy'), [
+    ({}, 'http://a.test', None),
+    ({'http_proxy': 'http://p.test:1'}, 'http://a.test', 'http://p.test:1'),
+    ({'http_proxy': 'http://p.test:1'}, 'ws://a.test', 'http://p.test:1'),
+    ({'http_proxy': 'http://p.test:1'}, 'https://a.test', None),
+    ({'HTTPS_PROXY': 'http://p.test:1'}, 'wss://a.test', 'http://p.test:1'),
+    ({'all_proxy': 'socks5://p.test:1'}, 'https://a.test', 'socks5://p.test:1'),
+    ({'http_proxy': 'http://p.test:1', 'NO_PROXY': 'b.test,a.test'}, 'http://a.test', None),
+    ({'http_proxy': 'http://p.test:1', 'no_proxy': '.test'}, 'http://a.test', None),
+    ({'http_proxy': 'http://p.test:1', 'no_proxy': 'b.test'}, 'http://a.test', 'http://p.test:1'),
+    ({'http_proxy': 'http://p.test:1', 'no_proxy': '127.0.0.1'}, 'http://127.0.0.1:80', None),
+    ({'http_proxy': 'http://p.test:1', 'no_proxy': '*'}, 'http://a.test', None),
+])
+def test_proxies_of_the_environment(monkeypatch, environment, url, proxy):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    route = Route(url)
+    assert route.proxy == proxy
+    assert route.owns_session is (proxy is not None)
+    if route.owns_session:
+        route.http_session.close()
+
+
+@pytest.mark.parametrize(('proxy', 'options'), [
+    ('http://p.test:3128', {'http_proxy_host': 'p.test', 'http_proxy_port': 3128,
+                            'proxy_type': 'http'}),
+    ('http://p.test', {'http_proxy_host': 'p.test', 'http_proxy_port': 80, 'proxy_type': 'http'}),
+    ('p.test:3128', {'http_proxy_host': 'p.test', 'http_proxy_port': 3128, 'proxy_type': 'http'}),
+    ('http://u%40:p%3A@p.test:1', {'http_proxy_host': 'p.test', 'http_proxy_port': 1,
+                                   'proxy_type': 'http', 'http_proxy_auth': ('u@', 'p:')}),
+    ('socks5h://p.test:1080', {'http_proxy_host': 'p.test', 'http_proxy_port': 1080,
+                               'proxy_type': 'socks5h'}),
+    ('socks4://p.test:1080', {'http_proxy_host': 'p.test', 'http_proxy_port': 1080,
+                              'proxy_type': 'socks4'}),
+])
+def test_the_websocket_goes_by_the_same_proxy(make_session, proxy, options):
+    route = Route('http://a.test', http_session=make_session(proxies={'http': proxy}))
+    assert route.proxy == proxy
+    told = route.websocket_handshake()
+    assert {name: value for name, value in told.items() if 'proxy' in name} == options
+
+
+def test_the_proxy_among_the_websocket_options_goes_first(make_session):
+    route = Route('http://a.test', http_session=make_session(proxies={'http': 'http://p.test:1'}),
+                  websocket_options={'http_proxy_host': 'other.test', 'http_proxy_port': 2})
+    told = route.websocket_handshake()
+    assert (told['http_proxy_host'], told['http_proxy_port']) == ('other.test', 2)
+
+
+@pytest.mark.parametrize('name', ['REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'])
+def test_authorities_of_the_environment(monkeypatch, certificates, name, make_session):
+    monkeypatch.setenv(name, certificates.ca)
+    route = Route('https://a.test')
+    assert route.verify == certificates.ca
+    assert len(route.tls_context().get_ca_certs()) == 1
+    assert Route('https://a.test', verify=False).verify is False
+    assert Route('https://a.test', http_session=make_session()).verify == certificates.ca
+
+
+def test_authorities_by_default():
+    route = Route('https://a.test')
+    assert route.verify is True
+    assert len(route.tls_context().get_ca_certs()) > 50
+    assert Route('https://b.test').tls_context() is route.tls_context()
+
+
+# -- The settings of a session of requests ---------------------------------------------------------
+
+
+class Signed(AuthBase):
+    def __call__(self, request):
+        request.headers['X-Signature'] = request.method + request.path_url.split('?')[0]
+        return request
+
+
+def test_headers_auth_and_cookies_of_a_session(make_session):
+    session = make_session(headers={'X-Session': 's', 'X-Both': 'session'}, auth=('me', 'word'))
+    session.cookies.set('here', '1', domain='a.test', path='/')
+    session.cookies.set('elsewhere', '2', domain='b.test', path='/')
+    route = Route('http://a.test', {'X-Both': 'call'}, http_session=session)
+    options = route.websocket_handshake()
+    assert headers_of(options) == {
+        'x-session': 's', 'x-both': 'call', 'authorization': basic('me:word')}
+    assert options['cookie'] == 'here=1'
+    assert route.cookies.jar is session.cookies
+
+
+def test_an_auth_object_of_a_session(make_session):
+    route = Route('http://a.test', http_session=make_session(auth=Signed()))
+    assert headers_of(route.websocket_handshake()) == {'x-signature': 'GET/engine.io/'}
+
+
+def test_the_user_agent_of_a_session_goes_where_it_was_set(make_session):
+    assert headers_of(Route('http://a.test', http_session=make_session())
+                      .websocket_handshake()) == {}
+    session = make_session(headers={'User-Agent': 'mine'})
+    assert headers_of(Route('http://a.test', http_session=session)
+                      .websocket_handshake()) == {'user-agent': 'mine'}
+
+
+def test_certificate_and_authorities_of_a_session(make_session, certificates):
+    session = make_session(cert=certificates.client_pem, verify=certificates.ca)
+    route = Route('https://a.test', http_session=session)
+    assert (route.cert, route.verify) == (certificates.client_pem, certificates.ca)
+    assert len(route.tls_context().get_ca_certs()) == 1
+    session = make_session(verify=False)
+    assert Route('https://a.test', http_session=session).verify is False
+    session = make_session(verify=True)
+    assert Route('https://a.test', verify=False, http_session=session).verify is False
+
+
+def test_a_session_that_does_not_trust_the_environment(make_session, monkeypatch, certificates):
+    monkeypatch.setenv('http_proxy', 'http://p.test:1')
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
+    route = Route('http://a.test', http_session=make_session(trust_env=False))
+    assert (route.proxy, route.verify) == (None, True)
+
+
+def test_a_callable_makes_the_session(make_session):
+    made = []
+
+    def make():
+        made.append(make_session(headers={'X': 'x'}))
+        return made[-1]
+
+    route = Route('http://a.test', http_session=make)
+    assert made == [route.http_session]
+    assert not route.owns_session
+    assert headers_of(route.websocket_handshake()) == {'x': 'x'}
+
+
+@pytest.mark.parametrize('wrong', [5, 'session', object()])
+def test_what_is_no_session(wrong):
+    with pytest.raises(ValueError, match='http_session'):
+        Route('http://a.test', http_session=wrong)
+
+
+# -- What is the caller's stays as it was ----------------------------------------------------------
+
+
+def test_nothing_of_the_caller_s_is_changed(make_session):
+    headers = {'Cookie': 'a=1', 'Host': 'h', 'X': 'x', 'Authorization': 'x'}
+    options = {'header': {'Y': 'y', 'Cookie': 'b=2', 'Origin': 'o'}, 'sslopt': {'ciphers': 'ALL'},
+               'subprotocols': ['p'], 'timeout': 3, 'sockopt': [(1, 2, 3)]}
+    session = make_session(headers={'Z': 'z'}, proxies={'http': 'http://p.test:1'})
+    copies = copy.deepcopy((headers, options, dict(session.headers), session.proxies))
+    for _ in range(2):
+        route = Route('http://u:p@a.test?x=1', headers, http_session=session,
+                      websocket_options=options)
+        first = route.websocket_handshake()
+        first['header']['injected'] = 'x'
+        first.pop('cookie')
+        second = route.websocket_handshake()
+        assert 'injected' not in second['header']
+        assert second['cookie'] == 'a=1; b=2' or second['cookie'] == 'b=2'
+        assert second['subprotocols'] == ['p']
+        assert second['timeout'] == 3
+    assert (headers, options, dict(session.headers), session.proxies) == copies

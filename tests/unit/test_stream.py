@@ -1,0 +1,581 @@
+"""A stream over real sockets, plain and TLS: what goes in comes out, and every end is one end."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import weakref
+
+import gevent
+import gevent.select
+import gevent.ssl
+import pytest
+from gevent import socket
+from gevent.event import Event
+
+from engineio_gevent.transports.stream import GATHER_SIZE, Stream
+from support import eventually, no_leaks, read_exactly, read_to_end, reset
+
+SMALL = 65536
+"""The buffers of a connection that soon takes no more; the kernel may double them."""
+MUCH = 2 << 20
+"""More than they take."""
+
+
+class Owner:
+    """Owns a stream and writes down what it is told."""
+
+    def __init__(self, sock, start=True):
+        self.pieces = []
+        self.lost = []
+        self.was_lost = Event()
+        self.tls = hasattr(sock, 'do_handshake')
+        self.stream = Stream(sock, self.on_data, self.on_lost)
+        if start:
+            self.stream.start()
+
+    def on_data(self, data):
+        self.pieces.append(data)
+
+    def on_lost(self, error):
+        self.lost.append(error)
+        self.was_lost.set()
+
+    @property
+    def data(self):
+        return b''.join(self.pieces)
+
+    def wait_lost(self):
+        """The one error that it was told of."""
+        assert self.was_lost.wait(5), 'not told of the end'
+        gevent.sleep(0.01)
+        assert len(self.lost) == 1
+        assert self.stream.closed
+        return self.lost[0]
+
+
+def tcp_pair(small=False):
+    with socket.socket() as listener:
+        if small:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        listener.bind(('127.0.0.1', 0))
+        listener.listen()
+        ours = socket.socket()
+        if small:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        ours.connect(listener.getsockname())
+        peer, _ = listener.accept()
+    return ours, peer
+
+
+def tls_pair(certificates, small=False):
+    ours, peer = tcp_pair(small)
+    serving = gevent.spawn(certificates.server_context().wrap_socket, peer, server_side=True)
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificates.ca)
+    return context.wrap_socket(ours, server_hostname='localhost'), serving.get(timeout=5)
+
+
+@pytest.fixture(params=['plain', 'tls'])
+def make_pair(request):
+    """`make_pair()` makes two connected sockets: one for a stream, and its peer."""
+    peers = []
+
+    def make(small=False):
+        if request.param == 'plain':
+            ours, peer = tcp_pair(small)
+        else:
+            ours, peer = tls_pair(request.getfixturevalue('certificates'), small)
+        peers.append(peer)
+        return ours, peer
+
+    yield make
+    for peer in peers:
+        peer.close()
+
+
+@pytest.fixture
+def pair(make_pair):
+    """An owner of a started stream, and the peer."""
+    ours, peer = make_pair()
+    owner = Owner(ours)
+    yield owner, peer
+    owner.stream.close()
+
+
+# -- Both ways -------------------------------------------------------------------------------------
+
+
+def test_bytes_arrive_in_order(pair):
+    owner, peer = pair
+    for number in range(1000):
+        peer.sendall(b'%d,' % number)
+    expected = b''.join(b'%d,' % number for number in range(1000))
+    assert eventually(lambda: len(owner.data) == len(expected))
+    assert owner.data == expected
+
+
+def test_bytes_leave_in_order(pair):
+    owner, peer = pair
+    expected = b''
+    for number in range(1000):
+        expected += b'%d,' % number
+        owner.stream.write(b'%d,' % number)
+        if not number % 100:
+            gevent.sleep(0)
+    assert read_exactly(peer, len(expected)) == expected
+
+
+def test_five_megabytes_both_ways_at_once(pair):
+    owner, peer = pair
+    size = 5 << 20
+    upwards, downwards = os.urandom(size), os.urandom(size)
+    sending = gevent.spawn(peer.sendall, downwards)
+    reading = gevent.spawn(read_exactly, peer, size)
+    for start in range(0, size, 100_000):
+        owner.stream.write(upwards[start:start + 100_000])
+    assert owner.stream.drain(20)
+    assert reading.get(timeout=20) == upwards
+    sending.get(timeout=20)
+    assert eventually(lambda: sum(map(len, owner.pieces)) == size, 20)
+    assert owner.data == downwards
+
+
+def test_what_comes_before_the_start_is_not_lost(make_pair):
+    ours, peer = make_pair()
+    peer.sendall(b'early')
+    gevent.sleep(0.01)
+    owner = Owner(ours, start=False)
+    gevent.sleep(0.01)
+    assert owner.data == b''
+    owner.stream.start()
+    assert eventually(lambda: owner.data == b'early')
+    owner.stream.close()
+
+
+@pytest.mark.parametrize('size', [1, 1000, 16384, 16385, 65536, 65537, 200_000, 1_000_000])
+def test_nothing_decrypted_is_left_behind(certificates, size):
+    """TLS takes whole records off the socket, which is silent about the rest of them then."""
+    ours, peer = tls_pair(certificates)
+    data = os.urandom(size + 1)
+    sending = gevent.spawn(peer.sendall, data)
+    first = ours.recv(1)  # the rest of this record is decrypted by now
+    owner = Owner(ours)
+    assert eventually(lambda: len(owner.data) == size)
+    assert first + owner.data == data
+    sending.get(timeout=5)
+    owner.stream.close()
+    peer.close()
+
+
+def test_many_small_records_in_one_segment(certificates):
+    ours, peer = tls_pair(certificates)
+    owner = Owner(ours, start=False)
+    for number in range(500):
+        peer.sendall(b'%04d' % number)
+    owner.stream.start()
+    assert eventually(lambda: len(owner.data) == 2000)
+    assert owner.data == b''.join(b'%04d' % number for number in range(500))
+    owner.stream.close()
+    peer.close()
+
+
+def test_a_flood_does_not_keep_the_loop_to_itself(certificates):
+    """Another stream of the loop gets its turn between the reads of a flood."""
+    ours, peer = tls_pair(certificates)
+    owner = Owner(ours)
+    size = 4 << 20
+    seen = []
+    sending = gevent.spawn(peer.sendall, bytes(size))
+    while sum(map(len, owner.pieces)) < size:
+        seen.append(sum(map(len, owner.pieces)))
+        gevent.sleep(0)
+    sending.get(timeout=5)
+    assert len(seen) > 3
+    # _READS_PER_TURN records of 16 KiB, and what lets the sender go on meanwhile
+    assert max(after - before for before, after in itertools.pairwise(seen)) < 1 << 20
+    owner.stream.close()
+    peer.close()
+
+
+# -- Few system calls ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def records():
+    """A stream over a socket that keeps what each system call sends apart, and its peer."""
+    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    owner = Owner(ours)
+    yield owner.stream, peer
+    owner.stream.close()
+    peer.close()
+
+
+def test_the_first_write_of_a_turn_goes_at_once(records):
+    stream, peer = records
+    gevent.sleep(0)
+    assert stream.write(b'now') == 0
+    assert peer.recv(100, socket.MSG_DONTWAIT) == b'now'
+
+
+def test_what_follows_in_a_turn_is_one_system_call(records):
+    stream, peer = records
+    gevent.sleep(0.001)
+    queued = [stream.write(b'%02d' % number) for number in range(100)]
+    assert queued == [2 * number for number in range(100)]
+    assert peer.recv(1000) == b'00'
+    assert peer.recv(1000) == b''.join(b'%02d' % number for number in range(1, 100))
+    assert stream.queued == 0
+
+
+def test_each_turn_has_its_first_write(records):
+    stream, peer = records
+    for number in range(5):
+        gevent.sleep(0.001)
+        stream.write(b'%d' % number)
+        assert peer.recv(100, socket.MSG_DONTWAIT) == b'%d' % number
+
+
+def test_much_is_not_kept_until_the_turn_ends(records):
+    stream, peer = records
+    gevent.sleep(0.001)
+    stream.write(b'first')
+    written = 0
+    while written < GATHER_SIZE:
+        assert stream.queued == written
+        stream.write(bytes(1000))
+        written += 1000
+    assert stream.queued == 0
+    assert peer.recv(1000, socket.MSG_DONTWAIT) == b'first'
+    assert len(peer.recv(1 << 20, socket.MSG_DONTWAIT)) == written
+
+
+def test_large_writes_are_not_joined(records):
+    """A copy of what fills a system call anyway would buy nothing."""
+    stream, peer = records
+    gevent.sleep(0.001)
+    stream.write(b'first')
+    for _ in range(2):
+        stream.write(bytes(GATHER_SIZE))
+    assert [len(peer.recv(1 << 20)) for _ in range(3)] == [5, GATHER_SIZE, GATHER_SIZE]
+
+
+# -- A peer that is slow ---------------------------------------------------------------------------
+
+
+def test_partial_writes(make_pair):
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    data = os.urandom(MUCH)
+    for start in range(0, len(data), 12_345):
+        owner.stream.write(data[start:start + 12_345])
+    queued = owner.stream.queued
+    assert 0 < queued <= len(data)
+    assert not owner.stream.drain(0.01)
+    reading = gevent.spawn(read_exactly, peer, len(data))
+    assert owner.stream.drain(20)
+    assert owner.stream.queued == 0
+    assert reading.get(timeout=20) == data
+    assert owner.stream.drain(0)
+    owner.stream.close()
+
+
+def test_writes_while_the_socket_takes_no_more(make_pair):
+    """They queue behind, each behind the one before."""
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    expected = [os.urandom(MUCH)]
+    owner.stream.write(expected[0])
+    for number in range(300):
+        gevent.sleep(0)
+        before = owner.stream.queued
+        expected.append(b'%03d' % number)
+        assert owner.stream.write(expected[-1]) == before + 3
+    expected = b''.join(expected)
+    assert gevent.spawn(read_exactly, peer, len(expected)).get(timeout=20) == expected
+    owner.stream.close()
+
+
+def test_several_wait_for_room(make_pair):
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    stream = owner.stream
+    size = MUCH
+    for _ in range(size >> 14):
+        stream.write(bytes(1 << 14))
+    total = stream.queued
+    limits = [0, total // 2, total // 4, total // 2, 0, total * 3 // 4]
+    woken = []
+
+    def wait(limit):
+        assert stream.wait_below(limit)
+        woken.append((limit, stream.queued))
+
+    waiting = [gevent.spawn(wait, limit) for limit in limits]
+    assert stream.wait_below(total)  # true already
+    gevent.sleep(0.01)
+    assert woken == []
+    read = 0
+    while read < size:
+        read += len(peer.recv(16384))
+        gevent.sleep(0)
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert [limit for limit, _ in woken] == sorted(limits, reverse=True)
+    assert all(queued <= limit for limit, queued in woken)
+    # The content ones did not have to wait for all of it.
+    assert woken[0][1] > 0
+    stream.close()
+
+
+def test_one_that_gives_up_does_not_spoil_it_for_the_others(make_pair):
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    stream = owner.stream
+    stream.write(bytes(MUCH))
+    patient = gevent.spawn(stream.wait_below, 0)
+    impatient = gevent.spawn(stream.wait_below, stream.queued // 2, 0.01)
+    killed = gevent.spawn(stream.wait_below, 0)
+    assert impatient.get(timeout=5) is False
+    killed.kill()
+    assert not patient.ready()
+    reading = gevent.spawn(read_exactly, peer, MUCH)
+    assert patient.get(timeout=10) is True
+    reading.get(timeout=5)
+    stream.close()
+
+
+def test_waiting_again_and_again(make_pair):
+    """The event between them is used anew each time."""
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    reading = gevent.spawn(read_to_end, peer)
+    for _ in range(20):
+        owner.stream.write(bytes(500_000))
+        assert owner.stream.drain(10)
+        assert owner.stream.queued == 0
+    owner.stream.close()
+    assert len(reading.get(timeout=5)) == 20 * 500_000
+
+
+# -- The end ---------------------------------------------------------------------------------------
+
+
+def test_end_of_file(pair):
+    owner, peer = pair
+    peer.sendall(b'last')
+    peer.close()
+    assert owner.wait_lost() is None
+    assert owner.data == b'last'
+
+
+def test_a_reset(pair):
+    owner, peer = pair
+    reset(peer)
+    error = owner.wait_lost()
+    if owner.tls:
+        # The standard library's ssl takes a reset for a ragged end of file.
+        assert error is None or isinstance(error, OSError)
+    else:
+        assert isinstance(error, ConnectionResetError)
+
+
+def test_a_peer_that_shuts_down_its_side_only(make_pair):
+    ours, peer = make_pair()
+    owner = Owner(ours)
+    peer.shutdown(socket.SHUT_WR)
+    assert owner.wait_lost() is None
+
+
+def test_bytes_that_are_no_tls(certificates):
+    ours, peer = tls_pair(certificates)
+    owner = Owner(ours)
+    os.write(peer.fileno(), b'this is not a TLS record, is it?')
+    assert isinstance(owner.wait_lost(), gevent.ssl.SSLError)
+    peer.close()
+
+
+def test_a_peer_that_went_is_noticed_by_writing(make_pair):
+    """The owner is told by the hub, and never from within `write()`."""
+    ours, peer = make_pair()
+    owner = Owner(ours, start=False)  # nobody reads
+    reset(peer)
+    assert eventually(lambda: not owner.stream.write(b'x' * 1000) and owner.stream.closed)
+    owner.lost.append('written')
+    assert owner.was_lost.wait(5)
+    assert owner.lost[0] == 'written'
+    assert isinstance(owner.lost[1], OSError)
+    assert len(owner.lost) == 2
+    assert owner.stream.write(b'more') == 0
+
+
+def test_an_owner_that_fails_ends_its_own_stream_alone(make_pair, hub_errors):
+    fault = RuntimeError('not my day')
+
+    class Failing(Owner):
+        def on_data(self, data):
+            super().on_data(data)
+            raise fault
+
+    (ours, peer), (others, other_peer) = make_pair(), make_pair()
+    failing, other = Failing(ours), Owner(others)
+    peer.sendall(b'one')
+    assert failing.wait_lost() is fault
+    assert failing.data == b'one'
+    other_peer.sendall(b'two')
+    assert eventually(lambda: other.data == b'two')
+    assert not other.stream.closed
+    assert hub_errors == []
+    other.stream.close()
+
+
+def test_closing_from_within_the_owner(make_pair):
+    """Nothing is delivered after it, nor is the owner told of an end that it wished."""
+    class Closing(Owner):
+        def on_data(self, data):
+            super().on_data(data)
+            self.stream.close()
+
+    ours, peer = make_pair()
+    owner = Closing(ours, start=False)
+    sending = gevent.spawn(peer.sendall, bytes(1 << 20))
+    gevent.sleep(0.01)
+    owner.stream.start()
+    assert eventually(lambda: owner.stream.closed)
+    gevent.sleep(0.01)
+    assert len(owner.pieces) == 1
+    assert owner.lost == []
+    sending.kill()
+
+
+def test_closing_and_raising_from_within_the_owner(make_pair):
+    class Both(Owner):
+        def on_data(self, data):
+            self.stream.close()
+            raise RuntimeError
+
+    ours, peer = make_pair()
+    owner = Both(ours)
+    peer.sendall(b'x')
+    assert eventually(lambda: owner.stream.closed)
+    gevent.sleep(0.01)
+    assert owner.lost == []
+
+
+def test_writing_from_within_the_owner(make_pair):
+    class Echoing(Owner):
+        def on_data(self, data):
+            self.stream.write(data)
+
+    ours, peer = make_pair()
+    owner = Echoing(ours)
+    data = os.urandom(3 << 20)
+    sending = gevent.spawn(peer.sendall, data)
+    assert read_exactly(peer, len(data)) == data
+    sending.get(timeout=5)
+    owner.stream.close()
+
+
+def test_closing_is_idempotent_and_lets_those_who_wait_go(make_pair):
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    stream = owner.stream
+    stream.write(bytes(MUCH))
+    waiting = [gevent.spawn(stream.drain), gevent.spawn(stream.wait_below, 1000, 60),
+               gevent.spawn(stream.wait_below, 0)]
+    gevent.sleep(0.01)
+    stream.close()
+    stream.close()
+    assert [one.get(timeout=5) for one in waiting] == [False] * 3
+    assert stream.closed
+    assert stream.write(b'more') == 0
+    gevent.sleep(0.01)
+    assert owner.lost == []
+    reading = gevent.spawn(read_to_end, peer)
+    assert len(reading.get(timeout=5)) < MUCH
+
+
+def test_those_who_wait_go_when_the_peer_does(make_pair):
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    owner.stream.write(bytes(MUCH))
+    waiting = gevent.spawn(owner.stream.drain)
+    gevent.sleep(0.01)
+    reset(peer)
+    waiting.get(timeout=5)
+    owner.wait_lost()
+
+
+def test_closing_with_a_flush_to_come(pair):
+    """What a turn has gathered, and what the loop was asked for, touch nothing afterwards."""
+    owner, _ = pair
+    for _ in range(10):
+        owner.stream.write(b'x' * 100)
+    owner.stream.close()
+    gevent.sleep(0.01)
+    assert owner.lost == []
+
+
+@pytest.mark.parametrize('end', ['close', 'eof', 'reset', 'write', 'abandon'])
+def test_nothing_is_left(make_pair, end):
+    """No watcher, no descriptor, no reference from the loop."""
+    loop = gevent.get_hub().loop
+    gevent.sleep(0.01)
+    before = loop.activecnt
+    with no_leaks():
+        ours, peer = make_pair(small=True)
+        owner = Owner(ours)
+        owner.stream.write(bytes(MUCH))  # it watches for room as well
+        assert owner.stream.queued
+        gevent.sleep(0.01)
+        assert loop.activecnt > before
+        if end == 'close':
+            owner.stream.close()
+        elif end == 'abandon':
+            owner.stream.abandon()
+        elif end == 'eof':
+            peer.close()
+        elif end == 'reset':
+            reset(peer)
+        else:
+            reset(peer)
+            owner.stream.write(b'x')
+        if end in ('eof', 'reset', 'write'):
+            owner.was_lost.wait(5)
+        peer.close()
+        assert owner.stream.closed
+        assert eventually(lambda: loop.activecnt == before)
+        gone = weakref.ref(owner)
+        del owner, ours
+        gc.collect()
+        assert gone() is None
+
+
+def test_abandoning_tells_the_peer_nothing(make_pair):
+    """In a forked child, the descriptor is a copy of the parent's, who goes on."""
+    ours, peer = make_pair()
+    copy = os.dup(ours.fileno())
+    owner = Owner(ours)
+    for _ in range(3):
+        owner.stream.write(b'spoken')
+    assert read_exactly(peer, 18) == b'spoken' * 3
+    owner.stream.abandon()
+    owner.stream.abandon()
+    assert owner.stream.closed
+    assert owner.stream.write(b'more') == 0
+    assert gevent.select.select([peer], [], [], 0.05) == ([], [], [])
+    assert owner.lost == []
+    os.close(copy)
+
+
+def test_abandoning_drops_what_is_queued(make_pair):
+    ours, peer = make_pair(small=True)
+    copy = os.dup(ours.fileno())
+    owner = Owner(ours)
+    for _ in range(10):
+        owner.stream.write(b'x' * 1000)  # all but the first for the end of the turn
+    owner.stream.abandon()
+    gevent.sleep(0.05)
+    assert read_exactly(peer, 1000) == b'x' * 1000
+    assert gevent.select.select([peer], [], [], 0.05) == ([], [], [])
+    os.close(copy)

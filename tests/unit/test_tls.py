@@ -1,0 +1,212 @@
+"""TLS contexts: shared where the wish is the same, new where it is not, and right in any case."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+
+import gevent
+import gevent.ssl
+import pytest
+from gevent import socket
+
+from engineio_gevent.transports import tls
+
+
+@pytest.fixture
+def context(certificates):
+    """`context(verify, cert, sslopt)`; True stands for the tests' own authority."""
+    def make(verify=True, cert=None, sslopt=None):
+        return tls.context(verify, cert, certificates.ca, sslopt)
+    return make
+
+
+@pytest.fixture
+def shake_hands(certificates):
+    """`shake_hands(client_context, host, sslopt)`: do it with a real server."""
+    def shake(ctx, host='localhost', sslopt=None, server_context=None):
+        ours, theirs = socket.socketpair()
+        server_context = server_context or certificates.server_context()
+
+        def serve():
+            try:
+                peer = server_context.wrap_socket(theirs, server_side=True)
+            except OSError as exc:
+                return exc
+            with peer:
+                return peer.getpeercert() if peer.recv(1) else None
+
+        serving = gevent.spawn(serve)
+        try:
+            with tls.wrap(ours, ctx, host, sslopt) as sock:
+                sock.sendall(b'x')
+                return sock.cipher(), serving.get(timeout=5)
+        finally:
+            ours.close()
+            serving.join(5)
+            theirs.close()
+
+    return shake
+
+
+# -- Sharing ---------------------------------------------------------------------------------------
+
+
+def test_the_same_wish_is_the_same_context(context, certificates):
+    assert context() is context()
+    assert context(False) is context(False)
+    assert context(certificates.ca) is context(certificates.ca)
+    assert context(cert=certificates.client_pem) is context(cert=certificates.client_pem)
+    pair = certificates.client_cert, certificates.client_key
+    assert context(cert=pair) is context(cert=list(pair) and pair)
+    assert context(sslopt={}) is context()
+    assert context(sslopt={'server_hostname': 'a'}) is context(sslopt={'server_hostname': 'b'})
+    assert context(sslopt={'cert_reqs': 0}) is context(sslopt={'cert_reqs': ssl.CERT_NONE})
+
+
+def test_another_wish_is_another_context(context, certificates):
+    made = [context(), context(False), context(cert=certificates.client_pem),
+            context(False, certificates.client_pem), context(sslopt={'check_hostname': False}),
+            context(sslopt={'cert_reqs': ssl.CERT_NONE}), context(sslopt={'ciphers': 'AES128-SHA'})]
+    assert len(set(map(id, made))) == len(made)
+
+
+def test_a_file_that_changed_is_a_new_context(context, certificates, tmp_path):
+    path = str(tmp_path / 'ca.pem')
+    shutil.copy(certificates.ca, path)
+    before = context(path)
+    assert context(path) is before
+    os.utime(path, (1, 1))
+    after = context(path)
+    assert after is not before
+    assert context(path) is after
+
+
+def test_a_client_certificate_that_changed_is_a_new_context(context, certificates, tmp_path):
+    path = str(tmp_path / 'client.pem')
+    shutil.copy(certificates.client_pem, path)
+    before = context(cert=path)
+    os.utime(path, (1, 1))
+    assert context(cert=path) is not before
+
+
+def test_options_that_cannot_be_compared_are_taken_all_the_same(context, certificates):
+    chain = [certificates.client_cert, certificates.client_key, None]
+    assert isinstance(context(sslopt={'cert_chain': chain}), ssl.SSLContext)
+
+
+def test_a_context_of_the_caller_s_own(context):
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert context(sslopt={'context': own, 'ciphers': 'nonsense'}) is own
+
+
+@pytest.mark.parametrize('settings', [
+    {'verify': '/nowhere/ca.pem'}, {'cert': '/nowhere/client.pem'},
+    {'cert': ('/nowhere/client.pem', '/nowhere/client.key')},
+    {'sslopt': {'ca_certs': '/nowhere/ca.pem'}}, {'sslopt': {'certfile': '/nowhere/client.pem'}},
+    {'verify': __file__}, {'cert': __file__}])
+def test_files_that_are_not_there_or_hold_no_certificate(context, settings):
+    with pytest.raises(OSError, match=r'.+'):
+        context(**settings)
+
+
+# -- What a context does ---------------------------------------------------------------------------
+
+
+def test_a_server_with_the_right_name_and_authority(context, shake_hands):
+    assert context().verify_mode == ssl.CERT_REQUIRED
+    assert context().check_hostname
+    shake_hands(context())
+
+
+@pytest.mark.parametrize('host', ['localhost', '127.0.0.1', '::1'])
+def test_names_and_addresses_of_a_certificate(context, shake_hands, host):
+    shake_hands(context(), host)
+
+
+@pytest.mark.parametrize('host', ['example.test', '127.0.0.2'])
+def test_a_wrong_host_is_refused(context, shake_hands, host):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(context(), host)
+    shake_hands(context(False), host)
+    shake_hands(context(sslopt={'check_hostname': False}), host)
+    shake_hands(context(), host, {'server_hostname': 'localhost'})
+
+
+def test_an_authority_that_nobody_knows_is_refused(shake_hands):
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(tls.context(True, None, DEFAULT_CA_BUNDLE_PATH))
+
+
+@pytest.mark.parametrize('sslopt', [
+    None, {'check_hostname': True}, {'cert_reqs': ssl.CERT_NONE}, {'ciphers': 'DEFAULT'}])
+def test_without_verification_everything_goes(context, shake_hands, sslopt):
+    ctx = context(False, None, sslopt)
+    assert ctx.verify_mode == ssl.CERT_NONE
+    shake_hands(ctx, 'example.test')
+
+
+def test_a_folder_of_authorities(certificates, shake_hands, tmp_path, context):
+    import subprocess
+    shutil.copy(certificates.ca, tmp_path / 'ca.pem')
+    if shutil.which('openssl') is None:
+        pytest.skip('no openssl to name the files of the folder')
+    subprocess.run(['openssl', 'rehash', str(tmp_path)], check=True)
+    shake_hands(context(str(tmp_path)))
+
+
+def test_the_authority_in_sslopt_goes_first(certificates, shake_hands):
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    shake_hands(tls.context(
+        True, None, DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca}))
+
+
+@pytest.mark.parametrize('how', ['pem', 'pair', 'sslopt', 'chain'])
+def test_a_client_certificate_is_shown(context, certificates, shake_hands, how):
+    server_context = certificates.server_context()
+    server_context.load_verify_locations(certificates.ca)
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    ctx = {
+        'pem': lambda: context(cert=certificates.client_pem),
+        'pair': lambda: context(cert=(certificates.client_cert, certificates.client_key)),
+        'sslopt': lambda: context(sslopt={'certfile': certificates.client_cert,
+                                          'keyfile': certificates.client_key}),
+        'chain': lambda: context(sslopt={'cert_chain': (
+            certificates.client_cert, certificates.client_key, None)}),
+    }[how]()
+    _, shown = shake_hands(ctx, server_context=server_context)
+    assert ('email', 'client@example.test') in [
+        (kind.lower(), name) for kind, name in shown['subjectAltName']]
+
+
+def test_ciphers(context, shake_hands):
+    ctx = context(sslopt={'ciphers': 'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256'})
+    ctx.maximum_version = ssl.TLSVersion.TLSv1_2
+    (cipher, _, _), _ = shake_hands(ctx)
+    assert cipher.endswith('AES128-GCM-SHA256')
+
+
+def test_an_unknown_cipher_or_curve(context):
+    with pytest.raises(ssl.SSLError):
+        context(sslopt={'ciphers': 'nonsense'})
+    with pytest.raises((ValueError, ssl.SSLError)):
+        context(sslopt={'ecdh_curve': 'nonsense'})
+
+
+def test_a_context_of_the_standard_library_is_cooperative_too(certificates, shake_hands):
+    """Its own `wrap_socket()` would block the thread, and this server with it."""
+    own = ssl.create_default_context(cafile=certificates.ca)
+    shake_hands(own)
+
+
+def test_an_end_within_the_handshake_closes_the_socket(context, leaks):
+    with leaks():
+        ours, theirs = socket.socketpair()
+        wrapping = gevent.spawn(tls.wrap, ours, context(), 'localhost')
+        gevent.sleep(0.01)
+        wrapping.kill()
+        assert theirs.recv(4096)  # the client's hello
+        assert theirs.recv(4096) == b''
+        theirs.close()

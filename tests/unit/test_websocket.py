@@ -1,0 +1,425 @@
+"""The websocket transport against a server that speaks bytes: what it says, and in what order."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.event import AsyncResult
+from gevent.queue import Queue
+
+from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
+from engineio_gevent.protocol.packet import MESSAGE, OPEN, PING, PONG
+from engineio_gevent.transports.route import Route
+from engineio_gevent.transports.websocket import WebSocket
+from support import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    accept_websocket,
+    close_frame,
+    eventually,
+    frame,
+    has_ipv6,
+    no_leaks,
+    read_frame,
+    read_request,
+    read_to_end,
+    respond,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_netrc(monkeypatch, tmp_path):
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
+
+
+class Sink:
+    def __init__(self):
+        #: the packets of each call
+        self.calls = []
+        self.lost = []
+
+    @property
+    def packets(self):
+        return [packet for call in self.calls for packet in call]
+
+    def on_packets(self, transport, packets):
+        self.calls.append(list(packets))
+
+    def on_lost(self, transport, error):
+        self.lost.append(error)
+
+
+class Limits:
+    request_timeout = 5
+    max_message_size = 100_000
+
+
+class Server:
+    """Accepts, and keeps the frames of the client."""
+
+    def __init__(self, greeting=b'', headers=()):
+        self.greeting = greeting
+        self.headers = headers
+        self.request = None
+        self.connected = AsyncResult()
+        self.heard = Queue()
+
+    def __call__(self, sock):
+        self.request = read_request(sock)
+        answer = []
+
+        class Collector:
+            sendall = answer.append
+
+        accept_websocket(Collector, self.request, self.headers)
+        sock.sendall(answer[0] + self.greeting)
+        self.connected.set(sock)
+        try:
+            while True:
+                self.heard.put(read_frame(sock))
+        finally:
+            self.heard.put(None)
+
+    def say(self, data):
+        self.connected.get(timeout=5).sendall(data)
+
+    def frames(self, count=None):
+        """The next frames, or all to the end."""
+        found = []
+        while len(found) != count and (one := self.heard.get(timeout=5)) is not None:
+            found.append(one)
+        return found
+
+
+@pytest.fixture
+def script():
+    return Server()
+
+
+@pytest.fixture
+def make_websocket():
+    made = []
+
+    def make(url, headers=None, **settings):
+        made.append(WebSocket(Sink(), Route(url, headers, timestamp=False, **settings), Limits))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def opened(hostile_server, make_websocket, script):
+    """`opened()`: a connected transport; `script` has the server's end."""
+    def begin(headers=None, sid=None, **settings):
+        one = make_websocket(hostile_server(script).url, headers, **settings)
+        one.open(sid)
+        return one
+    return begin
+
+
+# -- The handshake ---------------------------------------------------------------------------------
+
+
+def test_the_request(opened, script):
+    one = opened({'X-Token': 'x', 'Cookie': 'a=1'}, sid='s d')
+    request = script.request
+    assert (request.method, request.target) == (
+        'GET', '/engine.io/?transport=websocket&EIO=4&sid=s%20d')
+    headers = request.headers
+    netloc = one._route.netloc
+    assert len(headers.pop('sec-websocket-key')) == 24
+    assert headers == {
+        'host': netloc, 'origin': f'http://{netloc}', 'upgrade': 'websocket',
+        'connection': 'Upgrade', 'sec-websocket-version': '13', 'x-token': 'x', 'cookie': 'a=1'}
+
+
+@pytest.mark.parametrize(('options', 'header', 'value'), [
+    ({'header': {'X': 'y'}}, 'x', 'y'), ({'header': ['X: y']}, 'x', 'y'),
+    ({'cookie': 'b=2'}, 'cookie', 'b=2'), ({'origin': 'http://o.test'}, 'origin', 'http://o.test'),
+    ({'host': 'h.test'}, 'host', 'h.test'), ({'suppress_origin': True}, 'origin', None),
+    ({'header': {'Origin': 'http://o.test'}}, 'origin', 'http://o.test'),
+])
+def test_options_of_websocket_client(opened, script, options, header, value):
+    opened(websocket_options=options)
+    assert script.request.headers.get(header) == value
+
+
+def test_subprotocols(hostile_server, make_websocket):
+    script = Server(headers=[('Sec-WebSocket-Protocol', 'b')])
+    make_websocket(hostile_server(script).url, websocket_options={
+        'subprotocols': ['a', 'b']}).open()
+    assert script.request.headers['sec-websocket-protocol'] == 'a,b'
+
+
+def test_a_subprotocol_that_the_server_does_not_speak(hostile_server, make_websocket, script):
+    one = make_websocket(hostile_server(script).url, websocket_options={'subprotocols': ['a']})
+    with no_leaks(), pytest.raises(ProtocolError):
+        one.open()
+
+
+def test_socket_options(opened):
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)]
+    one = opened(websocket_options={'sockopt': options})
+    assert one._stream._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+
+
+def test_a_connected_socket_of_the_caller_s(hostile_server, make_websocket, script):
+    server = hostile_server(script)
+    own = socket.socket()
+    own.connect(('127.0.0.1', server.port))
+    make_websocket('http://nowhere.test', websocket_options={'socket': own}).open()
+    assert script.request.headers['host'] == 'nowhere.test'
+
+
+def test_the_user_in_the_url(hostile_server, make_websocket, script):
+    server = hostile_server(script)
+    make_websocket(server.url.replace('://', '://me:word@')).open()
+    assert script.request.headers['authorization'] == 'Basic bWU6d29yZA=='
+
+
+@pytest.mark.skipif(not has_ipv6(), reason='no IPv6 here')
+def test_ipv6(hostile_server, make_websocket, script):
+    server = hostile_server(script, host='::1')
+    make_websocket(server.url).open()
+    assert script.request.headers['host'] == f'[::1]:{server.port}'
+
+
+def test_tls(hostile_server, make_websocket, certificates, script):
+    script.greeting = frame('0x') + frame('4' + 'y' * 90_000)
+    server = hostile_server(script, ssl_context=certificates.server_context())
+    one = make_websocket(server.url, websocket_options={'sslopt': {'ca_certs': certificates.ca}})
+    one.open()
+    assert eventually(lambda: len(one.sink.packets) == 2)
+    one.send('4hello')
+    assert script.frames(1) == [(TEXT, b'4hello')]
+    assert script.request.headers['origin'].startswith('https://')
+
+
+def test_cookies_of_the_answer(opened, script):
+    script.headers = [('Set-Cookie', 'a=1; Path=/'), ('set-cookie', 'b=2; Path=/elsewhere')]
+    one = opened()
+    assert one._route.polling_cookies() == 'a=1'
+    import websocket._handshake
+    assert websocket._handshake.CookieJar.get('127.0.0.1') == ''  # which is the process's
+
+
+def test_what_comes_with_the_answer_is_there_at_once(opened, script):
+    script.greeting = frame('0{}') + frame('4one') + frame(b'two', BINARY)
+    one = opened()
+    assert eventually(lambda: len(one.sink.packets) == 3)
+    assert one.sink.packets == [(OPEN, '{}'), (MESSAGE, 'one'), (MESSAGE, b'two')]
+
+
+def test_an_answer_byte_by_byte(hostile_server, make_websocket):
+    def handle(sock):
+        request = read_request(sock)
+        answer = []
+
+        class Collector:
+            sendall = answer.append
+
+        accept_websocket(Collector, request, [('X-Long', 'x' * 300)])
+        for byte in answer[0] + frame('4hello'):
+            sock.sendall(bytes([byte]))
+            gevent.sleep(0)
+        read_to_end(sock)
+
+    one = make_websocket(hostile_server(handle).url)
+    one.open()
+    assert eventually(lambda: one.sink.packets == [(MESSAGE, 'hello')])
+
+
+def test_a_refusal(hostile_server, make_websocket):
+    def handle(sock):
+        read_request(sock)
+        respond(sock, '{"message":"no"}', '400 Bad Request')
+        read_to_end(sock)
+
+    server = hostile_server(handle)
+    with no_leaks(), pytest.raises(HTTPError) as caught:
+        make_websocket(server.url).open()
+    assert (caught.value.status, caught.value.body) == (400, {'message': 'no'})
+    assert caught.value.__cause__ is not None
+    server.wait_open(0)
+
+
+def test_closing_while_it_opens(hostile_server, make_websocket):
+    reached = AsyncResult()
+
+    def handle(sock):
+        request = read_request(sock)
+        reached.set()
+        gevent.sleep(0.05)
+        accept_websocket(sock, request)
+        read_to_end(sock)
+
+    server = hostile_server(handle)
+    one = make_websocket(server.url)
+    opening = gevent.spawn(pytest.raises, ConnectionClosed, one.open)
+    reached.get(timeout=5)
+    one.close()
+    opening.get(timeout=5)
+    server.wait_open(0)
+
+
+# -- Frames in -------------------------------------------------------------------------------------
+
+
+def test_what_comes_together_is_told_together(opened, script):
+    one = opened()
+    script.say(frame('4a') + frame('2x') + frame(b'b', BINARY) + frame('', 9) + frame('4c')
+               + frame('3probe'))
+    assert eventually(lambda: len(one.sink.packets) == 5)
+    assert one.sink.calls == [
+        [(MESSAGE, 'a'), (PING, 'x'), (MESSAGE, b'b')], [(MESSAGE, 'c'), (PONG, 'probe')]]
+
+
+def test_a_sink_that_closes(opened, script):
+    one = opened()
+    seen = []
+
+    def on_packets(transport, packets):
+        seen.extend(packets)
+        transport.close(1000)
+
+    one.sink.on_packets = on_packets
+    script.say(frame('4a') + frame('', 9) + frame('4b') + close_frame(1001))
+    assert script.frames()[-1][0] == CLOSE
+    assert one.sink.lost == []
+
+
+def test_a_fault_is_told_once(opened, script):
+    one = opened()
+    script.say(frame('4a') + frame('9') + frame('4b') + frame('\xff', rsv=7))
+    assert eventually(lambda: one.sink.lost)
+    gevent.sleep(0.01)
+    assert one.sink.packets == [(MESSAGE, 'a')]
+    assert len(one.sink.lost) == 1
+    assert isinstance(one.sink.lost[0], ProtocolError)
+    (opcode, said), = script.frames()
+    assert (opcode, said[:2]) == (CLOSE, b'\x03\xea')
+    assert 0 < len(said) - 2 <= 123
+
+
+# -- Frames out ------------------------------------------------------------------------------------
+
+
+def test_text_and_binary(opened, script):
+    one = opened()
+    for packet in ('4\u20ac', b'\x00\xff', '4', b'', '4' + 'x' * 70_000):
+        one.send(packet)
+    assert script.frames(5) == [
+        (TEXT, '4\u20ac'.encode()), (BINARY, b'\x00\xff'), (TEXT, b'4'), (BINARY, b''),
+        (TEXT, b'4' + b'x' * 70_000)]
+
+
+def test_before_it_is_open_and_after_its_end(make_websocket, opened):
+    one = make_websocket('http://a.test')
+    assert one.send('4x') == 0
+    one.wait_below(0)
+    one.finish(1)
+    one.close()
+    one.abandon()
+    other = opened()
+    other.close()
+    assert other.send('4x') == 0
+    other.wait_below(0)
+    other.finish(1)
+    other.close()
+
+
+def test_room(hostile_server, make_websocket):
+    going = AsyncResult()
+
+    def handle(sock):
+        accept_websocket(sock)
+        going.get()
+        read_to_end(sock)
+
+    one = make_websocket(hostile_server(handle).url)
+    one.open()
+    while one.send(bytes(1 << 20)) < 3 << 20:
+        pass
+    waiting = gevent.spawn(one.wait_below, 1 << 20)
+    gevent.sleep(0.01)
+    assert not waiting.ready()
+    going.set()
+    waiting.get(timeout=10)
+    assert one._stream.queued <= 1 << 20
+
+
+# -- The end ---------------------------------------------------------------------------------------
+
+
+def test_a_farewell(opened, script):
+    one = opened()
+    one.send('4last')
+    finishing = gevent.spawn(one.finish, 5)
+    assert script.frames(3) == [(TEXT, b'4last'), (TEXT, b'1'), (CLOSE, b'\x03\xe8')]
+    assert not finishing.ready()
+    script.say(close_frame(1000))
+    finishing.get(timeout=5)
+    assert script.frames() == []
+    assert one.sink.lost == []
+
+
+def test_a_farewell_that_nobody_answers_is_bounded(opened, script):
+    one = opened()
+    with gevent.Timeout(5):
+        one.finish(0.05)
+    assert script.frames() == [(TEXT, b'1'), (CLOSE, b'\x03\xe8')]
+    assert one.sink.lost == []
+
+
+def test_a_farewell_that_cannot_go_out(hostile_server, make_websocket):
+    def handle(sock):
+        accept_websocket(sock)
+        ended.get()
+
+    ended = AsyncResult()
+    one = make_websocket(hostile_server(handle).url)
+    one.open()
+    while one.send(bytes(1 << 20)) < 1 << 20:
+        pass
+    with gevent.Timeout(5):
+        one.finish(0.05)
+    assert len(one.sink.lost) == 1  # what was sent has not all arrived
+    ended.set()
+
+
+@pytest.mark.parametrize('code', [None, 1000, 4000])
+def test_closing_at_once(opened, script, code):
+    one = opened()
+    one.send('4a')
+    one.send('4b')
+    one.close(code, 'words')
+    one.close(1001)
+    frames = script.frames()
+    if code is not None:
+        assert frames == [(TEXT, b'4a'), (TEXT, b'4b'), (CLOSE, code.to_bytes(2, 'big') + b'words')]
+    gevent.sleep(0.01)
+    assert one.sink.lost == []
+
+
+def test_abandoning_sends_nothing(opened, script):
+    one = opened()
+    one.abandon()
+    assert script.frames() == []  # but the end: nobody else holds the descriptor here
+    assert one.sink.lost == []
+
+
+def test_it_costs_no_greenlet_and_one_descriptor(hostile_server, make_websocket, script):
+    from support import descriptors, greenlets
+    server = hostile_server(script)
+    gevent.sleep(0)
+    before = len(descriptors()), len(greenlets())
+    make_websocket(server.url).open()
+    assert script.connected.get(timeout=5)
+    gevent.sleep(0.01)
+    # the server, which is in this process too, has a greenlet and a descriptor
+    assert len(descriptors()) - before[0] == 2
+    assert len(greenlets()) - before[1] == 1
