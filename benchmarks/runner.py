@@ -23,7 +23,7 @@ WORKER_TIMEOUT = 300
 WARM_UP_SYSTEM = 'floor'
 WARM_UP_CLIENTS = 100
 #: How many times the messages of a quick run.
-WARM_UP_TIMES = 6
+WARM_UP_TIMES = 4
 #: The folder that ``benchmarks`` is imported from.
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,5 +1,7 @@
 """How a connection ends: by us, by the server, by accident."""
 
+import threading
+
 import gevent
 import gevent.event
 import pytest
@@ -150,6 +152,20 @@ def test_by_several_greenlets(any_server, client, way):
     assert client.state == 'disconnected'
     assert client.reasons == ['client disconnect']
     assert any_server.received(sid) == [str(number) for number in range(100)]
+
+
+@pytest.mark.parametrize('abort', [False, True])
+def test_by_a_native_thread(any_server, client, way, abort):
+    client.connect(any_server.url, transports=way)
+    sid = client.sid
+    client.send('before')
+    assert client.next() == 'before'
+    thread = threading.Thread(target=client.disconnect, args=[abort])
+    thread.start()
+    assert support.eventually(lambda: not thread.is_alive())
+    assert client.state == 'disconnected'
+    assert client.reasons == ['client disconnect']
+    assert any_server.received(sid) == ['before']
 
 
 def test_abort_during_an_orderly_one(js_server_with, connect_all_ways):

@@ -9,6 +9,7 @@ import pytest
 from gevent.event import Event
 from gevent.queue import Empty, Queue
 
+from engineio_gevent import session
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from support import (
     BINARY,
@@ -29,6 +30,12 @@ from support import (
     response,
     send_frame,
 )
+
+
+@pytest.fixture(autouse=True)
+def polling_starts_soon(monkeypatch):
+    """These probes are slow on purpose; nobody has to wait so long to see it."""
+    monkeypatch.setattr(session, 'PROBE_HEAD_START', 0.05)
 
 
 class UpgradingServer:
@@ -196,7 +203,7 @@ def test_a_probe_that_hangs(hostile_server, witness, probe):
     """Meanwhile the connection is alive; at the end it still is."""
     script = UpgradingServer(probe)
     server = hostile_server(script)
-    one = witness(request_timeout=0.45)
+    one = witness(request_timeout=0.3)
     connecting = gevent.spawn(one.connect, server, None)
     assert script.probed.wait(5)
     assert eventually(lambda: script.polls)

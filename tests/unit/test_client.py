@@ -106,7 +106,7 @@ def test_options_are_kept(client):
 def run(script):
     """Run it in a fresh interpreter, where pytest has not touched logging; returns its lines."""
     done = subprocess.run(
-        [sys.executable, '-W', 'error', '-c', textwrap.dedent(script)], text=True, timeout=30,
+        [sys.executable, '-u', '-W', 'error', '-c', textwrap.dedent(script)], text=True, timeout=30,
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     return done.stdout.splitlines()

@@ -483,7 +483,7 @@ def test_cookies_of_a_redirect_and_of_a_refusal(start):
 # -- The end ---------------------------------------------------------------------------------------
 
 
-def test_closing_is_for_good(start, leaks):
+def test_closing_is_for_good(start):
     script, server, http = start()
     http.get('/', 5)
     http.post('/', b'x', 5)

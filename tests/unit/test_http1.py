@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import gevent
 import pytest
 from gevent import socket
 from hypothesis import given
@@ -227,6 +228,26 @@ def test_headers_of_an_interim_response_are_not_those_of_the_last():
     response = read(b'HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\n'
                     b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello')
     assert response.headers == {'content-length': '5'}
+
+
+@pytest.mark.parametrize(('begin', 'repeat'), [
+    (OK + b'\r\n', b'x' * 65536), (OK + b'Content-Length: 100000000\r\n\r\n', b'x' * 65536),
+    (CHUNKED, b'1\r\n0\r\n' * 10000), (CHUNKED, b'10000\r\n' + b'x' * 65536 + b'\r\n')],
+    ids=['to-the-end', 'length', 'small-chunks', 'large-chunks'])
+def test_others_get_their_turn_though_there_is_always_more_to_read(begin, repeat):
+    """gevent's sockets do not switch as long as they need not wait."""
+    turns = []
+
+    def look():
+        while True:
+            turns.append(None)
+            gevent.sleep(0)
+
+    looking = gevent.spawn(look)
+    with pytest.raises(EngineIOError):
+        read(begin, *[repeat] * 100, ConnectionResetError(104, 'reset'))
+    looking.kill()
+    assert len(turns) > 3
 
 
 # -- Compression -----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_the_same_wish_is_the_same_context(context, certificates):
     assert context(certificates.ca) is context(certificates.ca)
     assert context(cert=certificates.client_pem) is context(cert=certificates.client_pem)
     pair = certificates.client_cert, certificates.client_key
-    assert context(cert=pair) is context(cert=list(pair) and pair)
+    assert context(cert=pair) is context(cert=(pair[0], pair[1]))
     assert context(sslopt={}) is context()
     assert context(sslopt={'server_hostname': 'a'}) is context(sslopt={'server_hostname': 'b'})
     assert context(sslopt={'cert_reqs': 0}) is context(sslopt={'cert_reqs': ssl.CERT_NONE})
