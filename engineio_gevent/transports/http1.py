@@ -23,7 +23,7 @@ MAX_HEADERS = 100
 #: Interim responses (RFC 9110, section 15.2) before the one that counts.
 MAX_INTERIM = 10
 #: Reads in a row before the other greenlets, and their timeouts, get a turn.
-_RECEIVES_PER_TURN = 16
+_RECEIVES_PER_TURN = 4
 
 _STATUS_LINE = re.compile(r'HTTP/1\.(\d) (\d{3})(?: .*)?\Z')  # RFC 9112, section 4
 _END_OF_HEAD = re.compile(rb'\n\r?\n')

@@ -211,7 +211,7 @@ class Route:
         """What ``websocket.create_connection()`` is to be told; the caller's options go first."""
         own = self.websocket_options
         # The later source wins, and names of headers have no case.
-        sources = *self._session_headers(), *self.headers, *self._websocket_headers
+        sources = *self.headers, *self._session_headers(), *self._websocket_headers
         headers = {name.lower(): (name, value) for name, value in sources}
         _, cookie = headers.pop('cookie', ('', ''))
         options: dict[str, Any] = {
@@ -226,11 +226,11 @@ class Route:
         return {**options, **own, 'header': dict(headers.values())}
 
     def _session_headers(self) -> Headers:
-        """What the caller's requests.Session would add: its own headers and its auth."""
+        """What the caller's requests.Session makes of a request: its own headers and its auth."""
         session = self.http_session
         if session is None:
             return []
-        asked = requests.Request('GET', self.http_origin + self._prefix)
+        asked = requests.Request('GET', self.http_origin + self._prefix, dict(self.headers))
         prepared = session.prepare_request(asked).headers
         usual = requests.utils.default_headers()
         return [

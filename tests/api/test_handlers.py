@@ -340,7 +340,7 @@ def test_disconnect_in_the_disconnect_handler(any_server, make_client, way, abor
         reasons.append(None)
 
     client.connect(any_server.url, transports=way)
-    with gevent.Timeout(5):
+    with gevent.Timeout(2):  # sooner than a farewell's bound
         if command:
             client.send(command)
             client.wait()

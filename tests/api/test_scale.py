@@ -120,21 +120,38 @@ def test_memory_is_given_back(js_server, way):
     assert second - first < 1 << 20, (first, second)
 
 
-def test_ended_clients_are_garbage(any_server, way):
+def alive():
+    """The clients and sessions of this process."""
+    gc.collect()
     kinds = (engineio_gevent.Client, engineio_gevent.client.Session)
+    return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
-    def alive():
-        gc.collect()
-        return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
+def check_garbage(before):
+    """All that have come since are gone; what a worker did last may live until it is parked."""
+    assert support.eventually(lambda: not [one for one in alive() if id(one) not in before])
+
+
+def test_ended_clients_are_garbage(any_server, way):
     before = {id(one) for one in alive()}
     crowd = Crowd(any_server.url, way, 20)
     crowd.connect()
     crowd.echo()
     crowd.disconnect()
     del crowd
-    # what a worker did last may live until it is parked
-    assert support.eventually(lambda: not [one for one in alive() if id(one) not in before])
+    check_garbage(before)
+
+
+def test_clients_that_never_connected_are_garbage(any_server, server_with, way):
+    refusing = server_with(refuse=403)
+    before = {id(one) for one in alive()}
+    for url in [any_server.url, refusing.url]:
+        client = engineio_gevent.Client()
+        client.on('connect', lambda: 1 / 0)
+        with pytest.raises(engineio_gevent.exceptions.ConnectionError):
+            client.connect(url, transports=way)
+    del client
+    check_garbage(before)
 
 
 def test_failed_connects_leave_nothing(make_any_server, transport):

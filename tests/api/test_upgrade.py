@@ -205,13 +205,29 @@ def silence(sock, head):
     support.read_to_end(sock)
 
 
+def pong_of_an_impostor(sock, head):
+    """By then polling has begun, and the server, which knows of no upgrade, ends no GET."""
+    gevent.sleep(0.35)
+    _accept(sock, head)
+    support.read_frame(sock)
+    support.send_frame(sock, '3probe')
+    support.read_to_end(sock)
+
+
+def close_after_the_pong(sock, head):
+    gevent.sleep(0.35)
+    _accept(sock, head)
+    support.read_frame(sock)
+    support.send_frame(sock, '3probe')
+
+
 def never_answer(sock, head):
     support.read_to_end(sock)
 
 
 @pytest.mark.parametrize('on_websocket', [
     refuse, close, reset, garbage, html, wrong_pong, no_pong, empty_frame, close_frame,
-    close_after_the_probe, silence, never_answer])
+    close_after_the_probe, pong_of_an_impostor, close_after_the_pong, silence, never_answer])
 def test_failed_probe_leaves_working_polling(js_server, make_client, make_proxy, on_websocket):
     proxy = make_proxy(js_server, on_websocket)
     client = make_client(request_timeout=0.6)
