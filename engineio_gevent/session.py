@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import gevent
 from gevent import getcurrent
+from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
 from gevent.hub import get_hub
 from gevent.monkey import get_original
@@ -35,6 +36,7 @@ from .transports.route import Route
 from .transports.websocket import WebSocket
 from .upgrade import Probe
 
+_allocate_lock: Any = get_original('_thread', 'allocate_lock')
 _get_ident: Callable[[], int] = get_original('_thread', 'get_ident')
 
 #: Seconds that the probe of an upgrade has to itself before polling begins beside it.
@@ -538,17 +540,25 @@ class Session:
 
     def _disconnect_from_outside(self, abort: bool, reason: str | None) -> None:
         """In another native thread: let a greenlet of the connection's own thread do it."""
-        done = Event()
+        left: Any
+        if get_hub_if_exists() is None:
+            # A gevent event would make a hub in this thread, and leave it behind.
+            left = _allocate_lock()
+            left.acquire()
+            tell, wait = left.release, left.acquire
+        else:
+            left = Event()
+            tell, wait = left.set, left.wait
 
         def leave() -> None:
             try:
                 self.disconnect(abort, reason)
             finally:
-                done.set()
+                tell()
 
         self._hub.loop.run_callback_threadsafe(gevent.spawn, leave)
         # That thread may be busy for long, or have ended.
-        done.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
+        wait(timeout=ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the disconnect handler has run.
