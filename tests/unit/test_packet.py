@@ -213,16 +213,29 @@ def test_plain_words_do_not_reach_the_standard_loads(monkeypatch):
     """Exceptions are what makes plain text slow."""
     calls = []
 
-    def loads(text):
+    def decode(text):
         calls.append(text)
         return json.loads(text)
 
-    monkeypatch.setattr(packet, '_standard_loads', loads)
+    monkeypatch.setattr(packet, '_decode_json', decode)
     for text in ['hello', 'the', 'no', '', '12', 'Nobody', 'In', 'fa']:
-        assert packet.parse_text(text, loads) == text
+        assert packet.parse_text(text, json.loads) == text
     assert calls == []
-    assert packet.parse_text('[]', loads) == []
+    assert packet.parse_text('[]', json.loads) == []
     assert calls == ['[]']
+
+
+@pytest.mark.parametrize('data', [
+    {}, [], {'a': [1, 2.5, None, True], '\xe9': '\u20ac'}, {1: 'a', None: 'b'}, [float('inf')]])
+def test_json_by_the_standard_module_is_what_its_dumps_gives(data):
+    assert packet.encode_message(data, json.dumps) == '4' + json.dumps(data, separators=(',', ':'))
+
+
+def test_json_that_goes_round_is_refused():
+    data = []
+    data.append(data)
+    with pytest.raises(ValueError, match='Circular'):
+        packet.encode_message(data, json.dumps)
 
 
 @pytest.mark.parametrize('value', ['x' * 40, b'x' * 40])
