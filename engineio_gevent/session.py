@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Literal
 
 import gevent
@@ -584,17 +585,32 @@ class Session:
 
 def _call_disconnect(handler: Callable[..., Any], reason: str) -> None:
     """Call a disconnect handler with the reason, or without where it takes none (legacy)."""
+    if _takes_reason(handler):
+        handler(reason)
+    else:
+        handler()
+
+
+def _takes_reason(handler: Callable[..., Any]) -> bool:
+    function = getattr(handler, '__func__', handler)
+    if isinstance(function, FunctionType) and not hasattr(function, '__wrapped__'):
+        # Asking the code itself: 0.3 us, where inspect takes 25.
+        code = function.__code__
+        own = code.co_argcount - (function is not handler)  # without self
+        return own > 0 or bool(code.co_flags & inspect.CO_VARARGS)
     try:
-        inspect.signature(handler).bind(reason)
+        signature = inspect.signature(handler)
     except (TypeError, ValueError):
-        try:
-            inspect.signature(handler).bind()
-        except (TypeError, ValueError):
-            pass
-        else:
-            handler()
-            return
-    handler(reason)
+        return True  # it does not say: as it is documented, then
+    return _binds(signature, '') or not _binds(signature)
+
+
+def _binds(signature: inspect.Signature, *arguments: object) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def _loggable(data: Any) -> Any:

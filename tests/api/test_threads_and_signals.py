@@ -18,8 +18,8 @@ CONNECT = """
 """
 """How the scripts below begin."""
 
-EXIT_TIMEOUT = 1.5
-"""Seconds in which a program ends after Ctrl-C: one for the farewell, and some for Python."""
+EXIT_TIMEOUT = 2.5
+"""Seconds in which a program ends after Ctrl-C: one for the farewell, the rest for a busy machine."""
 
 
 def timed_end(script):
