@@ -19,7 +19,7 @@ CONNECT = """
 """How the scripts below begin."""
 
 EXIT_TIMEOUT = 2.5
-"""Seconds in which a program ends after Ctrl-C: one for the farewell, the rest for a busy machine."""
+"""Seconds in which a program ends after Ctrl-C: one for the farewell, the rest for the machine."""
 
 
 def timed_end(script):
