@@ -19,7 +19,7 @@ TINY = {
     'receive-sleep': {'messages': 20},
     'send': {'messages': 20},
     'connect-upgrade': {'clients': 2},
-    'heartbeat': {'clients': 2, 'seconds': 1, 'ping_interval': 0.1},
+    'heartbeat': {'clients': 2, 'seconds': 2, 'ping_interval': 0.25},
     'latency-1000': {'clients': 2, 'messages': 10},
     'crowd-100': {'clients': 3, 'messages': 1},
 }
