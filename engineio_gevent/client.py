@@ -14,7 +14,7 @@ import gevent.queue
 
 from . import process
 from .exceptions import ConnectionError, EngineIOError, HTTPError
-from .session import Options, Reason, Session, State
+from .session import DisconnectedEarly, Options, Reason, Session, State
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
@@ -166,7 +166,9 @@ class Client:
     @property
     def http(self) -> HTTP | HTTPSession | None:
         """What does the HTTP requests: the caller's session, or an object with ``cookies``."""
-        return None if self._session is None else self._session.http
+        if self._session is not None:
+            return self._session.http
+        return self._http_session if isinstance(self._http_session, HTTPSession) else None
 
     @property
     def disconnect_error(self) -> Exception | None:
@@ -257,10 +259,7 @@ class Client:
             eio = engineio_gevent.Client()
             eio.connect('http://localhost:5000')
         """
-        if self._session is not None:
-            self._refuse_fork(self._session)
-            if not self._session.over:
-                raise ValueError('Client is not in a disconnected state')
+        self._refuse_connected()
         self.transports = _choose_transports(transports)
         route = Route(
             url,
@@ -271,6 +270,7 @@ class Client:
             websocket_options=self.websocket_extra_options,
             timestamp=self.timestamp_requests,
         )
+        self._refuse_connected()  # a callable http_session may have let another greenlet in
         if self.handle_sigint:
             process.install_sigint()
         session = self._open(route)
@@ -300,7 +300,8 @@ class Client:
             handle_sigint=self.handle_sigint,
         )
         order = list(self.transports)
-        if self.remember_upgrade and self._upgraded_before and 'websocket' in order:
+        remembered = self.remember_upgrade and self._upgraded_before and 'websocket' in order
+        if remembered:
             order.sort(key='websocket'.__ne__)
         self._upgraded_before = False
         failure: Exception | None = None
@@ -314,10 +315,13 @@ class Client:
                 # Of several failures the first is the one of the transport that was asked for.
                 failure = failure or exc
                 self._session = None
+                if isinstance(exc, DisconnectedEarly):
+                    break
             except BaseException:
                 self._session = None
                 raise
             else:
+                self._upgraded_before = remembered and name == 'websocket'
                 return session
         assert failure is not None
         raise _connection_error(failure) from failure
@@ -353,7 +357,8 @@ class Client:
 
         Waits, cooperatively, while more than ``write_limit`` bytes are queued.
         Legal from every greenlet, handler and native thread; the order of each
-        sender is kept.
+        sender is kept. Another native thread than that of :meth:`connect` never
+        waits: it hands over, whatever is queued.
 
         :param data: ``str``; ``bytes``, ``bytearray`` or ``memoryview``, sent as
                      binary; ``list`` or ``dict``, sent as JSON; or ``int``,
@@ -394,6 +399,12 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.disconnect()
+
+    def _refuse_connected(self) -> None:
+        if self._session is not None:
+            self._refuse_fork(self._session)
+            if not self._session.over:
+                raise ValueError('Client is not in a disconnected state')
 
     @staticmethod
     def _refuse_fork(session: Session) -> None:

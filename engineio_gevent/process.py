@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
@@ -19,6 +20,10 @@ class Connection(Protocol):
 
     handle_sigint: bool
 
+    @property
+    def state(self) -> str:
+        """As the API shows it."""
+
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Leave the server; waits."""
 
@@ -28,7 +33,6 @@ class Connection(Protocol):
 
 _connections: set[Connection] = set()
 _fork_hook_set = False
-_previous: Any = None
 # While the clients leave on SIGINT: set when the previous handler has run.
 _leaving: Event | None = None
 
@@ -59,27 +63,38 @@ def install_sigint() -> None:
     Does nothing outside the main thread, or where SIGINT is ignored or left to
     the operating system.
     """
-    global _previous
     current = signal.getsignal(signal.SIGINT)
-    if current is _on_sigint or not callable(current):
+    if isinstance(current, _OnSigint) or not callable(current):
         return
     try:
-        signal.signal(signal.SIGINT, _on_sigint)
+        signal.signal(signal.SIGINT, _OnSigint(current))
     except ValueError:  # not the main thread
         return
-    _previous = current
 
 
-def _on_sigint(number: int, frame: FrameType | None) -> None:
-    """May run inside the hub, so it never blocks: a greenlet does the work."""
-    global _leaving
-    leaving = [connection for connection in _connections if connection.handle_sigint]
-    if _leaving is not None or not leaving:
-        # A second Ctrl-C does not wait for the first.
-        _previous(number, frame)
-        return
-    _leaving = Event()
-    gevent.spawn(_leave, _leaving, leaving, number, frame)
+class _OnSigint:
+    """A SIGINT handler of ours, which knows the one before it.
+
+    :param previous: what to call when the clients have left.
+    """
+
+    def __init__(self, previous: Callable[[int, FrameType | None], object]) -> None:
+        self.previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """May run inside the hub, so it never blocks: a greenlet does the work."""
+        global _leaving
+        leaving = [
+            connection
+            for connection in list(_connections)
+            if connection.handle_sigint and connection.state == 'connected'
+        ]
+        if _leaving is not None or not leaving:
+            # A second Ctrl-C does not wait for the first.
+            self.previous(number, frame)
+            return
+        _leaving = Event()
+        gevent.spawn(_leave, _leaving, leaving, self.previous, number, frame)
 
 
 def wait_for_sigint() -> None:
@@ -93,14 +108,18 @@ def wait_for_sigint() -> None:
 
 
 def _leave(
-    done: Event, leaving: list[Connection], number: int, frame: FrameType | None
+    done: Event,
+    leaving: list[Connection],
+    previous: Callable[[int, FrameType | None], object],
+    number: int,
+    frame: FrameType | None,
 ) -> None:
     global _leaving
     try:
         farewells = [gevent.spawn(connection.disconnect) for connection in leaving]
         gevent.joinall(farewells, timeout=SIGINT_TIMEOUT)
         gevent.killall([farewell for farewell in farewells if not farewell.ready()], block=False)
-        _previous(number, frame)
+        previous(number, frame)
     except BaseException as exc:
         # What a signal handler raises is the main greenlet's: KeyboardInterrupt, most often.
         gevent.get_hub().handle_system_error(type(exc), exc)

@@ -73,7 +73,7 @@ class Reason:
 
 @dataclass(slots=True)
 class Options:
-    """What a client tells its sessions; one object for all of them."""
+    """What a client tells its sessions."""
 
     logger: logging.Logger
     #: Whether the application asked for a log; errors are logged in any case.
@@ -86,10 +86,10 @@ class Options:
     max_message_size: int | None
     handle_sigint: bool
 
-    def info(self, message: str, *arguments: object) -> None:
-        """Log at level INFO, if the application asked for a log."""
-        if self.verbose:
-            self.logger.info(message, *arguments)
+
+
+class DisconnectedEarly(ConnectionClosed):
+    """``disconnect()`` was called while another greenlet was connecting."""
 
 
 class Session:
@@ -180,6 +180,7 @@ class Session:
         :param transport: ``'polling'`` or ``'websocket'``.
         :raises Exception: whatever went wrong; nothing is left open then.
         """
+        process.add(self)
         self.transport_name = transport
         self._opened = Event()
         self._opener = getcurrent()
@@ -206,7 +207,6 @@ class Session:
 
         :raises Exception: what the handler raised; nothing is left open then.
         """
-        process.add(self)
         self.state = 'connected'
         handler = self._handlers.get('connect')
         if handler is not None:
@@ -271,7 +271,7 @@ class Session:
                 probe.run(self.handshake.sid, polling)
         except Exception as exc:
             if isinstance(exc, (EngineIOError, Expired)):
-                self._options.info('WebSocket upgrade failed: %s', exc)
+                self._info('WebSocket upgrade failed: %s', exc)
             else:  # options that websocket-client does not take, most likely
                 self._options.logger.warning('WebSocket upgrade failed: %r', exc)
             return False
@@ -285,7 +285,7 @@ class Session:
             websocket.send(str(packet.UPGRADE))
             for waiting in polling.take_queued():
                 websocket.send(waiting)
-            self._options.info('WebSocket upgrade was successful')
+            self._info('WebSocket upgrade was successful')
             return True
         finally:
             # Of the two, what does not carry the connection is closed; a GreenletExit
@@ -317,6 +317,17 @@ class Session:
         if self._transport is not None and self._phase < _CLOSING:
             self._transport.start()
 
+    def _info(self, message: str, *arguments: object) -> None:
+        """Log, if the application asked for it; from a worker, since a log handler may wait."""
+        if self._options.verbose:
+            if getcurrent() is self._hub:
+                self._dispatcher.submit(self._context, self._log, (message, *arguments))
+            else:
+                self._log((message, *arguments))
+
+    def _log(self, record: tuple[Any, ...]) -> None:
+        self._options.logger.info(*record)
+
     # Packets from the server: in the hub, or in a greenlet of the transport's
 
     def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
@@ -324,9 +335,7 @@ class Session:
         if self._options.verbose:
             packets = list(packets)
             for packet_type, data in packets:
-                self._options.logger.info(
-                    'Received packet %s data %s', packet.NAMES[packet_type], _loggable(data)
-                )
+                self._info('Received packet %s data %s', packet.NAMES[packet_type], _loggable(data))
         for packet_type, data in packets:
             if packet_type == MESSAGE and self._phase == _OPEN:
                 self._dispatcher.submit(self._context, self._deliver, data)
@@ -353,7 +362,7 @@ class Session:
                 self.state = 'disconnecting'
                 self.close(Reason.SERVER_DISCONNECT, None)
         elif packet_type != packet.NOOP:
-            self._options.info('Received unexpected packet %s', packet.NAMES[packet_type])
+            self._info('Received unexpected packet %s', packet.NAMES[packet_type])
 
     def _on_open(self, transport: Transport, packet_type: int, data: Any) -> None:
         if transport is not self._transport:
@@ -394,9 +403,12 @@ class Session:
         if handler is None:
             return
         options = self._options
-        if options.parse_json and isinstance(data, str):
-            data = packet.parse_text(data, options.loads)
-        handler(data)
+        try:
+            if options.parse_json and isinstance(data, str):
+                data = packet.parse_text(data, options.loads)
+            handler(data)
+        except Exception:
+            options.logger.exception('message handler error')
 
     # Packets to the server
 
@@ -464,11 +476,16 @@ class Session:
         """
         if self._phase >= _ENDING:
             return
+        was = self._phase
         self._phase = _ENDING
         self.error = self.error or error
-        if error is not None:
-            self._options.info('Connection lost: %s', error)
         self._let_go()
+        early, self._early = self._early, None
+        if was != _CLOSING:  # the messages that wait for the connect handler are not lost
+            for data in early or ():
+                self._dispatcher.submit(self._context, self._deliver, data)
+        if error is not None:
+            self._info('Connection lost: %s', error)
         if 'disconnect' in self._handlers:
             self._dispatcher.submit(self._context, self._finish, reason)
         else:
@@ -488,8 +505,8 @@ class Session:
 
     def _interrupt(self, opener: Any) -> None:
         """In the hub: whoever still connects or probes need not go on."""
-        if self._opener is opener:
-            opener.throw(ConnectionClosed(_DISCONNECTED_EARLY))
+        if self._opener is opener and (self._phase == _OPENING or self.over):
+            opener.throw(DisconnectedEarly(_DISCONNECTED_EARLY))
 
     def _finish(self, reason: str) -> None:
         """In a worker: run the disconnect handler; then the connection is over."""
@@ -498,6 +515,8 @@ class Session:
             handler = self._handlers.get('disconnect')
             if handler is not None:
                 _call_disconnect(handler, reason)
+        except Exception:
+            self._options.logger.exception('disconnect handler error')
         finally:
             self._finisher = self._transport = None
             self._end()
@@ -516,9 +535,8 @@ class Session:
             return
         if self._phase == _OPENING:
             # Another greenlet is in connect(), which raises.
-            if self._opener is None:
-                self.error = ConnectionClosed(_DISCONNECTED_EARLY)  # it is about to begin
-            else:
+            self.error = DisconnectedEarly(_DISCONNECTED_EARLY)
+            if self._opener is not None:
                 self._hub.loop.run_callback(self._interrupt, self._opener)
             return
         if self._phase >= _CLOSING:
@@ -528,6 +546,8 @@ class Session:
             return
         self._phase = _CLOSING
         self.state = 'disconnecting'
+        if self._heartbeat is not None:
+            self._heartbeat.stop()  # the farewell has a bound of its own
         transport = self._transport
         try:
             if transport is not None and abort:
@@ -576,6 +596,7 @@ class Session:
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's; forget it."""
         self.forked = True
+        self.error = self.error or ConnectionClosed('the process forked while connecting')
         self._end()
         if self._transport is not None:
             self._transport.abandon()

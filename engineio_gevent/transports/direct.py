@@ -18,7 +18,7 @@ from ..exceptions import ConnectionClosed, ProtocolError
 from . import dial, tls
 from .base import describe
 from .http import CONTENT_TYPE, checked
-from .http1 import NothingCame, Response, encode_request
+from .http1 import Response, encode_request
 from .route import Route, quoted
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
@@ -47,8 +47,11 @@ class DirectHTTP:
         self._poster: _Connection | None = None
 
     @property
-    def cookies(self) -> CookieJar | None:
-        return self._route.cookies.jar
+    def cookies(self) -> CookieJar:
+        cookies = self._route.cookies
+        if cookies.jar is None:
+            cookies.jar = CookieJar()
+        return cookies.jar
 
     def get(self, target: str, timeout: float | None) -> bytes:
         return self._request(self._getter, 'GET', target, None, timeout)
@@ -199,12 +202,12 @@ class _Connection:
             reused = self._sock is not None
             try:
                 response = self._exchange(request, timeout)
-            except (ConnectionError, NothingCame) as exc:
-                # A server may close a connection that it kept just as the next
-                # request is on its way. Once, and before the first byte of an answer,
-                # the request goes out anew; but not a POST that the server may have
-                # taken: its messages would be doubled (RFC 9110, section 9.2.2).
-                if not reused or (method == 'POST' and isinstance(exc, NothingCame)):
+            except ConnectionError:
+                # It could not be sent: the server has closed the connection that it
+                # kept. A request that the server may have taken is never sent again
+                # (RFC 9110, section 9.2.2): a POST would double its messages, and to
+                # a GET that is lost the server may have given some.
+                if not reused:
                     raise
                 self._drop()
                 response = self._exchange(request, timeout)

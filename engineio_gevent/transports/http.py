@@ -31,7 +31,8 @@ class HTTP(Protocol):
         """GET; returns the body of a 2xx answer. Waits.
 
         :param target: path and query.
-        :param timeout: seconds between two pieces of the answer; None: no bound.
+        :param timeout: seconds for the whole answer, or, through a ``requests.Session``,
+                        between two pieces of it; None: no bound.
         :raises HTTPError: another status.
         :raises EngineIOError: no connection, or a broken answer.
         """
@@ -75,14 +76,16 @@ def refused(what: str, status: int, body: bytes | None) -> HTTPError:
 class SessionHTTP:
     """Every request through a ``requests.Session``, which stays the caller's own."""
 
-    __slots__ = ('_headers', '_max_size', '_route', '_session', '_verify')
+    __slots__ = ('_headers', '_joins_cookies', '_max_size', '_route', '_session', '_verify')
 
     def __init__(self, route: Route, session: requests.Session, max_size: int | None) -> None:
         warn_if_unpatched('polling through a requests.Session or a proxy')
         self._route = route
         self._session = session
         self._max_size = max_size
-        self._headers = dict(route.headers)
+        self._headers = {name: v for name, v in route.headers if name.lower() != 'cookie'}
+        # requests adds its jar's cookies, but not where the caller gave some of his own.
+        self._joins_cookies = route.has_header('cookie')
         # None: as the session says. Only a False is ours to add.
         self._verify = None if route.verify else False
 
@@ -102,6 +105,8 @@ class SessionHTTP:
         headers = self._headers
         if body is not None:
             headers = {**headers, 'Content-Type': CONTENT_TYPE}
+        if self._joins_cookies:
+            headers = {**headers, 'Cookie': self._route.polling_cookies()}
         try:
             response = self._session.request(
                 method,

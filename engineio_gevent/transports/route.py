@@ -275,10 +275,14 @@ def checked_headers(headers: Mapping[str, Any]) -> Headers:
             continue
         if not isinstance(name, str) or not _NAME.match(name):
             raise ValueError(f'not a header name: {name!r}')
-        if not isinstance(value, str) or not _VALUE.match(value):
+        if not isinstance(value, str) or not _VALUE.match(value) or not _is_latin_1(value):
             raise ValueError(f'not a value for the header {name}')
         checked.append((name, value.strip()))
     return checked
+
+
+def _is_latin_1(value: str) -> bool:
+    return value.isascii() or max(value) <= '\xff'
 
 
 def _extra_headers(headers: Any) -> Headers:
