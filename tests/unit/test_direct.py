@@ -219,19 +219,13 @@ def test_a_kept_connection_that_the_server_has_closed(start, end, method):
     assert len(script.asked) == 2
 
 
-def test_a_get_goes_out_again_where_a_kept_connection_ends_without_a_byte(start):
-    script, _, http = start(response('one'), lambda sock: None, response('two'))
+def test_a_get_that_the_server_has_read_is_not_repeated_either(start):
+    """The server may have answered it with messages, into the connection that ended."""
+    script, server, http = start(response('one'), lambda sock: None, response('two'))
     assert http.get('/', 5) == b'one'
-    assert http.get('/', 5) == b'two'
-    assert [number for number, _ in script.asked] == [0, 0, 1]
-
-
-def test_but_only_once(start):
-    script, server, http = start(response('one'), *[lambda sock: None] * 5)
-    http.get('/', 5)
     with pytest.raises(ConnectionClosed):
         http.get('/', 5)
-    assert len(script.asked) == 3
+    assert len(script.asked) == 2
     server.wait_open(0)
 
 
@@ -460,7 +454,7 @@ def test_cookies_come_back(start):
     script, _, http = start(response('ok', headers=[
         ('Set-Cookie', 'a=1; Path=/'), ('Set-Cookie', 'b=2; Path=/elsewhere'),
         ('Set-Cookie', 'c=3; Path=/; Secure')]), headers={'Cookie': 'own=0'})
-    assert http.cookies is None
+    assert list(http.cookies) == []
     http.get('/engine.io/', 5)
     assert len(http.cookies) == 3
     http.get('/engine.io/', 5)

@@ -25,6 +25,7 @@ class Connection:
         self.log = log
         self.name = name
         self.handle_sigint = handle_sigint
+        self.state = 'connected'
         self.may_leave = Event()
         if may_leave:
             self.may_leave.set()
@@ -49,7 +50,6 @@ def as_before(monkeypatch):
     """A clean slate, and the signal handler of pytest at the end."""
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(process, '_connections', set())
-    monkeypatch.setattr(process, '_previous', None)
     yield
     signal.signal(signal.SIGINT, before)
 
@@ -68,6 +68,28 @@ def connect(log, name, **settings):
 
 
 # -- SIGINT ----------------------------------------------------------------------------------------
+
+
+def test_a_handler_that_chains_to_ours_may_be_chained_to(log, own_handler):
+    """And nobody calls anybody for ever."""
+    ours = signal.getsignal(signal.SIGINT)
+
+    def theirs(number, frame):
+        log.append('theirs')
+        ours(number, frame)
+
+    signal.signal(signal.SIGINT, theirs)
+    process.install_sigint()
+    connect(log, 'a')
+    signal.raise_signal(signal.SIGINT)
+    assert eventually(lambda: len(log) == 4)
+    assert log == ['a leaves', 'a left', 'theirs', f'signal {signal.SIGINT:d}']
+
+
+def test_one_that_is_still_connecting_is_left_to_the_handler_of_before(log, own_handler):
+    connect(log, 'a').state = 'disconnected'
+    signal.raise_signal(signal.SIGINT)
+    assert log == [f'signal {signal.SIGINT:d}']
 
 
 def test_clients_leave_before_the_handler_of_before_runs(log, own_handler):
