@@ -9,6 +9,9 @@ import requests
 
 import engineio_gevent
 from engineio_gevent import exceptions
+from engineio_gevent.transports import unpatched
+from engineio_gevent.transports.http import SessionHTTP
+from engineio_gevent.transports.route import Route
 from support import HostileServer, eventually
 
 
@@ -157,3 +160,17 @@ def test_own_reason_though_the_heartbeat_ends_meanwhile(make_js_server):
 def test_header_outside_latin_1(client, transports):
     with pytest.raises(ValueError, match='X-Name'):
         client.connect('http://127.0.0.1:9', {'X-Name': '\u20ac'}, transports)
+
+
+def test_cookies_of_the_server_join_the_callers_through_a_session(make_js_server, monkeypatch):
+    monkeypatch.setattr(unpatched, '_warned', True)  # the warning is others' to test
+    server = make_js_server(cookie={'name': 'sticky', 'path': '/'})
+    session = requests.Session()
+    route = Route(server.url, {'Cookie': 'mine=1'}, http_session=session)
+    http = SessionHTTP(route, session, None)
+    for _ in range(2):
+        http.get(route.target('polling'), 5)
+    session.close()
+    first, second = (one['headers']['cookie'] for one in server.requests())
+    assert first == 'mine=1'
+    assert second.startswith('mine=1; sticky=')
