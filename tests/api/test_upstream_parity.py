@@ -151,19 +151,23 @@ SERVERS = [('js', 'polling'), ('js', 'websocket'), ('js', None), ('python', 'pol
 def setting(request):
     """What starts a server, and the transports to use."""
     kind, transports = request.param
-    return (request.getfixturevalue(f'{kind}_server_with'), transports and [transports])
+    return (kind, request.getfixturevalue(f'{kind}_server_with'), transports and [transports])
 
 
 def test_same(setting, script):
-    server_with, transports = setting
+    kind, server_with, transports = setting
     # Short pings: upstream notices some ends only when they are missing.
     url = server_with(pingInterval=400, pingTimeout=600).url
-    scenarios = [(name, [transports, url]) for name in [
-        'conversation', 'greeting', 'server_closes', 'server_drops', 'legacy_handler']]
+    names = ['conversation', 'greeting', 'server_drops', 'legacy_handler']
+    if kind == 'js':
+        # python-engineio's server may forget a polling client before the client has
+        # fetched the CLOSE packet, so that its end is now this, now that, for both clients.
+        names.append('server_closes')
+    scenarios = [(name, [transports, url]) for name in names]
     scenarios.append(('failures', [transports, url, server_with(refuse=503).url]))
     both = [script(PROGRAM, module, scenarios) for module in ['engineio', 'engineio_gevent']]
     theirs, ours = [one.end() for one in both]
     for one in both:
         assert one.process.returncode == 0, one.stderr
-    assert len(theirs) > 60
+    assert len(theirs) > 50
     assert ours == theirs
