@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
-from collections import deque
 
 from ..exceptions import ProtocolError
+from .masking import draw_keys, keys, mask, mask_short
 
 __all__ = [
     'BINARY',
     'CLOSE',
     'CONTINUATION',
+    'LARGE',
     'PING',
     'PONG',
     'TEXT',
     'FrameDecoder',
+    'LargeFrame',
     'ProtocolError',
     'encode_close',
     'encode_frame',
@@ -50,6 +51,11 @@ _FIRST_BYTES = frozenset(
     + [_FIN | opcode for opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)]
 )
 
+#: From this many bytes of payload on, a message is a :class:`LargeFrame`.
+LARGE = 1 << 16
+# Bytes that it masks at a time; a multiple of the key's four.
+_PIECE = 1 << 16
+
 # Section 7.4.1.
 _NORMAL_CLOSURE = 1000
 _PROTOCOL_ERROR = 1002
@@ -58,6 +64,12 @@ _INVALID_TEXT = 1007
 _TOO_BIG = 1009
 
 _MAX_REASON = _MAX_SHORT - 2
+
+# The headers of short frames: 0.1 us of 0.9 for a frame of 100 bytes.
+_SHORT_HEADERS = {
+    opcode: [bytes((_FIN | opcode, _MASKED | length)) for length in range(_MAX_SHORT + 1)]
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+}
 
 
 class FrameDecoder:
@@ -74,6 +86,9 @@ class FrameDecoder:
         '_finished',
         '_fragments',
         '_fragments_opcode',
+        '_large',
+        '_large_first',
+        '_left',
         '_max_size',
         '_needed',
         '_room',
@@ -90,6 +105,11 @@ class FrameDecoder:
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._needed = 0
+        # The payload of a large frame as far as it has come, and how much is to come:
+        # kept once, where pieces and what they are joined to would be twice as much.
+        self._large: bytearray | None = None
+        self._large_first = 0
+        self._left = 0
         # The message whose fragments are coming; None between messages.
         self._fragments: list[bytes] | None = None
         self._fragments_opcode = 0
@@ -110,16 +130,19 @@ class FrameDecoder:
         """
         if self._finished:
             return []
-        if self._waiting:
-            self._waiting.append(data)
-            self._waiting_size += len(data)
-            if self._waiting_size < self._needed:
-                return []
-            data = b''.join(self._waiting)
-            self._waiting = []
         messages: list[tuple[int, str | bytes]] = []
         try:
-            self._read_frames(data, messages)
+            if self._waiting:
+                self._waiting.append(data)
+                self._waiting_size += len(data)
+                if self._waiting_size < self._needed:
+                    return messages
+                data = b''.join(self._waiting)
+                self._waiting = []
+            elif self._large is not None:
+                data = self._read_large(self._large, data, messages)
+            if data:
+                self._read_frames(data, messages)
         except UnicodeDecodeError as error:  # section 8.1
             self._finish()
             raise ProtocolError(f'text with {_where(error)}', _INVALID_TEXT, messages) from error
@@ -159,6 +182,11 @@ class FrameDecoder:
                 raise self._message_fault(first, length)
             end = start + length
             if end > size:
+                if length >= LARGE and first in (_FIN_TEXT, _FIN_BINARY):
+                    self._large = bytearray(memoryview(data)[start:])
+                    self._large_first = first
+                    self._left = end - size
+                    return
                 self._needed = end - position
                 break
             payload = data[start:end]
@@ -179,6 +207,22 @@ class FrameDecoder:
         if position < size:
             self._waiting = [data[position:]]
             self._waiting_size = size - position
+
+    def _read_large(
+        self, payload: bytearray, data: bytes, messages: list[tuple[int, str | bytes]]
+    ) -> bytes:
+        """Add to the payload of a large frame; returns what comes after it."""
+        left = self._left
+        payload += data[:left] if len(data) > left else data
+        if len(data) < left:
+            self._left = left - len(data)
+            return b''
+        self._large = None
+        if self._large_first == _FIN_TEXT:
+            messages.append((TEXT, payload.decode()))
+        else:
+            messages.append((BINARY, bytes(payload)))
+        return data[left:]
 
     def _take_fragment(
         self, first: int, payload: bytes, messages: list[tuple[int, str | bytes]]
@@ -210,7 +254,7 @@ class FrameDecoder:
 
     def _finish(self) -> None:
         self._finished = True
-        self._fragments = None
+        self._fragments = self._large = None
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
@@ -252,6 +296,45 @@ def encode_close(code: int = _NORMAL_CLOSURE, reason: str = '') -> bytes:
     return code.to_bytes(2, 'big') + text.encode()
 
 
+class LargeFrame:
+    """A message of at least :data:`LARGE` bytes in one frame, masked piece by piece as it is sent.
+
+    To mask it whole takes as much memory again, and at 1 MiB twice the time: the
+    system clears those pages first.
+
+    :param payload: text is sent as UTF-8, ``bytes`` as binary.
+
+    Raises ``UnicodeEncodeError`` (a ``ValueError``) for a lone surrogate.
+    """
+
+    __slots__ = ('_at', '_header', '_key', '_payload')
+
+    def __init__(self, payload: str | bytes) -> None:
+        if isinstance(payload, str):
+            opcode = TEXT
+            if not payload.isascii():
+                payload = payload.encode()
+        else:
+            opcode = BINARY
+        self._payload = payload
+        self._at = 0
+        self._key = keys.pop() if keys else draw_keys()
+        length = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, len(payload))
+        self._header = length + self._key
+
+    def __len__(self) -> int:
+        """The bytes that have not been taken."""
+        return len(self._header) + len(self._payload) - self._at
+
+    def take(self) -> bytes:
+        """The next bytes, a piece that the processor's cache holds; empty after the last."""
+        piece = self._payload[self._at : self._at + _PIECE]
+        self._at += len(piece)
+        header, self._header = self._header, b''
+        masked = mask(piece.encode() if isinstance(piece, str) else piece, self._key)
+        return b''.join((header, masked))
+
+
 def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> bytes:
     """Return one whole message or control frame, masked (section 5.1).
 
@@ -266,70 +349,19 @@ def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> 
     elif not isinstance(payload, bytes):
         payload = bytes(payload)
     try:
-        key = _keys.pop()
+        key = keys.pop()
     except IndexError:
-        key = _draw_keys()
+        key = draw_keys()
     length = len(payload)
     if length <= _MAX_SHORT:
-        return _SHORT_HEADERS[opcode][length] + key + _mask_as_integer(payload, key)
+        return _SHORT_HEADERS[opcode][length] + key + mask_short(payload, key)
     if opcode >= CLOSE:
         raise ValueError('a control frame holds at most 125 bytes')  # section 5.5
     if length < 1 << 16:
         header = struct.pack('!BBH', _FIN | opcode, _MASKED | _TWO_BYTES, length)
     else:
         header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, length)
-    mask = _mask_as_integer if length < _LARGE else _mask_by_table
     return b''.join((header, key, mask(payload, key)))
-
-
-# -- masking ---------------------------------------------------------------
-
-# Section 5.3: each frame needs a key that the application's data cannot foresee.
-# os.urandom is a system call of 0.45 us, so keys are drawn 1024 at a time. pop()
-# is atomic: neither greenlets nor native threads can get the same key.
-_KEY_BLOCK = 4096
-_keys: deque[bytes] = deque()
-
-# A forked child must not go on with keys that its parent uses too.
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_keys.clear)
-
-
-def _draw_keys() -> bytes:
-    """Fill the stock of keys and return one that is not in it."""
-    block = os.urandom(_KEY_BLOCK)
-    _keys.extend([block[start : start + 4] for start in range(4, _KEY_BLOCK, 4)])
-    return block[:4]
-
-
-# Both headers and masks of short frames come from tables and arithmetic in C:
-# 0.9 us for a frame of 100 bytes; without the headers' table it would be 1.0.
-_SHORT_HEADERS = {
-    opcode: [bytes((_FIN | opcode, _MASKED | length)) for length in range(_MAX_SHORT + 1)]
-    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
-}
-
-# From this many bytes on, tables mask faster than integers. 1 MiB takes 1.1 ms
-# by table, 2.1 ms as integers of 16 KiB, 3.5 ms as one integer.
-_LARGE = 2048
-_IDENTITY = int.from_bytes(bytes(range(256)), 'little')
-_ONES = int.from_bytes(b'\x01' * 256, 'little')
-
-
-def _mask_as_integer(payload: bytes, key: bytes) -> bytes:
-    length = len(payload)
-    mask = (key * (length // 4 + 1))[:length]
-    masked = int.from_bytes(payload, 'little') ^ int.from_bytes(mask, 'little')
-    return masked.to_bytes(length, 'little')
-
-
-def _mask_by_table(payload: bytes, key: bytes) -> bytearray:
-    """Translate every fourth byte with the table of "XOR with that byte of the key"."""
-    masked = bytearray(payload)
-    for index, byte in enumerate(key):
-        table = (_IDENTITY ^ _ONES * byte).to_bytes(256, 'little')
-        masked[index::4] = masked[index::4].translate(table)
-    return masked
 
 
 # -- what is wrong with a frame --------------------------------------------

@@ -12,6 +12,8 @@ from gevent import socket
 from gevent.event import AsyncResult
 from gevent.timeout import Timeout
 
+from .plain import PlainSocket
+
 #: Seconds for which the addresses of a host are remembered. A thousand clients
 #: that start together ask once: gevent's look-ups go through a small thread pool.
 CACHE_SECONDS = 5.0
@@ -82,7 +84,7 @@ class _Abandoned(Exception):
 
 def open_socket(
     host: str, port: int, options: Iterable[tuple[Any, ...]] = (), timeout: float | None = None
-) -> socket.socket:
+) -> PlainSocket:
     """Connect to the first address of a host that answers.
 
     :param host: a name or an address.
@@ -97,7 +99,7 @@ def open_socket(
     deadline = None if timeout is None else monotonic() + timeout
     error: OSError = OSError(f'no address for {host}')
     for index, (family, kind, proto, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, proto)
+        sock = PlainSocket(family, kind, proto)
         try:
             for option in (*_DEFAULT_OPTIONS, *options):
                 sock.setsockopt(*option)

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from gevent import socket
 from gevent.monkey import get_original
 
 from .. import __version__
@@ -116,7 +115,7 @@ class _Connection:
     def __init__(self, route: Route, max_size: int | None) -> None:
         self._route = route
         self._max_size = max_size
-        self._sock: socket.socket | None = None
+        self._sock: Any = None
         # Where the socket leads: secure, host, port. Elsewhere than home after a redirect.
         self._origin = route.origin
         self._busy = self._closed = False
@@ -231,7 +230,7 @@ class _Connection:
         sock.settimeout(None)
         return dial.within(timeout, Response, sock, self._max_size)
 
-    def _connect(self, timeout: float | None) -> socket.socket:
+    def _connect(self, timeout: float | None) -> Any:
         secure, host, port = self._origin
         sock = dial.open_socket(host, port, timeout=timeout)
         if not secure:

@@ -55,6 +55,8 @@ class Response:
 
     :param sock: a connected socket.
     :param max_size: bytes of the largest body taken, or None for no limit.
+    :param upgrading: whether the request asked for another protocol: status 101
+                      ends the response then, and :attr:`rest` is that protocol's.
     :raises OSError: the socket failed.
     :raises ConnectionClosed: the server closed it within the response.
     :raises NothingCame: it closed it before the first byte.
@@ -66,7 +68,7 @@ class Response:
         'status',
     )
 
-    def __init__(self, sock: Any, max_size: int | None) -> None:
+    def __init__(self, sock: Any, max_size: int | None, *, upgrading: bool = False) -> None:
         self._sock = sock
         self._buffer = b''
         self._at = 0  # how far it is read
@@ -79,18 +81,26 @@ class Response:
         self.cookies: list[str] = []
         #: Whether the connection can take another request.
         self.keep_alive = True
+        #: The body as it came, still compressed where the header says so.
+        self.body = b''
         for _ in range(MAX_INTERIM + 1):
             self._read_head()
             if self.status == 101:
+                if upgrading:
+                    return
                 raise ProtocolError('status 101 for a request that asked for no upgrade')
             if self.status >= 200:
                 break
         else:
             raise ProtocolError(f'more than {MAX_INTERIM} interim responses')
-        #: The body as it came, still compressed where the header says so.
-        self.body: bytes = self._read_body(max_size)
+        self.body = self._read_body(max_size)
         if len(self._buffer) > self._at:
             self.keep_alive = False  # bytes that nobody asked for
+
+    @property
+    def rest(self) -> bytes:
+        """What has come after the response."""
+        return self._buffer[self._at :]
 
     # The head
 
@@ -232,7 +242,6 @@ class Response:
                 raise NothingCame('the server closed the connection without a response')
             raise ConnectionClosed('the server closed the connection within a response')
         return data
-
 
     def content(self, max_size: int | None) -> bytes:
         """The body, decompressed.

@@ -1,7 +1,15 @@
-"""The opening handshake of a websocket, by websocket-client over a socket of our own."""
+"""The opening handshake of a websocket (RFC 6455, section 4).
+
+Where the way leads through a proxy or redirects, websocket-client goes it; the
+short way is our own, 100 us shorter.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import websocket
@@ -10,11 +18,14 @@ from ..exceptions import ConnectionClosed, ProtocolError
 from . import dial, tls
 from .base import describe
 from .http import refused
+from .http1 import Response, encode_request
 from .route import Route
 from .unpatched import warn_if_unpatched
 
-#: Bytes of an answer to the handshake that are read before it is refused.
-MAX_ANSWER = 1 << 20
+#: Bytes of the body of a refusal that are read.
+MAX_REFUSAL = 1 << 20
+
+_GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
 def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tuple[Any, bytes]:
@@ -25,44 +36,80 @@ def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tupl
     :returns: the connected socket, and what the server has sent after its answer.
     :raises EngineIOError: with the cause chained.
     """
+    options = route.websocket_handshake()
+    options.setdefault('timeout', timeout)
     try:
-        return _shake_hands(route, sid, timeout)
-    except websocket.WebSocketBadStatusException as exc:
-        body = exc.resp_body if isinstance(exc.resp_body, bytes) else None
-        raise refused('websocket handshake', exc.status_code, body) from exc
-    except websocket.WebSocketConnectionClosedException as exc:
-        raise ConnectionClosed('the server closed the connection in the handshake') from exc
-    except websocket.WebSocketException as exc:
-        raise ProtocolError(f'websocket handshake: {str(exc)[:200]}') from exc
+        if options.get('http_proxy_host') or options.get('redirect_limit'):
+            return _by_websocket_client(route, sid, options), b''
+        return _directly(route, sid, options)
     except OSError as exc:
         raise ConnectionClosed(f'{route.netloc}: {describe(exc)}') from exc
 
 
-def _shake_hands(route: Route, sid: str | None, timeout: float | None) -> tuple[Any, bytes]:
-    """Connect and shake hands; returns the socket and what came after the server's answer."""
-    options = route.websocket_handshake()
-    options.setdefault('timeout', timeout)
-    url = route.url('websocket', sid)
-    if options.get('http_proxy_host') or options.get('redirect_limit'):
-        warn_if_unpatched('a websocket through a proxy or redirects')
-        if route.secure and not (options.get('sslopt') or {}).get('context'):
-            sslopt = dict(options.get('sslopt') or {})
-            sslopt['context'] = route.tls_context(sslopt)
-            options['sslopt'] = sslopt
-        connected = websocket.create_connection(url, **options)
-        connected.sock, sock = None, connected.sock
-        return sock, b''
-    given = options.pop('socket', None)
-    sock = _connect(route, options) if given is None else given
+def _directly(route: Route, sid: str | None, options: dict[str, Any]) -> tuple[Any, bytes]:
+    target = route.target('websocket', sid)
+    key = base64.b64encode(os.urandom(16)).decode()
+    request = encode_request('GET', target, _headers(route, options, key), None)
+    sock = options.get('socket') or _connect(route, options)
     try:
-        reader = _AnswerReader(sock)
-        connected = websocket.create_connection(url, socket=reader, **options)
-        connected.sock = None
-        route.cookies.store(route.http_origin + route.target('websocket'), reader.cookies)
-        return sock, reader.leftover
+        sock.sendall(request)
+        answer = Response(sock, MAX_REFUSAL, upgrading=True)
+        if answer.cookies:
+            route.cookies.store(route.http_origin + target, answer.cookies)
+        _check(answer, options, key)
     except BaseException:
         sock.close()
         raise
+    return sock, answer.rest
+
+
+def _headers(route: Route, options: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
+    """The request's header (section 4.1), by the options of websocket-client."""
+    own: Mapping[str, str] = options['header']
+    headers = [('Upgrade', 'websocket')]
+    if not options.get('suppress_host'):
+        headers.append(('Host', options.get('host') or route.netloc))
+    if not options.get('suppress_origin'):
+        headers.append(('Origin', options.get('origin') or route.http_origin))
+    headers.append(('Sec-WebSocket-Key', key))
+    headers.append(('Sec-WebSocket-Version', '13'))
+    headers.append(('Connection', 'Upgrade'))
+    if options.get('subprotocols'):
+        headers.append(('Sec-WebSocket-Protocol', ','.join(options['subprotocols'])))
+    headers.extend(own.items())
+    if options['cookie']:
+        headers.append(('Cookie', options['cookie']))
+    return headers
+
+
+def _check(answer: Response, options: Mapping[str, Any], key: str) -> None:
+    """Section 4.1: what the client must see in the answer.
+
+    :raises HTTPError: the server refused.
+    :raises ProtocolError: this is no answer to our request.
+    """
+    if answer.status != 101:
+        raise refused('websocket handshake', answer.status, answer.body)
+    headers = answer.headers
+    if headers.get('upgrade', '').lower() != 'websocket':
+        raise _fault('Upgrade', headers.get('upgrade'))
+    if 'upgrade' not in headers.get('connection', '').lower():
+        raise _fault('Connection', headers.get('connection'))
+    digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
+    if headers.get('sec-websocket-accept') != base64.b64encode(digest).decode():
+        raise _fault('Sec-WebSocket-Accept', headers.get('sec-websocket-accept'))
+    if headers.get('sec-websocket-extensions'):  # none was offered
+        raise _fault('Sec-WebSocket-Extensions', headers['sec-websocket-extensions'])
+    offered = options.get('subprotocols') or ()
+    chosen = headers.get('sec-websocket-protocol')
+    # One that was not offered is a fault to the RFC; none, where some were, to websocket-client.
+    if (chosen or offered) and (chosen or '').lower() not in [one.lower() for one in offered]:
+        raise _fault('Sec-WebSocket-Protocol', chosen)
+
+
+def _fault(name: str, value: str | None) -> ProtocolError:
+    came = 'none' if value is None else repr(value[:100])
+    return ProtocolError(f'websocket handshake: wrong header {name} in the answer: {came}')
 
 
 def _connect(route: Route, options: dict[str, Any]) -> Any:
@@ -81,80 +128,21 @@ def _connect(route: Route, options: dict[str, Any]) -> Any:
         raise
 
 
-class _AnswerReader:
-    """A socket to websocket-client while it reads the server's answer.
-
-    It asks for headers one byte a system call. This reads what there is and
-    gives a line at a time: 20 us for a handshake's answer against 340 us. It
-    also keeps cookies away from websocket-client, whose jar is one for the
-    whole process.
-    """
-
-    __slots__ = ('_buffer', '_in_head', '_pieces', '_read', '_sock', 'cookies')
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._buffer = b''
-        self._pieces: list[bytes] = []
-        self._in_head = True
-        self._read = 0
-        self.cookies: list[str] = []
-
-    @property
-    def leftover(self) -> bytes:
-        """What came after the answer: the server's first frames."""
-        return self._buffer
-
-    def gettimeout(self) -> float:
-        """Zero, for which websocket-client calls :meth:`recv` as it is: it waits on its own."""
-        return 0
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Nothing: the socket has its timeout already."""
-
-    def send(self, data: bytes) -> int:
-        self._sock.sendall(data)
-        return len(data)
-
-    def recv(self, size: int) -> bytes:
-        """Up to ``size`` bytes; where a header's byte is asked, a line's text and then its end."""
-        if self._pieces:
-            return self._pieces.pop()
-        if self._in_head and size == 1:
-            line = self._line()
-            if line.endswith(b'\n'):
-                self._pieces.append(b'\n')
-                return line[:-1] or self._pieces.pop()
-            return line
-        if not self._buffer:
-            self._fill()
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
-
-    def _line(self) -> bytes:
-        """The next line of the head that websocket-client shall see; empty at end of file."""
-        while True:
-            end = self._buffer.find(b'\n') + 1
-            if not end:
-                if not self._fill():
-                    return b''
-                continue
-            line, self._buffer = self._buffer[:end], self._buffer[end:]
-            if line[:11].lower() == b'set-cookie:':
-                self.cookies.append(line[11:].decode('latin-1').strip())
-                continue
-            self._in_head = bool(line.strip())
-            return line
-
-    def _fill(self) -> bool:
-        data = self._sock.recv(65536)
-        self._read += len(data)
-        if self._read > MAX_ANSWER:
-            raise websocket.WebSocketException(f'an answer of more than {MAX_ANSWER} bytes')
-        self._buffer += data
-        return bool(data)
-
-    def close(self) -> None:
-        self._sock.close()
-
-
+def _by_websocket_client(route: Route, sid: str | None, options: dict[str, Any]) -> Any:
+    """The long way; returns the connected socket."""
+    warn_if_unpatched('a websocket through a proxy or redirects')
+    if route.secure and not (options.get('sslopt') or {}).get('context'):
+        sslopt = dict(options.get('sslopt') or {})
+        sslopt['context'] = route.tls_context(sslopt)
+        options['sslopt'] = sslopt
+    try:
+        connected = websocket.create_connection(route.url('websocket', sid), **options)
+    except websocket.WebSocketBadStatusException as exc:
+        body = exc.resp_body if isinstance(exc.resp_body, bytes) else None
+        raise refused('websocket handshake', exc.status_code, body) from exc
+    except websocket.WebSocketConnectionClosedException as exc:
+        raise ConnectionClosed('the server closed the connection in the handshake') from exc
+    except websocket.WebSocketException as exc:
+        raise ProtocolError(f'websocket handshake: {str(exc)[:200]}') from exc
+    connected.sock, sock = None, connected.sock
+    return sock

@@ -12,7 +12,8 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
@@ -46,6 +47,45 @@ _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 Headers = list[tuple[str, str]]
 
 
+class _Place(NamedTuple):
+    """What a URL and a path say."""
+
+    secure: bool
+    host: str
+    port: int
+    #: Host and port as in the URL.
+    netloc: str
+    #: Of every request: the path, and the query as far as the caller gave one.
+    prefix: str
+    user: str | None
+    password: str | None
+
+
+@lru_cache(maxsize=256)  # 12 us, for the next of many clients of one server
+def _place(url: str, path: str) -> _Place:
+    for what, text in (('URL', url), ('engineio_path', path)):
+        if _CONTROL.search(text):
+            raise ValueError(f'{what} contains a control character: {text!r}')
+    parts = urlsplit(url)
+    if parts.scheme not in _SECURE:
+        raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {url!r}')
+    if not parts.hostname:
+        raise ValueError(f'URL names no host: {url!r}')
+    secure = _SECURE[parts.scheme]
+    host = _ascii_host(parts.hostname)
+    bracketed = f'[{host}]' if ':' in host else host
+    path = path.strip('/')
+    return _Place(
+        secure,
+        host,
+        parts.port or (443 if secure else 80),
+        f'{bracketed}:{parts.port}' if parts.port else bracketed,
+        quoted((f'/{path}/' if path else '/') + '?' + (f'{parts.query}&' if parts.query else '')),
+        parts.username,
+        parts.password,
+    )
+
+
 class Route:
     """Everything that a connection needs to know of its way.
 
@@ -77,23 +117,12 @@ class Route:
         websocket_options: Mapping[str, Any] | None = None,
         timestamp: bool = True,
     ) -> None:
-        for what, text in (('URL', url), ('engineio_path', path)):
-            if _CONTROL.search(text):
-                raise ValueError(f'{what} contains a control character: {text!r}')
-        parts = urlsplit(url)
-        if parts.scheme not in _SECURE:
-            raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {url!r}')
-        if not parts.hostname:
-            raise ValueError(f'URL names no host: {url!r}')
-        self.secure: bool = _SECURE[parts.scheme]
-        self.host: str = _ascii_host(parts.hostname)
-        self.port: int = parts.port or (443 if self.secure else 80)
-        bracketed = f'[{self.host}]' if ':' in self.host else self.host
-        self._netloc: str = f'{bracketed}:{parts.port}' if parts.port else bracketed
-        path = path.strip('/')
-        self._prefix: str = quoted(
-            (f'/{path}/' if path else '/') + '?' + (f'{parts.query}&' if parts.query else '')
-        )
+        where = _place(url, path)
+        self.secure: bool = where.secure
+        self.host: str = where.host
+        self.port: int = where.port
+        self._netloc: str = where.netloc
+        self._prefix: str = where.prefix
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
         self.headers: Headers = checked_headers(headers or {})
@@ -106,7 +135,7 @@ class Route:
         self._decide(verify)
         session = self.http_session
         self.cookies = Cookies(None if session is None else session.cookies)
-        self._authorize(parts.username, parts.password)
+        self._authorize(where.user, where.password)
 
     def _decide(self, verify: bool) -> None:
         """Settle proxies, verification and client certificate."""
@@ -125,13 +154,14 @@ class Route:
                 decided = os.environ.get(name) or decided
                 if decided is not True:
                     break
-            if _platform_proxies() or any(name in os.environ for name in _ENVIRONMENT):
+            # get() costs half of what ``in`` does.
+            if _platform_proxies() or any(map(os.environ.get, _ENVIRONMENT)):
                 proxies = get_environ_proxies(url)
         #: True, False, or the path of the certificate authorities.
         self.verify: tls.Verify = verify and (True if decided is None else decided)
         self._proxies = proxies
         #: The URL of the proxy, or None.
-        self.proxy: str | None = select_proxy(url, dict(proxies)) or None
+        self.proxy: str | None = (proxies and select_proxy(url, dict(proxies))) or None
         if self.proxy is not None and session is None:
             # Proxies are requests' own art.
             self.http_session = requests.Session()

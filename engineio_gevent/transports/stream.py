@@ -1,7 +1,7 @@
 """A connected socket that the hub drives: read when readable, written when writable.
 
-The one place that touches the event loop's watchers. Nothing here blocks but
-the two methods that say so, and no application code runs here.
+Nothing here blocks but the two methods that say so, and no application code
+runs here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 from gevent.event import Event
 from gevent.hub import get_hub
+
+from ..protocol.frames import LargeFrame
 
 _READ = 1
 _WRITE = 2
@@ -170,6 +172,16 @@ class Stream:
                 self._hub.loop.run_callback(self._flush_turn)
         return queued
 
+    def write_large(self, frame: LargeFrame) -> int:
+        """Send a frame piece by piece, as the socket takes it; returns the bytes queued now."""
+        if self.closed:
+            return 0
+        self._out.append(frame)
+        self.queued += len(frame)
+        if self._writer is None:
+            self._flush()
+        return self.queued
+
     def _try_send(self, data: Any) -> int:
         try:
             return self._send(data)
@@ -218,11 +230,18 @@ class Stream:
         """Take from the queue what the next system call shall send."""
         out = self._out
         first = out.popleft()
+        if isinstance(first, LargeFrame):
+            chunk = first.take()
+            if first:
+                out.appendleft(first)
+            return chunk
         size = len(first)
         if not out or size >= GATHER_SIZE:
             return first
         parts = [first]
         while out and size < GATHER_SIZE:
+            if isinstance(out[0], LargeFrame):
+                break
             part = out.popleft()
             size += len(part)
             parts.append(part)

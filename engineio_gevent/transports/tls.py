@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import gevent.ssl
-from gevent import socket
 
 #: What requests takes for ``verify`` and ``cert``: whether to verify, or the
 #: path of the certificate authorities; the path of a client certificate, or
@@ -52,10 +51,11 @@ def context(
 
 
 def wrap(
-    sock: socket.socket, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any] | None = None
+    sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any] | None = None
 ) -> gevent.ssl.SSLSocket:
     """Do the TLS handshake over a connected socket, cooperatively.
 
+    :param sock: a connected socket: gevent's, or a :class:`.PlainSocket`.
     :param host: the name that the certificate must bear.
     :param sslopt: websocket-client's option of this name.
     :raises OSError: the handshake failed; ``ssl.SSLError`` among them.

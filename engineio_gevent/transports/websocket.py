@@ -8,7 +8,17 @@ from gevent.event import Event
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..protocol import frames, packet
-from ..protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameDecoder, encode_frame
+from ..protocol.frames import (
+    BINARY,
+    CLOSE,
+    LARGE,
+    PING,
+    PONG,
+    TEXT,
+    FrameDecoder,
+    LargeFrame,
+    encode_frame,
+)
 from ..protocol.packet import Encoded
 from .base import Limits, Sink, describe, unsent
 from .opening import open_websocket
@@ -137,6 +147,8 @@ class WebSocket:
         stream = self._stream
         if stream is None:
             return 0
+        if len(packet) >= LARGE:
+            return stream.write_large(LargeFrame(packet))
         return stream.write(encode_frame(BINARY if isinstance(packet, bytes) else TEXT, packet))
 
     def wait_below(self, limit: int) -> None:

@@ -129,10 +129,11 @@ def test_the_protocol_is_pure(module):
 
 
 @every_module
-def test_only_the_stream_watches_descriptors(module):
+def test_only_sockets_watch_descriptors(module):
     calls = [node.lineno for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)
              and isinstance(node.func, ast.Attribute) and node.func.attr == 'io']
-    assert bool(calls) == (module == 'transports.stream'), f'.io() in lines {calls}'
+    known = module in {'transports.stream', 'transports.plain'}
+    assert bool(calls) == known, f'.io() in lines {calls}'
 
 
 @every_module

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import struct
-import subprocess
-import sys
-import threading
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engineio_gevent.exceptions import ProtocolError
-from engineio_gevent.protocol import frames
 from engineio_gevent.protocol.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    LARGE,
     PING,
     PONG,
     TEXT,
     FrameDecoder,
+    LargeFrame,
     encode_close,
     encode_frame,
     parse_close,
@@ -564,70 +564,67 @@ def test_a_lone_surrogate_is_refused(length):
         encode_frame(TEXT, 'x' * length + '\ud800')
 
 
-# -- mask keys ----------------------------------------------------------------------
+# -- large frames -------------------------------------------------------------------
 
 
-def test_keys_differ_from_frame_to_frame():
-    count = 3 * 1024  # more than one block
-    keys = {read_client_frame(encode_frame(TEXT, 'same'))[1] for _ in range(count)}
-    assert len(keys) > count - 5  # two of so many may be equal by chance
+def taken(frame):
+    """All pieces of a large frame; its length is what is left after each."""
+    pieces = []
+    left = len(frame)
+    while frame:
+        pieces.append(frame.take())
+        left -= len(pieces[-1])
+        assert len(frame) == left
+    return pieces
 
 
-def test_keys_come_from_the_system_and_each_is_used_once(monkeypatch):
-    block = b''.join(number.to_bytes(4, 'big') for number in range(1024))
-    drawn = []
-
-    def urandom(size):
-        drawn.append(size)
-        return block
-
-    monkeypatch.setattr(os, 'urandom', urandom)
-    frames._keys.clear()
-    keys = [read_client_frame(encode_frame(TEXT, 'x'))[1] for _ in range(1024)]
-    assert drawn == [4096]
-    assert sorted(keys) == [block[start : start + 4] for start in range(0, 4096, 4)]
-    encode_frame(TEXT, 'x')
-    assert drawn == [4096, 4096]
-    frames._keys.clear()  # these are foreseeable
+@pytest.mark.parametrize('size', [LARGE, LARGE + 1, 2 * LARGE + 3, 1 << 20])
+def test_large_binary_frames(size):
+    payload = random.Random(size).randbytes(size)
+    pieces = taken(LargeFrame(payload))
+    opcode, _, unmasked = read_client_frame(b''.join(pieces))
+    assert (opcode, unmasked) == (BINARY, payload)
+    assert max(map(len, pieces)) <= LARGE + 14
 
 
-def test_native_threads_do_not_share_keys(monkeypatch):
-    counter = iter(range(1 << 30))
-    monkeypatch.setattr(
-        os, 'urandom', lambda size: b''.join(next(counter).to_bytes(4, 'big') for _ in range(1024))
-    )
-    frames._keys.clear()
-    keys = []
+@pytest.mark.parametrize('text', ['x' * LARGE, 'ab' * LARGE, 'ö' * LARGE, 'x€😀' * LARGE])
+def test_large_text_frames(text):
+    opcode, _, unmasked = read_client_frame(b''.join(taken(LargeFrame(text))))
+    assert (opcode, unmasked.decode()) == (TEXT, text)
 
-    def work():
-        keys.extend(encode_frame(PING, b'')[2:6] for _ in range(5000))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
+def test_a_large_text_with_a_lone_surrogate_is_refused():
+    with pytest.raises(UnicodeEncodeError):
+        LargeFrame('x' * LARGE + '\ud800')
+
+
+@pytest.mark.parametrize('size', [7, 1000, 65536, 100_000])
+def test_what_stands_around_a_large_frame(size):
+    text = 'ä' * LARGE
+    data = server_frame(PING, b'a') + server_frame(TEXT, text.encode()) + server_frame(PONG, b'b')
+    data += server_frame(BINARY, bytes(LARGE)) + server_frame(TEXT, b'c')
+    assert feed_in_pieces(FrameDecoder(None), data, size) == [
+        (PING, b'a'), (TEXT, text), (PONG, b'b'), (BINARY, bytes(LARGE)), (TEXT, 'c')]
+
+
+def test_a_large_text_that_is_not_utf_8():
+    data = server_frame(TEXT, b'one') + server_frame(TEXT, b'x' * LARGE + b'\xff')
+    decoder = FrameDecoder(None)
+    assert decoder.feed(data[:1000]) == [(TEXT, 'one')]
+    with pytest.raises(ProtocolError, match=f'invalid UTF-8 at byte {LARGE}') as caught:
+        decoder.feed(data[1000:])
+    assert caught.value.code == 1007
+    assert decoder.feed(server_frame(TEXT, b'x')) == []
+
+
+def test_a_large_message_cut_into_bytes_takes_its_own_size():
+    decoder = FrameDecoder(None)
+    data = server_frame(BINARY, bytes(1 << 18))
+    tracemalloc.start()
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for start in range(len(data) - 1):
+            decoder.feed(data[start : start + 1])
+        held = tracemalloc.get_traced_memory()[0]
     finally:
-        sys.setswitchinterval(interval)
-    frames._keys.clear()
-    assert len(keys) == len(set(keys)) == 20_000
-
-
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
-def test_a_forked_child_draws_its_own_keys():
-    program = (
-        'import os\n'
-        'from engineio_gevent.protocol.frames import encode_frame\n'
-        'encode_frame(1, "")\n'
-        'child = os.fork()\n'
-        'key = encode_frame(1, "")[2:6].hex()\n'
-        'child and os.waitpid(child, 0)\n'
-        'print(key, flush=True)\n'
-        'os._exit(0)\n'
-    )
-    result = subprocess.run([sys.executable, '-c', program], capture_output=True, check=True)
-    child_key, parent_key = result.stdout.split()
-    assert child_key != parent_key
+        tracemalloc.stop()
+    assert held < 1.5 * (1 << 18)  # pieces of one byte each would be 30 times as much
