@@ -345,7 +345,7 @@ class Client:
     def wait(self) -> None:
         """Wait until the connection has ended and the disconnect handler has run.
 
-        Returns at once while not connected.
+        Returns at once while not connected, and in the disconnect handler itself.
         """
         if self._session is not None:
             self._refuse_fork(self._session)

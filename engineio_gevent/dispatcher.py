@@ -19,7 +19,11 @@ from gevent.hub import Hub, get_hub
 from gevent.monkey import get_original
 
 #: Workers that are kept, parked, for the next messages; each takes 8 KiB.
-MAX_IDLE = 64
+MAX_IDLE = 4096
+#: Workers that are kept even if nobody has needed them in the last seconds.
+MIN_IDLE = 64
+#: So many seconds.
+IDLE_SECONDS = 5.0
 #: Handlers that run before the hub gets a turn for its sockets and timers.
 BATCH = 128
 
@@ -36,7 +40,9 @@ class Dispatcher:
     """
 
     # Mutable, and touched only in the hub's own thread: all of it.
-    __slots__ = ('_active', '_idle', '_jobs', '_left', '_wake_up', 'hub')
+    __slots__ = (
+        '_active', '_idle', '_jobs', '_left', '_needless', '_releaser', '_wake_up', 'hub',
+    )
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -45,6 +51,8 @@ class Dispatcher:
         # The worker that takes the next job; another takes its place if it blocks.
         self._active: _Worker | None = None
         self._wake_up: Any = None
+        self._releaser: Any = None
+        self._needless = 0  # how many of the idle have stayed so since the releaser looked
         self._left = 0  # jobs that may still begin before the hub gets its turn
 
     def submit(self, context: Context, function: Callable[[Any], Any], argument: Any) -> None:
@@ -62,11 +70,21 @@ class Dispatcher:
         jobs = self._jobs
         self._left = BATCH
         while jobs and self._left > 0:
-            self._active = worker = self._idle.pop() if self._idle else _Worker(self)
+            self._active = worker = self._take_worker()
             # Comes back when the worker has no more to do, or when its job waits.
             worker.switch()
         if jobs and self._wake_up is None:
             self._wake_up = self.hub.loop.run_callback(self._wake)
+
+    def _take_worker(self) -> _Worker:
+        idle = self._idle
+        if not idle:
+            self._needless = 0
+            return _Worker(self)
+        worker = idle.pop()
+        if len(idle) < self._needless:
+            self._needless = len(idle)
+        return worker
 
     def _work(self, worker: _Worker) -> bool:
         """In a worker: run jobs until there are none or another worker has taken over.
@@ -97,6 +115,10 @@ class Dispatcher:
         if len(self._idle) >= MAX_IDLE:
             return False
         self._idle.append(worker)
+        if len(self._idle) > MIN_IDLE and self._releaser is None:
+            self._needless = 0
+            self._releaser = self.hub.loop.timer(IDLE_SECONDS, IDLE_SECONDS, ref=False)
+            self._releaser.start(self._release)
         try:
             self.hub.switch()
         except BaseException:
@@ -104,7 +126,21 @@ class Dispatcher:
             if worker in self._idle:
                 self._idle.remove(worker)
             raise
-        return True
+        return not worker.needless
+
+    def _release(self) -> None:
+        """In the hub: end the workers that nobody needed since the last time, but for a few."""
+        idle = self._idle
+        ending = idle[: max(0, min(self._needless, len(idle)) - MIN_IDLE)]
+        del idle[: len(ending)]
+        self._needless = len(idle)
+        if len(idle) <= MIN_IDLE:
+            self._releaser.stop()
+            self._releaser.close()
+            self._releaser = None
+        for worker in ending:
+            worker.needless = True
+            worker.switch()
 
 
 class _Worker(Greenlet):  # type: ignore[type-arg]
@@ -113,6 +149,7 @@ class _Worker(Greenlet):  # type: ignore[type-arg]
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self._dispatcher = dispatcher
+        self.needless = False
 
     def _run(self) -> None:
         dispatcher = self._dispatcher

@@ -533,6 +533,10 @@ class Session:
         if _get_ident() != self._thread:
             self._disconnect_from_outside(abort, reason)
             return
+        if getcurrent() is self._hub:
+            # A signal handler, most likely. Nothing may wait in the hub: a greenlet does it.
+            gevent.spawn(self.disconnect, abort, reason)
+            return
         if self._phase == _OPENING:
             # Another greenlet is in connect(), which raises.
             self.error = DisconnectedEarly(_DISCONNECTED_EARLY)
@@ -541,8 +545,7 @@ class Session:
             return
         if self._phase >= _CLOSING:
             # Somebody else is at it, or it is over. The disconnect handler may ask, too.
-            if getcurrent() is not self._finisher:
-                self.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
+            self.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
             return
         self._phase = _CLOSING
         self.state = 'disconnecting'
@@ -582,12 +585,12 @@ class Session:
         wait(timeout=ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the disconnect handler has run.
+        """Wait until the disconnect handler has run; called in that handler, return at once.
 
         :param timeout: in seconds; None: no bound.
         :returns: whether it has.
         """
-        if self._phase != _CLOSED:
+        if self._phase != _CLOSED and getcurrent() is not self._finisher:
             if self._closed is None:
                 self._closed = Event()
             self._closed.wait(timeout)

@@ -11,7 +11,7 @@ import pytest
 
 import engineio_gevent
 import support
-from engineio_gevent.dispatcher import MAX_IDLE
+from engineio_gevent.dispatcher import MIN_IDLE
 
 COUNT = 1000
 
@@ -67,7 +67,7 @@ def check_counts(before):
     """All descriptors are gone, and all greenlets but the workers kept for the next messages."""
     def gone():
         descriptors, greenlets = counted()
-        return descriptors <= before[0] and greenlets <= before[1] + MAX_IDLE
+        return descriptors <= before[0] and greenlets <= before[1] + MIN_IDLE
 
     assert support.eventually(gone, interval=0.1), (before, counted())
 

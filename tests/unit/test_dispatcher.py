@@ -15,7 +15,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent import dispatcher as module
-from engineio_gevent.dispatcher import BATCH, MAX_IDLE, Dispatcher, get_dispatcher
+from engineio_gevent.dispatcher import BATCH, MAX_IDLE, MIN_IDLE, Dispatcher, get_dispatcher
 from support import eventually
 
 CONTEXT = contextvars.copy_context()
@@ -324,7 +324,7 @@ def test_no_argument_is_kept_while_later_jobs_run(dispatcher):
 
 
 def test_idle_workers_are_few(dispatcher):
-    release, count = Event(), 5 * MAX_IDLE
+    release, count = Event(), MAX_IDLE + 1000
     for _ in range(count):
         submit(dispatcher, lambda _: release.wait())
     assert eventually(lambda: len(workers(dispatcher)) >= count)
@@ -355,3 +355,36 @@ def test_there_is_one_for_each_hub():
     assert others[0] is not own
     assert others[0].hub is not own.hub
     assert others[1] is True
+
+
+def crowd(dispatcher, count):
+    """Have so many workers at once, and park them all."""
+    release = Event()
+    for _ in range(count):
+        submit(dispatcher, lambda _: release.wait())
+    finish(dispatcher)
+    release.set()
+    assert eventually(lambda: len(dispatcher._idle) == len(workers(dispatcher)) > count)
+
+
+def test_workers_that_nobody_needs_are_let_go(dispatcher, monkeypatch):
+    monkeypatch.setattr(module, 'IDLE_SECONDS', 0.05)
+    crowd(dispatcher, 3 * MIN_IDLE)
+    assert eventually(lambda: len(workers(dispatcher)) == MIN_IDLE)
+    assert dispatcher._releaser is None
+    crowd(dispatcher, 2 * MIN_IDLE)  # and again
+    assert eventually(lambda: len(workers(dispatcher)) == MIN_IDLE)
+    finish(dispatcher)
+
+
+def test_workers_that_are_needed_again_and_again_are_kept(dispatcher, monkeypatch):
+    monkeypatch.setattr(module, 'IDLE_SECONDS', 1000)
+    needed = 2 * MIN_IDLE
+    crowd(dispatcher, needed + 2 * MIN_IDLE)
+    for _ in range(3):
+        crowd(dispatcher, needed)
+        kept = set(workers(dispatcher))
+        dispatcher.hub.loop.run_callback(dispatcher._release)
+        gevent.sleep(0.01)
+    assert len(kept) == needed + 1 + MIN_IDLE
+    assert kept == set(workers(dispatcher))
