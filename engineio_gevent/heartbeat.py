@@ -1,12 +1,14 @@
-"""Is the server alive? One deadline, moved by each PING and by nothing else."""
+"""Is the server alive? One deadline per connection, moved by each PING and by nothing else."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent.hub import get_hub
+from gevent.hub import Hub, get_hub
+from gevent.monkey import get_original
 
 #: Seconds past the deadline for a PING that lies unread in the socket because the
 #: process itself was busy or stopped.
@@ -18,53 +20,109 @@ _LONGEST_TIMER = 86400.0
 class Heartbeat:
     """The deadline of one connection.
 
-    The timer is not armed anew for each PING: when it fires, it looks when the
-    last one came.
-
     :param patience: seconds from one PING to the latest moment for the next.
     :param on_silence: called in the hub, once, when that moment has passed.
     """
 
-    __slots__ = ('_deadline', '_loop', '_on_silence', '_overdue', '_timer', 'patience')
+    __slots__ = ('_watch', 'deadline', 'on_silence')
 
     def __init__(self, patience: float, on_silence: Callable[[], None]) -> None:
-        #: Seconds from one PING to the latest moment for the next.
-        self.patience = patience
-        self._on_silence = on_silence
-        self._loop = get_hub().loop
-        self._overdue = False
-        self._timer: Any = None
+        self.on_silence = on_silence
+        self._watch = _watch_over(patience)
+        #: By the monotonic clock.
+        self.deadline = 0.0
         self.beat()
-        self._arm(patience)
 
     def beat(self) -> None:
         """A PING came."""
-        self._deadline = monotonic() + self.patience
+        self._watch.renew(self)
 
     def stop(self) -> None:
         """The connection has ended; idempotent."""
+        self._watch.forget(self)
+
+
+class _Watch:
+    """The heartbeats of one hub that have the same patience, with one timer for all.
+
+    They stand in the order of their deadlines, since each is put at the end when
+    it is renewed. A timer for each would fire about once per PING, and to wake
+    up costs more than the rest of what a PING costs.
+    """
+
+    __slots__ = ('_hub', '_patience', '_suspects', '_timer', '_waiting')
+
+    def __init__(self, hub: Hub, patience: float) -> None:
+        self._hub = hub
+        self._patience = patience
+        self._waiting: OrderedDict[Heartbeat, None] = OrderedDict()
+        self._suspects: list[Heartbeat] = []
+        self._timer: Any = None
+
+    def renew(self, heartbeat: Heartbeat) -> None:
+        heartbeat.deadline = monotonic() + self._patience
+        self._waiting[heartbeat] = None
+        self._waiting.move_to_end(heartbeat)
+        if self._timer is None:
+            self._arm(self._patience)
+
+    def forget(self, heartbeat: Heartbeat) -> None:
+        self._waiting.pop(heartbeat, None)
+        if not self._waiting:
+            self._disarm()
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self._hub.loop.timer(min(seconds, _LONGEST_TIMER))
+        self._timer.start(self._look)
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
             self._timer = None
 
-    def _arm(self, seconds: float) -> None:
-        self.stop()
-        self._timer = self._loop.timer(min(seconds, _LONGEST_TIMER))
-        self._timer.start(self._look)
-
     def _look(self) -> None:
         """In the hub."""
-        if self._timer is None:
-            return
-        left = self._deadline - monotonic()
-        if left > 0:
-            self._overdue = False
-            self._arm(left)
-        elif not self._overdue:
+        now = monotonic()
+        silent = [one for one in self._suspects if one in self._waiting and one.deadline <= now]
+        self._suspects = []
+        for heartbeat in silent:
+            del self._waiting[heartbeat]
+        for heartbeat in self._waiting:
+            if heartbeat.deadline > now:
+                break
+            self._suspects.append(heartbeat)
+        if self._suspects:
             # What the server sent while this process was busy is read first.
-            self._overdue = True
             self._arm(GRACE)
+        elif self._waiting:
+            self._arm(next(iter(self._waiting)).deadline - now)
         else:
-            self.stop()
-            self._on_silence()
+            self._disarm()
+        for heartbeat in silent:
+            heartbeat.on_silence()
+
+
+class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]
+    hub: Hub | None = None
+    watches: dict[float, _Watch]
+
+
+_per_thread = _PerThread()
+#: Watches that are kept; a server names one patience, or a few.
+_MAX_WATCHES = 64
+
+
+def _watch_over(patience: float) -> _Watch:
+    hub = get_hub()
+    if _per_thread.hub is not hub:
+        _per_thread.hub = hub
+        _per_thread.watches = {}
+    watches = _per_thread.watches
+    watch = watches.get(patience)
+    if watch is None:
+        if len(watches) >= _MAX_WATCHES:
+            watches.clear()  # those in use live on without us
+        watch = watches[patience] = _Watch(hub, patience)
+    return watch

@@ -57,7 +57,8 @@ class Hub:
 @pytest.fixture
 def loop(monkeypatch):
     one = Loop()
-    monkeypatch.setattr(heartbeat, 'get_hub', lambda: Hub(one))
+    hub = Hub(one)
+    monkeypatch.setattr(heartbeat, 'get_hub', lambda: hub)
     monkeypatch.setattr(heartbeat, 'monotonic', lambda: one.now)
     return one
 
@@ -141,3 +142,70 @@ def test_timers_that_no_loop_takes(loop, silences):
     loop.run_to(100 + 40 * 86400)
     assert silences == []
     assert max(one.moment for one in loop.made) < 100 + 50 * 86400
+
+
+def test_many_share_one_timer(loop):
+    told = []
+    beating = [Heartbeat(10, lambda number=number: told.append((number, loop.now)))
+               for number in range(100)]
+    assert len(loop.armed) == 1
+    for moment in range(101, 150):
+        loop.run_to(moment)
+        for one in beating[:50]:
+            one.beat()
+    assert len(loop.armed) == 1
+    assert told == [(number, 110 + GRACE) for number in range(50, 100)]
+    assert len(loop.made) < 20  # not one for each and each time
+    for one in beating[1:]:
+        one.stop()
+    loop.run_to(1000)
+    assert told[50:] == [(0, 159 + GRACE)]
+    assert loop.armed == []
+
+
+def test_each_in_its_time(loop):
+    told = []
+    beating = []
+    for number in range(10):
+        loop.run_to(100 + number)
+        beating.append(Heartbeat(20, lambda number=number: told.append((number, loop.now))))
+    beating[0].stop()  # the one that the timer is for
+    beating[3].beat()
+    loop.run_to(1000)
+    assert sorted(number for number, _ in told) == list(range(1, 10))
+    for number, moment in told:
+        due = 129 if number == 3 else 120 + number
+        assert due < moment <= due + 2 * GRACE
+
+
+def test_different_patiences_do_not_mix(loop, silences):
+    short, long = (Heartbeat(seconds, lambda: silences.append(loop.now)) for seconds in (5, 50))
+    short.beat()
+    long.beat()
+    loop.run_to(1000)
+    assert silences == [105 + GRACE, 150 + GRACE]
+
+
+def test_one_that_ends_another(loop):
+    """A disconnect handler may end other connections."""
+    told = []
+    second = None
+
+    def first_is_silent():
+        told.append('first')
+        second.stop()
+
+    Heartbeat(10, first_is_silent)
+    loop.run_to(105)
+    second = Heartbeat(10, lambda: told.append('second'))
+    loop.run_to(1000)
+    assert told == ['first']
+
+
+def test_a_server_may_name_any_number_of_patiences(loop, silences):
+    beating = [Heartbeat(number + 1, lambda: silences.append(loop.now)) for number in range(1000)]
+    assert len(heartbeat._per_thread.watches) <= 64
+    for one in beating[::2]:
+        one.stop()
+    loop.run_to(5000)
+    assert silences == [100 + number + 1 + GRACE for number in range(1, 1000, 2)]
