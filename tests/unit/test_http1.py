@@ -41,6 +41,9 @@ class Pieces:
             self.pieces.insert(0, piece[size:])
         return piece[:size]
 
+    def setsockopt(self, level, option, value):
+        pass
+
 
 def read(*pieces, max_size=None):
     return Response(Pieces(*pieces), max_size)
