@@ -43,6 +43,24 @@ def _mask_as_integer(payload: bytes, key: bytes) -> bytes:
     return masked.to_bytes(length, 'little')
 
 
+#: The most bytes that :data:`mask_short` takes.
+SHORT = 125
+
+# By length: a one for every fourth byte, which repeats a key by multiplication, and
+# a one for every bit, which cuts it to length. Saves 0.2 us of the 0.6 that 64 bytes take.
+_REPEATS = [
+    int.from_bytes(b'\x01\x00\x00\x00' * ((length + 3) // 4), 'little')
+    for length in range(SHORT + 1)
+]
+_CUTS = [(1 << 8 * length) - 1 for length in range(SHORT + 1)]
+
+
+def _mask_short(payload: bytes, key: bytes) -> bytes:
+    length = len(payload)
+    mask = int.from_bytes(key, 'little') * _REPEATS[length] & _CUTS[length]
+    return (int.from_bytes(payload, 'little') ^ mask).to_bytes(length, 'little')
+
+
 def _mask_by_table(payload: bytes, key: bytes) -> bytes:
     """Translate every fourth byte with the table of "XOR with that byte of the key"."""
     masked = bytearray(payload)
@@ -71,5 +89,5 @@ def _compiled() -> Mask | None:
 
 #: Masks, or unmasks, a payload of any size with a key of four bytes.
 mask: Mask = _compiled() or _mask_any
-#: The same for few bytes.
-mask_short: Mask = _mask_as_integer if mask is _mask_any else mask
+#: The same for up to :data:`SHORT` bytes.
+mask_short: Mask = _mask_short if mask is _mask_any else mask

@@ -28,6 +28,13 @@ def test_masking(way, size):
     assert way(payload, KEY) == by_the_book(payload, KEY)
 
 
+@pytest.mark.parametrize('way', [masking.mask_short, masking._mask_short])
+def test_masking_of_short_payloads(way):
+    for size in range(masking.SHORT + 1):
+        payload = random.Random(size).randbytes(size)
+        assert way(payload, KEY) == by_the_book(payload, KEY)
+
+
 @pytest.fixture
 def speedups(monkeypatch):
     """`speedups(function)`: what masking finds in the package websockets."""
