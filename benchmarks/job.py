@@ -35,6 +35,8 @@ class Job:
     rate: float = 0.0
     #: Seconds to measure heartbeats for.
     seconds: float = 0.0
+    #: Whether this client may use what its extra ``speedups`` installs.
+    speedups: bool = False
     #: Seconds between the server's PINGs.
     ping_interval: float = 25.0
     #: A client takes the one of its number, again from the first after the last.
