@@ -346,6 +346,10 @@ class Client:
         """Wait until the connection has ended and the disconnect handler has run.
 
         Returns at once while not connected, and in the disconnect handler itself.
+        Legal from every native thread.
+
+        :raises RuntimeError: the thread of :meth:`connect` has ended and has left
+                              the connection behind.
         """
         if self._session is not None:
             self._refuse_fork(self._session)
@@ -366,7 +370,8 @@ class Client:
         :raises TypeError: data of another type.
         :raises ValueError: text that cannot be sent: with a lone surrogate, or
                             with U+001E over polling, which has no form for it.
-        :raises RuntimeError: this process is a fork of the one that connected.
+        :raises RuntimeError: this process is a fork of the one that connected, or
+                              the thread of :meth:`connect` has ended.
         """
         session = self._session
         if session is None:

@@ -7,11 +7,9 @@ callback of an old connection cannot touch a new one.
 from __future__ import annotations
 
 import contextvars
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, Literal
 
 import gevent
@@ -19,12 +17,12 @@ from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
 from gevent.hub import get_hub
-from gevent.monkey import get_original
 
-from . import process
+from . import foreign, process
 from .dispatcher import get_dispatcher
 from .exceptions import ConnectionClosed, EngineIOError, HeartbeatTimeout, ProtocolError
 from .heartbeat import Heartbeat
+from .legacy import call_disconnect
 from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
 from .protocol.packet import MESSAGE, Encoded
@@ -37,9 +35,6 @@ from .transports.route import Route
 from .transports.websocket import WebSocket
 from .upgrade import Probe
 
-_allocate_lock: Any = get_original('_thread', 'allocate_lock')
-_get_ident: Callable[[], int] = get_original('_thread', 'get_ident')
-
 #: Seconds that the probe of an upgrade has to itself before polling begins beside it.
 PROBE_HEAD_START = 0.25
 #: Seconds for a farewell: queued messages, the CLOSE packet, and the server's answer.
@@ -50,6 +45,7 @@ ABORT_TIMEOUT = 0.25
 State = Literal['disconnected', 'connected', 'disconnecting']
 
 _DISCONNECTED_EARLY = 'disconnected while connecting'
+_THREAD_ENDED = 'the thread of this connection, or its hub, has ended'
 
 # How far a session has come; it only ever goes up.
 _OPENING = 0  # connect() waits for the handshake
@@ -104,7 +100,7 @@ class Session:
     __slots__ = (
         '_closed', '_context', '_dispatcher', '_early', '_finisher', '_handlers', '_heartbeat',
         '_http', '_hub', '_opened', '_opener', '_options', '_phase', '_polling_timer', '_probe',
-        '_route', '_thread', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
+        '_route', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
         'state', 'transport_name',
     )
 
@@ -115,7 +111,6 @@ class Session:
         self._handlers = handlers
         self._route = route
         self._hub = get_hub()
-        self._thread = _get_ident()
         self._dispatcher = get_dispatcher()
         self._context = contextvars.copy_context()
         self._phase = _OPENING
@@ -421,7 +416,7 @@ class Session:
         encoded = packet.encode_message(data, self._options.dumps)
         if self._options.verbose:
             self._options.logger.info('Sending packet MESSAGE data %s', _loggable(data))
-        if _get_ident() != self._thread:
+        if get_hub_if_exists() is not self._hub:  # as foreign.is_ours(), without the call
             self._send_from_outside(encoded)
             return
         transport = self._transport
@@ -446,6 +441,8 @@ class Session:
             payload.encoded_size(encoded)  # what cannot be sent is refused here
         elif isinstance(encoded, str):
             encoded.encode()
+        if self._orphaned():
+            raise RuntimeError(_THREAD_ENDED)
         self._hub.loop.run_callback_threadsafe(self._send, encoded)
 
     def _send(self, encoded: Encoded) -> None:
@@ -514,7 +511,7 @@ class Session:
         try:
             handler = self._handlers.get('disconnect')
             if handler is not None:
-                _call_disconnect(handler, reason)
+                call_disconnect(handler, reason)
         except Exception:
             self._options.logger.exception('disconnect handler error')
         finally:
@@ -530,7 +527,7 @@ class Session:
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Leave the server; see :meth:`.Client.disconnect`."""
-        if _get_ident() != self._thread:
+        if not foreign.is_ours(self._hub):
             self._disconnect_from_outside(abort, reason)
             return
         if getcurrent() is self._hub:
@@ -564,25 +561,14 @@ class Session:
 
     def _disconnect_from_outside(self, abort: bool, reason: str | None) -> None:
         """In another native thread: let a greenlet of the connection's own thread do it."""
-        left: Any
-        if get_hub_if_exists() is None:
-            # A gevent event would make a hub in this thread, and leave it behind.
-            left = _allocate_lock()
-            left.acquire()
-            tell, wait = left.release, left.acquire
-        else:
-            left = Event()
-            tell, wait = left.set, left.wait
-
-        def leave() -> None:
-            try:
-                self.disconnect(abort, reason)
-            finally:
-                tell()
-
-        self._hub.loop.run_callback_threadsafe(gevent.spawn, leave)
-        # That thread may be busy for long, or have ended.
-        wait(timeout=ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
+        if self._phase == _CLOSED:
+            return
+        if self._orphaned():
+            self._bury(reason)
+            return
+        bound = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
+        # That thread may be busy for long.
+        foreign.run_there(self._hub, bound, self.disconnect, abort, reason)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the disconnect handler has run; called in that handler, return at once.
@@ -591,10 +577,30 @@ class Session:
         :returns: whether it has.
         """
         if self._phase != _CLOSED and getcurrent() is not self._finisher:
+            if self._orphaned():
+                raise RuntimeError(_THREAD_ENDED)
+            if not foreign.is_ours(self._hub):
+                foreign.run_there(self._hub, timeout, self.wait, timeout)
+                return self._phase == _CLOSED
             if self._closed is None:
                 self._closed = Event()
             self._closed.wait(timeout)
         return self._phase == _CLOSED
+
+    def _orphaned(self) -> bool:
+        """Whether the thread of this connection has ended, or its hub, and it still lives."""
+        return self._phase != _CLOSED and foreign.has_ended(self._hub)
+
+    def _bury(self, reason: str | None) -> None:
+        """End without a farewell: the hub that could say it is gone."""
+        was, self._phase = self._phase, _ENDING
+        if was >= _ENDING:
+            return
+        process.discard(self)
+        self.error = ConnectionClosed(_THREAD_ENDED)
+        if self._transport is not None:
+            self._transport.abandon()
+        self._finish(reason or Reason.CLIENT_DISCONNECT)
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's; forget it."""
@@ -605,36 +611,6 @@ class Session:
             self._transport.abandon()
         if self._probe is not None:
             self._probe.websocket.abandon()
-
-
-def _call_disconnect(handler: Callable[..., Any], reason: str) -> None:
-    """Call a disconnect handler with the reason, or without where it takes none (legacy)."""
-    if _takes_reason(handler):
-        handler(reason)
-    else:
-        handler()
-
-
-def _takes_reason(handler: Callable[..., Any]) -> bool:
-    function = getattr(handler, '__func__', handler)
-    if isinstance(function, FunctionType) and not hasattr(function, '__wrapped__'):
-        # Asking the code itself: 0.3 us, where inspect takes 25.
-        code = function.__code__
-        own = code.co_argcount - (function is not handler)  # without self
-        return own > 0 or bool(code.co_flags & inspect.CO_VARARGS)
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):
-        return True  # it does not say: as it is documented, then
-    return _binds(signature, '') or not _binds(signature)
-
-
-def _binds(signature: inspect.Signature, *arguments: object) -> bool:
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-    return True
 
 
 def _loggable(data: Any) -> Any:

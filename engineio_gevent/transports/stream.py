@@ -7,6 +7,7 @@ runs here.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -309,7 +310,9 @@ class Stream:
         """Give up the descriptor of this process only: nothing is sent, nothing shut down."""
         if not self.closed:
             self.closed = True
-            self._stop_watching()
+            # Where the hub has been destroyed its watchers have, too, and say so.
+            with contextlib.suppress(ValueError):
+                self._stop_watching()
             _socket.close(self._sock.detach())
 
     def _stop_watching(self) -> None:

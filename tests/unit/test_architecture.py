@@ -19,9 +19,12 @@ LAYERS = {
     'dispatcher': {'exceptions'},
     'process': {'exceptions'},
     'heartbeat': set(),
+    'foreign': set(),
+    'legacy': set(),
     'upgrade': {'exceptions', 'protocol', 'transports'},
     'session': {
-        'exceptions', 'protocol', 'transports', 'dispatcher', 'heartbeat', 'process', 'upgrade'},
+        'exceptions', 'protocol', 'transports', 'dispatcher', 'foreign', 'heartbeat', 'legacy',
+        'process', 'upgrade'},
     'client': {'exceptions', 'protocol', 'transports', 'dispatcher', 'process', 'session'},
     '': {'exceptions', 'client'},
     'contrib': {'', 'exceptions', 'client'},

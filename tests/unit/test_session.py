@@ -12,8 +12,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from engineio_gevent import session as module
 from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
+from engineio_gevent.legacy import call_disconnect
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
 from engineio_gevent.session import Options, Reason, Session
 from engineio_gevent.transports.route import Route
@@ -366,7 +366,7 @@ def test_disconnect_handlers_with_a_reason_and_without(kind):
         'method': Application().method,
         'partial': functools.partial(lambda fixed, reason: seen.append(reason), 1),
     }[kind]
-    module._call_disconnect(handler, 'why')
+    call_disconnect(handler, 'why')
     assert seen == ['none' if kind == 'none' else 'why']
 
 
@@ -378,7 +378,7 @@ def test_a_type_error_of_a_handler_is_its_own():
         raise TypeError('handler() takes 0 positional arguments')
 
     with pytest.raises(TypeError):
-        module._call_disconnect(handler, 'why')
+        call_disconnect(handler, 'why')
     assert calls == [('why',)]
 
 

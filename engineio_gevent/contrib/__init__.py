@@ -1,0 +1,1 @@
+"""Other frameworks on this client; each module needs its own extra, and is imported by name."""

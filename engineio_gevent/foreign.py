@@ -1,0 +1,55 @@
+"""Calls from other native threads, whose hubs cannot wait for what happens in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent._hub_local import get_hub_if_exists
+from gevent.event import Event
+from gevent.hub import Hub
+from gevent.monkey import get_original
+
+_allocate_lock: Any = get_original('_thread', 'allocate_lock')
+
+
+def is_ours(hub: Hub) -> bool:
+    """Whether this thread is the hub's own.
+
+    Its hub tells, not its identifier, which the next thread gets when one has ended.
+    """
+    return get_hub_if_exists() is hub
+
+
+def has_ended(hub: Hub) -> bool:
+    """Whether the hub has been destroyed, or its thread has ended."""
+    return hub.loop is None or hub.dead
+
+
+def run_there(
+    hub: Hub, timeout: float | None, function: Callable[..., object], *arguments: Any
+) -> None:
+    """Have a greenlet of the hub's thread call a function, and wait for that.
+
+    :param hub: that of another thread than this one.
+    :param timeout: in seconds, since that thread may be busy for long; None: no bound.
+    """
+    left: Any
+    if get_hub_if_exists() is None:
+        # A gevent event would make a hub in this thread, and leave it behind.
+        left = _allocate_lock()
+        left.acquire()
+        tell, wait, forever = left.release, left.acquire, -1
+    else:
+        left = Event()
+        tell, wait, forever = left.set, left.wait, None
+
+    def run() -> None:
+        try:
+            function(*arguments)
+        finally:
+            tell()
+
+    hub.loop.run_callback_threadsafe(gevent.spawn, run)
+    wait(timeout=forever if timeout is None else timeout)
