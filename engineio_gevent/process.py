@@ -13,6 +13,8 @@ from gevent.event import Event
 
 #: Seconds for all clients together to leave on Ctrl-C.
 SIGINT_TIMEOUT = 1.0
+#: Seconds more for the disconnect handlers of those that were not done by then.
+HANDLER_TIMEOUT = 0.25
 
 
 class Connection(Protocol):
@@ -118,7 +120,12 @@ def _leave(
     try:
         farewells = [gevent.spawn(connection.disconnect) for connection in leaving]
         gevent.joinall(farewells, timeout=SIGINT_TIMEOUT)
-        gevent.killall([farewell for farewell in farewells if not farewell.ready()], block=False)
+        late = [farewell for farewell in farewells if not farewell.ready()]
+        if late:
+            gevent.killall(late, block=False)
+            # What is left of each is its disconnect handler, for which an abort waits a moment.
+            handlers = [gevent.spawn(connection.disconnect, abort=True) for connection in leaving]
+            gevent.joinall(handlers, timeout=HANDLER_TIMEOUT)
         previous(number, frame)
     except BaseException as exc:
         # What a signal handler raises is the main greenlet's: KeyboardInterrupt, most often.

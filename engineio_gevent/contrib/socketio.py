@@ -14,15 +14,13 @@ from typing import Any
 import engineio
 import gevent
 import gevent.event
-import gevent.lock
 import socketio
 
 from .. import client, exceptions
 
 __all__ = ['Client', 'ConnectionError', 'EngineIOClient', 'SimpleClient']
 
-#: Seconds that the farewell of ``disconnect()`` may wait behind what is queued already.
-FAREWELL_TIMEOUT = 3.0
+_DISCONNECT = socketio.packet.DISCONNECT
 
 
 class ConnectionError(exceptions.ConnectionError, engineio.exceptions.ConnectionError):  # type: ignore[misc]
@@ -55,6 +53,27 @@ class EngineIOClient(client.Client):
         except exceptions.ConnectionError as exc:
             raise ConnectionError(*exc.args) from exc.__cause__
 
+    def send_together(self, *messages: Any) -> None:
+        """Send messages with nothing between them; wait, where :meth:`send` waits, after the last.
+
+        Nobody who interrupts the wait can cut them apart.
+        """
+        self.post(*messages[:-1])
+        self.send(messages[-1])
+
+    def post(self, *messages: Any) -> None:
+        """Send messages without waiting, however much is queued already."""
+        session = self._session
+        if session is None:
+            return
+        options = session._options
+        limit, options.write_limit = options.write_limit, None
+        try:
+            for message in messages:
+                self.send(message)
+        finally:
+            options.write_limit = limit
+
 
 class Client(socketio.Client):  # type: ignore[misc]
     """``socketio.Client`` on greenlets.
@@ -75,23 +94,92 @@ class Client(socketio.Client):  # type: ignore[misc]
     """
 
     eio: EngineIOClient
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Held while a packet and its attachments are handed over.
-        self._sending = gevent.lock.BoundedSemaphore()
-        super().__init__(*args, **kwargs)
+    connected: bool
+    namespaces: dict[str, str]
 
     def _engineio_client_class(self) -> type[EngineIOClient]:
         return EngineIOClient
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        """As ``socketio.Client.connect`` does.
+
+        Where it raises, nothing goes on connecting behind it.
+        """
+        before = self._reconnect_task
+        try:
+            super().connect(*args, **kwargs)
+        except socketio.exceptions.ConnectionError:
+            if self._reconnect_task is not before:
+                self._stop_reconnecting()
+            raise
+
+    def disconnect(self) -> None:
+        """Leave the server, within a bound; reconnecting goes on, see :meth:`shutdown`."""
+        self.eio.post(
+            *(self.packet_class(_DISCONNECT, namespace=name).encode() for name in self.namespaces)
+        )
+        self.eio.disconnect()
+
+    def shutdown(self) -> None:
+        """Leave the server, or stop reconnecting. It is legal in every handler."""
+        if not self.connected:
+            self._stop_reconnecting()
+        if self.connected:
+            self.disconnect()
+
+    def _stop_reconnecting(self) -> None:
+        task = self._reconnect_task
+        if not task:  # there is none, or it has ended
+            return
+        if task is gevent.getcurrent():
+            self._reconnect_abort.set()
+            return
+        gevent.sleep(0)  # it may have to begin, by which it forgets who wants it to end
+        self._reconnect_abort.set()
+        self.eio.disconnect()
+        task.join()
+        self._reconnect_abort.clear()  # a connect(retry=True) waits for the same event
+
+    def _send_packet(self, pkt: socketio.packet.Packet) -> None:
+        encoded = pkt.encode()
+        if isinstance(encoded, list):  # the server takes nothing between a packet and its binaries
+            self.eio.send_together(*encoded)
+        else:
+            self.eio.send(encoded)
+
+    def _handle_connect(self, namespace: str | None, data: Any) -> None:
+        # Upstream does it when the greenlet in connect() goes on. What ends the connection before
+        # that would be overlooked: no disconnect event, and a client that seems to be connected.
+        if {*self.namespaces, namespace or '/'}.issuperset(self.connection_namespaces):
+            self.connected = True
+        super()._handle_connect(namespace, data)
+
+    def _handle_eio_disconnect(self, reason: str) -> None:
+        try:
+            super()._handle_eio_disconnect(reason)
+        except Exception:
+            # Upstream would stay "connected", and not reconnect.
+            self.logger.exception('disconnect handler error')
+            self.namespaces, self.connected = {}, False
+            super()._handle_eio_disconnect(reason)
 
 
 class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]
     """``socketio.SimpleClient`` on greenlets; the arguments are for its :class:`Client`."""
 
     client_class = Client
+    client: Client | None
+    connected: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Upstream's are threading's, which would block the whole thread where nothing is patched.
         self.connected_event = gevent.event.Event()
         self.input_event = gevent.event.Event()
+
+    def disconnect(self) -> None:
+        """Leave the server, or stop reconnecting."""
+        if self.client is not None and self.connected:
+            self.client.shutdown()
+            self.client = None
+            self.connected = False

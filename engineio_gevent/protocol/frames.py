@@ -111,7 +111,7 @@ class FrameDecoder:
         self._large_first = 0
         self._left = 0
         # The message whose fragments are coming; None between messages.
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
         self._fragments_opcode = 0
         # How many bytes the next frame of a message may have.
         self._room = self._max_size
@@ -229,17 +229,19 @@ class FrameDecoder:
     ) -> None:
         """Section 5.4: the first fragment has the opcode, the last one the FIN bit."""
         if self._fragments is None:
-            self._fragments = []
+            self._fragments = bytearray()
             self._fragments_opcode = first
         if payload:  # empty fragments without end must not fill the memory
-            self._fragments.append(payload)
+            self._fragments += payload  # a list would take 20 times the memory for small ones
             self._room -= len(payload)
         if first & _FIN:
-            message = b''.join(self._fragments)
+            message = self._fragments
             self._fragments = None
             self._room = self._max_size
-            is_text = self._fragments_opcode == TEXT
-            messages.append((self._fragments_opcode, message.decode() if is_text else message))
+            if self._fragments_opcode == TEXT:
+                messages.append((TEXT, message.decode()))
+            else:
+                messages.append((BINARY, bytes(message)))
 
     def _message_fault(self, first: int, length: int) -> ProtocolError:
         if first & 0x0F == CONTINUATION and self._fragments is None:

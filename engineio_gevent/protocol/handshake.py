@@ -10,6 +10,7 @@ from reprlib import Repr
 from typing import Any
 
 from ..exceptions import ProtocolError
+from .nesting import too_deep
 from .packet import shorten
 
 # A sid goes into the query of every URL: no control characters, and no lone
@@ -44,6 +45,9 @@ def parse(data: str | bytes) -> Handshake:
     Raises :class:`.ProtocolError` naming the field that is missing or wrong,
     and what came in its place.
     """
+    text = data if isinstance(data, str) else data.decode(errors='replace')
+    if too_deep(text):
+        raise ProtocolError(f'handshake nests too deep: {shorten(data)}')
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ProtocolError
+from .nesting import too_deep
 
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = range(7)
 
@@ -109,6 +110,8 @@ def parse_text(text: str, loads: Callable[[str], Any]) -> object:
             return text
         loads = _decode_json
     elif not text or text[0].isnumeric():
+        return text
+    if too_deep(text):
         return text
     try:
         return loads(text)

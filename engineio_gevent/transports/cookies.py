@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from email.message import Message
-from http.cookiejar import CookieJar
+from http.cookiejar import Cookie, CookieJar
 from urllib.request import Request
+
+#: Cookies that a jar takes from servers. RFC 6265, section 6.1, asks for 50 of a host.
+MAX_COOKIES = 200
+#: Characters of the longest ``Set-Cookie`` that is taken; the RFC asks for 4096 bytes.
+MAX_COOKIE = 4096
+
+# A lone CR would end the line of our own header, to a lenient server.
+_CONTROL = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
 
 
 class _Answer:
@@ -18,6 +27,17 @@ class _Answer:
 
     def info(self) -> Message:
         return self._message
+
+
+class Jar(CookieJar):
+    """A jar that a server cannot fill without end."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        place = cookie.domain, cookie.path, cookie.name
+        if len(self) < MAX_COOKIES or any(
+            place == (one.domain, one.path, one.name) for one in self
+        ):
+            super().set_cookie(cookie)
 
 
 class Cookies:
@@ -38,11 +58,11 @@ class Cookies:
         :param url: the ``http`` or ``https`` URL of the request.
         :param lines: the values of its ``Set-Cookie`` headers.
         """
-        lines = list(lines)
+        lines = [line for line in lines if len(line) <= MAX_COOKIE and not _CONTROL.search(line)]
         if not lines:
             return
         if self.jar is None:
-            self.jar = CookieJar()
+            self.jar = Jar()
         self.jar.extract_cookies(_Answer(lines), Request(url))  # type: ignore[arg-type]
 
     def header(self, url: str) -> str:

@@ -16,6 +16,7 @@ from .. import __version__
 from ..exceptions import ConnectionClosed, ProtocolError
 from . import dial, tls
 from .base import describe
+from .cookies import Jar
 from .http import CONTENT_TYPE, checked
 from .http1 import Response, encode_request
 from .route import Route, quoted
@@ -49,7 +50,7 @@ class DirectHTTP:
     def cookies(self) -> CookieJar:
         cookies = self._route.cookies
         if cookies.jar is None:
-            cookies.jar = CookieJar()
+            cookies.jar = Jar()
         return cookies.jar
 
     def get(self, target: str, timeout: float | None) -> bytes:

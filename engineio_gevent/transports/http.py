@@ -9,6 +9,7 @@ from typing import Protocol
 import requests
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
+from ..protocol.nesting import too_deep
 from .base import describe
 from .route import Route
 from .unpatched import warn_if_unpatched
@@ -62,7 +63,8 @@ def refused(what: str, status: int, body: bytes | None) -> HTTPError:
     decoded: object = None
     if body:
         try:
-            decoded = json.loads(body)
+            text = body.decode(json.detect_encoding(body))
+            decoded = None if too_deep(text) else json.loads(text)
         except (ValueError, RecursionError):
             decoded = None
     detail = ''

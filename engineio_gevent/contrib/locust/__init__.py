@@ -1,0 +1,22 @@
+"""Locust users that speak Engine.IO, or Socket.IO on top of it; the extra ``locust``.
+
+::
+
+    from locust import between, task
+    from engineio_gevent.contrib.locust import EngineIOUser
+
+    class Visitor(EngineIOUser):
+        host = 'http://localhost:5000'
+        wait_time = between(1, 5)
+
+        @task
+        def ask(self):
+            self.eio.request({'ask': 'time'}, name='time')
+"""
+
+from . import _order as _order  # before everything that imports locust
+from .client import EngineIOClient as EngineIOClient
+from .engineio_user import EngineIOUser as EngineIOUser
+from .failures import Failure as Failure
+
+__all__ = ['EngineIOClient', 'EngineIOUser', 'Failure']

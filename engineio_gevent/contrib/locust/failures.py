@@ -1,0 +1,56 @@
+"""What Locust's tables show of a failure: a text that is the same for equal failures."""
+
+from __future__ import annotations
+
+import re
+
+#: Characters of a failure's text; a server may have put a page into it.
+MAX_TEXT = 200
+
+# What differs between two failures of one kind, and what stands for it. The order matters: the
+# time of day looks like a port.
+_VARIABLE = [
+    (re.compile(pattern), substitute)
+    for pattern, substitute in (
+        (r'([?&]t=)[^&\s\'"]*', r'\1<time>'),
+        (r'(\bsid=)[^&\s\'"]*', r'\1<id>'),
+        (r'\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d:?\d\d)?)?', '<time>'),
+        (r'\b\d\d:\d\d:\d\d([.,]\d+)?', '<time>'),
+        (r'\b1\d{9}(\d{3})?(\.\d+)?\b', '<time>'),  # seconds or milliseconds since 1970
+        (r'\b0x[0-9a-fA-F]+', '<address>'),
+        (r'\bport([ =:]+)\d{1,5}\b', r'port\1<port>'),
+        (r"(\('[^']*', )\d{1,5}\b", r'\1<port>'),  # the address of a socket
+        (r'(?<=[\w.\]]):\d{1,5}\b', ''),
+        # Session ids and the like: long words of letters and digits.
+        (r'(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{16,}(?![\w-])', '<id>'),
+    )
+]
+
+
+class Failure(Exception):
+    """A failed request. Its text has no timestamps, session ids or ports in it.
+
+    The exception that it tells of, where there is one, is its ``__cause__``.
+    """
+
+    def __repr__(self) -> str:
+        # It is by this that Locust groups failures, and this that it shows.
+        return str(self)
+
+
+def describe(error: BaseException) -> Failure:
+    """The failure that stands for an exception."""
+    if isinstance(error, Failure):
+        return error
+    text = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
+    failure = Failure(scrub(text))
+    failure.__cause__ = error
+    return failure
+
+
+def scrub(text: str) -> str:
+    """The text without what differs between two failures of one kind."""
+    text = text[: 10 * MAX_TEXT]
+    for pattern, substitute in _VARIABLE:
+        text = pattern.sub(substitute, text)
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + '...'

@@ -1,0 +1,46 @@
+"""How deep JSON nests, and where that matters."""
+
+import os
+import threading
+
+import pytest
+
+from engineio_gevent.protocol import nesting
+from engineio_gevent.protocol.nesting import MAX_NESTING, nests_deeper, too_deep
+
+MANY = 600
+
+
+@pytest.mark.parametrize(('text', 'depth'), [
+    ('[' * MANY + ']' * MANY, MANY), ('[' * MANY, MANY),
+    ('[{"a":' * MANY, 2 * MANY), ('[{"a":' * MANY + '1' + '}]' * MANY, 2 * MANY),
+    ('[],' * MANY, 1), ('[{"a":[1]},' * MANY, MANY + 2),
+    ('["[[{{",' * MANY, MANY), ('["]]}}",' * MANY, MANY),
+    ('["\\"]]",' * MANY, MANY), ('["\\\\",' * MANY, MANY),
+    ('["é\ud800]",' * MANY, MANY), ('"' + '[' * MANY + '"', 0), ('1,' * MANY, 0),
+], ids=range(13))
+def test_depth(text, depth):
+    assert not nests_deeper(text, depth)
+    assert depth < 20 or nests_deeper(text, depth - 20)  # "a few more may be"
+
+
+DEEP = '[' * (MAX_NESTING + 10) + ']' * (MAX_NESTING + 10)
+
+
+@pytest.mark.parametrize(('version', 'in_main', 'expected'), [
+    ((3, 12), False, False), ((3, 13), False, True), ((3, 13), True, False)])
+def test_it_matters_where_the_stack_may_be_small(monkeypatch, version, in_main, expected):
+    monkeypatch.setattr(nesting.sys, 'version_info', version)
+    monkeypatch.setattr(nesting, 'get_native_id', lambda: os.getpid() if in_main else -1)
+    assert too_deep(DEEP) is expected
+    assert too_deep('[1],' * 1000) is False
+    assert too_deep('[' * MAX_NESTING) is False
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='Linux alone')
+def test_the_main_thread_is_known():
+    known = []
+    thread = threading.Thread(target=lambda: known.append(nesting._has_large_stack()))
+    thread.start()
+    thread.join()
+    assert known == [False]
