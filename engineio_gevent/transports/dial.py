@@ -21,7 +21,7 @@ CACHE_SECONDS = 5.0
 _CACHE_SIZE = 256
 
 #: Set on every connection, before the caller's own: small frames must not wait.
-_DEFAULT_OPTIONS = (
+DEFAULT_OPTIONS = (
     (socket.SOL_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
 )
@@ -101,7 +101,7 @@ def open_socket(
     for index, (family, kind, proto, _, address) in enumerate(addresses):
         sock = PlainSocket(family, kind, proto)
         try:
-            for option in (*_DEFAULT_OPTIONS, *options):
+            for option in (*DEFAULT_OPTIONS, *options):
                 sock.setsockopt(*option)
             if deadline is not None:
                 share = (deadline - monotonic()) / (len(addresses) - index)

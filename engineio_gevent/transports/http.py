@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http.cookiejar import CookieJar
-from typing import Protocol
+from typing import Any, Protocol
 
 import requests
 
@@ -12,6 +12,7 @@ from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
 from ..protocol.nesting import too_deep
 from .base import describe
 from .route import Route
+from .tunnel import Proxy
 from .unpatched import warn_if_unpatched
 
 #: The type of every posted body: version 4 of the protocol is all text.
@@ -78,7 +79,9 @@ def refused(what: str, status: int, body: bytes | None) -> HTTPError:
 class SessionHTTP:
     """Every request through a ``requests.Session``, which stays the caller's own."""
 
-    __slots__ = ('_headers', '_joins_cookies', '_max_size', '_route', '_session', '_verify')
+    __slots__ = (
+        '_by', '_headers', '_joins_cookies', '_max_size', '_route', '_session', '_verify',
+    )
 
     def __init__(self, route: Route, session: requests.Session, max_size: int | None) -> None:
         warn_if_unpatched('polling through a requests.Session or a proxy')
@@ -88,6 +91,8 @@ class SessionHTTP:
         self._headers = {name: v for name, v in route.headers if name.lower() != 'cookie'}
         # requests adds its jar's cookies, but not where the caller gave some of his own.
         self._joins_cookies = route.has_header('cookie')
+        # For errors: not every status or refusal is the server's.
+        self._by = '' if route.proxy is None else f' by {Proxy.parse(route.proxy)}'
         # None: as the session says. Only a False is ours to add.
         self._verify = None if route.verify else False
 
@@ -124,8 +129,9 @@ class SessionHTTP:
             finally:
                 response.close()
         except requests.RequestException as exc:
-            raise ConnectionClosed(f'{self._route.netloc}: {describe(exc)}') from exc
-        return checked(method, target, response.status_code, content)
+            raise ConnectionClosed(f'{self._route.netloc}{self._by}: {describe(exc)}') from exc
+        path = target.partition('?')[0]
+        return checked(method, f'{path}{self._by}', response.status_code, content)
 
     def _read(self, response: requests.Response) -> bytes:
         limit = self._max_size
@@ -141,7 +147,22 @@ class SessionHTTP:
     def close(self) -> None:
         """Close the session, unless it is the caller's."""
         if self._route.owns_session:
+            for adapter in self._session.adapters.values():
+                _close_pools(adapter)
             self._session.close()
 
     def abandon(self) -> None:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
+
+
+def _close_pools(adapter: Any) -> None:
+    """Close the connections that lie idle in an adapter of requests.
+
+    ``Session.close()`` leaves them to the garbage collector, and the exception that ended a
+    connection, which its client keeps, leads to the pool.
+    """
+    for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+        for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container does not iterate
+            pool = manager.pools.get(key)
+            if pool is not None:
+                pool.close()

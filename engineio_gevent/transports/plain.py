@@ -32,8 +32,8 @@ class PlainSocket(_socket.socket):
 
     __slots__ = ('_seconds', '_watcher')
 
-    def __init__(self, family: int, kind: int, proto: int) -> None:
-        super().__init__(family, kind, proto)
+    def __init__(self, family: int, kind: int, proto: int, fileno: int | None = None) -> None:
+        super().__init__(family, kind, proto, fileno)
         self.setblocking(False)
         self._seconds: float | None = None
         self._watcher: Any = None

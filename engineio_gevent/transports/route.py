@@ -23,10 +23,12 @@ from requests.utils import (
     get_netrc_auth,
     requote_uri,
     select_proxy,
+    should_bypass_proxies,
 )
 
 from . import tls
 from .cookies import Cookies, joined
+from .tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
 
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
@@ -42,6 +44,11 @@ _ENVIRONMENT = tuple(
     for lower in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
     for name in (lower, lower.upper())
 )
+# Those of websocket-client's options that choose a proxy, which is not left to it.
+_PROXY_OPTIONS = frozenset((
+    'http_proxy_host', 'http_proxy_port', 'http_no_proxy', 'http_proxy_auth', 'http_proxy_timeout',
+    'proxy_type',
+))
 _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 
 Headers = list[tuple[str, str]]
@@ -165,6 +172,7 @@ class Route:
         if self.proxy is not None and session is None:
             # Proxies are requests' own art.
             self.http_session = requests.Session()
+            self.http_session.auth = _as_it_is
             self.owns_session = True
 
     def _authorize(self, user: str | None, password: str | None) -> None:
@@ -174,7 +182,7 @@ class Route:
         session = self.http_session
         if user is not None:
             credentials = unquote(user), unquote(password or '')
-        elif session is not None:
+        elif session is not None and not self.owns_session:
             return  # its prepared requests bring its auth and netrc's
         else:
             found = get_netrc_auth(self.http_origin)
@@ -247,13 +255,13 @@ class Route:
         options: dict[str, Any] = {
             'cookie': joined(cookie, self.cookies.header(self.http_origin + self._prefix)),
             'redirect_limit': 0,
-            **self._proxy_options(),
         }
         # websocket-client writes these two itself, where it is not told what to write.
         for name in ('host', 'origin'):
             if name in headers:
                 _, options[name] = headers.pop(name)
-        return {**options, **own, 'header': dict(headers.values())}
+        options = {**options, **own, 'header': dict(headers.values())}
+        return {name: value for name, value in options.items() if name not in _PROXY_OPTIONS}
 
     def _session_headers(self) -> Headers:
         """What the caller's requests.Session makes of a request: its own headers and its auth."""
@@ -269,20 +277,25 @@ class Route:
             if name.lower() not in _POLLING_ONLY and usual.get(name) != value
         ]
 
-    def _proxy_options(self) -> dict[str, Any]:
-        """The proxy of this route in websocket-client's words."""
+    @property
+    def websocket_proxy(self) -> Proxy | None:
+        """The proxy that the websocket goes through: the caller's option, or that of polling."""
+        own = self.websocket_options
+        if own.get('http_proxy_host'):
+            bypass = own.get('http_no_proxy')
+            if bypass and should_bypass_proxies(self.http_origin, ','.join(bypass)):
+                return None
+            scheme = own.get('proxy_type') or 'http'
+            port = own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT)
+            user, password = own.get('http_proxy_auth') or (None, '')
+            return Proxy(scheme, own['http_proxy_host'], int(port), user, password or '')
         url = self._proxies.get('wss' if self.secure else 'ws') or self.proxy
-        if not url:
-            return {}
-        parts = urlsplit(url if '://' in url else f'http://{url}')
-        options: dict[str, Any] = {
-            'http_proxy_host': parts.hostname,
-            'http_proxy_port': parts.port or 80,
-            'proxy_type': parts.scheme if parts.scheme.startswith('socks') else 'http',
-        }
-        if parts.username:
-            options['http_proxy_auth'] = (unquote(parts.username), unquote(parts.password or ''))
-        return options
+        return Proxy.parse(url) if url else None
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """The auth of our own sessions: what has been decided here stays, whatever is in netrc."""
+    return request
 
 
 def quoted(url: str) -> str:

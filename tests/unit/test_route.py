@@ -11,6 +11,7 @@ import requests
 from requests.auth import AuthBase
 
 from engineio_gevent.transports.route import Route, checked_headers
+from engineio_gevent.transports.tunnel import Proxy
 
 
 @pytest.fixture(autouse=True)
@@ -238,30 +239,31 @@ def test_proxies_of_the_environment(monkeypatch, environment, url, proxy):
         route.http_session.close()
 
 
-@pytest.mark.parametrize(('proxy', 'options'), [
-    ('http://p.test:3128', {'http_proxy_host': 'p.test', 'http_proxy_port': 3128,
-                            'proxy_type': 'http'}),
-    ('http://p.test', {'http_proxy_host': 'p.test', 'http_proxy_port': 80, 'proxy_type': 'http'}),
-    ('p.test:3128', {'http_proxy_host': 'p.test', 'http_proxy_port': 3128, 'proxy_type': 'http'}),
-    ('http://u%40:p%3A@p.test:1', {'http_proxy_host': 'p.test', 'http_proxy_port': 1,
-                                   'proxy_type': 'http', 'http_proxy_auth': ('u@', 'p:')}),
-    ('socks5h://p.test:1080', {'http_proxy_host': 'p.test', 'http_proxy_port': 1080,
-                               'proxy_type': 'socks5h'}),
-    ('socks4://p.test:1080', {'http_proxy_host': 'p.test', 'http_proxy_port': 1080,
-                              'proxy_type': 'socks4'}),
+@pytest.mark.parametrize(('proxy', 'parsed'), [
+    ('http://p.test:3128', Proxy('http', 'p.test', 3128)),
+    ('http://p.test', Proxy('http', 'p.test', 80)),
+    ('p.test:3128', Proxy('http', 'p.test', 3128)),
+    ('https://p.test', Proxy('https', 'p.test', 443)),
+    ('http://u%40:p%3A@p.test:1', Proxy('http', 'p.test', 1, 'u@', 'p:')),
+    ('socks5h://p.test', Proxy('socks5h', 'p.test', 1080)),
+    ('socks4://p.test:1', Proxy('socks4', 'p.test', 1)),
 ])
-def test_the_websocket_goes_by_the_same_proxy(make_session, proxy, options):
+def test_the_websocket_goes_by_the_same_proxy(make_session, proxy, parsed):
     route = Route('http://a.test', http_session=make_session(proxies={'http': proxy}))
     assert route.proxy == proxy
-    told = route.websocket_handshake()
-    assert {name: value for name, value in told.items() if 'proxy' in name} == options
+    assert route.websocket_proxy == parsed
+    assert not any('proxy' in name for name in route.websocket_handshake())
+    assert 'p:' not in str(route.websocket_proxy)
 
 
 def test_the_proxy_among_the_websocket_options_goes_first(make_session):
-    route = Route('http://a.test', http_session=make_session(proxies={'http': 'http://p.test:1'}),
-                  websocket_options={'http_proxy_host': 'other.test', 'http_proxy_port': 2})
-    told = route.websocket_handshake()
-    assert (told['http_proxy_host'], told['http_proxy_port']) == ('other.test', 2)
+    own = {'http_proxy_host': 'other.test', 'http_proxy_port': 2, 'http_proxy_auth': ('u', 'p')}
+    session = make_session(proxies={'http': 'http://p.test:1'})
+    route = Route('http://a.test', http_session=session, websocket_options=own)
+    assert route.websocket_proxy == Proxy('http', 'other.test', 2, 'u', 'p')
+    assert not any('proxy' in name for name in route.websocket_handshake())
+    route = Route('http://a.test', websocket_options={**own, 'http_no_proxy': ['a.test']})
+    assert route.websocket_proxy is None
 
 
 @pytest.mark.parametrize('name', ['REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'])
