@@ -611,6 +611,8 @@ class Session:
             self._transport.abandon()
         if self._probe is not None:
             self._probe.websocket.abandon()
+        if self._opener is not None:
+            self._hub.loop.run_callback(self._interrupt, self._opener)
 
 
 def _loggable(data: Any) -> Any:

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections import Counter
@@ -62,6 +63,12 @@ def free_port():
     with stdlib_socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]
+
+
+def listens(port):
+    """Whether somebody listens on this port of 127.0.0.1."""
+    with stdlib_socket.socket() as sock:
+        return sock.connect_ex(('127.0.0.1', port)) == 0
 
 
 # -- Servers in processes of their own ----------------------------------------------------------
@@ -181,6 +188,15 @@ class ServerProcess:
         return [message if isinstance(message, str) else base64.b64decode(message['b64'])
                 for message in self.control(f'received?sid={sid}')]
 
+    def checked(self, sid):
+        """What this client, which has `check=1` in its query, has sent in order: {sender: count}.
+
+        Fails where a message was lost, came twice or out of order.
+        """
+        checked = self.control(f'checked?sid={sid}')
+        assert checked['faults'] == []
+        return checked['counts']
+
     def requests(self, sid=None):
         """The requests of this client, or all: dicts of method, url, headers, raw."""
         return self.control(f'requests?sid={sid}' if sid else 'requests')
@@ -291,6 +307,67 @@ class HostileServer:
             sock.close()
 
 
+class NativeServer:
+    """A `HostileServer` in native threads: for a client that blocks this one, as requests does.
+
+    :param handler: called with the standard library's socket of each connection, in a thread.
+    :param ssl_context: the standard library's, to serve TLS.
+    """
+
+    def __init__(self, handler, *, ssl_context=None):
+        self.handler = handler
+        #: how many connections were accepted, with TLS before its handshake
+        self.accepted = 0
+        self._context = ssl_context
+        self._threads = []
+        self._open = set()
+        self._stopped = False
+        self._listener = stdlib_socket.create_server(('127.0.0.1', 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f'{"https" if ssl_context else "http"}://127.0.0.1:{self.port}'
+        self._start(self._accept)
+
+    def _start(self, function, *arguments):
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self):
+        while True:
+            sock, _ = self._listener.accept()
+            if self._stopped:
+                sock.close()
+                return
+            self.accepted += 1
+            self._open.add(sock)
+            self._start(self._handle, sock)
+
+    def _handle(self, sock):
+        raw = sock
+        try:
+            sock.settimeout(20)
+            if self._context is not None:
+                sock = self._context.wrap_socket(sock, server_side=True)
+                self._open.add(sock)
+            self.handler(sock)
+        except OSError:
+            pass
+        finally:
+            sock.close()
+            raw.close()
+
+    def stop(self):
+        """Listen no more, close all sockets, wait for the threads."""
+        self._stopped = True
+        stdlib_socket.create_connection(('127.0.0.1', self.port)).close()  # wakes who accepts
+        for sock in self._open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(stdlib_socket.SHUT_RDWR)  # wakes who reads
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
+
+
 class HTTPRequest:
     """A request as `read_request` has read it; header names are in lower case."""
 
@@ -308,7 +385,7 @@ def read_exactly(sock, size):
     """Read `size` bytes; `ConnectionResetError` where the peer ends before."""
     data = bytearray()
     while len(data) < size:
-        chunk = sock.recv(size - len(data))
+        chunk = sock.recv(min(size - len(data), 65536))
         if not chunk:
             raise ConnectionResetError('the peer has closed the connection')
         data += chunk

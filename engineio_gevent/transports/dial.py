@@ -46,6 +46,8 @@ def look_up(host: str, port: int) -> list[_Address]:
         found: list[_Address] = _socket.getaddrinfo(
             host, port, 0, _socket.SOCK_STREAM, 0, _socket.AI_NUMERICHOST
         )
+    except UnicodeError as exc:  # of the idna codec: an empty label, or a long one
+        raise OSError(errno.EINVAL, f'not a host name: {host[:100]!r}') from exc
     except OSError:
         found = _look_up_once(key)
     if len(_cache) >= _CACHE_SIZE:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import _socket
 import re
 import select
 from http.cookiejar import CookieJar
 from time import monotonic
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 from gevent.monkey import get_original
 
 from .. import __version__
 from ..exceptions import ConnectionClosed, ProtocolError
-from . import dial, tls
+from . import dial, redirects, tls
 from .base import describe
 from .cookies import Jar
 from .http import CONTENT_TYPE, checked
 from .http1 import Response, encode_request
-from .route import Route, quoted
+from .redirects import REDIRECTS
+from .route import Route
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
-_REDIRECTS = frozenset((301, 302, 303, 307, 308))
-#: Redirects that one request follows.
-MAX_REDIRECTS = 5
-
 #: Seconds before the end of a kept connection's time in which it is not used any more.
 KEEP_ALIVE_MARGIN = 1.0
 
@@ -134,49 +130,26 @@ class _Connection:
 
         :raises EngineIOError: with the cause chained.
         """
-        self._turn_to(self._route.origin)
-        url = ''
-        for _ in range(MAX_REDIRECTS + 1):
-            response = self._answered(method, target, headers, body, timeout)
-            if not response.cookies and response.status not in _REDIRECTS:
+        place = redirects.home(self._route, target)
+        for _ in range(redirects.MAX_REDIRECTS + 1):
+            self._turn_to(place[:3])
+            response = self._answered(method, place.target, headers, body, timeout)
+            if not response.cookies and response.status not in REDIRECTS:
                 return response
-            url = url or urljoin(self._route.http_origin, target)
-            self._route.cookies.store(url, response.cookies)
+            self._route.cookies.store(place.url, response.cookies)
             location = response.headers.get('location')
-            if response.status not in _REDIRECTS or not location:
+            if response.status not in REDIRECTS or not location:
                 return response
             # A POST that these turn into a GET would lose its packets (RFC 9110, 15.4).
             if response.status == 303 or (response.status in (301, 302) and method == 'POST'):
                 raise ProtocolError(f'{method} redirected by status {response.status}')
-            url = urljoin(url, location)
-            target, headers = self._redirect(url, headers)
-        raise ProtocolError(f'more than {MAX_REDIRECTS} redirects, the last to {url}')
-
-    def _redirect(self, url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """Turn to another place; what is secret stays with the host it was meant for."""
-        parts = urlsplit(quoted(url))
-        secure = parts.scheme == 'https'
-        try:
-            port = parts.port or (443 if secure else 80)
-        except ValueError:
-            port = 0
-        if parts.scheme not in ('http', 'https') or not parts.hostname or not port:
-            raise ProtocolError(f'redirected to {url!r}, which is no HTTP address')
-        if self._origin[0] and not secure:
-            raise ProtocolError(f'redirected from https to {url}')
-        origin = secure, parts.hostname, port
-        kept = {
-            name: value
-            for name, value in headers.items()
-            if name.lower() != 'cookie'
-            and (name.lower() != 'authorization' or origin[1:] == self._origin[1:])
-        }
-        kept['Host'] = parts.netloc.rpartition('@')[2]
-        cookies = self._route.cookies.header(url)
-        if cookies:
-            kept['Cookie'] = cookies
-        self._turn_to(origin)
-        return (parts.path or '/') + (f'?{parts.query}' if parts.query else ''), kept
+            there = redirects.follow(place, location)
+            cookies = self._route.cookies.header(there.url)
+            headers = dict(redirects.carried(headers.items(), place, there, cookies))
+            place = there
+        raise ProtocolError(
+            f'more than {redirects.MAX_REDIRECTS} redirects, the last to {place.url}'
+        )
 
     def _turn_to(self, origin: tuple[bool, str, int]) -> None:
         if origin != self._origin:
@@ -267,9 +240,10 @@ class _Connection:
 
     def abandon(self) -> None:
         """Give up the descriptor of this process only."""
+        self._closed = True  # and no other is opened
         sock, self._sock = self._sock, None
         if sock is not None:
-            os.close(sock.detach())
+            _socket.close(sock.detach())  # os.close may be patched, and wait for the hub
 
 
 def _good_until(response: Response) -> float | None:

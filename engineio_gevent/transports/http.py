@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from http.cookiejar import CookieJar
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import requests
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
 from ..protocol.nesting import too_deep
 from .base import describe
+from .redirects import REDIRECTS, Place, follow
 from .route import Route
 from .tunnel import Proxy
 from .unpatched import warn_if_unpatched
@@ -123,6 +125,7 @@ class SessionHTTP:
                 timeout=timeout,
                 verify=self._verify,
                 stream=True,
+                hooks={'response': self._look},
             )
             try:
                 content = self._read(response)
@@ -132,6 +135,26 @@ class SessionHTTP:
             raise ConnectionClosed(f'{self._route.netloc}{self._by}: {describe(exc)}') from exc
         path = target.partition('?')[0]
         return checked(method, f'{path}{self._by}', response.status_code, content)
+
+    def _look(self, response: requests.Response, **_options: object) -> None:
+        """A hook of requests, before it follows a redirect: by the rules of our own connections."""
+        location = response.headers.get('location')
+        if response.status_code not in REDIRECTS or not location:
+            return
+        try:
+            method = response.request.method
+            if response.status_code == 303 or (
+                response.status_code in (301, 302) and method == 'POST'
+            ):
+                raise ProtocolError(f'{method} redirected by status {response.status_code}')
+            parts = urlsplit(str(response.url))
+            secure = parts.scheme == 'https'
+            here = Place(secure, parts.hostname or '', parts.port or 0, parts.netloc, parts.path)
+            follow(here, location)
+            self._read(response)  # requests would do it, without a limit
+        except BaseException:
+            response.close()
+            raise
 
     def _read(self, response: requests.Response) -> bytes:
         limit = self._max_size

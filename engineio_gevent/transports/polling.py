@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from time import monotonic
 
-from gevent import Greenlet, getcurrent, joinall
+from gevent import Greenlet, getcurrent, joinall, sleep
 from gevent.event import Event
 
 from ..exceptions import ProtocolError
@@ -14,6 +14,9 @@ from ..protocol.packet import Encoded
 from .base import Limits, Sink, unsent
 from .http import HTTP
 from .route import Route
+
+#: Seconds before the next GET where the last one brought nothing but noops.
+NOOP_PAUSE = 0.05
 
 
 class Polling:
@@ -97,7 +100,12 @@ class Polling:
                     # Not an empty list of packets, but a server, or what stands before
                     # it, that would have us ask again at once and for ever.
                     raise ProtocolError('a GET answered with an empty body')
-                self.sink.on_packets(self, payload.decode(body))
+                packets = payload.decode(body)
+                self.sink.on_packets(self, packets)
+                if not self._paused and all(kind == packet.NOOP for kind, _ in packets):
+                    # python-engineio has nothing but noops, each at once, while it
+                    # believes in a probe: 1,000 GETs a second without this.
+                    sleep(NOOP_PAUSE)
         except Exception as exc:
             if isinstance(exc, ProtocolError) and exc.decoded:
                 self.sink.on_packets(self, exc.decoded)
@@ -223,4 +231,8 @@ class Polling:
     def abandon(self) -> None:
         """Let go of the sockets without a byte to the server."""
         self._closed = True
+        for greenlet in (self._getting, self._posting):
+            if greenlet is not None:
+                # Before its loop looks at the descriptor that is no more, and aborts.
+                greenlet.kill(block=False)
         self._http.abandon()

@@ -72,14 +72,14 @@ class _Place(NamedTuple):
 def _place(url: str, path: str) -> _Place:
     for what, text in (('URL', url), ('engineio_path', path)):
         if _CONTROL.search(text):
-            raise ValueError(f'{what} contains a control character: {text!r}')
+            raise ValueError(f'{what} contains a control character: {_shown(text)}')
     parts = urlsplit(url)
     if parts.scheme not in _SECURE:
-        raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {url!r}')
+        raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {_shown(url)}')
     if not parts.hostname:
-        raise ValueError(f'URL names no host: {url!r}')
+        raise ValueError(f'URL names no host: {_shown(url)}')
     secure = _SECURE[parts.scheme]
-    host = _ascii_host(parts.hostname)
+    host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
     path = path.strip('/')
     return _Place(
@@ -91,6 +91,11 @@ def _place(url: str, path: str) -> _Place:
         parts.username,
         parts.password,
     )
+
+
+def _shown(url: str) -> str:
+    """A URL for an error message, which applications log: without user and password."""
+    return repr(re.sub(r'[^/]*(?=@)', '...', url))
 
 
 class Route:
@@ -140,8 +145,12 @@ class Route:
         self.websocket_options: Mapping[str, Any] = websocket_options or {}
         self._websocket_headers = _extra_headers(self.websocket_options.get('header') or {})
         self._decide(verify)
+        if self.websocket_options:
+            _check_options(self.websocket_options)
         session = self.http_session
         self.cookies = Cookies(None if session is None else session.cookies)
+        if _CONTROL.search(self.cookies.header(self.http_origin + self._prefix)):
+            raise ValueError('a cookie of the http_session contains a control character')
         self._authorize(where.user, where.password)
 
     def _decide(self, verify: bool) -> None:
@@ -341,6 +350,15 @@ def _extra_headers(headers: Any) -> Headers:
     return checked_headers(headers)
 
 
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what websocket-client's options would put into the header as it is."""
+    for name in ('cookie', 'host', 'origin'):
+        checked_headers({name: options.get(name)})
+    for one in options.get('subprotocols') or ():
+        if not _NAME.match(one):
+            raise ValueError(f'not a subprotocol, for it goes into a header: {one!r}')
+
+
 def _made(
     session: requests.Session | Callable[[], requests.Session] | None,
 ) -> requests.Session | None:
@@ -351,7 +369,11 @@ def _made(
     return session()
 
 
-def _ascii_host(host: str) -> str:
+def ascii_host(host: str) -> str:
+    """A host name as it goes over the wire.
+
+    :raises ValueError: it is none.
+    """
     if _NOT_IN_HOST.search(host):
         raise ValueError(f'not a host name: {host!r}')
     try:

@@ -50,6 +50,22 @@ def context(
         return _build(where, cert, special)
 
 
+class _Socket(gevent.ssl.SSLSocket):
+    """A TLS socket that closes what it has taken over when it cannot be made.
+
+    gevent's own leaves the descriptor to the garbage collector where the peer
+    has reset the connection by then.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except BaseException:
+            if options['sock'].fileno() < 0:  # it is ours by now
+                self.close()
+            raise
+
+
 def wrap(
     sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any] | None = None
 ) -> gevent.ssl.SSLSocket:
@@ -62,7 +78,7 @@ def wrap(
     """
     sslopt = sslopt or {}
     # Not ctx.wrap_socket: a context of the standard library's would block.
-    wrapped = gevent.ssl.SSLSocket(
+    wrapped = _Socket(
         sock=sock,
         server_hostname=sslopt.get('server_hostname') or host,
         do_handshake_on_connect=False,

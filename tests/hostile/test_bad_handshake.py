@@ -323,7 +323,7 @@ def test_polling_with_a_body_over_the_limit(hostile_server, witness, answer):
 @pytest.mark.parametrize(('location', 'words'), [
     ('/', 'redirects'),
     ('ftp://127.0.0.1/', 'no HTTP address'),
-    ('http://127.0.0.1:99999/', 'no HTTP address'),
+    ('http://127.0.0.1:99999/', 'no address'),
     ('http:///x', 'redirects'),
     ('http://[', ''),
     ('/\xe9 \x00', ''),

@@ -10,7 +10,8 @@ from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
 from engineio_gevent.transports import direct
-from engineio_gevent.transports.direct import MAX_REDIRECTS, DirectHTTP
+from engineio_gevent.transports.direct import DirectHTTP
+from engineio_gevent.transports.redirects import MAX_REDIRECTS
 from engineio_gevent.transports.route import Route
 from support import (
     eventually,

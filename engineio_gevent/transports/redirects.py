@@ -1,0 +1,76 @@
+"""Where a redirect leads, and what may go there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from ..exceptions import ProtocolError
+from .route import Route, ascii_host, quoted
+
+#: The statuses (RFC 9110, section 15.4).
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
+#: Redirects that one request follows.
+MAX_REDIRECTS = 5
+
+_HTTP = {'http': 'http', 'https': 'https', 'ws': 'http', 'wss': 'https'}
+
+
+class Place(NamedTuple):
+    """Where a request goes."""
+
+    secure: bool
+    host: str
+    port: int
+    #: Host and port, as for the ``Host`` header.
+    netloc: str
+    #: Path and query.
+    target: str
+
+    @property
+    def url(self) -> str:
+        """The whole, as ``http`` or ``https``."""
+        return f'{"https" if self.secure else "http"}://{self.netloc}{self.target}'
+
+
+def home(route: Route, target: str) -> Place:
+    """The place of a request on the way that the caller gave."""
+    return Place(route.secure, route.host, route.port, route.netloc, target)
+
+
+def follow(place: Place, location: str) -> Place:
+    """The next place.
+
+    :param place: where the answer came from.
+    :param location: its ``Location``.
+    :raises ProtocolError: that is no address, or one without TLS after one with TLS.
+    """
+    try:
+        url = quoted(urljoin(place.url, location))
+        parts = urlsplit(url)
+        scheme, port = _HTTP.get(parts.scheme), parts.port
+        host = ascii_host(parts.hostname or '')
+    except ValueError as exc:
+        raise ProtocolError(f'redirected to {location[:100]!r}, which is no address') from exc
+    if scheme is None or not host or port == 0:
+        raise ProtocolError(f'redirected to {url[:100]!r}, which is no HTTP address')
+    secure = scheme == 'https'
+    if place.secure and not secure:
+        raise ProtocolError(f'redirected from https to {url[:100]}')
+    target = (parts.path or '/') + (f'?{parts.query}' if parts.query else '')
+    netloc = parts.netloc.rpartition('@')[2]
+    return Place(secure, host, port or (443 if secure else 80), netloc, target)
+
+
+def carried(
+    headers: Iterable[tuple[str, str]], here: Place, there: Place, cookies: str
+) -> list[tuple[str, str]]:
+    """The headers of the next request: what is secret stays with the host it was meant for.
+
+    :param cookies: what the jar has for that place.
+    """
+    same_host = (here.host, here.port) == (there.host, there.port)
+    left = {'cookie', 'host'} if same_host else {'authorization', 'cookie', 'host'}
+    kept = [('Host', there.netloc), *(one for one in headers if one[0].lower() not in left)]
+    return [*kept, ('Cookie', cookies)] if cookies else kept

@@ -1,0 +1,104 @@
+"""What would end a line of a request's header is refused before a byte goes out."""
+
+import pytest
+import requests
+
+from engineio_gevent import Client
+from support import open_packet, read_request, respond
+
+ENDS = {'crlf': '\r\n', 'lf': '\n', 'cr': '\r', 'nul': '\x00', 'folded': '\r\n '}
+
+BAD = {name: f'a{end}X-Injected: 1' for name, end in ENDS.items()}
+
+each_end = pytest.mark.parametrize('bad', BAD.values(), ids=BAD)
+
+
+@pytest.fixture
+def refused(hostile_server, witness):
+    """`refused(change)`: the connect that `change` has a part in is a ValueError, and no more."""
+    def connect(transport, url='', options=(), **arguments):
+        def answer(sock):
+            respond(sock, open_packet())
+
+        server = hostile_server(answer)
+        one = witness(**dict(options))
+        with pytest.raises(ValueError, match=r'header|control|host|URL|cookie'):
+            one.client.connect(server.url + url, transports=transport, **arguments)
+        assert server.accepted == 0
+        assert one.client.state == 'disconnected'
+        assert one.ends == []
+
+    return connect
+
+
+every_transport = pytest.mark.parametrize('transport', ['polling', 'websocket'])
+
+
+@each_end
+@every_transport
+def test_headers(refused, transport, bad):
+    refused(transport, headers={'X-Mine': bad})
+    refused(transport, headers={bad: 'x'})
+    refused(transport, headers={'Authorization': bad, 'X': 'x'})
+    refused(transport, headers={'Cookie': bad})
+    refused(transport, headers={'X-Mine': bad.encode()})
+
+
+@each_end
+@every_transport
+def test_path_and_query(refused, transport, bad):
+    refused(transport, url=f'/?q={bad}')
+    refused(transport, url=f'/{bad}')
+    refused(transport, engineio_path=bad)
+    refused(transport, engineio_path=f'sub/{bad}/')
+
+
+@each_end
+@every_transport
+def test_user_and_password(refused, transport, bad):
+    """Quoted, they are no line ends: in base64 nothing is."""
+    client = Client(handle_sigint=False)
+    with pytest.raises(ValueError, match=r'header|control|host|URL|cookie'):
+        client.connect(f'http://user:{bad}@127.0.0.1:9/', transports=transport)
+
+
+@each_end
+@pytest.mark.parametrize('option', ['cookie', 'host', 'origin', 'subprotocols', 'header', 'lines'])
+def test_options_of_the_websocket(refused, option, bad):
+    value = {'subprotocols': [bad], 'header': {'X-Mine': bad}, 'lines': [f'X-Mine: {bad}']}
+    options = {option if option != 'lines' else 'header': value.get(option, bad)}
+    refused('websocket', options={'websocket_extra_options': options})
+
+
+@each_end
+def test_cookies_of_a_session(refused, bad):
+    """Whatever put it into the jar, it does not go out by the websocket."""
+    with requests.Session() as session:
+        session.cookies.set('a', bad)
+        refused('websocket', options={'http_session': session})
+
+
+@pytest.mark.parametrize('sid', ['a\r\nX-Injected: 1', 'a\nb', 'a b', 'a&transport=x', 'a#b', 'a?b',
+                                 '../..', 'é', '%0d%0a', '\u2028'])
+def test_a_session_id_of_the_server_stays_a_parameter(hostile_server, witness, sid):
+    seen = []
+
+    def answer(sock):
+        while True:
+            request = read_request(sock)
+            seen.append(request)
+            respond(sock, open_packet(sid=sid) if len(seen) == 1 else '1')
+
+    server = hostile_server(answer)
+    one = witness()
+    if any(ord(char) < 32 for char in sid):
+        one.fails_to_connect(server)
+        assert len(seen) == 1
+        return
+    one.connect(server)
+    one.loses('server disconnect', 'disconnecting')
+    assert len(seen) == 2
+    path, _, query = seen[1].target.partition('?')
+    assert path == '/engine.io/'
+    assert [part.partition('=')[0] for part in query.split('&')] == ['transport', 'EIO', 'sid', 't']
+    assert 'x-injected' not in seen[1].headers
