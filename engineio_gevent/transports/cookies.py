@@ -14,7 +14,15 @@ MAX_COOKIES = 200
 MAX_COOKIE = 4096
 
 # A lone CR would end the line of our own header, to a lenient server.
-_CONTROL = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
+_UNFIT = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
+
+
+# A number that no float holds makes the jar warn of itself, with a traceback.
+_LONG_AGE = re.compile(r'max-age\s*=\s*[^;]{40}', re.IGNORECASE)
+
+
+def _is_fit(line: str) -> bool:
+    return not (len(line) > MAX_COOKIE or _UNFIT.search(line) or _LONG_AGE.search(line))
 
 
 class _Answer:
@@ -58,7 +66,7 @@ class Cookies:
         :param url: the ``http`` or ``https`` URL of the request.
         :param lines: the values of its ``Set-Cookie`` headers.
         """
-        lines = [line for line in lines if len(line) <= MAX_COOKIE and not _CONTROL.search(line)]
+        lines = [line for line in lines if _is_fit(line)]
         if not lines:
             return
         if self.jar is None:

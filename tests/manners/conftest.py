@@ -1,0 +1,362 @@
+"""A server that stops where it is told to, clients that keep count, programs of their own."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from socket import MSG_PEEK
+from urllib.parse import parse_qs, urlsplit
+
+import gevent
+import gevent.event
+import gevent.queue
+import gevent.select
+import pytest
+
+import engineio_gevent
+import support
+from engineio_gevent.dispatcher import get_dispatcher
+
+PROGRAMS = Path(__file__).parent / 'programs'
+PROJECT = Path(engineio_gevent.__file__).parent.parent
+
+WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request):
+    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
+    return WAYS[request.param]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def frozen():
+    """A look for greenlets goes through all objects; those of the start need no look."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+# -- Clients ------------------------------------------------------------------------------------
+
+
+class Watched(engineio_gevent.Client):
+    """A client that counts its connects, and keeps the reasons of its ends and its messages."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{'handle_sigint': False, 'request_timeout': 30, **kwargs})
+        self.connects = 0
+        self.reasons = []
+        self.on('connect', self._on_connect)
+        self.on('disconnect', lambda reason: self.reasons.append(reason))
+        self.on('message', lambda data: self.inbox.put(data))
+        self.listen_here()
+
+    def listen_here(self):
+        """Messages are for this thread: a queue of gevent's belongs to one hub."""
+        self.inbox = gevent.queue.Queue()
+
+    def _on_connect(self):
+        self.connects += 1
+
+    def ask(self, message):
+        """Send a message and wait for the next one."""
+        self.send(message)
+        return self.inbox.get(timeout=10)
+
+    def is_out(self):
+        """Whether nothing of a connection is to be seen, and each that came up has ended once."""
+        return (self.state, self.sid) == ('disconnected', None) and (
+            len(self.reasons) == self.connects)
+
+    def check_out(self):
+        assert support.eventually(self.is_out), (
+            f'{self.state}, {self.connects} connects, disconnect handler: {self.reasons}')
+
+
+class Remains(support.Leaks):
+    """What may be left of clients: descriptors, greenlets, watchers and timers."""
+
+    def __init__(self):
+        super().__init__()
+        self._active = gevent.get_hub().loop.activecnt
+
+    def left(self):
+        parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
+        texts = [text for text in super().left() if text not in parked]
+        # The look-up of what is left runs in no callback of the loop: what counts is others'.
+        active = gevent.get_hub().loop.activecnt
+        if active > self._active:
+            texts.append(f'{active - self._active} watchers or timers')
+        return texts
+
+
+@pytest.fixture
+def make_client():
+    """Make a `Watched`; the test fails where one leaves something behind.
+
+    Servers that run in this process are made before the first client.
+    """
+    clients = []
+    remains = []
+
+    def make(*args, **kwargs):
+        if not remains:
+            remains.append(Remains())
+        clients.append(Watched(*args, **kwargs))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.disconnect(abort=True)
+    for one in remains:
+        one.check()
+
+
+@pytest.fixture
+def client(make_client):
+    """A `Watched` without options; what else the test needs it asks for before."""
+    return make_client()
+
+
+def outcome(function, *args, **kwargs):
+    """What a call raises, or None; for greenlets, whose exceptions the hub would print."""
+    try:
+        function(*args, **kwargs)
+    except (Exception, gevent.GreenletExit, gevent.Timeout) as exc:
+        return exc
+    return None
+
+
+@pytest.fixture(name='outcome')
+def _outcome():
+    return outcome
+
+
+# -- A server that stops where it is told to ----------------------------------------------------
+
+
+class StagedServer:
+    """An Engine.IO server in this process that echoes, and that can stop at a stage.
+
+    :param stage: where it stops, until `go_on` is set: 'GET of the handshake', 'websocket
+                  handshake' (before it is answered), 'open packet' (of a websocket), 'pong of the
+                  probe', 'noop' (of the GET in flight when the probe has come), 'POST' (it is not
+                  answered), 'frames' (it reads no more of a websocket), 'farewell' (nothing comes
+                  after the client's packet 1 and close frame).
+    """
+
+    def __init__(self, stage=None):
+        self.stage = stage
+        #: set when the server stops
+        self.reached = gevent.event.Event()
+        self.go_on = gevent.event.Event()
+        #: the text of all packets that came, in order; pongs of the client are left out
+        self.packets = []
+        self._sessions = {}
+        self._probed = []
+        self._getting = gevent.event.Event()
+        self._server = support.HostileServer(self._handle)
+        self.url = self._server.url
+        self.stop = self._server.stop
+        self.wait_open = self._server.wait_open
+
+    def _at(self, stage, sock):
+        if stage != self.stage or self.go_on.is_set():
+            return
+        self.reached.set()
+        if stage == 'frames':
+            self.go_on.wait()  # what comes from here on is not read, the end neither
+        else:
+            _first_of(self.go_on, sock)
+
+    def _handle(self, sock):
+        while True:
+            request = support.read_request(sock)
+            query = parse_qs(urlsplit(request.target).query)
+            outbox = self._sessions.get(query.get('sid', [None])[0])
+            if query['transport'] == ['websocket']:
+                self._websocket(sock, request, outbox)
+                return
+            if outbox is None:
+                self._at('GET of the handshake', sock)
+                sid = f'sid{len(self._sessions)}'
+                self._sessions[sid] = gevent.queue.Queue()
+                support.respond(sock, support.open_packet(sid=sid, upgrades=['websocket']))
+            elif request.method == 'POST':
+                self._at('POST', sock)
+                for packet in request.body.decode().split('\x1e'):
+                    self._take(packet, outbox.put)
+                support.respond(sock, 'ok')
+            else:
+                self._getting.set()
+                try:
+                    # while a probe is under way any GET is answered at once
+                    packet = '6' if outbox in self._probed else _first_of(outbox, sock)
+                finally:
+                    self._getting.clear()
+                if packet == '6':
+                    self._at('noop', sock)
+                support.respond(sock, packet)
+
+    def _take(self, packet, answer):
+        if packet == '2probe':
+            answer('3probe')
+            return
+        self.packets.append(packet)
+        if packet[0] == '4':
+            answer(packet)
+
+    def _websocket(self, sock, request, outbox):
+        self._at('websocket handshake', sock)
+        support.accept_websocket(sock, request)
+        if outbox is None:
+            self._at('open packet', sock)
+            support.send_frame(sock, support.open_packet(sid='websocket'))
+        else:
+            packet = support.read_frame(sock)[1].decode()
+            assert packet == '2probe'
+            self._at('pong of the probe', sock)
+            if self.stage == 'noop':
+                self._getting.wait()  # the client begins to poll when the pong takes its time
+            self._probed.append(outbox)
+            support.send_frame(sock, '3probe')
+            if self._getting.is_set():
+                outbox.put('6')
+        while True:
+            self._at('frames', sock)
+            opcode, payload = support.read_frame(sock)
+            if opcode == support.CLOSE:
+                self._at('farewell', sock)
+                sock.sendall(support.close_frame())
+                return
+            self._take(payload.decode(), lambda packet: support.send_frame(sock, packet))
+
+
+def _first_of(source, sock):
+    """Wait for an event or the next item of a queue; `OSError` where the client leaves first."""
+    waiting = gevent.spawn(source.get if hasattr(source, 'get') else source.wait)
+    leaving = gevent.spawn(_wait_for_end, sock)
+    try:
+        gevent.wait([waiting, leaving], count=1)
+        if not waiting.ready():
+            raise ConnectionResetError('the client has left')
+        return waiting.get()
+    finally:
+        gevent.killall([waiting, leaving])
+
+
+def _wait_for_end(sock):
+    try:
+        while sock.recv(1, MSG_PEEK):
+            gevent.sleep(0.001)  # what comes meanwhile is not ours to read
+    except OSError:
+        pass
+
+
+@pytest.fixture
+def staged_server():
+    """`staged_server(stage)` starts a `StagedServer`."""
+    servers = []
+
+    def start(stage=None):
+        servers.append(StagedServer(stage))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope='session')
+def js_server_tls(js_server, certificates):
+    """`js_server` by https and wss; where that skips, this does."""
+    server = support.ServerProcess.js(tls=certificates.tls)
+    yield server
+    server.stop()
+
+
+# -- Programs -----------------------------------------------------------------------------------
+
+
+class Program:
+    """One of `programs/` in a process of its own, which says lines of JSON on standard output.
+
+    :param name: the file.
+    :param argv: what it finds in `sys.argv[1:]`, each as JSON.
+    :param options: for the interpreter.
+    """
+
+    def __init__(self, name, *argv, options=('-W', 'error')):
+        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
+        self.process = subprocess.Popen(
+            [sys.executable, *options, PROGRAMS / name, *map(json.dumps, argv)],
+            env={**os.environ, 'PYTHONPATH': path}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._stderr)
+        self._unheard = b''
+
+    @property
+    def stderr(self):
+        """What the program has written to its standard error so far."""
+        size = os.fstat(self._stderr.fileno()).st_size
+        return os.pread(self._stderr.fileno(), size, 0).decode(errors='replace')
+
+    def hear(self):
+        """Wait for the next line; its value."""
+        while b'\n' not in self._unheard:
+            assert self._read(), f'the program has ended; its standard error:\n{self.stderr}'
+        line, _, self._unheard = self._unheard.partition(b'\n')
+        return json.loads(line)
+
+    def _read(self):
+        stdout = self.process.stdout.fileno()
+        gevent.select.select([stdout], [], [])
+        chunk = os.read(stdout, 65536)
+        self._unheard += chunk
+        return chunk
+
+    def tell(self, line=''):
+        """Give the program a line to read."""
+        self.process.stdin.write(f'{line}\n'.encode())
+        self.process.stdin.flush()
+
+    def end(self):
+        """Wait for the end; the values of the lines that nobody has heard."""
+        self.process.stdin.close()
+        while self._read():
+            pass
+        assert support.eventually(lambda: self.process.poll() is not None, 20)
+        return [json.loads(line) for line in self._unheard.splitlines()]
+
+    def result(self):
+        """Wait for the end, which has to be a good one; the lines, as `end` gives them."""
+        lines = self.end()
+        assert self.process.returncode == 0, self.stderr
+        assert not self.stderr
+        return lines
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self._stderr.close()
+
+
+@pytest.fixture
+def program():
+    """Start a `Program`."""
+    programs = []
+
+    def start(name, *argv, **kwargs):
+        programs.append(Program(name, *argv, **kwargs))
+        return programs[-1]
+
+    yield start
+    for one in programs:
+        one.kill()
