@@ -17,6 +17,8 @@ class Job:
 
     #: connect, crowd, echo, latency, receive, send or heartbeat; see the README.
     verb: str
+    #: ``engineio``, or ``socketio`` on it.
+    protocol: str = 'engineio'
     #: ``websocket``, ``polling`` or ``upgrade``, from the one to the other.
     transport: str = 'websocket'
     tls: bool = False

@@ -52,7 +52,7 @@ def _output(*command: str) -> str:
 
 def _javascript_versions() -> dict[str, str]:
     found = {}
-    for package in ('engine.io', 'engine.io-client', 'ws'):
+    for package in ('engine.io', 'engine.io-client', 'socket.io', 'ws'):
         described = JAVASCRIPT / 'node_modules' / package / 'package.json'
         found[package] = json.loads(described.read_text(encoding='utf-8'))['version']
     return found

@@ -10,6 +10,9 @@ from .job import Job
 #: What a worker's number is multiplied by.
 UNITS = {'us': 1e6, 'ms': 1e3, 'KiB': 1 / 1024, '': 1.0}
 
+#: The systems on which python-socketio's client is measured, too.
+SOCKETIO = ('ours', 'python-engineio')
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -37,6 +40,10 @@ class Measure:
     hurry: dict[str, Any] = field(default_factory=dict)
     #: At most so many rounds, of those that take long.
     rounds: int = 99
+
+    def runs_on(self, system: str) -> bool:
+        """Whether this system can do the job."""
+        return self.job.protocol == 'engineio' or system in SOCKETIO
 
     def hurried(self) -> Measure:
         """As a quick run does it."""
@@ -156,6 +163,32 @@ def _latency(name: str, title: str, **job: Any) -> Measure:
     )
 
 
+def _socketio_echo() -> Measure:
+    return Measure(
+        'socketio-echo',
+        'socket.io',
+        Job('echo', protocol='socketio', clients=100, messages=50),
+        (Figure('echo', 'Socket.IO: echo', 'us', _targets(0.2)),),
+        {'messages': 10},
+    )
+
+
+def _socketio_crowd() -> Measure:
+    return Measure(
+        'socketio-crowd',
+        'socket.io',
+        Job('crowd', protocol='socketio', clients=1000, messages=10),
+        (
+            Figure('memory', 'Socket.IO: idle memory', 'KiB', _targets(0.2)),
+            Figure('connect', 'Socket.IO: connect', 'ms', _targets(0.55)),
+            Figure('descriptors', 'Socket.IO: descriptors', '', guarded=False),
+            Figure('tasks', 'Socket.IO: greenlets', '', guarded=False),
+        ),
+        {'clients': 300, 'messages': 1},
+        rounds=3,
+    )
+
+
 _FLOOD = _targets(0.05, 0.12, 0.8, 1.5)
 _SLEEPING = _targets(0.25, 0.5, None, 2)
 
@@ -192,6 +225,8 @@ _ALL = (
     _crowd(100, 100, {}),
     _crowd(1000, 20, _targets(0.14, 0.14, 0.25)),
     _crowd(10_000, 5, {}),
+    _socketio_echo(),
+    _socketio_crowd(),
 )
 
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}

@@ -20,7 +20,7 @@ from .systems import SYSTEMS
 #: Seconds after which a worker is given up.
 WORKER_TIMEOUT = 300
 #: What a server works with before it is measured with.
-WARM_UP_SYSTEM = 'floor'
+WARM_UP_SYSTEMS = {'engineio': 'floor', 'socketio': 'ours'}
 WARM_UP_CLIENTS = 100
 #: How many times the messages of a quick run.
 WARM_UP_TIMES = 4
@@ -53,7 +53,7 @@ def run(
                 progress(f'{measure.name}, warm-up')
                 _warm_up(measure, urls, environment)
                 for number in range(min(rounds, measure.rounds)):
-                    for system in systems:
+                    for system in filter(measure.runs_on, systems):
                         progress(f'{measure.name}, round {number + 1}, {system}')
                         try:
                             figures = work(system, job, environment)
@@ -77,7 +77,7 @@ def _warm_up(measure: Measure, urls: list[str], environment: dict[str, str]) -> 
         rate=0.0,
     )
     with suppress(WorkerFailed):  # who is measured will say so
-        work(WARM_UP_SYSTEM, job, environment)
+        work(WARM_UP_SYSTEMS[job.protocol], job, environment)
 
 
 def work(system: str, job: Job, environment: dict[str, str]) -> dict[str, float]:

@@ -45,7 +45,11 @@ def running(job: Job, certificates: Certificates) -> Iterator[list[str]]:
 def _server(job: Job, certificates: Certificates, number: int) -> Iterator[str]:
     # An address each, so that the local ports do not run out.
     host = f'127.0.0.{number + 1}' if number and not job.tls else '127.0.0.1'
-    options: dict[str, object] = {'host': host, 'pingInterval': int(job.ping_interval * 1000)}
+    options: dict[str, object] = {
+        'host': host,
+        'protocol': job.protocol,
+        'pingInterval': int(job.ping_interval * 1000),
+    }
     if job.tls:
         options['tls'] = {'key': str(certificates.key), 'cert': str(certificates.chain)}
     with subprocess.Popen(

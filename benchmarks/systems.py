@@ -60,8 +60,8 @@ SYSTEMS: dict[str, System] = {
             UPSTREAM,
             'python-engineio',
             _python('python_engineio'),
-            _needs('engineio'),
-            ('python-engineio', 'requests'),
+            _needs('engineio', 'socketio'),
+            ('python-engineio', 'python-socketio', 'requests'),
         ),
         System(
             'asyncio',

@@ -175,6 +175,26 @@ class Client:
         """The exception that ended the last connection; None if one of the two sides wished it."""
         return None if self._session is None else self._session.error
 
+    @property
+    def unsent(self) -> int:
+        """How many messages :meth:`send` took that have not left; after the end: never did.
+
+        It goes to 0 as the server takes them, and :meth:`disconnect` waits for
+        that. What remains when the connection has ended was not delivered; it
+        is there to read in the disconnect handler, and until the next
+        :meth:`connect`.
+
+        By a websocket a message has left when the operating system has taken
+        all of it: the last ones may still be lost with the connection. Where
+        that is by TLS, the first 64 KiB of what counts here may have left, too. By
+        polling it has left when the server has answered the POST that carried
+        it: a message of a POST without an answer counts here, though the server
+        may have got it. To know what was processed, have the server say so.
+
+        Reading it takes 0.3 us for each message that has not left.
+        """
+        return 0 if self._session is None else self._session.unsent
+
     def transport(self) -> str | None:
         """The name of the transport in use.
 
@@ -385,8 +405,11 @@ class Client:
         """Leave the server, once everything sent before has gone out.
 
         It is legal from every greenlet and handler, any number of times. Against
-        a server that does not answer it returns after
-        :data:`engineio_gevent.session.CLOSE_TIMEOUT` seconds.
+        a server that takes nothing, or does not answer, it returns after
+        :data:`engineio_gevent.session.CLOSE_TIMEOUT` seconds; against one that
+        takes what is queued slowly, after
+        :data:`engineio_gevent.session.FAREWELL_LIMIT`. What remained then is
+        counted by :attr:`unsent`.
 
         :param abort: whether to drop what is still queued and leave at once.
         :param reason: for the disconnect handler, in place of ``'client disconnect'``.

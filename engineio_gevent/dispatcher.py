@@ -41,7 +41,8 @@ class Dispatcher:
 
     # Mutable, and touched only in the hub's own thread: all of it.
     __slots__ = (
-        '_active', '_idle', '_jobs', '_left', '_needless', '_releaser', '_wake_up', 'hub',
+        '_active', '_idle', '_jobs', '_left', '_needless', '_next_turn', '_releaser', '_wake_up',
+        'hub',
     )
 
     def __init__(self, hub: Hub) -> None:
@@ -51,6 +52,7 @@ class Dispatcher:
         # The worker that takes the next job; another takes its place if it blocks.
         self._active: _Worker | None = None
         self._wake_up: Any = None
+        self._next_turn: Any = None  # the timer that is the wake-up between two batches
         self._releaser: Any = None
         self._needless = 0  # how many of the idle have stayed so since the releaser looked
         self._left = 0  # jobs that may still begin before the hub gets its turn
@@ -67,6 +69,9 @@ class Dispatcher:
     def _wake(self) -> None:
         """In the hub: have the jobs run, by another worker whenever one blocks."""
         self._wake_up = None
+        if self._next_turn is not None:
+            self._next_turn.close()
+            self._next_turn = None
         jobs = self._jobs
         self._left = BATCH
         while jobs and self._left > 0:
@@ -74,7 +79,9 @@ class Dispatcher:
             # Comes back when the worker has no more to do, or when its job waits.
             worker.switch()
         if jobs and self._wake_up is None:
-            self._wake_up = self.hub.loop.run_callback(self._wake)
+            # Not by a callback: gevent runs fifty of those before it looks at the sockets.
+            self._wake_up = self._next_turn = self.hub.loop.timer(0)
+            self._next_turn.start(self._wake)
 
     def _take_worker(self) -> _Worker:
         idle = self._idle

@@ -37,8 +37,11 @@ from .upgrade import Probe
 
 #: Seconds that the probe of an upgrade has to itself before polling begins beside it.
 PROBE_HEAD_START = 0.25
-#: Seconds for a farewell: queued messages, the CLOSE packet, and the server's answer.
+#: Seconds of a farewell in which the server takes nothing of what is queued, or does not
+#: answer the CLOSE packet after it.
 CLOSE_TIMEOUT = 3.0
+#: Seconds for a farewell in all, however slowly the server takes what is queued.
+FAREWELL_LIMIT = 30.0
 #: Seconds for the handler of ``disconnect`` to run where the caller asked for ``abort``.
 ABORT_TIMEOUT = 0.25
 
@@ -98,8 +101,9 @@ class Session:
 
     # Mutable, and touched only in the hub's own thread: all but options, handlers, route.
     __slots__ = (
-        '_closed', '_context', '_dispatcher', '_early', '_finisher', '_handlers', '_heartbeat',
-        '_http', '_hub', '_opened', '_opener', '_options', '_phase', '_polling_timer', '_probe',
+        '_closed', '_context', '_dispatcher', '_dropped', '_early', '_finisher', '_handlers',
+        '_heartbeat', '_http', '_hub', '_opened', '_opener', '_options', '_phase',
+        '_polling_timer', '_probe',
         '_route', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
         'state', 'transport_name',
     )
@@ -124,6 +128,7 @@ class Session:
         self._heartbeat: Heartbeat | None = None
         self._polling_timer: Any = None
         self._closed: Event | None = None
+        self._dropped = 0  # messages that the transport did not take, for it had ended
         self.handle_sigint = options.handle_sigint
         #: What the server said of the connection, once it has.
         self.handshake: Handshake | None = None
@@ -161,6 +166,11 @@ class Session:
         if self._http is None:  # it was a websocket
             return self._route.url('websocket', stamped=False)
         return self.url('polling')
+
+    @property
+    def unsent(self) -> int:
+        """Messages that have not left; see :attr:`.Client.unsent`."""
+        return self._dropped + (0 if self._transport is None else self._transport.unsent)
 
     def url(self, transport: str) -> str:
         """The URL of this connection by one of the transports, without a timestamp."""
@@ -279,7 +289,8 @@ class Session:
             self.transport_name = 'websocket'
             websocket.send(str(packet.UPGRADE))
             for waiting in polling.take_queued():
-                websocket.send(waiting)
+                if websocket.send(waiting) < 0 and packet.is_message(waiting):
+                    self._dropped += 1
             self._info('WebSocket upgrade was successful')
             return True
         finally:
@@ -346,7 +357,9 @@ class Session:
         elif packet_type == packet.PING:
             if self._heartbeat is not None:
                 self._heartbeat.beat()
-            self._send(f'{packet.PONG}{data}')
+            # A server that waits for it must not wait for all the messages queued before.
+            assert self._transport is not None
+            self._transport.send_first(f'{packet.PONG}{data}')
         elif packet_type == MESSAGE:
             if self._early is not None:
                 self._early.append(data)
@@ -423,9 +436,20 @@ class Session:
         if transport is None:
             return
         queued = transport.send(encoded)
+        if not queued:
+            return  # 40 ns less for most messages
         limit = self._options.write_limit
-        if limit is not None and queued > limit and getcurrent() is not self._hub:
+        if queued < 0:
+            self._drop()
+        elif limit is not None and queued > limit and getcurrent() is not self._hub:
             self._wait_for_room(limit)
+
+    def _drop(self) -> None:
+        """The transport has ended, which the application is yet to learn."""
+        self._dropped += 1
+        if getcurrent() is not self._hub:
+            # Who sends for as long as `state` is 'connected' would be all that ever runs.
+            gevent.sleep(0)
 
     def _wait_for_room(self, limit: int) -> None:
         transport = self._transport
@@ -446,9 +470,10 @@ class Session:
         self._hub.loop.run_callback_threadsafe(self._send, encoded)
 
     def _send(self, encoded: Encoded) -> None:
-        """Send a packet from the hub."""
-        if self._transport is not None and self._phase < _CLOSING:
-            self._transport.send(encoded)
+        """In the hub: send a message of another native thread's."""
+        transport = self._transport
+        if transport is None or self._phase >= _CLOSING or transport.send(encoded) < 0:
+            self._dropped += 1
 
     # Ending
 
@@ -515,6 +540,7 @@ class Session:
         except Exception:
             self._options.logger.exception('disconnect handler error')
         finally:
+            self._dropped = self.unsent
             self._finisher = self._transport = None
             self._end()
 
@@ -554,7 +580,7 @@ class Session:
                 transport.send(str(packet.CLOSE))
                 transport.close(1000)
             elif transport is not None:
-                transport.finish(CLOSE_TIMEOUT)
+                transport.finish(CLOSE_TIMEOUT, FAREWELL_LIMIT)
         finally:
             self.close(reason or Reason.CLIENT_DISCONNECT, None)
         self.wait(ABORT_TIMEOUT if abort else None)

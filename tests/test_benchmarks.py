@@ -24,6 +24,11 @@ TINY = {
     'crowd-100': {'clients': 3, 'messages': 1},
 }
 
+TINY_SOCKETIO = {
+    'socketio-echo': {'clients': 3, 'messages': 2},
+    'socketio-crowd': {'clients': 3, 'messages': 1},
+}
+
 
 @pytest.fixture
 def benchmarks(monkeypatch):
@@ -33,8 +38,9 @@ def benchmarks(monkeypatch):
 
 
 def tiny(measures, names):
+    counts = {**TINY, **TINY_SOCKETIO}
     return [
-        replace(measures[name], job=replace(measures[name].job, **TINY[name]), hurry={})
+        replace(measures[name], job=replace(measures[name].job, **counts[name]), hurry={})
         for name in names
     ]
 
@@ -67,6 +73,20 @@ def test_every_verb_yields_its_figures(benchmarks, system):
 @pytest.mark.parametrize('system', ['python-engineio', 'asyncio', 'javascript'])
 def test_peers_yield_their_figures(benchmarks, system):
     run(benchmarks, system, ['echo-json', 'connect-upgrade', 'crowd-100'])
+
+
+@pytest.mark.parametrize('system', ['ours', 'python-engineio'])
+def test_socketio_yields_its_figures(benchmarks, system):
+    results = run(benchmarks, system, TINY_SOCKETIO)
+    assert results.numbers['socketio-crowd']['descriptors'][system] == [1.0]
+
+
+def test_socketio_is_left_to_those_who_have_it(benchmarks):
+    measures = benchmarks('measures').MEASURES
+    systems = benchmarks('systems').SYSTEMS
+    assert [name for name in systems if measures['socketio-echo'].runs_on(name)] == [
+        'ours', 'python-engineio']
+    assert all(measures['echo-ws'].runs_on(name) for name in systems)
 
 
 def test_a_worker_that_fails_is_reported(benchmarks):

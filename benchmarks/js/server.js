@@ -1,9 +1,12 @@
 /*
- * The real JavaScript Engine.IO server, with what the benchmarks need and nothing else.
+ * The real JavaScript Engine.IO or Socket.IO server, with what the benchmarks need and nothing else.
  *
- *     node server.js '{"host": "127.0.0.1", "pingInterval": 25000, "tls": {"key": .., "cert": ..}}'
+ *     node server.js '{"host": "127.0.0.1", "pingInterval": 25000, "protocol": "engineio",
+ *                    "tls": {"key": .., "cert": ..}}'
  *
  * It listens on a free port, prints {"port": N}, and runs until its standard input closes.
+ * Of Socket.IO it is the default namespace, and a message is the event "message".
+ *
  * A message is echoed, except for text that begins with "!":
  *
  *     !flood N SIZE BATCH   N messages of SIZE characters, BATCH of them per turn of the event loop
@@ -15,15 +18,16 @@
 const fs = require('fs');
 const http = require('http');
 const https = require('https');
-const { Server } = require('engine.io');
+const engineio = require('engine.io');
+const socketio = require('socket.io');
 
 const options = JSON.parse(process.argv[2] || '{}');
-const engine = new Server({
+const settings = {
   perMessageDeflate: false,
   maxHttpBufferSize: 1e8,
   pingInterval: options.pingInterval || 25000,
   pingTimeout: 60000, // a client that is busy connecting ten thousand others is not dead
-});
+};
 let pongs = 0;
 
 function flood(socket, left, text, batch) {
@@ -40,9 +44,12 @@ function obey(socket, command) {
   else if (name === '!pongs') socket.send(String(pongs));
 }
 
-engine.on('connection', (socket) => {
+function countPongs(connection) {
+  connection.on('heartbeat', () => { pongs += 1; });
+}
+
+function attend(socket) {
   socket.expected = 0;
-  socket.on('heartbeat', () => { pongs += 1; });
   socket.on('message', (message) => {
     if (socket.expected) {
       socket.expected -= 1;
@@ -53,7 +60,7 @@ engine.on('connection', (socket) => {
       socket.send(message);
     }
   });
-});
+}
 
 const server = options.tls
   ? https.createServer({
@@ -61,7 +68,15 @@ const server = options.tls
     cert: fs.readFileSync(options.tls.cert),
   })
   : http.createServer();
-engine.attach(server);
+if (options.protocol === 'socketio') {
+  const io = new socketio.Server(server, settings);
+  io.engine.on('connection', countPongs);
+  io.on('connection', attend);
+} else {
+  const engine = engineio.attach(server, settings);
+  engine.on('connection', countPongs);
+  engine.on('connection', attend);
+}
 server.listen({ port: 0, host: options.host || '127.0.0.1', backlog: 4096 }, () => {
   console.log(JSON.stringify({ port: server.address().port }));
 });

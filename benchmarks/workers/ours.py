@@ -19,7 +19,10 @@ def main() -> None:
     masking = import_module('engineio_gevent.protocol.masking')
     if (masking.mask is getattr(speedups, 'apply_mask', 0)) is not bool(speedups):
         sys.exit('not the masking that this is about')
-    import_module('benchmarks.workers.greenlets').main(import_module('engineio_gevent').Client)
+    name = 'engineio_gevent'
+    if read_job().protocol == 'socketio':
+        name = 'engineio_gevent.contrib.socketio'
+    import_module('benchmarks.workers.greenlets').main(import_module(name).Client)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""python-engineio's ``Client`` in a monkey-patched process."""
+"""python-engineio's ``Client``, or python-socketio's, in a monkey-patched process."""
 
 # ruff: noqa: E402 - the patch comes before what it patches is imported
 from __future__ import annotations
@@ -7,9 +7,10 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import engineio
+from importlib import import_module
 
 from .greenlets import main
+from .meter import read_job
 
 if __name__ == '__main__':
-    main(engineio.Client)
+    main(import_module(read_job().protocol).Client)

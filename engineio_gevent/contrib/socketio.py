@@ -18,7 +18,7 @@ import socketio
 
 from .. import client, exceptions
 
-__all__ = ['Client', 'ConnectionError', 'EngineIOClient', 'SimpleClient']
+__all__ = ['Client', 'SimpleClient']
 
 _DISCONNECT = socketio.packet.DISCONNECT
 
@@ -52,6 +52,17 @@ class EngineIOClient(client.Client):
             super().connect(url, headers, transports, engineio_path)
         except exceptions.ConnectionError as exc:
             raise ConnectionError(*exc.args) from exc.__cause__
+
+    def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
+        """As :meth:`engineio_gevent.Client.disconnect` does.
+
+        A connection that is lost already, but whose disconnect handler has not
+        run, is one that the application left: python-socketio does not reconnect.
+        """
+        session = self._session
+        if session is not None and session.over and session.state == 'connected':
+            session.state = 'disconnecting'
+        super().disconnect(abort, reason)
 
     def send_together(self, *messages: Any) -> None:
         """Send messages with nothing between them; wait, where :meth:`send` waits, after the last.
@@ -113,13 +124,6 @@ class Client(socketio.Client):  # type: ignore[misc]
                 self._stop_reconnecting()
             raise
 
-    def disconnect(self) -> None:
-        """Leave the server, within a bound; reconnecting goes on, see :meth:`shutdown`."""
-        self.eio.post(
-            *(self.packet_class(_DISCONNECT, namespace=name).encode() for name in self.namespaces)
-        )
-        self.eio.disconnect()
-
     def shutdown(self) -> None:
         """Leave the server, or stop reconnecting. It is legal in every handler."""
         if not self.connected:
@@ -134,6 +138,9 @@ class Client(socketio.Client):  # type: ignore[misc]
         if task is gevent.getcurrent():
             self._reconnect_abort.set()
             return
+        if gevent.getcurrent() is gevent.get_hub():  # a signal handler, where nothing may wait
+            gevent.spawn(self._stop_reconnecting)
+            return
         gevent.sleep(0)  # it may have to begin, by which it forgets who wants it to end
         self._reconnect_abort.set()
         self.eio.disconnect()
@@ -144,6 +151,8 @@ class Client(socketio.Client):  # type: ignore[misc]
         encoded = pkt.encode()
         if isinstance(encoded, list):  # the server takes nothing between a packet and its binaries
             self.eio.send_together(*encoded)
+        elif pkt.packet_type == _DISCONNECT:  # disconnect() is bounded, whatever waits before it
+            self.eio.post(encoded)
         else:
             self.eio.send(encoded)
 
@@ -174,12 +183,24 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Upstream's are threading's, which would block the whole thread where nothing is patched.
-        self.connected_event = gevent.event.Event()
         self.input_event = gevent.event.Event()
+        self.connected_event = _ConnectedEvent(self.input_event)
 
     def disconnect(self) -> None:
         """Leave the server, or stop reconnecting."""
-        if self.client is not None and self.connected:
-            self.client.shutdown()
-            self.client = None
-            self.connected = False
+        client = self.client
+        super().disconnect()
+        if client is not None:
+            client.shutdown()
+
+
+class _ConnectedEvent(gevent.event.Event):
+    """Set at a connect and at the final disconnect, of which ``receive()`` should hear, too."""
+
+    def __init__(self, input_event: gevent.event.Event) -> None:
+        super().__init__()
+        self._input_event = input_event
+
+    def set(self) -> None:
+        super().set()
+        self._input_event.set()

@@ -92,6 +92,14 @@ def decode(encoded: Encoded) -> tuple[int, str | bytes]:
     return packet_type, encoded[1:]
 
 
+def is_message(encoded: Encoded) -> bool:
+    """Return whether a packet carries a message.
+
+    :param encoded: the packet in its neutral form.
+    """
+    return isinstance(encoded, bytes) or encoded.startswith(_MESSAGE_DIGIT)
+
+
 def parse_text(text: str, loads: Callable[[str], Any]) -> object:
     """Return what the text of a received message stands for.
 

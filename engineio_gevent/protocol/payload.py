@@ -74,6 +74,11 @@ def take_body(queue: deque[Encoded], max_payload: int | None) -> bytes:
     return SEPARATOR.join(parts)
 
 
+def count_messages(body: bytes) -> int:
+    """Return how many of the packets in a body of :func:`take_body`'s are messages."""
+    return sum(part.startswith((b'4', b'b')) for part in body.split(SEPARATOR))
+
+
 def decode(body: bytes) -> list[tuple[int, str | bytes]]:
     """Split a polling body into packets.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar
+from http.cookiejar import parse_ns_headers as _parse_ns_headers  # type: ignore[attr-defined]
 from urllib.request import Request
 
 #: Cookies that a jar takes from servers. RFC 6265, section 6.1, asks for 50 of a host.
@@ -18,11 +19,20 @@ _UNFIT = re.compile('[\x00-\x08\x0a-\x1f\x7f]')
 
 
 # A number that no float holds makes the jar warn of itself, with a traceback.
-_LONG_AGE = re.compile(r'max-age\s*=\s*[^;]{40}', re.IGNORECASE)
+# An age that is no number is ignored (RFC 6265, section 5.2.2); the jar fails over some.
+_ODD_AGE = re.compile(
+    r';\s*max-age(?=[\s=;]|$)(?!\s*=\s*"?-?\d{1,18}"?\s*(?:;|$))[^;]*', re.IGNORECASE
+)
 
 
 def _is_fit(line: str) -> bool:
-    return not (len(line) > MAX_COOKIE or _UNFIT.search(line) or _LONG_AGE.search(line))
+    if len(line) > MAX_COOKIE or _UNFIT.search(line):
+        return False
+    try:
+        _parse_ns_headers([line])
+    except Exception:  # the jar fails over some dates, and warns of itself with a traceback
+        return False
+    return True
 
 
 class _Answer:
@@ -66,6 +76,7 @@ class Cookies:
         :param url: the ``http`` or ``https`` URL of the request.
         :param lines: the values of its ``Set-Cookie`` headers.
         """
+        lines = [_ODD_AGE.sub('', line) for line in lines]
         lines = [line for line in lines if _is_fit(line)]
         if not lines:
             return

@@ -32,8 +32,9 @@ class Polling:
 
     # Mutable: everything from _queue on, touched only in the hub's own thread.
     __slots__ = (
-        '_changed', '_closed', '_finishing', '_getting', '_http', '_limits', '_max_payload',
-        '_paused', '_posting', '_queue', '_route', '_sid', '_silence', '_started', 'queued', 'sink',
+        '_changed', '_closed', '_finishing', '_getting', '_http', '_in_flight', '_limits',
+        '_max_payload', '_never_sent', '_paused', '_posting', '_queue', '_route', '_sid',
+        '_silence', '_started', 'queued', 'sink',
     )
 
     def __init__(self, sink: Sink, route: Route, limits: Limits, http: HTTP) -> None:
@@ -45,6 +46,8 @@ class Polling:
         self._max_payload: int | None = None
         self._silence: float | None = None
         self._queue: deque[Encoded] = deque()
+        self._in_flight = b''  # the body of a POST that is not answered yet
+        self._never_sent = 0
         #: Bytes queued, as they will be posted; after the end: never posted.
         self.queued = 0
         self._getting: Greenlet[..., None] | None = None
@@ -120,12 +123,26 @@ class Polling:
     def send(self, packet: Encoded) -> int:
         """Queue a packet for the next POST; see :meth:`.Transport.send`."""
         if self._closed:
-            return 0
+            return -1
         self.queued += payload.encoded_size(packet)
         self._queue.append(packet)
         if self._posting is None:
             self._post_queued()
         return self.queued
+
+    def send_first(self, packet: str) -> None:
+        """Queue a control packet for the next POST, ahead of the messages that are queued."""
+        if not self._closed:
+            self.queued += payload.encoded_size(packet)
+            self._queue.appendleft(packet)
+            self._post_queued()
+
+    @property
+    def unsent(self) -> int:
+        """Messages that no answered POST has carried; see :meth:`.Transport.unsent`."""
+        if self._closed:
+            return self._never_sent
+        return payload.count_messages(self._in_flight) + sum(map(packet.is_message, self._queue))
 
     def _post_queued(self) -> None:
         if self._queue and self._started and not self._paused and self._posting is None:
@@ -137,7 +154,9 @@ class Polling:
                 count = len(self._queue)
                 body = payload.take_body(self._queue, self._max_payload)
                 separators = count - len(self._queue) - 1
+                self._in_flight = body
                 self._http.post(self._target(), body, self._limits.request_timeout)
+                self._in_flight = b''
                 self.queued -= len(body) - separators
                 self._notify()
         except Exception as exc:
@@ -188,9 +207,10 @@ class Polling:
 
     # Ending
 
-    def finish(self, timeout: float) -> None:
+    def finish(self, timeout: float, limit: float | None = None) -> None:
         """Post what is queued and a CLOSE packet, wait for that, and close."""
         deadline = monotonic() + timeout
+        last = deadline if limit is None else deadline - timeout + limit
         self._finishing = True
         try:
             self.send(str(packet.CLOSE))
@@ -201,7 +221,10 @@ class Polling:
                 left = deadline - monotonic()
                 if left <= 0:
                     break
+                queued = self.queued
                 self._wait(left)
+                if self.queued < queued:  # the server takes it
+                    deadline = min(monotonic() + timeout, last)
             if self.queued and not self._closed:
                 self.sink.on_lost(self, unsent(self.queued))
         finally:
@@ -219,8 +242,10 @@ class Polling:
         """Close at once, requests in flight too; idempotent."""
         if self._closed:
             return
+        self._never_sent = self.unsent
         self._closed = True
         self._queue.clear()
+        self._in_flight = b''
         current = getcurrent()
         for greenlet in (self._getting, self._posting):
             if greenlet is not None and greenlet is not current:

@@ -44,12 +44,12 @@ class Stream:
                     after :meth:`close`.
     """
 
-    # Mutable, and touched only in the hub's own thread: _out, queued, _turn,
-    # _flushing, _writer, _room, closed.
+    # Mutable, and touched only in the hub's own thread: _left, _parts, _out, queued,
+    # _turn, _flushing, _writer, _room, closed.
     __slots__ = (
-        '_flushing', '_hub', '_on_data', '_on_lost', '_out', '_read_size', '_reader', '_recv',
-        '_room', '_room_limit', '_send', '_send_wants_read', '_sock', '_tls', '_turn', '_writer',
-        'closed', 'queued',
+        '_first', '_flushing', '_hub', '_left', '_on_data', '_on_lost', '_out', '_parts',
+        '_read_size', '_reader', '_recv', '_room', '_room_limit', '_send', '_send_wants_read',
+        '_sock', '_tls', '_turn', '_writer', 'closed', 'queued',
     )
 
     def __init__(
@@ -75,6 +75,11 @@ class Stream:
         self._send: Callable[[Any], int] = self._sock.send
         self._reader: Any = None
         self._writer: Any = None
+        #: What was begun, before all of _out: the rest of a chunk, and what the chunk is made of.
+        self._left: memoryview | None = None
+        self._parts: list[Any] = []
+        # Then what goes ahead of the queue, the last of each kind; but not in the midst of a frame.
+        self._first: dict[int, bytes] | None = None
         self._out: deque[Any] = deque()
         self._turn = -1.0
         self._read_size = SMALL_READ_SIZE
@@ -142,25 +147,28 @@ class Stream:
     # Writing
 
     def write(self, data: bytes) -> int:
-        """Send ``data`` as soon as the socket takes it; returns the bytes queued now.
+        """Send ``data`` as soon as the socket takes it.
+
+        :returns: the bytes queued now; -1: the stream is closed, and ``data`` dropped.
 
         The first write of a loop turn goes to the socket at once; what follows
         in the same turn is gathered into one system call (a flood of
         100-byte frames costs 0.4 us each so, against 5 us).
         """
         if self.closed:
-            return 0
-        if not self._out:
+            return -1
+        if not self.queued:
             # The loop's clock stands still within a turn.
             now = self._hub.loop.now()
             if now != self._turn:
                 self._turn = now
                 sent = self._try_send(data)
-                if sent == len(data) or self.closed:
+                if sent == len(data):
                     return 0
-                self._out.append(memoryview(data)[sent:] if sent else data)
+                self._left, self._parts = memoryview(data)[sent:], [data]
                 self.queued = len(data) - sent
-                self._watch_writable()
+                if not self.closed:
+                    self._watch_writable()
                 return self.queued
         self._out.append(data)
         self.queued = queued = self.queued + len(data)
@@ -173,10 +181,26 @@ class Stream:
                 self._hub.loop.run_callback(self._flush_turn)
         return queued
 
+    def write_first(self, kind: int, data: bytes) -> int:
+        """:meth:`write`, ahead of what waits for the socket and is not begun yet.
+
+        :param kind: what an earlier one that still waits has to have, to be
+                     replaced: a peer that asks and asks but does not read must
+                     not fill the memory with answers.
+        """
+        if self._writer is None or self.closed:
+            return self.write(data)
+        if self._first is None:
+            self._first = {}
+        older = self._first.pop(kind, b'')
+        self._first[kind] = data
+        self.queued += len(data) - len(older)
+        return self.queued
+
     def write_large(self, frame: LargeFrame) -> int:
-        """Send a frame piece by piece, as the socket takes it; returns the bytes queued now."""
+        """Send a frame piece by piece, as the socket takes it; returns what :meth:`write` does."""
         if self.closed:
-            return 0
+            return -1
         self._out.append(frame)
         self.queued += len(frame)
         if self._writer is None:
@@ -204,49 +228,70 @@ class Stream:
 
     def flush(self) -> None:
         """Send at once what is gathered, as far as the socket takes it."""
-        if self._out and not self.closed:
+        if self.queued and not self.closed:
             self._flush()
+
+    def unsent(self) -> list[bytes | LargeFrame]:
+        """What has been written and not been taken whole; after the end: what never was."""
+        found: list[bytes | LargeFrame] = []
+        if self._left is not None:
+            left = len(self._left)
+            for part in reversed(self._parts):
+                found.append(part)
+                left -= len(part)
+                if left <= 0 or isinstance(part, LargeFrame):
+                    break
+        # A large frame stays in the queue while its pieces are sent.
+        return found[::-1] + [entry for entry in self._out if entry not in found[:1]]
 
     def _flush(self) -> None:
         """Send until all is sent or the socket takes no more."""
-        out = self._out
-        while out:
-            chunk = self._next_chunk()
+        while self.queued:
+            if self._left is None:
+                chunk, parts = self._next_chunk()
+            else:
+                chunk, parts = self._left, self._parts
             sent = self._try_send(chunk)
-            if self.closed:
-                return
             self.queued -= sent
             if sent < len(chunk):
-                out.appendleft(memoryview(chunk)[sent:] if sent else chunk)
+                self._left, self._parts = memoryview(chunk)[sent:], parts
+                if self.closed:
+                    return
                 self._watch_writable()
                 break
-        if not out and self._writer is not None:
+            if self._left is not None:
+                self._left, self._parts = None, []
+        if not self.queued and self._writer is not None:
             self._writer.stop()
             self._writer.close()
             self._writer = None
         if self._room is not None and self.queued <= self._room_limit:
             self._room.set()
 
-    def _next_chunk(self) -> Any:
-        """Take from the queue what the next system call shall send."""
+    def _next_chunk(self) -> tuple[Any, list[Any]]:
+        """Take from the queue what the next system call shall send, and what that is made of."""
         out = self._out
+        if self._first and not (out and isinstance(out[0], LargeFrame) and out[0].begun):
+            parts = list(self._first.values())
+            self._first = None
+            return b''.join(parts), parts
         first = out.popleft()
         if isinstance(first, LargeFrame):
             chunk = first.take()
             if first:
                 out.appendleft(first)
-            return chunk
+            return chunk, [first]
         size = len(first)
-        if not out or size >= GATHER_SIZE:
-            return first
         parts = [first]
+        if not out or size >= GATHER_SIZE:
+            return first, parts
         while out and size < GATHER_SIZE:
             if isinstance(out[0], LargeFrame):
                 break
             part = out.popleft()
             size += len(part)
             parts.append(part)
-        return b''.join(parts)
+        return b''.join(parts), parts
 
     def _watch_writable(self) -> None:
         if self._writer is None and not self._send_wants_read:
@@ -296,13 +341,12 @@ class Stream:
     # Ending
 
     def close(self) -> None:
-        """Close the socket now, whatever is queued; idempotent."""
+        """Close the socket now, whatever is queued, which :meth:`unsent` tells; idempotent."""
         if self.closed:
             return
         self.closed = True
         self._stop_watching()
         self._sock.close()
-        self._out.clear()
         if self._room is not None:
             self._room.set()
 

@@ -25,6 +25,11 @@ from .opening import open_websocket
 from .route import Route
 from .stream import Stream
 
+#: Seconds after which a farewell looks whether the server takes what is queued.
+_LOOK = 0.25
+
+_MESSAGE_DIGIT = ord(str(packet.MESSAGE))
+
 
 class WebSocket:
     """The websocket transport.
@@ -38,8 +43,8 @@ class WebSocket:
 
     # Mutable: _stream, _closing, _peer_closed, sink; touched only in the hub's own thread.
     __slots__ = (
-        '_closed', '_closing', '_decoder', '_limits', '_lost', '_peer_closed', '_route', '_stream',
-        'sink',
+        '_closed', '_closing', '_decoder', '_limits', '_lost', '_never_sent', '_peer_closed',
+        '_route', '_stream', 'sink',
     )
 
     def __init__(self, sink: Sink, route: Route, limits: Limits) -> None:
@@ -51,6 +56,7 @@ class WebSocket:
         self._closing = False  # a close frame went out
         self._closed = False
         self._peer_closed: Event | None = None
+        self._never_sent = 0
         self._lost: Exception | None = None  # what came in place of the server's farewell
 
     # Opening
@@ -61,11 +67,11 @@ class WebSocket:
         if self._closed:
             sock.close()
             raise ConnectionClosed('closed while connecting')
-        self._stream = Stream(sock, self._on_data, self._on_stream_lost)
+        self._stream = stream = Stream(sock, self._on_data, self._on_stream_lost)
         if leftover:
             self._on_data(leftover)
-        if not self._stream.closed:
-            self._stream.start()
+        if not stream.closed:
+            stream.start()
 
     def start(self) -> None:
         """Nothing to do: an open websocket carries packets."""
@@ -105,7 +111,8 @@ class WebSocket:
         if stream is None or stream.closed:
             return
         if opcode == PING:
-            stream.write(encode_frame(PONG, data))  # RFC 6455, section 5.5.2
+            # RFC 6455, section 5.5.2; 5.5.3: it is enough to answer the last PING.
+            stream.write_first(PONG, encode_frame(PONG, data))
         elif opcode == CLOSE:
             assert isinstance(data, bytes)
             code, reason = frames.parse_close(data)
@@ -146,10 +153,22 @@ class WebSocket:
         """Send a packet as one frame; see :meth:`.Transport.send`."""
         stream = self._stream
         if stream is None:
-            return 0
+            return -1
         if len(packet) >= LARGE:
             return stream.write_large(LargeFrame(packet))
         return stream.write(encode_frame(BINARY if isinstance(packet, bytes) else TEXT, packet))
+
+    def send_first(self, packet: str) -> None:
+        """Send a control packet ahead of the messages that are queued."""
+        if self._stream is not None:
+            self._stream.write_first(TEXT, encode_frame(TEXT, packet))
+
+    @property
+    def unsent(self) -> int:
+        """Messages that the operating system has not taken whole; see :meth:`.Transport.unsent`."""
+        if self._stream is None:
+            return self._never_sent
+        return sum(map(_is_message, self._stream.unsent()))
 
     def wait_below(self, limit: int) -> None:
         """Wait until at most ``limit`` bytes are queued, or the transport is closed."""
@@ -163,9 +182,9 @@ class WebSocket:
 
     # Ending
 
-    def finish(self, timeout: float) -> None:
+    def finish(self, timeout: float, limit: float | None = None) -> None:
         """Send a CLOSE packet and the close frame after what is queued; wait for the server's."""
-        deadline = monotonic() + timeout
+        deadline = monotonic() + (timeout if limit is None else limit)
         stream = self._stream
         try:
             if stream is not None and not stream.closed:
@@ -175,8 +194,17 @@ class WebSocket:
                     self._closing = True
                     goodbye += encode_frame(CLOSE, frames.encode_close())
                 stream.write(goodbye)
-                if stream.drain(timeout):
-                    self._peer_closed.wait(max(0.0, deadline - monotonic()))
+                queued = stream.queued
+                patience = monotonic() + timeout
+                while not stream.drain(min(_LOOK, timeout)) and not stream.closed:
+                    now = monotonic()
+                    if stream.queued < queued:  # the server takes it
+                        queued = stream.queued
+                        patience = now + timeout
+                    if now >= min(patience, deadline):
+                        break
+                if not stream.queued:
+                    self._peer_closed.wait(max(0.0, min(timeout, deadline - monotonic())))
                 else:
                     self.sink.on_lost(self, self._lost or unsent(stream.queued))
         finally:
@@ -195,9 +223,19 @@ class WebSocket:
             # A close frame, and a pong before it, may wait for the end of the loop's turn.
             self._stream.flush()
             self._stream.close()
+            self._never_sent = self.unsent
+            self._stream = None  # and what is queued
 
     def abandon(self) -> None:
         """Let go of the socket without a byte to the server."""
         self._closed = True
         if self._stream is not None:
             self._stream.abandon()
+
+
+def _is_message(frame: bytes | LargeFrame) -> bool:
+    """Whether a frame of ours carries a MESSAGE packet."""
+    if isinstance(frame, LargeFrame):
+        return True
+    opcode, first = frames.peek(frame)
+    return opcode == BINARY or (opcode == TEXT and first == _MESSAGE_DIGIT)

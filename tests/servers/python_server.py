@@ -44,6 +44,7 @@ import simple_websocket
 MAX_CLIENTS_REMEMBERED = 5000
 MAX_MESSAGES_REMEMBERED = 20000
 MAX_REQUESTS_REMEMBERED = 1000
+MAX_FAULTS_REMEMBERED = 20
 
 COOKIE_NAMES = {'path': 'path', 'domain': 'Domain', 'sameSite': 'SameSite', 'httpOnly': 'HttpOnly',
                 'secure': 'Secure', 'maxAge': 'Max-Age'}
@@ -125,6 +126,10 @@ class Record:
         self.requests = []
         self.received = []
         self.sockets = []
+        #: what a client with check=1 has sent, or None
+        self.checked = None
+        self.streaming = False
+        self.streamed = 0
 
 
 class Application:
@@ -136,6 +141,7 @@ class Application:
         self.records = OrderedDict()
         self.closed = deque(maxlen=MAX_CLIENTS_REMEMBERED)
         self.all_requests = deque(maxlen=MAX_REQUESTS_REMEMBERED)
+        self.all_checked = {'messages': 0, 'faults': []}
         self.server = engineio.Server(async_mode='gevent', json=TextOnly, async_handlers=False,
                                       cors_allowed_origins='*', **server_options(options))
         self.server.on('connect', self.on_connect)
@@ -151,14 +157,22 @@ class Application:
         if len(self.records) > MAX_CLIENTS_REMEMBERED:
             self.records.popitem(last=False)
         self.add_request(record, environ)
-        greet = parse_qs(environ['QUERY_STRING']).get('greet', ['0'])[0]
-        for number in range(int(greet)):
+        query = parse_qs(environ['QUERY_STRING'])
+        if 'check' in query:
+            record.checked = {'counts': {}, 'faults': []}
+        for number in range(int(query.get('greet', ['0'])[0])):
             self.server.send(sid, f'g{number}')
+        if 'stream' in query:
+            gevent.spawn(self.stream, sid, record, int(query['stream'][0]))
         return None
 
     def on_message(self, sid, message):
         record = self.records[sid]
         obeyed = isinstance(message, str) and self.obey(sid, record, message)
+        if record.checked is not None:
+            if not obeyed:
+                self.check(sid, record.checked, message)
+            return
         if len(record.received) < MAX_MESSAGES_REMEMBERED:
             record.received.append(
                 message if isinstance(message, str)
@@ -170,10 +184,32 @@ class Application:
         self.closed.append([sid, reason])
         if sid in self.records:
             self.records[sid].sockets.clear()
+            self.records[sid].streaming = False
+
+    def check(self, sid, checked, message):
+        """Take a message `<sender> <number>` of a client with check=1."""
+        start = message[:100] if isinstance(message, str) else message[:100].decode()
+        sender, number = [*start.split(' '), ''][:2]
+        expected = checked['counts'].get(sender, 0)
+        if number == str(expected):
+            checked['counts'][sender] = expected + 1
+            self.all_checked['messages'] += 1
+            return
+        for faults in (checked['faults'], self.all_checked['faults']):
+            if len(faults) < MAX_FAULTS_REMEMBERED:
+                faults.append(f'{sid}: {sender} {number} instead of {expected}')
+
+    def stream(self, sid, record, interval):
+        """Send `s 0`, `s 1`, .. until the client says `end`, or leaves."""
+        record.streaming = True
+        while record.streaming:
+            self.server.send(sid, f's {record.streamed}')
+            record.streamed += 1
+            gevent.sleep(interval / 1000)
 
     def obey(self, sid, record, message):
         send = functools.partial(self.server.send, sid)
-        counted = re.fullmatch(r'(numbers|big|bigbin) ([0-9]+)', message)
+        counted = re.fullmatch(r'(numbers|big|bigbin|stream) ([0-9]+)', message)
         if counted:
             command, size = counted[1], int(counted[2])
             if command == 'numbers':
@@ -181,8 +217,15 @@ class Application:
                     send(str(number))
             elif command == 'big':
                 send('x' * size)
-            else:
+            elif command == 'bigbin':
                 send((bytes(range(256)) * (size // 256 + 1))[:size])
+            elif record.checked is not None:
+                gevent.spawn(self.stream, sid, record, size)
+            else:
+                return False
+        elif record.checked is not None and message == 'end':
+            record.streaming = False
+            send(f'end {record.streamed}')
         elif message == 'close':
             # in a greenlet of its own: it waits until the client has fetched the close packet
             gevent.spawn(self.server.disconnect, sid)
@@ -237,6 +280,8 @@ class Application:
             answer = record.received
         elif path == '/control/requests':
             answer = record.requests if sid else list(self.all_requests)
+        elif path == '/control/checked':
+            answer = record.checked if sid else self.all_checked
         return answer_json(start_response, 404 if answer is None else 200, answer)
 
 

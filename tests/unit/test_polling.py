@@ -430,7 +430,7 @@ def test_closing_ends_all_at_once(http, sink, started):
         gevent.sleep(0)
         assert http.in_flight == {'GET': 0, 'POST': 0}
         assert sink.lost == []
-        assert started.send('4more') == 0
+        assert started.send('4more') == -1
         started.start()
         started.resume()
         gevent.sleep(0.01)
@@ -451,7 +451,7 @@ def test_abandoning(http, sink, started):
     http.gets.peek(timeout=5)
     started.abandon()
     assert (http.abandoned, http.closed, sink.lost) == (1, 0, [])
-    assert started.send('4x') == 0
+    assert started.send('4x') == -1
     http.gets.get()[2].set(b'4late')
     gevent.sleep(0.01)
     assert sink.packets == []

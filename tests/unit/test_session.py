@@ -45,11 +45,16 @@ class FakeTransport:
         self.sent.append(packet)
         return self.queued
 
+    def send_first(self, packet):
+        self.sent.append(packet)
+
+    unsent = 0
+
     def wait_below(self, limit):
         self.log.append(f'wait {limit}')
         self.room.wait()
 
-    def finish(self, timeout):
+    def finish(self, timeout, limit=None):
         self.log.append('finish')
         self.farewell.wait(timeout)
         self.close()

@@ -318,14 +318,14 @@ def test_text_and_binary(opened, script):
 
 def test_before_it_is_open_and_after_its_end(make_websocket, opened):
     one = make_websocket('http://a.test')
-    assert one.send('4x') == 0
+    assert one.send('4x') == -1
     one.wait_below(0)
     one.finish(1)
     one.close()
     one.abandon()
     other = opened()
     other.close()
-    assert other.send('4x') == 0
+    assert other.send('4x') == -1
     other.wait_below(0)
     other.finish(1)
     other.close()

@@ -18,5 +18,7 @@ from . import _order as _order  # before everything that imports locust
 from .client import EngineIOClient as EngineIOClient
 from .engineio_user import EngineIOUser as EngineIOUser
 from .failures import Failure as Failure
+from .socketio_client import SocketIOClient as SocketIOClient
+from .socketio_user import SocketIOUser as SocketIOUser
 
-__all__ = ['EngineIOClient', 'EngineIOUser', 'Failure']
+__all__ = ['EngineIOClient', 'EngineIOUser', 'Failure', 'SocketIOClient', 'SocketIOUser']

@@ -9,6 +9,7 @@ from typing import Any
 from gevent.event import Event
 
 from .failures import Failure, scrub
+from .reports import Stopwatch
 
 #: A function of a message that says whether it is the one; anything else is compared with it;
 #: None takes whatever comes.
@@ -57,12 +58,15 @@ class Awaited:
         self._error, self.at = error, time.perf_counter()
         self._arrived.set()
 
-    def wait(self, timeout: float | None) -> None:
+    def wait(self, timeout: float | None, since: Stopwatch) -> None:
         """Wait until it is there.
 
+        :param timeout: seconds; None for no bound.
+        :param since: since when.
         :raises Failure: it did not come, or did not come in time.
         """
-        if not self._arrived.wait(timeout):
+        left = None if timeout is None else max(0, timeout - since.milliseconds() / 1000)
+        if not self._arrived.wait(left):
             text = f'nothing came within {timeout:g} seconds'
             if self.trouble is not None:
                 text += f'; the matcher raised {scrub(repr(self.trouble))}'

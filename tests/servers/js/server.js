@@ -34,12 +34,25 @@
  * With greet=N in the handshake's query, N messages "g0", "g1", .. are sent from the connection
  * event, before the client can have sent anything.
  *
+ * With check=1 in the query, messages are not kept and not echoed, but checked: each is
+ * "<sender> <number>", and what follows after a further space does not matter; text or binary. The
+ * numbers of each sender count from 0. The messages above are obeyed, and two more:
+ *
+ *     stream MS    from now on the messages "s 0", "s 1", .. every MS milliseconds; MS 0: as often
+ *                  as there is time
+ *     end          no more of them; "end N" tells how many there were
+ *
+ * With stream=MS in the query, the stream begins in the connection event.
+ *
  * Control, by GET over plain HTTP on the port "control" (which is "port" unless there is TLS):
  *
  *     /control/clients            {"count": N, "ids": [sid, ..]}
  *     /control/closed             [[sid, reason], ..] of the closed clients
  *     /control/received?sid=..    the messages of that client, kept when it has gone
  *     /control/requests?sid=..    its requests, as "headers" gives them; without sid, all
+ *     /control/checked?sid=..     {"counts": {sender: N, ..}, "faults": [..]}: how many messages of
+ *                                 each sender were in order, and the first that were not
+ *     /control/checked            {"messages": N, "faults": [..]} of all clients so far
  */
 'use strict';
 
@@ -52,6 +65,7 @@ const engineio = require('engine.io');
 const MAX_CLIENTS_REMEMBERED = 5000;
 const MAX_MESSAGES_REMEMBERED = 20000;
 const MAX_REQUESTS_REMEMBERED = 1000;
+const MAX_FAULTS_REMEMBERED = 20;
 
 const options = JSON.parse(process.argv[2] || '{}');
 const path = options.path || '/engine.io/';
@@ -72,6 +86,7 @@ const engine = new engineio.Server(engineOptions);
 const records = new Map(); // sid -> {requests, received, sockets}, oldest first
 const closed = [];
 const allRequests = [];
+const allChecked = { messages: 0, faults: [] };
 
 function remember(list, item, limit) {
   list.push(item);
@@ -103,8 +118,44 @@ function silence(socket) {
   socket.pingIntervalTimer = socket.pingTimeoutTimer = null;
 }
 
+// Take a message "<sender> <number>" of a client with check=1.
+function check(sid, checked, message) {
+  const [sender, number] = message.toString().slice(0, 100).split(' ');
+  const expected = checked.counts[sender] || 0;
+  if (Number(number) === expected && number !== '') {
+    checked.counts[sender] = expected + 1;
+    allChecked.messages += 1;
+    return;
+  }
+  const fault = `${sid}: ${sender} ${number} instead of ${expected}`;
+  for (const { faults } of [checked, allChecked]) {
+    if (faults.length < MAX_FAULTS_REMEMBERED) faults.push(fault);
+  }
+}
+
+// Send "s 0", "s 1", .. until the client says "end", or leaves.
+function startStream(socket, record, interval) {
+  const send = () => {
+    socket.send(`s ${record.streamed}`);
+    record.streamed += 1;
+  };
+  if (interval) {
+    const timer = setInterval(send, interval);
+    record.stopStream = () => clearInterval(timer);
+    return;
+  }
+  let running = true;
+  record.stopStream = () => { running = false; };
+  const next = () => {
+    if (!running) return;
+    send();
+    setImmediate(next);
+  };
+  next();
+}
+
 function obey(socket, record, message) {
-  const counted = /^(numbers|big|bigbin) (\d+)$/.exec(message);
+  const counted = /^(numbers|big|bigbin|stream) (\d+)$/.exec(message);
   const number = counted ? Number(counted[2]) : 0;
   switch (counted ? counted[1] : message) {
     case counted && 'numbers':
@@ -115,6 +166,13 @@ function obey(socket, record, message) {
       return true;
     case counted && 'bigbin':
       socket.send(Buffer.alloc(number, Buffer.from(Array.from({ length: 256 }, (_, i) => i))));
+      return true;
+    case record.checked && counted && 'stream':
+      startStream(socket, record, number);
+      return true;
+    case record.checked && 'end':
+      record.stopStream();
+      socket.send(`end ${record.streamed}`);
       return true;
     case 'close':
       setImmediate(() => socket.close()); // now, it would abort the POST that brought the message
@@ -145,21 +203,30 @@ engine.on('connection', (socket) => {
     requests: [handshake.described],
     received: [],
     sockets: new Set([handshake.socket]),
+    checked: handshake._query.check ? { counts: {}, faults: [] } : null,
+    streamed: 0,
+    stopStream: () => {},
   };
   records.set(socket.id, record);
   if (records.size > MAX_CLIENTS_REMEMBERED) records.delete(records.keys().next().value);
 
   const greet = Number(handshake._query.greet || 0);
   for (let i = 0; i < greet; i++) socket.send(`g${i}`);
+  if (handshake._query.stream) startStream(socket, record, Number(handshake._query.stream));
 
   socket.on('message', (data) => {
     const message = data === undefined ? '' : data;
     const obeyed = typeof message === 'string' && obey(socket, record, message);
+    if (record.checked) {
+      if (!obeyed) check(socket.id, record.checked, message);
+      return;
+    }
     if (record.received.length < MAX_MESSAGES_REMEMBERED) record.received.push(jsonable(message));
     if (!obeyed) socket.send(message);
   });
   socket.on('close', (reason) => {
     record.sockets.clear();
+    record.stopStream();
     remember(closed, [socket.id, reason], MAX_CLIENTS_REMEMBERED);
   });
 });
@@ -176,6 +243,8 @@ function control(url) {
       return record.received;
     case '/control/requests':
       return sid ? record.requests : allRequests;
+    case '/control/checked':
+      return sid ? record.checked : allChecked;
     default:
       return undefined;
   }

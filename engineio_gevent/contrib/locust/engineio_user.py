@@ -1,0 +1,93 @@
+"""``EngineIOUser``: a Locust user with an Engine.IO client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import gevent
+
+from .client import EngineIOClient
+from .keeping import ConnectedUser
+from .reports import Reports
+
+
+class EngineIOUser(ConnectedUser):
+    """A user that speaks Engine.IO.
+
+    It connects when it starts, and again whenever the connection is lost, each time as often as
+    needed; it disconnects when it stops. All that happens is reported to Locust, as the types
+    ``connect``, ``upgrade`` and ``request``, with their milliseconds, and ``send``, ``recv`` and
+    ``disconnect``, which are counted.
+
+    It combines with Locust's own: of ``class Visitor(HttpUser, EngineIOUser)``, ``client`` is the
+    HTTP client.
+    """
+
+    abstract = True
+
+    #: ``'polling'``, ``'websocket'`` or a list of them; None: polling, then the upgrade.
+    transports: str | Iterable[str] | None = None
+    #: Where Engine.IO is mounted on the server.
+    engineio_path: str = 'engine.io'
+    #: Headers for each request and for the websocket.
+    headers: Mapping[str, str] | None = None
+    #: Options of :class:`engineio_gevent.Client`.
+    client_options: Mapping[str, Any] = {}
+    #: Whether to connect again when the connection is lost.
+    reconnect: bool = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        options = {
+            'request_timeout': self.connect_timeout,
+            'handle_sigint': False,  # it is Locust's
+            **self.client_options,
+        }
+        #: To tell Locust of something else: ``self.report('push', 'chat', milliseconds=12.5)``.
+        self.report = Reports(self, self.engineio_path)
+        #: The client.
+        self.eio = EngineIOClient(self.report, self.message_name, **options)
+        self.eio.on_lost = self._on_lost
+        self._stays = True
+        self._connecting: gevent.Greenlet[..., Any] | None = None
+        if not hasattr(self, 'client'):
+            self.client: Any = self.eio
+
+    def message_name(self, message: Any) -> str:
+        """The name under which a message is counted that comes unasked; for subclasses.
+
+        :param message: the message, as a handler would get it.
+        """
+        return 'message'
+
+    def _attempt(self) -> bool:
+        try:
+            self.eio.connect(
+                self.host or '', self.headers, self.transports, self.engineio_path
+            )
+        except Exception:
+            return False  # it is reported
+        return True
+
+    def _on_lost(self) -> None:
+        if self._stays and self.reconnect and self._connecting is None:
+            self.eio.reconnecting = True
+            self._connecting = gevent.spawn(self._connect_again)
+
+    def _connect_again(self) -> None:
+        try:
+            for delay in self._delays():
+                gevent.sleep(delay)
+                if self._attempt() and self.eio.usable:  # it may be lost already
+                    return
+        finally:
+            self._connecting = None
+            self.eio.reconnecting = False
+
+    def _leave(self) -> None:
+        self._stays = False
+        if self._connecting is not None:
+            self._connecting.kill()
+            self.eio.reconnecting = False  # the greenlet may not have begun
+        self.eio.disconnect()

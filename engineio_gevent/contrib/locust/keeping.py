@@ -1,0 +1,81 @@
+"""Users that stay: they connect, connect again, and leave."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+from gevent.pool import Group
+from locust import User
+from locust.exception import StopTest
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
+
+#: Seconds between two attempts to connect, at most, unless ``connect_retry_delay`` is more.
+MAX_RETRY_DELAY = 30.0
+
+
+class ConnectedUser(User):  # type: ignore[misc, unused-ignore]
+    """A user with a connection.
+
+    Locust has no second chance for a user whose ``on_start`` raises, so this one does not: it
+    tries until there is a connection or the user is to stop. What is a connection is for the
+    subclass to say.
+    """
+
+    abstract = True
+    _state: str | None  # Locust's
+
+    #: Seconds that an attempt to connect may take.
+    connect_timeout: float = 5.0
+    #: Seconds before the second attempt to connect. Each further one waits twice as long, up to
+    #: :data:`MAX_RETRY_DELAY`, less up to a half, by chance, so that users do not come all at once.
+    connect_retry_delay: float = 1.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.host is None:
+            raise StopTest(
+                'You must specify the base host. Either in the host attribute in the User class, '
+                'or on the command line using the --host option.'
+            )
+
+    def start(self, group: Group) -> gevent.Greenlet[..., Any]:
+        """Start the greenlet of this user; however it ends, the connection does too."""
+        greenlet: gevent.Greenlet[..., Any] = super().start(group)
+        # Locust calls on_stop where a user is stopped, and not where it dies of an exception.
+        greenlet.link_exception(lambda _: self._leave())
+        return greenlet
+
+    def on_start(self) -> None:
+        """Connect. Subclasses call it first; it never raises."""
+        super().on_start()
+        for delay in self._delays():
+            if self._attempt() or self._state == LOCUST_STATE_STOPPING:
+                return
+            # So that Locust does not wait for this user when it is to stop.
+            before, self._state = self._state, LOCUST_STATE_WAITING
+            gevent.sleep(delay)
+            self._state = before or LOCUST_STATE_RUNNING
+
+    def on_stop(self) -> None:
+        """Leave, within a bound."""
+        super().on_stop()  # type: ignore[no-untyped-call, unused-ignore]
+        self._leave()
+
+    def _delays(self) -> Iterator[float]:
+        """The seconds between attempts, without end."""
+        delay = self.connect_retry_delay
+        longest = max(delay, MAX_RETRY_DELAY)
+        while True:
+            yield delay * random.uniform(0.5, 1)
+            delay = min(2 * delay, longest)
+
+    def _attempt(self) -> bool:
+        """Connect once; whether it has worked. Reported, and never raises."""
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        """Disconnect; legal any number of times."""
+        raise NotImplementedError

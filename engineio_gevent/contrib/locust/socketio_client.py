@@ -1,0 +1,178 @@
+"""The Socket.IO client of a Locust user: what it does is reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from socketio.exceptions import SocketIOError
+
+from ..socketio import Client, EngineIOClient
+from .failures import Failure
+from .reports import Reports, Stopwatch
+
+#: Events that are python-socketio's own, not the server's messages.
+_OWN = frozenset({'connect', 'connect_error', 'disconnect', '__disconnect_final'})
+
+
+class SocketIOClient(Client):
+    """A ``socketio.Client`` that reports to Locust.
+
+    Where something fails, that is reported, and nothing is raised but by :meth:`connect`, and
+    where the scenario is wrong: data that is no JSON, say.
+
+    :param reports: where to.
+    :param options: those of :class:`engineio_gevent.contrib.socketio.Client`.
+    """
+
+    eio: _CountingClient
+
+    def __init__(self, reports: Reports, **options: Any) -> None:
+        super().__init__(**options)
+        self._report = reports
+        self._incoming = 0  # bytes of the message that is being taken
+        # The greenlets in send() and in call(), which upstream does by emit(); of a call,
+        # when its answer came, and the bytes of that.
+        self._senders: set[Any] = set()
+        self._callers: dict[Any, tuple[float, int] | None] = {}
+
+    def _engineio_client_class(self) -> type[EngineIOClient]:
+        return _CountingClient
+
+    # The connection
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        """As ``socketio.Client.connect`` does; report ``connect``, with the upgrade in it.
+
+        It is called for each attempt to reconnect, too.
+        """
+        watch = Stopwatch()
+        try:
+            super().connect(*args, **kwargs)
+        except (Exception, gevent.Timeout) as exc:
+            self._report_connect(watch, exc)
+            raise
+        self._report_connect(watch)
+
+    def _report_connect(self, watch: Stopwatch, error: BaseException | None = None) -> None:
+        self._report(
+            'connect', (self.eio.transports or ['polling'])[0],
+            milliseconds=watch.milliseconds(), started=watch.started, error=error,
+        )  # fmt: skip
+
+    # What comes
+
+    def _handle_eio_message(self, data: str | bytes) -> None:
+        size = len(data if isinstance(data, bytes) else data.encode('utf-8', 'replace'))
+        # A binary event comes in several pieces.
+        self._incoming = size + (self._incoming if self._binary_packet else 0)
+        super()._handle_eio_message(data)
+
+    def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
+        if event not in _OWN:
+            self._report('recv', str(event), length=self._incoming, response=args)
+        elif event == 'disconnect' and args[:1] != (self.reason.CLIENT_DISCONNECT,):
+            reason = str(args[0]) if args else 'disconnect'
+            self._report('disconnect', reason, error=self.eio.disconnect_error or Failure(reason))
+        return super()._trigger_event(event, namespace, *args)
+
+    # What goes
+
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+    ) -> None:
+        """As ``socketio.Client.emit`` does, counted as ``emit`` under the event's name."""
+        me = gevent.getcurrent()
+        if me in self._senders:
+            super().emit(event, data, namespace, callback)
+        elif me in self._callers and callback is not None:
+            answered = callback
+
+            def note(*args: Any) -> None:
+                if me in self._callers:  # it may have given up
+                    self._callers[me] = (time.perf_counter(), self._incoming)
+                answered(*args)
+
+            super().emit(event, data, namespace, note)
+        else:
+            self._counted('emit', str(event), super().emit, event, data, namespace, callback)
+
+    def send(
+        self,
+        data: Any,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+        name: str = 'message',
+    ) -> None:
+        """As ``socketio.Client.send`` does, counted as ``send``.
+
+        :param name: the name to count it under.
+        """
+        me = gevent.getcurrent()
+        self._senders.add(me)
+        try:
+            self._counted('send', name, super().send, data, namespace, callback)
+        finally:
+            self._senders.discard(me)
+
+    def _counted(
+        self, request_type: str, name: str, function: Callable[..., Any], *args: Any
+    ) -> None:
+        before = self.eio.sent
+        try:
+            function(*args)
+        except Exception as exc:
+            self._report(request_type, name, error=exc)
+            if not isinstance(exc, SocketIOError):
+                raise
+        else:
+            self._report(request_type, name, length=self.eio.sent - before)
+
+    def call(
+        self,
+        event: str,
+        data: Any = None,
+        namespace: str | None = None,
+        timeout: float | None = 60,
+    ) -> Any:
+        """As ``socketio.Client.call`` does; report the round trip as ``call``, once.
+
+        :returns: what the server acknowledged with, or None where it failed.
+        """
+        me = gevent.getcurrent()
+        self._callers[me] = None
+        watch = Stopwatch()
+        try:
+            answer = super().call(event, data, namespace, timeout)
+            at, length = self._callers[me] or (time.perf_counter(), 0)
+        except (Exception, gevent.Timeout) as exc:
+            self._report(
+                'call', str(event), milliseconds=watch.milliseconds(), started=watch.started,
+                error=exc,
+            )  # fmt: skip
+            if not isinstance(exc, SocketIOError):
+                raise
+            return None
+        finally:
+            self._callers.pop(me, None)
+        self._report(
+            'call', str(event), milliseconds=watch.milliseconds(at), started=watch.started,
+            length=length, response=answer,
+        )  # fmt: skip
+        return answer
+
+
+class _CountingClient(EngineIOClient):
+    """The transport; it knows how many bytes of messages it was given to send."""
+
+    sent = 0
+
+    def send(self, data: Any) -> None:
+        super().send(data)
+        self.sent += len(data.encode('utf-8', 'replace') if isinstance(data, str) else data)

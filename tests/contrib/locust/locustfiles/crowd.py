@@ -1,0 +1,15 @@
+"""Many users that ask now and then."""
+
+import control  # noqa: F401
+from locust import between, task
+
+from engineio_gevent.contrib.locust import EngineIOUser
+
+
+class Member(EngineIOUser):
+    wait_time = between(1, 4)
+    connect_timeout = 30
+
+    @task
+    def ask(self):
+        self.eio.request('hello', 'hello', timeout=30, name='ask')

@@ -1,0 +1,215 @@
+"""Socket.IO servers, and clients that write down what happens to them."""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+import gevent
+import gevent.queue
+import pytest
+import socketio
+
+import support
+from engineio_gevent.contrib.socketio import Client
+from engineio_gevent.dispatcher import get_dispatcher
+
+HERE = Path(__file__).parent
+JS_SERVER = HERE / 'js' / 'server.js'
+PYTHON_SERVER = HERE / 'python_server.py'
+
+TIMEOUT = 10
+"""Seconds within which anything has to happen that a test waits for."""
+
+WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request):
+    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
+    return WAYS[request.param]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def frozen():
+    """A look for greenlets goes through all objects; those of the start need no look."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+# -- Servers ------------------------------------------------------------------------------------
+
+
+def start_js(**options):
+    missing = support.why_no_node()
+    if missing is None and not (JS_SERVER.parent / 'node_modules' / 'socket.io').is_dir():
+        missing = f'no JavaScript server: run "npm ci" in {JS_SERVER.parent}'
+    if missing and os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
+        pytest.fail(missing, pytrace=False)
+    if missing:
+        pytest.skip(missing)
+    return support.ServerProcess(['node', JS_SERVER], options)
+
+
+def start_python(**options):
+    return support.ServerProcess([sys.executable, PYTHON_SERVER], options)
+
+
+STARTERS = {'js': start_js, 'python': start_python}
+
+
+@pytest.fixture(scope='session')
+def js_sio():
+    """The JavaScript server without options, one for the whole session."""
+    server = start_js()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope='session')
+def python_sio():
+    """python-socketio's server without options, one for the whole session."""
+    server = start_python()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=list(STARTERS))
+def server(request):
+    """`js_sio`, then `python_sio`."""
+    return request.getfixturevalue(f'{request.param}_sio')
+
+
+def _factory(start):
+    servers = []
+
+    def make(**options):
+        servers.append(start(**options))
+        return servers[-1]
+
+    yield make
+    for each in servers:
+        each.stop()
+
+
+@pytest.fixture
+def make_server():
+    """Start a JavaScript server for one test: `make_server(port=1234)`."""
+    yield from _factory(start_js)
+
+
+@pytest.fixture(params=list(STARTERS))
+def make_any_server(request):
+    """`make_server`, then one that starts python-socketio's."""
+    yield from _factory(STARTERS[request.param])
+
+
+# -- Clients ------------------------------------------------------------------------------------
+
+
+class RecordingClient(Client):
+    """A client with a handler for everything, in each of its namespaces.
+
+    :param namespaces: those that it has handlers for, and connects to.
+    """
+
+    def __init__(self, *args, namespaces=('/',), **kwargs):
+        super().__init__(*args, **{'handle_sigint': False, 'reconnection_delay': 0.05,
+                                   'reconnection_delay_max': 0.2, **kwargs})
+        #: ('connect', namespace), ('disconnect', namespace, reason), (event, namespace, *arguments)
+        self.events = []
+        #: the events that are none of the client's own, and that nobody has taken
+        self.inbox = gevent.queue.Queue()
+        for namespace in namespaces:
+            self._record(namespace)
+
+    def _record(self, namespace):
+        def note(event):
+            self.on(event, lambda *arguments: self.events.append((event, namespace, *arguments)),
+                    namespace=namespace)
+
+        for event in ('connect', 'connect_error', 'disconnect', '__disconnect_final'):
+            note(event)
+
+        @self.on('*', namespace=namespace)
+        def take(event, *arguments):
+            self.events.append((event, namespace, *arguments))
+            self.inbox.put((event, *arguments))
+
+    def seen(self, event):
+        """The arguments of each of these events so far, behind their namespace."""
+        return [arguments for name, *arguments in self.events if name == event]
+
+    def next(self):
+        """Wait for an event of the server's."""
+        return self.inbox.get(timeout=TIMEOUT)
+
+    def wait_seen(self, event, count=1, timeout=TIMEOUT):
+        """Wait until there have been so many of these events; their arguments."""
+        assert support.eventually(lambda: len(self.seen(event)) >= count, timeout), self.events
+        return self.seen(event)
+
+
+def stray(leaks):
+    """What is left open, without the dispatcher's workers that wait for their next job."""
+    parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
+    return [text for text in leaks.left() if text not in parked]
+
+
+@pytest.fixture
+def make_client():
+    """Make a `RecordingClient`; the test fails where one leaves something open.
+
+    Servers of the test's own are made before the first client.
+    """
+    clients = []
+    leaks = []
+
+    def make(*args, **kwargs):
+        if not leaks:
+            leaks.append(support.Leaks())
+        clients.append(RecordingClient(*args, **kwargs))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.shutdown()
+    if leaks:
+        support.eventually(lambda: not stray(leaks[0]))
+        if left := stray(leaks[0]):
+            pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
+    assert socketio.base_client.reconnecting_clients == []
+
+
+@pytest.fixture
+def client(make_client):
+    """A `RecordingClient` without options."""
+    return make_client()
+
+
+class Ticker:
+    """A greenlet that looks at the clock, and so sees where nobody else had a turn."""
+
+    INTERVAL = 0.01
+
+    def __init__(self):
+        self.ticks = 0
+        self._greenlet = gevent.spawn(self._run)
+
+    def _run(self):
+        while True:
+            gevent.sleep(self.INTERVAL)
+            self.ticks += 1
+
+    def stop(self):
+        self._greenlet.kill()
+
+
+@pytest.fixture
+def ticker():
+    """A `Ticker`."""
+    ticker = Ticker()
+    yield ticker
+    ticker.stop()
