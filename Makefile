@@ -10,18 +10,22 @@ IN_EMPTY := build/empty/bin/python -m pip --disable-pip-version-check --quiet
 # tests/servers/js/node_modules is made by npm, where there is one
 JS := tests/servers/js
 NODE_MODULES := $(JS)/node_modules/.package-lock.json
+SOCKETIO_JS := tests/contrib/socketio/js
+SOCKETIO_MODULES := $(SOCKETIO_JS)/node_modules/.package-lock.json
 BENCH_JS := benchmarks/js
 BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help demo test lint types bench profile dist clean
+.PHONY: help demo test lint types soak fuzz bench profile dist clean
 
 help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
 	@echo 'make test    the tests on every Python here (3.10 to 3.14), lint and types'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy'
-	@echo 'make bench   measure this client and its peers, half an hour (ARGS=--quick: a minute)'
+	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
+	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
+	@echo 'make bench   measure this client and its peers, an hour (ARGS=--quick: a minute)'
 	@echo 'make profile where the time goes (ARGS="echo connect-ws")'
 	@echo 'make dist    build, check and try the wheel and the sdist, in dist/'
 	@echo 'make clean   remove all that these have made'
@@ -30,12 +34,18 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/engineio-gevent demo $(ARGS)
 
-test: $(VENV)/.tools $(if $(NPM),$(NODE_MODULES) $(BENCH_MODULES))
+test: $(VENV)/.tools $(if $(NPM),$(NODE_MODULES) $(SOCKETIO_MODULES) $(BENCH_MODULES))
 	@$(if $(NPM),,echo 'There is no npm: the tests against the JavaScript server are skipped.')
 	$(BIN)/tox run $(ARGS)
 
 lint types: $(VENV)/.tools
 	$(BIN)/tox run -e $@
+
+soak: $(VENV)/.dev $(if $(NPM),$(NODE_MODULES))
+	$(BIN)/python tests/soak/soak.py $(ARGS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.bench $(BENCH_MODULES)
 	$(BIN)/python -m benchmarks $(or $(ARGS),--out docs/benchmarks --report)
@@ -59,7 +69,8 @@ dist: $(VENV)/.tools
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf build dist *.egg-info $(JS)/node_modules $(BENCH_JS)/node_modules
+	rm -rf build dist *.egg-info $(JS)/node_modules $(SOCKETIO_JS)/node_modules
+	rm -rf $(BENCH_JS)/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -68,6 +79,11 @@ $(VENV)/bin/python:
 $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing the demo into $(VENV) ...'
 	@$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing what the tests need into $(VENV) ...'
+	@$(PIP) install --editable '.[dev]'
 	@touch $@
 
 $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
@@ -84,6 +100,11 @@ $(NODE_MODULES): $(JS)/package-lock.json
 	@echo 'Installing the JavaScript server ...'
 	@cd $(JS) && npm ci --no-audit --no-fund --silent && touch node_modules/.package-lock.json \
 	    || echo 'npm has failed: the tests against the JavaScript server are skipped.'
+
+$(SOCKETIO_MODULES): $(SOCKETIO_JS)/package-lock.json
+	@echo 'Installing the JavaScript Socket.IO server ...'
+	@cd $(SOCKETIO_JS) && npm ci --no-audit --no-fund --silent && touch node_modules/.package-lock.json \
+	    || echo 'npm has failed: the tests against the JavaScript Socket.IO server are skipped.'
 
 $(BENCH_MODULES): $(BENCH_JS)/package-lock.json
 	@echo 'Installing the JavaScript side of the benchmarks ...'
