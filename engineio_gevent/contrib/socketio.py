@@ -123,6 +123,9 @@ class Client(socketio.Client):  # type: ignore[misc]
             if self._reconnect_task is not before:
                 self._stop_reconnecting()
             raise
+        except (gevent.GreenletExit, gevent.Timeout, KeyboardInterrupt):
+            self.eio.disconnect(abort=True)  # nobody else knows of this connection
+            raise
 
     def shutdown(self) -> None:
         """Leave the server, or stop reconnecting. It is legal in every handler."""
@@ -130,6 +133,8 @@ class Client(socketio.Client):  # type: ignore[misc]
             self._stop_reconnecting()
         if self.connected:
             self.disconnect()
+        elif self.eio.state == 'connected':  # another greenlet is in connect()
+            self.eio.disconnect()
 
     def _stop_reconnecting(self) -> None:
         task = self._reconnect_task

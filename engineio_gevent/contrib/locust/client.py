@@ -47,6 +47,7 @@ class EngineIOClient(Client):
         self._held: deque[tuple[Any, int]] | None = None
         self._handshake = Stopwatch()
         self._handshake_ended: float | None = None
+        self._greeted_by: str | None = None  # the transport whose handshake it was
         self._usable = Event()
         #: Called when the connection has ended and nobody here wished it.
         self.on_lost: Callable[[], None] = _nothing
@@ -83,6 +84,7 @@ class EngineIOClient(Client):
 
     def _on_connect(self) -> None:
         ended = time.perf_counter()
+        self._greeted_by = self.current_transport
         self._usable.set()
         if 'connect' in self._application:
             self._application['connect']()
@@ -157,6 +159,7 @@ class EngineIOClient(Client):
         :raises ConnectionError: no connection.
         """
         self._handshake, self._handshake_ended = Stopwatch(), None
+        self._greeted_by = None
         try:
             super().connect(url, headers, transports, engineio_path)
         except BaseException as exc:
@@ -172,7 +175,7 @@ class EngineIOClient(Client):
 
     def _report_connect(self, error: BaseException | None = None) -> None:
         self._report(
-            'connect', (self.transports or ['polling'])[0], error=error,
+            'connect', self._greeted_by or (self.transports or ['polling'])[0], error=error,
             milliseconds=self._handshake.milliseconds(self._handshake_ended),
             started=self._handshake.started,
         )  # fmt: skip
@@ -301,13 +304,16 @@ class EngineIOClient(Client):
     def _transmit(self, data: Any, timeout: float | None) -> int:
         """Send; returns the length in bytes."""
         encoded = encode_message(data, self._dumps)
-        self._wait_until_usable(timeout)
-        if isinstance(encoded, bytes):
-            super().send(encoded)
-            return len(encoded)
-        text = encoded[1:]  # without the packet's type
-        super().send(text)
-        return _size(text)
+        late = None if timeout is None else Failure(f'not sent within {timeout:g} seconds')
+        # The wait for a connection, and the wait at the write limit.
+        with gevent.Timeout(timeout, late):
+            self._wait_until_usable(timeout)
+            if isinstance(encoded, bytes):
+                super().send(encoded)
+                return len(encoded)
+            text = encoded[1:]  # without the packet's type
+            super().send(text)
+            return _size(text)
 
     def _wait_until_usable(self, timeout: float | None) -> None:
         if not self.usable and not (

@@ -32,6 +32,8 @@ class SocketIOClient(Client):
     def __init__(self, reports: Reports, **options: Any) -> None:
         super().__init__(**options)
         self._report = reports
+        #: Seconds that the namespaces may take when python-socketio reconnects.
+        self.wait_timeout = 1.0
         self._incoming = 0  # bytes of the message that is being taken
         # The greenlets in send() and in call(), which upstream does by emit(); of a call,
         # when its answer came, and the bytes of that.
@@ -49,6 +51,8 @@ class SocketIOClient(Client):
         It is called for each attempt to reconnect, too.
         """
         watch = Stopwatch()
+        if gevent.getcurrent() is self._reconnect_task:  # upstream passes none
+            kwargs['wait_timeout'] = self.wait_timeout
         try:
             super().connect(*args, **kwargs)
         except (Exception, gevent.Timeout) as exc:
@@ -124,7 +128,8 @@ class SocketIOClient(Client):
     def _counted(
         self, request_type: str, name: str, function: Callable[..., Any], *args: Any
     ) -> None:
-        before = self.eio.sent
+        me = gevent.getcurrent()
+        self.eio.sent[me] = 0
         try:
             function(*args)
         except Exception as exc:
@@ -132,7 +137,9 @@ class SocketIOClient(Client):
             if not isinstance(exc, SocketIOError):
                 raise
         else:
-            self._report(request_type, name, length=self.eio.sent - before)
+            self._report(request_type, name, length=self.eio.sent[me])
+        finally:
+            del self.eio.sent[me]
 
     def call(
         self,
@@ -171,8 +178,12 @@ class SocketIOClient(Client):
 class _CountingClient(EngineIOClient):
     """The transport; it knows how many bytes of messages it was given to send."""
 
-    sent = 0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sent: dict[Any, int] = {}  # by greenlet: others send while one waits
 
     def send(self, data: Any) -> None:
+        me = gevent.getcurrent()
+        if me in self.sent:
+            self.sent[me] += len(data.encode('utf-8', 'replace') if isinstance(data, str) else data)
         super().send(data)
-        self.sent += len(data.encode('utf-8', 'replace') if isinstance(data, str) else data)

@@ -46,6 +46,7 @@ class SocketIOUser(ConnectedUser):
         self.report = Reports(self, self.socketio_path)
         #: The client.
         self.sio = SocketIOClient(self.report, **options)
+        self.sio.wait_timeout = self.connect_timeout
         #: In ``sio.wait()`` while there is a connection.
         self.sio_greenlet: gevent.Greenlet[..., Any] | None = None
         if not hasattr(self, 'client'):
