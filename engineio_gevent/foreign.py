@@ -14,6 +14,10 @@ from gevent.monkey import get_original
 _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 
 
+#: Seconds between two looks whether a thread that is waited for still lives.
+_LOOK = 1.0
+
+
 def is_ours(hub: Hub) -> bool:
     """Whether this thread is the hub's own.
 
@@ -40,10 +44,10 @@ def run_there(
         # A gevent event would make a hub in this thread, and leave it behind.
         left = _allocate_lock()
         left.acquire()
-        tell, wait, forever = left.release, left.acquire, -1
+        tell, wait = left.release, left.acquire
     else:
         left = Event()
-        tell, wait, forever = left.set, left.wait, None
+        tell, wait = left.set, left.wait
 
     def run() -> None:
         try:
@@ -52,4 +56,9 @@ def run_there(
             tell()
 
     hub.loop.run_callback_threadsafe(gevent.spawn, run)
-    wait(timeout=forever if timeout is None else timeout)
+    if timeout is not None:
+        wait(timeout=timeout)
+        return
+    # Not without a timer: this thread's loop knows nothing of the other, and would give up.
+    while not wait(timeout=_LOOK) and not has_ended(hub):
+        pass

@@ -607,6 +607,8 @@ class Session:
                 raise RuntimeError(_THREAD_ENDED)
             if not foreign.is_ours(self._hub):
                 foreign.run_there(self._hub, timeout, self.wait, timeout)
+                if self._orphaned():
+                    raise RuntimeError(_THREAD_ENDED)
                 return self._phase == _CLOSED
             if self._closed is None:
                 self._closed = Event()

@@ -322,7 +322,10 @@ class LargeFrame:
             opcode = BINARY
         self._payload = payload
         self._at = 0
-        self._key = keys.pop() if keys else draw_keys()
+        try:
+            self._key = keys.pop()
+        except IndexError:
+            self._key = draw_keys()
         length = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, len(payload))
         self._header = length + self._key
 

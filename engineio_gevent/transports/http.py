@@ -125,7 +125,8 @@ class SessionHTTP:
                 timeout=timeout,
                 verify=self._verify,
                 stream=True,
-                hooks={'response': self._look},
+                # These replace the session's, where it has some of its own.
+                hooks={'response': [*_hooks(self._session), self._look]},
             )
             try:
                 content = self._read(response)
@@ -176,6 +177,11 @@ class SessionHTTP:
 
     def abandon(self) -> None:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
+
+
+def _hooks(session: requests.Session) -> list[Any]:
+    own = session.hooks.get('response') or []
+    return [own] if callable(own) else list(own)
 
 
 def _close_pools(adapter: Any) -> None:

@@ -8,6 +8,7 @@ of them to parse the header as e-mail; this takes 12.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import re
 import zlib
 from collections.abc import Iterable
@@ -236,7 +237,8 @@ class Response:
         if not nothing_yet and _QUICKACK is not None:
             # A server that writes head and body one by one, without TCP_NODELAY (gevent's
             # pywsgi), sends the body when the head is acknowledged: 1 ms so, else 44.
-            self._sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
+            with contextlib.suppress(OSError):  # the caller's socket may be no TCP
+                self._sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
         try:
             data: bytes = self._sock.recv(65536)
         except ConnectionError as exc:

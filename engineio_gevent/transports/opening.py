@@ -24,6 +24,9 @@ from .tunnel import open_tunnel
 #: Bytes of the body of a refusal that are read.
 MAX_REFUSAL = 1 << 20
 
+# What the caller's headers, which may be meant for polling, do not decide.
+_OURS = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', 'upgrade'))
+
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
@@ -78,7 +81,7 @@ def _headers(route: Route, options: Mapping[str, Any], key: str) -> list[tuple[s
     headers.append(('Connection', 'Upgrade'))
     if options.get('subprotocols'):
         headers.append(('Sec-WebSocket-Protocol', ','.join(options['subprotocols'])))
-    headers.extend(own.items())
+    headers.extend(one for one in own.items() if one[0].lower() not in _OURS)
     if options['cookie']:
         headers.append(('Cookie', options['cookie']))
     return headers
@@ -103,10 +106,17 @@ def _check(answer: Response, options: Mapping[str, Any], key: str) -> None:
     if headers.get('sec-websocket-extensions'):  # none was offered
         raise _fault('Sec-WebSocket-Extensions', headers['sec-websocket-extensions'])
     offered = options.get('subprotocols') or ()
+    fit = [one.lower() for one in (*offered, *_listed(options['header']))]
     chosen = headers.get('sec-websocket-protocol')
     # One that was not offered is a fault to the RFC; none, where some were, to websocket-client.
-    if (chosen or offered) and (chosen or '').lower() not in [one.lower() for one in offered]:
+    if (chosen or offered) and (chosen or '').lower() not in fit:
         raise _fault('Sec-WebSocket-Protocol', chosen)
+
+
+def _listed(own: Mapping[str, str]) -> list[str]:
+    """The subprotocols that the caller offered by a header of his own."""
+    lines = (value for name, value in own.items() if name.lower() == 'sec-websocket-protocol')
+    return [one.strip() for line in lines for one in line.split(',')]
 
 
 def _fault(name: str, value: str | None) -> ProtocolError:

@@ -54,7 +54,9 @@ class PlainSocket(_socket.socket):
         error = self.connect_ex(address)
         if error in _UNDER_WAY:
             # On the way within one machine that is done by now: 1 us to ask, 15 to be told.
-            error = self.connect_ex(address)
+            # SO_ERROR first: outside of Linux the second call need not tell why the first failed.
+            error = self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            error = error or self.connect_ex(address)
         if error in _UNDER_WAY:
             self._wait(_WRITE)
             error = self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)

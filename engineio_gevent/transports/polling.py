@@ -142,7 +142,9 @@ class Polling:
         """Messages that no answered POST has carried; see :meth:`.Transport.unsent`."""
         if self._closed:
             return self._never_sent
-        return payload.count_messages(self._in_flight) + sum(map(packet.is_message, self._queue))
+        # A copy, since another native thread may ask.
+        waiting = sum(map(packet.is_message, tuple(self._queue)))
+        return payload.count_messages(self._in_flight) + waiting
 
     def _post_queued(self) -> None:
         if self._queue and self._started and not self._paused and self._posting is None:

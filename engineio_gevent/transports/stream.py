@@ -241,8 +241,9 @@ class Stream:
                 left -= len(part)
                 if left <= 0 or isinstance(part, LargeFrame):
                     break
-        # A large frame stays in the queue while its pieces are sent.
-        return found[::-1] + [entry for entry in self._out if entry not in found[:1]]
+        # A large frame stays in the queue while its pieces are sent. A copy of that, since
+        # another native thread may ask.
+        return found[::-1] + [entry for entry in tuple(self._out) if entry not in found[:1]]
 
     def _flush(self) -> None:
         """Send until all is sent or the socket takes no more."""

@@ -37,7 +37,10 @@ class Proxy(NamedTuple):
     def parse(cls, url: str) -> Proxy:
         """The proxy that a URL stands for; without a scheme it is ``http``."""
         parts = urlsplit(url if '://' in url else f'http://{url}')
-        port = parts.port or PROXY_PORTS.get(parts.scheme, SOCKS_PORT)
+        try:
+            port = parts.port or PROXY_PORTS.get(parts.scheme, SOCKS_PORT)
+        except ValueError:  # its text may show a part of the password
+            raise ValueError('not the URL of a proxy: its port is no number') from None
         user = None if parts.username is None else unquote(parts.username)
         return cls(parts.scheme, parts.hostname or '', port, user, unquote(parts.password or ''))
 

@@ -75,6 +75,19 @@ def make_http(server, session):
     return make
 
 
+@pytest.mark.parametrize('several', [False, True])
+def test_hooks_of_the_session(server, several):
+    seen = []
+
+    def hook(response, **options):
+        seen.append(response.status_code)
+
+    with requests.Session() as session:
+        session.hooks['response'] = [hook, hook] if several else hook
+        SessionHTTP(Route(server.url, http_session=session), session, None).get('/', 5)
+    assert seen == [200] * (2 if several else 1)
+
+
 def test_get_and_post(server, make_http):
     http = make_http({'X': 'x'})
     assert http.get('/engine.io/?a=1', 5) == b'ok'

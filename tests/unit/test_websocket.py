@@ -161,6 +161,44 @@ def test_a_subprotocol_that_the_server_does_not_speak(hostile_server, make_webso
         one.open()
 
 
+@pytest.mark.parametrize('header', [
+    {'Sec-WebSocket-Protocol': 'a, b'}, ['sec-websocket-protocol: b']])
+def test_subprotocols_by_a_header(hostile_server, make_websocket, header):
+    script = Server(headers=[('Sec-WebSocket-Protocol', 'b')])
+    make_websocket(hostile_server(script).url, websocket_options={'header': header}).open()
+    assert script.request.headers['sec-websocket-protocol'].endswith('b')
+
+
+def test_headers_that_are_not_the_caller_s(opened, script):
+    one = opened({'Connection': 'keep-alive', 'Upgrade': 'h2c', 'Sec-WebSocket-Key': 'mine'})
+    assert one._stream is not None
+    assert script.request.headers['connection'] == 'Upgrade'
+    assert script.request.headers['upgrade'] == 'websocket'
+
+
+def test_a_socket_that_is_no_tcp(make_websocket, script):
+    """The answer comes in two pieces."""
+    ours, theirs = socket.socketpair()
+
+    def serve():
+        answer = []
+
+        class Collector:
+            sendall = answer.append
+
+        accept_websocket(Collector, read_request(theirs))
+        theirs.sendall(answer[0][:20])
+        gevent.sleep(0.01)
+        theirs.sendall(answer[0][20:] + frame('4hello'))
+
+    serving = gevent.spawn(serve)
+    one = make_websocket('http://nowhere.test', websocket_options={'socket': ours})
+    one.open()
+    serving.get(timeout=5)
+    assert eventually(lambda: one.sink.packets == [(MESSAGE, 'hello')])
+    theirs.close()
+
+
 def test_socket_options(opened):
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)]
     one = opened(websocket_options={'sockopt': options})
