@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--guard', type=Path, nargs='?', const=guard.BASELINE, metavar='FILE',
         help='fail where a ratio to python-engineio is clearly worse than stored, twice in a row')
     add('--write-baseline', type=Path, nargs='?', const=guard.BASELINE, metavar='FILE',
-        help='store these ratios for --guard')
+        help='store these ratios for --guard, where they are higher than those stored')
     add('--list', action='store_true', help='the names of measures and systems')
     return parser
 

@@ -126,6 +126,12 @@ def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
     guard.write(results, tmp_path / 'baseline.json')
     stored = guard.read(tmp_path / 'baseline.json')
     assert stored == {'echo-ws.echo': 0.5, 'send.send': 3.0}
+    for numbers in results.numbers['send']['send'].values():
+        numbers[:] = [number * 2 for number in numbers]
+    results.numbers['echo-ws']['echo']['ours'] = [1e-5]
+    guard.write(results, tmp_path / 'baseline.json')
+    assert guard.read(tmp_path / 'baseline.json') == stored  # machines differ: the higher stays
+    results.numbers['echo-ws']['echo']['ours'] = [2e-5]
     assert guard.worse(results, stored) == {}
     assert guard.worse(results, {'echo-ws.echo': 0.34, 'send.send': 1.9}) == {
         'send.send': (pytest.approx(3.0), 1.9)}

@@ -34,6 +34,8 @@ class SocketIOClient(Client):
         self._report = reports
         #: Seconds that the namespaces may take when python-socketio reconnects.
         self.wait_timeout = 1.0
+        #: Whether it was the server's wish that the last connection ended.
+        self.sent_away = False
         self._incoming = 0  # bytes of the message that is being taken
         # The greenlets in send() and in call(), which upstream does by emit(); of a call,
         # when its answer came, and the bytes of that.
@@ -51,6 +53,7 @@ class SocketIOClient(Client):
         It is called for each attempt to reconnect, too.
         """
         watch = Stopwatch()
+        self.sent_away = False
         if gevent.getcurrent() is self._reconnect_task:  # upstream passes none
             kwargs['wait_timeout'] = self.wait_timeout
         try:
@@ -78,6 +81,7 @@ class SocketIOClient(Client):
         if event not in _OWN:
             self._report('recv', str(event), length=self._incoming, response=args)
         elif event == 'disconnect' and args[:1] != (self.reason.CLIENT_DISCONNECT,):
+            self.sent_away = args[:1] == (self.reason.SERVER_DISCONNECT,)
             reason = str(args[0]) if args else 'disconnect'
             self._report('disconnect', reason, error=self.eio.disconnect_error or Failure(reason))
         return super()._trigger_event(event, namespace, *args)

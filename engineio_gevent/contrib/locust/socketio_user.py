@@ -15,9 +15,10 @@ from .socketio_client import SocketIOClient
 class SocketIOUser(ConnectedUser):
     """A user that speaks Socket.IO, by python-socketio on this package's transport.
 
-    It connects when it starts, as often as needed; when the connection is lost, python-socketio
-    reconnects, as its options say. Reported to Locust are ``connect`` and ``call``, with their
-    milliseconds, and ``emit``, ``send``, ``recv`` and ``disconnect``, which are counted.
+    It connects when it starts, as often as needed. When the connection is lost, python-socketio
+    reconnects, as its options say; when the server sends the user away, the user does. Reported
+    to Locust are ``connect`` and ``call``, with their milliseconds, and ``emit``, ``send``,
+    ``recv`` and ``disconnect``, which are counted.
     """
 
     abstract = True
@@ -34,6 +35,8 @@ class SocketIOUser(ConnectedUser):
     namespaces: str | Sequence[str] | None = None
     #: Where Socket.IO is mounted on the server.
     socketio_path: str = 'socket.io'
+    #: Whether to connect again when the server has sent the user away.
+    reconnect: bool = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,7 +50,7 @@ class SocketIOUser(ConnectedUser):
         #: The client.
         self.sio = SocketIOClient(self.report, **options)
         self.sio.wait_timeout = self.connect_timeout
-        #: In ``sio.wait()`` while there is a connection.
+        #: In ``sio.wait()`` while there is a connection; it begins the next one.
         self.sio_greenlet: gevent.Greenlet[..., Any] | None = None
         if not hasattr(self, 'client'):
             self.client: Any = self.sio
@@ -62,8 +65,17 @@ class SocketIOUser(ConnectedUser):
         except Exception:
             return False  # it is reported
         if not self.sio_greenlet:
-            self.sio_greenlet = gevent.spawn(self.sio.wait)
+            self.sio_greenlet = gevent.spawn(self._stay)
         return True
+
+    def _stay(self) -> None:
+        self.sio.wait()
+        while self.reconnect and self.sio.sent_away:
+            for delay in self._delays():
+                gevent.sleep(delay)
+                if self._attempt():
+                    break
+            self.sio.wait()
 
     def _leave(self) -> None:
         if self.sio_greenlet is not None:

@@ -58,3 +58,14 @@ def test_users_that_cannot_connect_try_again(locust):
     (kind, name, text), = run.failures
     assert (kind, name) == ('connect', 'polling')
     assert 'refused' in text
+
+
+def test_users_that_the_server_sends_away_come_back(locust, socketio_server):
+    run = locust('socketio_outcast.py', socketio_server.url, users=2)  # one of each kind
+    run.until(lambda: len(run.events_of('call', 'echo')) >= 4)
+    run.quit(1)
+    away = ('disconnect', 'server disconnect', 'server disconnect')
+    assert set(run.failures) == {away}
+    assert len(run.events_of('connect', 'polling')) >= 5
+    assert len(run.events_of('call', 'who')) == 1  # by the one that does not come back
+    socketio_server.wait_count(0)
