@@ -25,7 +25,7 @@ help:
 	@echo 'make types   mypy'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
-	@echo 'make bench   measure this client and its peers, an hour (ARGS=--quick: a minute)'
+	@echo 'make bench   measure this client and its peers, 40 minutes (ARGS=--quick: a minute)'
 	@echo 'make profile where the time goes (ARGS="echo connect-ws")'
 	@echo 'make dist    build, check and try the wheel and the sdist, in dist/'
 	@echo 'make clean   remove all that these have made'
