@@ -173,8 +173,9 @@ class Route:
             # get() costs half of what ``in`` does.
             if _platform_proxies() or any(map(os.environ.get, _ENVIRONMENT)):
                 proxies = get_environ_proxies(url)
+        # bool(): contexts are shared by this, and 0 is equal to False.
         #: True, False, or the path of the certificate authorities.
-        self.verify: tls.Verify = verify and (True if decided is None else decided)
+        self.verify: tls.Verify = bool(verify) and (True if decided is None else decided)
         self._proxies = proxies
         #: The URL of the proxy, or None.
         self.proxy: str | None = (proxies and select_proxy(url, dict(proxies))) or None
