@@ -16,7 +16,7 @@ BENCH_JS := benchmarks/js
 BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help demo test lint types soak fuzz bench profile dist clean
+.PHONY: help demo test lint types soak fuzz audit bench profile dist clean
 
 help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
@@ -25,6 +25,7 @@ help:
 	@echo 'make types   mypy'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
+	@echo 'make audit   known vulnerabilities of what this depends on, by pip-audit'
 	@echo 'make bench   measure this client and its peers, 40 minutes (ARGS=--quick: a minute)'
 	@echo 'make profile where the time goes (ARGS="echo connect-ws")'
 	@echo 'make dist    build, check and try the wheel and the sdist, in dist/'
@@ -46,6 +47,10 @@ soak: $(VENV)/.dev $(if $(NPM),$(NODE_MODULES))
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+audit: $(VENV)/.dev
+	$(PIP) install pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 bench: $(VENV)/.bench $(BENCH_MODULES)
 	$(BIN)/python -m benchmarks $(or $(ARGS),--out docs/benchmarks --report)
