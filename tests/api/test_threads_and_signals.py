@@ -15,6 +15,10 @@ CONNECT = """
     options = dict(*options)
     client = engineio_gevent.Client(**options)
     client.on('disconnect', lambda reason: say(['disconnect', reason]))
+    # A signal that comes between gevent's look for signals and the system call that waits
+    # is seen at the next event: let there be one.
+    ticking = gevent.get_hub().loop.timer(0.05, 0.05)
+    ticking.start(lambda: None)
 """
 """How the scripts below begin."""
 
