@@ -289,6 +289,8 @@ CHAIN = """
         except OSError:
             print('server sees the end', flush=True)
 
+    # a test run in the background ignores SIGINT, and its children do, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     {before}
     from engineio_gevent import Client
     server = HostileServer(handle)
