@@ -13,8 +13,10 @@ import gevent.event
 import gevent.queue
 
 from . import process
+from .connecting import DisconnectedEarly
 from .exceptions import ConnectionError, EngineIOError, HTTPError
-from .session import DisconnectedEarly, Options, Reason, Session, State
+from .options import Options, Reason, State
+from .session import Session
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 

@@ -7,10 +7,8 @@ callback of an old connection cannot touch a new one.
 from __future__ import annotations
 
 import contextvars
-import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gevent
 from gevent import getcurrent
@@ -19,24 +17,21 @@ from gevent.event import Event
 from gevent.hub import get_hub
 
 from . import foreign, process
+from .connecting import Connecting, DisconnectedEarly
 from .dispatcher import get_dispatcher
-from .exceptions import ConnectionClosed, EngineIOError, HeartbeatTimeout, ProtocolError
+from .exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
 from .heartbeat import Heartbeat
 from .legacy import call_disconnect
+from .options import Options, Reason, State
 from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
 from .protocol.packet import MESSAGE, Encoded
 from .transports.base import Packet, Transport
-from .transports.dial import Expired, bounded
-from .transports.direct import DirectHTTP
-from .transports.http import HTTP, HTTPSession, SessionHTTP
+from .transports.http import HTTP, HTTPSession
 from .transports.polling import Polling
 from .transports.route import Route
 from .transports.websocket import WebSocket
-from .upgrade import Probe
 
-#: Seconds that the probe of an upgrade has to itself before polling begins beside it.
-PROBE_HEAD_START = 0.25
 #: Seconds of a farewell in which the server takes nothing of what is queued, or does not
 #: answer the CLOSE packet after it.
 CLOSE_TIMEOUT = 3.0
@@ -45,9 +40,6 @@ FAREWELL_LIMIT = 30.0
 #: Seconds for the handler of ``disconnect`` to run where the caller asked for ``abort``.
 ABORT_TIMEOUT = 0.25
 
-State = Literal['disconnected', 'connected', 'disconnecting']
-
-_DISCONNECTED_EARLY = 'disconnected while connecting'
 _THREAD_ENDED = 'the thread of this connection, or its hub, has ended'
 
 # How far a session has come; it only ever goes up.
@@ -57,38 +49,6 @@ _OPEN = 2
 _CLOSING = 3  # disconnect() says goodbye
 _ENDING = 4  # the transport is closed; the disconnect handler is to run
 _CLOSED = 5
-
-
-class Reason:
-    """Disconnection reasons."""
-
-    #: Client-initiated disconnection.
-    CLIENT_DISCONNECT = 'client disconnect'
-    #: Server-initiated disconnection.
-    SERVER_DISCONNECT = 'server disconnect'
-    #: Transport error.
-    TRANSPORT_ERROR = 'transport error'
-
-
-@dataclass(slots=True)
-class Options:
-    """What a client tells its sessions."""
-
-    logger: logging.Logger
-    #: Whether the application asked for a log; errors are logged in any case.
-    verbose: bool
-    dumps: Callable[..., Any]
-    loads: Callable[..., Any]
-    parse_json: bool
-    request_timeout: float | None
-    write_limit: int | None
-    max_message_size: int | None
-    handle_sigint: bool
-
-
-
-class DisconnectedEarly(ConnectionClosed):
-    """``disconnect()`` was called while another greenlet was connecting."""
 
 
 class Session:
@@ -101,11 +61,9 @@ class Session:
 
     # Mutable, and touched only in the hub's own thread: all but options, handlers, route.
     __slots__ = (
-        '_closed', '_context', '_dispatcher', '_dropped', '_early', '_finisher', '_handlers',
-        '_heartbeat', '_http', '_hub', '_opened', '_opener', '_options', '_phase',
-        '_polling_timer', '_probe',
-        '_route', '_transport', 'error', 'forked', 'handle_sigint', 'handshake',
-        'state', 'transport_name',
+        '_closed', '_connecting', '_context', '_dispatcher', '_dropped', '_early', '_finisher',
+        '_handlers', '_heartbeat', '_hub', '_options', '_phase', '_route', 'error', 'forked',
+        'handle_sigint', 'handshake', 'made_http', 'state', 'transport', 'transport_name',
     )
 
     def __init__(
@@ -118,18 +76,17 @@ class Session:
         self._dispatcher = get_dispatcher()
         self._context = contextvars.copy_context()
         self._phase = _OPENING
-        self._transport: Transport | None = None
-        self._probe: Probe | None = None
-        self._http: HTTP | None = None
-        self._opened: Event | None = None
-        self._opener: Any = None  # the greenlet in connect(), while it can be interrupted
+        self._connecting: Connecting | None = None
         self._finisher: Any = None  # the greenlet in the disconnect handler
         self._early: list[Any] | None = []
         self._heartbeat: Heartbeat | None = None
-        self._polling_timer: Any = None
         self._closed: Event | None = None
         self._dropped = 0  # messages that the transport did not take, for it had ended
         self.handle_sigint = options.handle_sigint
+        #: What carries the packets, until the disconnect handler has run.
+        self.transport: Transport | None = None
+        #: What does polling's requests, if the connection began with them.
+        self.made_http: HTTP | None = None
         #: What the server said of the connection, once it has.
         self.handshake: Handshake | None = None
         #: As the API shows it.
@@ -144,6 +101,16 @@ class Session:
     # Facts
 
     @property
+    def is_open(self) -> bool:
+        """Whether packets may flow, and nobody has begun to leave."""
+        return self._phase == _OPEN
+
+    @property
+    def is_pointless(self) -> bool:
+        """Whether connect() need not go on, if it is told to leave off."""
+        return self._phase == _OPENING or self.over
+
+    @property
     def over(self) -> bool:
         """Whether the transport is closed, though the disconnect handler may still run."""
         return self._phase >= _ENDING
@@ -151,7 +118,7 @@ class Session:
     @property
     def http(self) -> HTTP | HTTPSession | None:
         """What does the HTTP requests: the caller's session, or our own connections."""
-        return self._route.http_session or self._http
+        return self._route.http_session or self.made_http
 
     @property
     def sid(self) -> str | None:
@@ -163,14 +130,14 @@ class Session:
     @property
     def base_url(self) -> str:
         """The URL by the transport of the handshake, without a timestamp."""
-        if self._http is None:  # it was a websocket
+        if self.made_http is None:  # it was a websocket
             return self._route.url('websocket', stamped=False)
         return self.url('polling')
 
     @property
     def unsent(self) -> int:
         """Messages that have not left; see :attr:`.Client.unsent`."""
-        return self._dropped + (0 if self._transport is None else self._transport.unsent)
+        return self._dropped + (0 if self.transport is None else self.transport.unsent)
 
     def url(self, transport: str) -> str:
         """The URL of this connection by one of the transports, without a timestamp."""
@@ -187,25 +154,14 @@ class Session:
         """
         process.add(self)
         self.transport_name = transport
-        self._opened = Event()
-        self._opener = getcurrent()
+        self._connecting = connecting = Connecting(self, self._route, self._options)
         try:
-            with bounded(self._options.request_timeout):
-                self._transport = opened = self._make(transport)
-                opened.open()
-                self._opened.wait()
-            if self.error is not None:
-                raise self.error
-            self._phase = _GREETING
-        except BaseException as exc:
-            self._opener = None
+            connecting.shake_hands(transport)
+        except BaseException:  # a time-out or the end of the caller's greenlet, too
             self._let_go()
             self._end()
-            if isinstance(exc, Expired):
-                raise self._expired(transport) from exc
             raise
-        finally:
-            self._opened = self._opener = None
+        self._phase = _GREETING
 
     def greet(self) -> None:
         """Run the connect handler, and let the messages go that came meanwhile.
@@ -234,96 +190,43 @@ class Session:
         self._phase = _CLOSING
         self.state = 'disconnecting'
         try:
-            if self._transport is not None:
-                self._transport.finish(ABORT_TIMEOUT)
+            if self.transport is not None:
+                self.transport.finish(ABORT_TIMEOUT)
         finally:
             self._let_go()
             self._end()
-
-    def _make(self, name: str) -> Transport:
-        if name == 'websocket':
-            return WebSocket(self, self._route, self._options)
-        limit = self._options.max_message_size
-        http_session = self._route.http_session
-        self._http = (
-            DirectHTTP(self._route, limit)
-            if http_session is None
-            else SessionHTTP(self._route, http_session, limit)
-        )
-        return Polling(self, self._route, self._options, self._http)
-
-    def _expired(self, transport: str) -> Exception:
-        seconds = self._options.request_timeout
-        return ConnectionClosed(
-            f'{self._route.netloc}: no {transport} handshake within {seconds:g} seconds'
-        )
-
-    # The upgrade, in the greenlet that calls connect()
 
     def upgrade(self) -> bool:
         """Try to go on over a websocket; whatever happens, the connection works after it.
 
         :returns: whether the websocket carries the connection now.
         """
-        polling = self._transport
-        if self._phase != _OPEN or not isinstance(polling, Polling) or self.handshake is None:
-            return False
-        self._opener = getcurrent()
-        self._probe = probe = Probe(self._route, self._options)
-        websocket = probe.websocket
-        try:
-            with bounded(self._options.request_timeout):
-                probe.run(self.handshake.sid, polling)
-        except Exception as exc:
-            if isinstance(exc, (EngineIOError, Expired)):
-                self._info('WebSocket upgrade failed: %s', exc)
-            else:  # options that websocket-client does not take, most likely
-                self._options.logger.warning('WebSocket upgrade failed: %r', exc)
-            return False
-        else:
-            if self._phase != _OPEN:
-                return False
-            # From here to the end nothing switches to another greenlet.
-            websocket.sink = self
-            self._transport, self._probe = websocket, None
-            self.transport_name = 'websocket'
-            websocket.send(str(packet.UPGRADE))
-            for waiting in polling.take_queued():
-                if websocket.send(waiting) < 0 and packet.is_message(waiting):
-                    self._dropped += 1
-            self._info('WebSocket upgrade was successful')
-            return True
-        finally:
-            # Of the two, what does not carry the connection is closed; a GreenletExit
-            # or a Timeout of the caller's may come through here as well.
-            self._probe = self._opener = None
-            if self._transport is websocket:
-                polling.close()
-            else:
-                websocket.close()
-                if self._phase == _OPEN:
-                    polling.resume()
-            self._stop_polling_timer()
+        return self._connecting is not None and self._connecting.upgrade()
+
+    def switch(self, websocket: WebSocket, polling: Polling) -> None:
+        """Go on over the websocket of a successful probe; nothing here lets others run."""
+        websocket.sink = self
+        self.transport = websocket
+        self.transport_name = 'websocket'
+        websocket.send(str(packet.UPGRADE))
+        for waiting in polling.take_queued():
+            if websocket.send(waiting) < 0 and packet.is_message(waiting):
+                self._dropped += 1
 
     def settle(self) -> None:
-        """There is no upgrade: carry packets by the transport of the handshake."""
-        self._stop_polling_timer()
-        if self._phase == _OPEN and self._transport is not None:
-            self._transport.start()
+        """There is no more to try: carry packets by the transport there is."""
+        if self._connecting is not None:
+            self._connecting.stop_timer()
+            self._connecting = None
+        if self._phase == _OPEN and self.transport is not None:
+            self.transport.start()
 
-    def _stop_polling_timer(self) -> None:
-        if self._polling_timer is not None:
-            self._polling_timer.stop()
-            self._polling_timer.close()
-            self._polling_timer = None
-
-    def _start_polling(self) -> None:
+    def start_polling(self) -> None:
         """In the hub: the probe, or the connect handler, takes its time."""
-        self._stop_polling_timer()
-        if self._transport is not None and self._phase < _CLOSING:
-            self._transport.start()
+        if self.transport is not None and self._phase < _CLOSING:
+            self.transport.start()
 
-    def _info(self, message: str, *arguments: object) -> None:
+    def info(self, message: str, *arguments: object) -> None:
         """Log, if the application asked for it; from a worker, since a log handler may wait."""
         if self._options.verbose:
             if getcurrent() is self._hub:
@@ -341,7 +244,7 @@ class Session:
         if self._options.verbose:
             packets = list(packets)
             for packet_type, data in packets:
-                self._info('Received packet %s data %s', packet.NAMES[packet_type], _loggable(data))
+                self.info('Received packet %s data %s', packet.NAMES[packet_type], _loggable(data))
         for packet_type, data in packets:
             if packet_type == MESSAGE and self._phase == _OPEN:
                 self._dispatcher.submit(self._context, self._deliver, data)
@@ -358,8 +261,8 @@ class Session:
             if self._heartbeat is not None:
                 self._heartbeat.beat()
             # A server that waits for it must not wait for all the messages queued before.
-            assert self._transport is not None
-            self._transport.send_first(f'{packet.PONG}{data}')
+            assert self.transport is not None
+            self.transport.send_first(f'{packet.PONG}{data}')
         elif packet_type == MESSAGE:
             if self._early is not None:
                 self._early.append(data)
@@ -370,10 +273,10 @@ class Session:
                 self.state = 'disconnecting'
                 self.close(Reason.SERVER_DISCONNECT, None)
         elif packet_type != packet.NOOP:
-            self._info('Received unexpected packet %s', packet.NAMES[packet_type])
+            self.info('Received unexpected packet %s', packet.NAMES[packet_type])
 
     def _on_open(self, transport: Transport, packet_type: int, data: Any) -> None:
-        if transport is not self._transport:
+        if transport is not self.transport:
             return
         if packet_type != packet.OPEN:
             self.on_lost(
@@ -390,10 +293,13 @@ class Session:
         self._heartbeat = Heartbeat(patience, self._on_silence)
         if isinstance(transport, Polling):
             transport.settle(found.sid, found.max_payload, patience + 5)
-            self._polling_timer = self._hub.loop.timer(PROBE_HEAD_START)
-            self._polling_timer.start(self._start_polling)
-        if self._opened is not None:
-            self._opened.set()
+            if self._connecting is not None:
+                self._connecting.give_head_start()
+        self._answered()
+
+    def _answered(self) -> None:
+        if self._connecting is not None:
+            self._connecting.answered()
 
     def _on_silence(self) -> None:
         """In the hub: the server's time is over."""
@@ -432,7 +338,7 @@ class Session:
         if get_hub_if_exists() is not self._hub:  # as foreign.is_ours(), without the call
             self._send_from_outside(encoded)
             return
-        transport = self._transport
+        transport = self.transport
         if transport is None:
             return
         queued = transport.send(encoded)
@@ -452,12 +358,12 @@ class Session:
             gevent.sleep(0)
 
     def _wait_for_room(self, limit: int) -> None:
-        transport = self._transport
+        transport = self.transport
         while transport is not None:
             transport.wait_below(limit // 2)
-            if transport is self._transport:
+            if transport is self.transport:
                 return
-            transport = self._transport  # upgraded meanwhile
+            transport = self.transport  # upgraded meanwhile
 
     def _send_from_outside(self, encoded: Encoded) -> None:
         """In another native thread: the transport is its hub's own; the loop keeps the order."""
@@ -471,7 +377,7 @@ class Session:
 
     def _send(self, encoded: Encoded) -> None:
         """In the hub: send a message of another native thread's."""
-        transport = self._transport
+        transport = self.transport
         if transport is None or self._phase >= _CLOSING or transport.send(encoded) < 0:
             self._dropped += 1
 
@@ -479,12 +385,11 @@ class Session:
 
     def on_lost(self, transport: Transport, error: Exception) -> None:
         """The transport ended."""
-        if transport is not self._transport:
+        if transport is not self.transport:
             return
         if self._phase == _OPENING:
             self.error = self.error or error
-            if self._opened is not None:
-                self._opened.set()
+            self._answered()
         elif self._phase == _CLOSING:
             self.error = error  # the farewell failed; the reason stays the application's
         else:
@@ -507,7 +412,7 @@ class Session:
             for data in early or ():
                 self._dispatcher.submit(self._context, self._deliver, data)
         if error is not None:
-            self._info('Connection lost: %s', error)
+            self.info('Connection lost: %s', error)
         if 'disconnect' in self._handlers:
             self._dispatcher.submit(self._context, self._finish, reason)
         else:
@@ -518,17 +423,12 @@ class Session:
         if self._heartbeat is not None:
             self._heartbeat.stop()
             self._heartbeat = None
-        self._stop_polling_timer()
-        if self._transport is not None:
-            self._transport.close()
-        if self._opener is not None and self._opener is not getcurrent():
-            self._hub.loop.run_callback(self._interrupt, self._opener)
+        if self._connecting is not None:
+            self._connecting.stop_timer()
+            self._connecting.interrupt()
+        if self.transport is not None:
+            self.transport.close()
         process.discard(self)
-
-    def _interrupt(self, opener: Any) -> None:
-        """In the hub: whoever still connects or probes need not go on."""
-        if self._opener is opener and (self._phase == _OPENING or self.over):
-            opener.throw(DisconnectedEarly(_DISCONNECTED_EARLY))
 
     def _finish(self, reason: str) -> None:
         """In a worker: run the disconnect handler; then the connection is over."""
@@ -541,12 +441,13 @@ class Session:
             self._options.logger.exception('disconnect handler error')
         finally:
             self._dropped = self.unsent
-            self._finisher = self._transport = None
+            self._finisher = self.transport = None
             self._end()
 
     def _end(self) -> None:
         """Everything has been done, the disconnect handler too."""
         self._phase = _CLOSED
+        self._connecting = None
         self.state = 'disconnected'
         if self._closed is not None:
             self._closed.set()
@@ -562,9 +463,9 @@ class Session:
             return
         if self._phase == _OPENING:
             # Another greenlet is in connect(), which raises.
-            self.error = DisconnectedEarly(_DISCONNECTED_EARLY)
-            if self._opener is not None:
-                self._hub.loop.run_callback(self._interrupt, self._opener)
+            self.error = DisconnectedEarly()
+            if self._connecting is not None:
+                self._connecting.interrupt()
             return
         if self._phase >= _CLOSING:
             # Somebody else is at it, or it is over. The disconnect handler may ask, too.
@@ -574,7 +475,7 @@ class Session:
         self.state = 'disconnecting'
         if self._heartbeat is not None:
             self._heartbeat.stop()  # the farewell has a bound of its own
-        transport = self._transport
+        transport = self.transport
         try:
             if transport is not None and abort:
                 transport.send(str(packet.CLOSE))
@@ -626,21 +527,20 @@ class Session:
             return
         process.discard(self)
         self.error = ConnectionClosed(_THREAD_ENDED)
-        if self._transport is not None:
-            self._transport.abandon()
+        if self.transport is not None:
+            self.transport.abandon()
         self._finish(reason or Reason.CLIENT_DISCONNECT)
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's; forget it."""
         self.forked = True
         self.error = self.error or ConnectionClosed('the process forked while connecting')
+        connecting = self._connecting
         self._end()
-        if self._transport is not None:
-            self._transport.abandon()
-        if self._probe is not None:
-            self._probe.websocket.abandon()
-        if self._opener is not None:
-            self._hub.loop.run_callback(self._interrupt, self._opener)
+        if self.transport is not None:
+            self.transport.abandon()
+        if connecting is not None:
+            connecting.abandon()
 
 
 def _loggable(data: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 from gevent.queue import Empty, Queue
 
-from engineio_gevent import session
+from engineio_gevent import connecting
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from support import (
     BINARY,
@@ -35,7 +35,7 @@ from support import (
 @pytest.fixture(autouse=True)
 def polling_starts_soon(monkeypatch):
     """These probes are slow on purpose; nobody has to wait so long to see it."""
-    monkeypatch.setattr(session, 'PROBE_HEAD_START', 0.05)
+    monkeypatch.setattr(connecting, 'PROBE_HEAD_START', 0.05)
 
 
 class UpgradingServer:

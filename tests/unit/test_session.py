@@ -12,10 +12,12 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from engineio_gevent.connecting import Connecting
 from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
 from engineio_gevent.legacy import call_disconnect
+from engineio_gevent.options import Options, Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
-from engineio_gevent.session import Options, Reason, Session
+from engineio_gevent.session import Session
 from engineio_gevent.transports.route import Route
 from support import eventually, no_leaks, open_packet
 
@@ -96,7 +98,7 @@ class Room:
         self.session = Session(options(**changes), self.handlers, Route('http://a.test'))
         self.transport = FakeTransport(self.session, first)
         # A session makes its own transport; this is the one seam.
-        monkeypatch.setattr(Session, '_make', lambda session, name: self.transport)
+        monkeypatch.setattr(Connecting, '_make', lambda connecting, name: self.transport)
 
     def open(self):
         self.session.open('websocket')
