@@ -302,7 +302,7 @@ class Client:
             self.logger.exception('connect handler error')
             self._session = None
             raise ConnectionError(f'Connect handler failed: {exc}') from exc
-        except BaseException:
+        except BaseException:  # a GreenletExit or a gevent.Timeout of the caller's
             self._session = None
             raise
         self._complete(session)
@@ -339,7 +339,7 @@ class Client:
                 self._session = None
                 if isinstance(exc, DisconnectedEarly):
                     break
-            except BaseException:
+            except BaseException:  # as above
                 self._session = None
                 raise
             else:
@@ -360,7 +360,7 @@ class Client:
             ):
                 self._upgraded_before = session.upgrade()
             session.settle()
-        except BaseException:
+        except BaseException:  # the same: nothing stays connected that nobody asked for
             session.close(Reason.CLIENT_DISCONNECT, None)
             raise
 

@@ -116,6 +116,7 @@ class Connecting:
                 return False
             self._probe = None
             session.switch(websocket, polling)
+            session.info('Sending packet %s data %s', 'UPGRADE', '')
             session.info('WebSocket upgrade was successful')
             return True
         finally:

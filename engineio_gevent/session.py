@@ -173,7 +173,7 @@ class Session:
         if handler is not None:
             try:
                 handler()
-            except BaseException:
+            except BaseException:  # as in open()
                 self._refuse()
                 raise
         if self._phase == _GREETING:
@@ -263,6 +263,7 @@ class Session:
             # A server that waits for it must not wait for all the messages queued before.
             assert self.transport is not None
             self.transport.send_first(f'{packet.PONG}{data}')
+            self.info('Sending packet %s data %s', 'PONG', data)
         elif packet_type == MESSAGE:
             if self._early is not None:
                 self._early.append(data)
@@ -334,7 +335,7 @@ class Session:
         """
         encoded = packet.encode_message(data, self._options.dumps)
         if self._options.verbose:
-            self._options.logger.info('Sending packet MESSAGE data %s', _loggable(data))
+            self._options.logger.info('Sending packet %s data %s', 'MESSAGE', _loggable(data))
         if get_hub_if_exists() is not self._hub:  # as foreign.is_ours(), without the call
             self._send_from_outside(encoded)
             return
@@ -477,6 +478,7 @@ class Session:
             self._heartbeat.stop()  # the farewell has a bound of its own
         transport = self.transport
         try:
+            self.info('Sending packet %s data %s', 'CLOSE', '')
             if transport is not None and abort:
                 transport.send(str(packet.CLOSE))
                 transport.close(1000)

@@ -250,8 +250,6 @@ def test_a_server_that_dies():
 
 
 @pytest.mark.parametrize(('missing', 'arguments'), [
-    ('rich', []),
-    ('rich', ['--url', 'http://127.0.0.1:1']),
     ('engineio', []),
     ('simple_websocket', []),
     ('engineio', ['--serve', '--port', '0']),
@@ -265,7 +263,6 @@ def test_without_the_extra(missing, arguments):
 
 
 @pytest.mark.parametrize('arguments', [
-    [],
     ['nonsense'],
     ['demo', '--clients', '0'],
     ['demo', '--clients', 'x'],
@@ -276,7 +273,7 @@ def test_without_the_extra(missing, arguments):
 def test_wrong_arguments(arguments):
     code, out, err = run([*MODULE, *arguments])
     assert (code, out) == (2, '')
-    assert err.startswith('usage: engineio-gevent')
+    assert 'Usage: engineio-gevent' in err
     assert 'Traceback' not in err
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from ..cli.errors import CommandError, Exit
 
-class DemoError(Exception):
+
+class DemoError(CommandError):
     """Something that ends the demo; its text is one line for the person who runs it."""
-
-    exit_code = 1
 
 
 class MissingExtra(DemoError):
     """A package of the extra is not installed."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 def require(*modules: str) -> None:

@@ -30,14 +30,17 @@ LAYERS = {
     'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session'},
     '': {'exceptions', 'client'},
     'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol'},
-    'cli': {'', 'exceptions', 'client', 'demo'},
+    'cli': {'', 'exceptions', 'client', 'demo', 'protocol', 'transports', 'contrib'},
     'demo': {'', 'exceptions', 'client', 'cli'},
     '__main__': {'cli'},
 }
 
 # Who alone may import these; a name that ends with a dot stands for all below it.
 ONLY = {
-    'requests': {'transports.http', 'transports.route'},
+    'requests': {'transports.http', 'transports.route', 'cli.options'},
+    'click': {'cli.'},
+    'prompt_toolkit': {'cli.prompt'},
+    'rich': {'cli.', 'demo.screen'},
     'websocket': set(),
     'locust': {'contrib.locust.'},
     'socketio': {'contrib.socketio', 'contrib.locust.'},

@@ -1,0 +1,213 @@
+"""The options that say how to connect, which the commands share."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from .. import Client
+from ..exceptions import ConnectionError
+from ..transports.route import Route
+from .errors import CommandError
+from .patched import patch
+
+_PROXY_VARIABLES = 'http_proxy', 'https_proxy', 'all_proxy'
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server, as the options say."""
+
+    url: str
+    headers: dict[str, str]
+    #: None: polling, and the upgrade.
+    transports: list[str] | None
+    path: str
+    verify: bool
+    #: A client certificate and its key; None: it is in the same file.
+    cert: str | None
+    key: str | None
+    #: Seconds for the handshake.
+    timeout: float
+
+    def prepare(self) -> None:
+        """Make polling cooperative, where it goes through requests; may begin the process anew.
+
+        :raises CommandError: the URL or a header is not valid.
+        """
+        if self.cert is not None or self.route().http_session is not None:
+            patch()
+
+    def route(self) -> Route:
+        """The way to the server, as the client finds it.
+
+        :raises CommandError: the URL or a header is not valid.
+        """
+        try:
+            return Route(
+                self.url,
+                self.headers,
+                self.path,
+                verify=self.verify,
+                http_session=self._http_session(),
+            )
+        except ValueError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def client(self, **options: Any) -> Client:
+        """A client with these settings, not connected.
+
+        :param options: others of :class:`.Client`'s.
+        """
+        return Client(
+            ssl_verify=self.verify,
+            request_timeout=self.timeout,
+            http_session=self._http_session(),
+            handle_sigint=False,
+            **options,
+        )
+
+    def connect(self, client: Client) -> None:
+        """Connect a client.
+
+        :raises CommandError: there is no connection.
+        """
+        try:
+            client.connect(self.url, self.headers, self.transports, self.path)
+        except (ConnectionError, ValueError) as exc:
+            said = f': {exc.args[1]}' if len(exc.args) > 1 else ''
+            raise CommandError(f'cannot connect to {self.url}: {exc.args[0]}{said}') from exc
+
+    def _http_session(self) -> Any:
+        """A requests.Session where polling needs one: it alone takes a client certificate."""
+        if self.cert is None:
+            return None
+        import requests
+
+        session = requests.Session()
+        session.cert = self.cert if self.key is None else (self.cert, self.key)
+        return session
+
+
+def _headers(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    headers = {}
+    for text in values:
+        name, colon, value = text.partition(':')
+        if not colon or not name.strip():
+            raise click.BadParameter(f'{text!r} is not NAME:VALUE')
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+class _Transports(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
+    """One or two names, with a comma between them."""
+
+    name = 'transports'
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        if isinstance(value, list):
+            return value
+        names = [name.strip() for name in value.split(',')]
+        for name in names:
+            if name not in ('polling', 'websocket'):
+                self.fail(f'{name!r} is neither polling nor websocket', param, ctx)
+        return names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        known = 'polling', 'websocket', 'polling,websocket', 'websocket,polling'
+        return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+_FILE = click.Path(exists=True, dir_okay=False)
+
+_OPTIONS = (
+    click.argument('url'),
+    click.option(
+        '-H', '--header', 'headers', multiple=True, callback=_headers, metavar='NAME:VALUE',
+        help='A header of every request; may be given several times.',
+    ),
+    click.option(
+        '--transports', type=_Transports(), metavar='NAMES',
+        help='polling, websocket, or both with a comma, the first to begin with.  '
+             '[default: polling, then the upgrade]',
+    ),
+    click.option(
+        '--path', default='engine.io', show_default=True, metavar='PATH',
+        help='Where Engine.IO is mounted on the server; a Socket.IO server has it at socket.io.',
+    ),
+    click.option('--no-verify', is_flag=True, help="Do not verify the server's certificate."),
+    click.option(
+        '--ca', type=click.Path(exists=True), metavar='FILE',
+        help='Authorities to verify it with, PEM.  [default: REQUESTS_CA_BUNDLE, or certifi]',
+    ),
+    click.option('--cert', type=_FILE, metavar='FILE', help='A client certificate, PEM.'),
+    click.option('--key', type=_FILE, metavar='FILE', help='Its key, if that is another file.'),
+    click.option(
+        '--proxy', metavar='URL',
+        help='http://HOST:PORT, or socks5h://HOST:PORT with the extra socks; "" for none.  '
+             '[default: that of the environment]',
+    ),
+    click.option(
+        '--timeout', type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
+        metavar='SECONDS', help='For the handshake of a transport.',
+    ),
+)  # fmt: skip
+
+
+def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument URL and the options; the function gets them as ``connection``."""
+
+    @functools.wraps(function)
+    def with_connection(
+        url: str,
+        headers: dict[str, str],
+        transports: list[str] | None,
+        path: str,
+        no_verify: bool,
+        ca: str | None,
+        cert: str | None,
+        key: str | None,
+        proxy: str | None,
+        timeout: float,
+        **others: Any,
+    ) -> Any:
+        if '://' not in url:
+            raise click.UsageError(f'the URL has no scheme; did you mean http://{url}?')
+        if key is not None and cert is None:
+            raise click.UsageError('--key goes with --cert')
+        if ca is not None:
+            # Here, and for proxies, both transports look: this process is ours alone.
+            os.environ['REQUESTS_CA_BUNDLE'] = ca
+        if proxy is not None:
+            _set_proxy(proxy)
+        connection = Connection(url, headers, transports, path, not no_verify, cert, key, timeout)
+        connection.prepare()
+        return function(connection=connection, **others)
+
+    for add in reversed(_OPTIONS):
+        with_connection = add(with_connection)
+    return with_connection
+
+
+def _set_proxy(url: str) -> None:
+    """Make this the proxy for everything, in place of the environment's; '' for none."""
+    for name in (*_PROXY_VARIABLES, 'no_proxy'):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+    if url:
+        for name in _PROXY_VARIABLES:
+            os.environ[name] = url
+    else:
+        os.environ['no_proxy'] = '*'  # the system's own settings count for nothing either

@@ -1,0 +1,184 @@
+"""Where the lines come from that ``connect`` sends: a prompt on a terminal, or a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gevent.event import Event
+from gevent.hub import get_hub
+from gevent.queue import SimpleQueue
+
+from .errors import CommandError, Interrupted
+
+#: Bytes that a pipe is asked for at a time.
+_CHUNK = 64 * 1024
+
+
+class Source(ABC):
+    """Where the lines come from."""
+
+    #: Whether a person types them, who sees what goes wrong and goes on.
+    by_hand = False
+
+    def __init__(self) -> None:
+        #: Where to print meanwhile.
+        self.output: Any = sys.stdout
+
+    @abstractmethod
+    def lines(self) -> Iterator[str]:
+        """The lines, without their ends; waits for each."""
+
+    def quit(self) -> None:  # noqa: B027 - most have nothing on the screen
+        """Take away what asks for lines; what is printed from now on is the last; idempotent."""
+
+    def close(self) -> None:  # noqa: B027 - nor anything to give back
+        """Give back what ``output`` needs."""
+
+
+class Given(Source):
+    """Lines that are there.
+
+    :param lines: they.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def lines(self) -> Iterator[str]:
+        yield from self._lines
+
+
+class Piped(Source):
+    """The lines of the standard input, as they come; the last may lack its line end."""
+
+    def lines(self) -> Iterator[str]:
+        """The lines, without their ends; waits for each.
+
+        :raises CommandError: a line is not UTF-8.
+        """
+        pool = get_hub().threadpool
+        rest = b''
+        # A file cannot be waited for, a pipe could: a native thread reads either.
+        while chunk := pool.apply(os.read, (sys.stdin.fileno(), _CHUNK)):
+            *whole, rest = (rest + chunk).split(b'\n')
+            for line in whole:
+                yield _decoded(line).removesuffix('\r')
+        if rest:
+            yield _decoded(rest)
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as exc:
+        raise CommandError(f'the input is not UTF-8: {line[:100]!r}') from exc
+
+
+class Prompt(Source):
+    """A prompt with editing and a history, in a native thread with an event loop of its own.
+
+    What is written to ``output`` appears above the line that is being typed.
+    """
+
+    by_hand = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.patch_stdout import StdoutProxy
+
+        self._hub = get_hub()
+        self._typed: SimpleQueue[str | BaseException] = SimpleQueue()
+        self._loop: Any = None
+        self._up = Event()
+        self._closing = False
+        self._session: PromptSession[str] = PromptSession(
+            history=_history(), complete_while_typing=False, enable_suspend=True
+        )
+        self.output = StdoutProxy(raw=True)
+        self._thread: Any = None
+
+    def _run(self) -> None:
+        """In the native thread: hand over what is typed, until there is no more."""
+        import asyncio
+
+        hand_over = self._hub.loop.run_callback_threadsafe
+
+        async def ask() -> None:
+            self._loop = asyncio.get_running_loop()
+            hand_over(self._up.set)  # what close() waits for
+            while not self._closing:
+                line = await self._session.prompt_async('> ', handle_sigint=False)
+                hand_over(self._typed.put, line)
+
+        try:
+            asyncio.run(ask())
+        except BaseException as exc:  # the greenlet that reads the lines is to know
+            hand_over(self._typed.put, exc)
+
+    def lines(self) -> Iterator[str]:
+        """The lines that are typed; waits for each.
+
+        :raises Interrupted: Ctrl-C was typed.
+        """
+        self._thread = self._hub.threadpool.spawn(self._run)
+        while True:
+            typed = self._typed.get()
+            if isinstance(typed, str):
+                yield typed
+            elif isinstance(typed, EOFError):
+                return  # Ctrl-D, or close()
+            elif isinstance(typed, KeyboardInterrupt):
+                raise Interrupted
+            else:
+                raise typed
+
+    def quit(self) -> None:
+        self._closing = True
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._up.wait()
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._exit)
+            thread.wait()
+
+    def close(self) -> None:
+        self.quit()
+        self._hub.threadpool.apply(self.output.close)  # joins a native thread
+
+    def _exit(self) -> None:
+        """In the thread's event loop."""
+        app = self._session.app
+        if app.is_running:
+            app.exit(exception=EOFError())
+
+
+def _history() -> Any:
+    """What was typed before, in the user's state directory; for this run alone if it cannot be."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    state = os.environ.get('XDG_STATE_HOME') or '~/.local/state'
+    folder = Path(state, 'engineio-gevent').expanduser()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / 'history'
+        path.touch(mode=0o600)
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))
+
+
+def source() -> Source:
+    """A prompt if a person sits there, else the standard input as it is."""
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        return Prompt()
+    return Piped()
+
+

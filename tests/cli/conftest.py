@@ -1,0 +1,158 @@
+"""The command line as people use it: processes, pipes and pseudo-terminals."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+import engineio_gevent
+import support
+
+COMMAND = [sys.executable, '-m', 'engineio_gevent']
+TIMEOUT = 40
+
+
+class Result:
+    """What a process left: the exit code, what it wrote."""
+
+    def __init__(self, code, out, err):
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def events(self):
+        """The lines of JSON on the standard output."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def __repr__(self):
+        return f'exit {self.code}\n--- out\n{self.out}\n--- err\n{self.err}'
+
+
+class Terminal:
+    """The command on a pseudo-terminal, and the screen that a person would see."""
+
+    def __init__(self, arguments, environment, rows=30, columns=100):
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.Stream(self.screen)
+        self._child = pexpect.spawn(
+            COMMAND[0], [*COMMAND[1:], *arguments], env=environment, cwd='/', encoding='utf-8',
+            dimensions=(rows, columns), timeout=TIMEOUT)
+        self._child.delaybeforesend = None
+        #: all that was written, with its control sequences
+        self.raw = ''
+
+    @property
+    def text(self):
+        """The screen's lines that are not empty."""
+        return '\n'.join(line.rstrip() for line in self.screen.display if line.strip())
+
+    def read(self):
+        """Take what there is; False at the end."""
+        try:
+            piece = self._child.read_nonblocking(65536, timeout=0.05)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += piece
+        self._stream.feed(piece)
+        # prompt_toolkit may ask where the cursor is
+        if '\x1b[6n' in piece:
+            self._child.send(f'\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R')
+        return True
+
+    def until(self, shown):
+        """Read until the screen shows this text, or satisfies this function."""
+        condition = shown if callable(shown) else lambda text: shown in text
+        reached = support.eventually(
+            lambda: condition(self.text) or not self.read(), TIMEOUT, interval=0)
+        assert reached, f'not shown: {shown}\n{self.text}'
+        assert condition(self.text), f'ended without: {shown}\n{self.text}'
+
+    def type(self, keys):
+        self._child.send(keys)
+
+    def signal(self, number):
+        os.kill(self._child.pid, number)
+
+    def end(self):
+        """Read to the end; the exit code."""
+        assert support.eventually(lambda: not self.read(), TIMEOUT, interval=0), self.text
+        self._child.wait()
+        return self._child.exitstatus
+
+    def close(self):
+        self._child.close(force=True)
+
+
+class CLI:
+    """Runs `engineio-gevent`."""
+
+    def __init__(self, home):
+        # Not the checkout by chance, but the package that the other tests import.
+        self.environment = {
+            **os.environ,
+            'PYTHONPATH': str(Path(engineio_gevent.__file__).parents[1]),
+            'XDG_STATE_HOME': str(home),
+            'TERM': 'xterm-256color',
+            'COLUMNS': '100',
+        }
+        for name in ('NO_COLOR', 'FORCE_COLOR', 'http_proxy', 'HTTP_PROXY', 'https_proxy',
+                     'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY'):
+            self.environment.pop(name, None)
+        self._stack = contextlib.ExitStack()
+
+    def __call__(self, *arguments, given='', env=(), timeout=TIMEOUT):
+        """Run to the end: a `Result`."""
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)], input=given, text=True, capture_output=True, cwd='/',
+            env={**self.environment, **dict(env)}, timeout=timeout)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments, env=(), **options):
+        """A process that goes on: `subprocess.Popen` with pipes, killed at the end of the test."""
+        options = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE,
+                   'text': True, 'bufsize': 1, **options}
+        process = self._stack.enter_context(subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], cwd='/', env={**self.environment, **dict(env)},
+            # a test run in the background may have SIGINT ignored, which a child inherits
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            **options))
+        self._stack.callback(process.kill)
+        return process
+
+    def terminal(self, *arguments, env=(), **size):
+        """A `Terminal`."""
+        terminal = Terminal([*map(str, arguments)], {**self.environment, **dict(env)}, **size)
+        self._stack.callback(terminal.close)
+        return terminal
+
+    def close(self):
+        self._stack.close()
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """`cli('connect', url)` runs the command; it also has `start` and `terminal`."""
+    runner = CLI(tmp_path / 'state')
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def one_error():
+    """The one line on the standard error of a command that failed with this code."""
+    def check(result, code=1):
+        assert result.code == code, result
+        assert result.err.startswith('engineio-gevent: '), result
+        assert result.err.count('\n') == 1, result
+        return result.err.removeprefix('engineio-gevent: ').rstrip()
+    return check

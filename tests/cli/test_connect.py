@@ -1,0 +1,261 @@
+"""`engineio-gevent connect` in pipes and with -x: what is sent, printed, and returned."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import support
+
+TIME = r'\d\d:\d\d:\d\d\.\d{3}'
+
+
+def received(result):
+    """What was received, line by line."""
+    return re.findall(rf'^{TIME} < (.*)$', result.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
+def test_messages_are_sent_and_the_answers_printed(cli, any_server, transports):
+    done = cli('connect', any_server.url, '-x', 'one', '-x', 'two words', '-w', '0.5',
+               '--transports', transports)
+    assert done.code == 0, done
+    assert done.err == ''
+    by = 'websocket' if 'websocket' in transports else 'polling'
+    first, *_, last = done.out.splitlines()
+    assert re.fullmatch(rf'{TIME} \* connected by {by}, sid \S+', first)
+    assert received(done) == ['one', 'two words']
+    assert re.fullmatch(rf'{TIME} \* disconnected: client disconnect', last)
+
+
+def test_json_is_sent_as_it_is_and_is_one_line_in_a_pipe(cli, js_server):
+    text = '{"a":   [1.0, 2e3, null], "b": "ü"}'
+    done = cli('connect', js_server.url, '-x', text, '-x', 'log', '-w', '0.5')
+    shown, log = received(done)
+    assert shown == text
+    assert json.loads(log) == [text]
+
+
+def test_binary_is_shown_in_hex(cli, js_server):
+    done = cli('connect', js_server.url, '-x', 'bigbin 600', '-w', '0.5')
+    assert received(done) == ['600 bytes']
+    assert ('\n  00000040  4041 4243 4445 4647 4849 4a4b 4c4d 4e4f  @ABCDEFGHIJKLMNO\n'
+            in done.out)
+    assert '\n  ... 88 more\n' in done.out
+    assert done.out.count('\n  0000') == 32
+
+
+def test_hex_is_sent_as_binary(cli, js_server):
+    done = cli('connect', js_server.url, '--hex', '-x', '00 ff 41', '--json', '-w', '0.5')
+    messages = [event for event in done.events if event['event'] == 'message']
+    assert [(one['type'], one['data']) for one in messages] == [('binary', '00ff41')]
+
+
+def test_what_is_not_hex_is_told_before_there_is_a_connection(cli, one_error):
+    done = cli('connect', 'http://127.0.0.1:1', '--hex', '-x', 'xyz')
+    assert "'xyz' is not hex" in one_error(done)
+
+
+def test_each_line_of_a_pipe_is_sent_in_order(cli, js_server):
+    lines = [f'line {number} ü' for number in range(2000)]
+    done = cli('connect', js_server.url, '-w', '1', '--json', given='\n'.join(lines))
+    assert done.code == 0, done
+    assert [one['data'] for one in done.events if one['event'] == 'message'] == lines
+
+
+def test_a_pipe_is_a_conversation(cli, js_server):
+    process = cli.start('connect', js_server.url, '-w', '0')
+    assert ' * connected by ' in process.stdout.readline()
+    for text in ('first', 'transport'):
+        process.stdin.write(f'{text}\n')
+        process.stdin.flush()
+        answer = 'websocket' if text == 'transport' else text
+        assert process.stdout.readline().rstrip().endswith(f' < {answer}')
+    process.stdin.close()
+    assert 'disconnected: client disconnect' in process.stdout.readline()
+    assert process.wait(10) == 0
+
+
+def test_large_input_goes_out_whole_before_it_leaves(cli, make_js_server):
+    server = make_js_server()
+    line = 'x' * 100_000
+    done = cli('connect', server.url, '-w', '0', '--transports', 'websocket', '--json',
+               given=f'{line}\n' * 200)
+    assert done.code == 0, done.err
+    assert done.events[-1]['unsent'] == 0
+    sid = done.events[0]['sid']
+    counted = support.eventually(lambda: server.received(sid)[199:])
+    assert counted == [line]
+
+
+def test_headers_path_and_query_reach_the_server(cli, make_js_server):
+    server = make_js_server(path='/elsewhere/')
+    done = cli('connect', f'{server.url}/?token=1', '--path', 'elsewhere', '-H', 'X-One: 1',
+               '--header', 'X-Two:two: 2', '-x', 'headers', '-w', '0.5')
+    requests = json.loads(received(done)[0])
+    assert {request['method'] for request in requests} == {'GET'}
+    assert len(requests) >= 2
+    for request in requests:
+        assert request['headers']['x-one'] == '1'
+        assert request['headers']['x-two'] == 'two: 2'
+        assert request['url'].startswith('/elsewhere/?token=1&')
+
+
+def test_verbose_shows_every_packet(cli, make_js_server):
+    server = make_js_server(pingInterval=300)
+    done = cli('connect', server.url, '-x', 'hello', '-w', '0.8', '-v', '--json')
+    packets = [(one['direction'], one['type']) for one in done.events if one['event'] == 'packet']
+    assert packets[0] == ('received', 'OPEN')
+    assert ('sent', 'UPGRADE') in packets
+    assert packets[-1] == ('sent', 'CLOSE')
+    pings = packets.count(('received', 'PING'))
+    assert pings >= 1
+    assert packets.count(('sent', 'PONG')) == pings
+    messages = [(one['direction'], one['data']) for one in done.events if one['event'] == 'message']
+    assert messages == [('sent', 'hello'), ('received', 'hello')]
+
+
+def test_without_a_server_it_says_where(cli, one_error):
+    port = support.free_port()
+    done = cli('connect', f'http://127.0.0.1:{port}', '-x', 'hello')
+    assert one_error(done) == (
+        f'cannot connect to http://127.0.0.1:{port}: 127.0.0.1:{port}: Connection refused')
+    assert done.out == ''
+
+
+def test_what_a_server_says_when_it_refuses_is_told(cli, make_js_server, one_error):
+    server = make_js_server(refuse=403, refuseMessage='not today')
+    assert 'not today' in one_error(cli('connect', server.url, '-x', 'hello'))
+
+
+@pytest.mark.parametrize('url', ['127.0.0.1:5000', 'example.com'])
+def test_a_url_without_a_scheme(cli, url):
+    done = cli('connect', url)
+    assert done.code == 2
+    assert f'did you mean http://{url}?' in done.err
+
+
+def test_the_server_closes(cli, any_server):
+    done = cli('connect', any_server.url, '-x', 'close', '-w', '-1')
+    assert done.code == 0, done
+    # the JavaScript server sends a close frame alone
+    assert re.search(r'disconnected: (server disconnect|.* closed the websocket with code 1005)\n',
+                     done.out)
+
+
+def test_the_connection_is_lost(cli, js_server):
+    done = cli('connect', js_server.url, '-x', 'drop', '-w', '-1')
+    assert done.code == 3, done
+    assert 'disconnected: transport error: ' in done.out
+
+
+def test_the_server_leaves_before_all_is_sent(cli, js_server):
+    process = cli.start('connect', js_server.url, '--json')
+    process.stdout.readline()
+    process.stdin.write('close\n')
+    process.stdin.flush()
+    out = process.stdout.read()
+    assert json.loads(out.splitlines()[-1])['event'] == 'disconnect'
+    assert process.wait(10) == 3  # the input had not ended
+
+
+@pytest.mark.parametrize('how', ['-x', 'stdin'])
+def test_ctrl_c(cli, js_server, how):
+    arguments = ['-x', 'hello', '-w', '-1'] if how == '-x' else []
+    process = cli.start('connect', js_server.url, '--json', *arguments)
+    sid = json.loads(process.stdout.readline())['sid']
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert process.stderr.read() == ''
+    assert js_server.close_reason(sid) == 'transport close'
+
+
+def test_the_reader_of_a_pipe_leaves(cli, js_server):
+    process = cli.start('connect', js_server.url, '-x', 'numbers 10', '-w', '-1')
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdin.close()
+    process.send_signal(signal.SIGINT)
+    process.wait(10)
+    assert 'Traceback' not in process.stderr.read()
+
+
+def test_nothing_that_a_server_sends_is_a_control_sequence(cli, js_server):
+    done = cli('connect', js_server.url, '-x', 'a\x1b[31mred\x07\x9b2J\r\u202eb', '-w', '0.5')
+    assert received(done) == [r'a\x1b[31mred\x07\x9b2J\r\u202eb']
+
+
+def test_what_cannot_be_sent(cli, js_server, one_error):
+    done = cli('connect', js_server.url, '-x', 'a\x1eb', '--transports', 'polling')
+    assert 'cannot send' in one_error(done)
+
+
+def test_input_that_is_not_utf_8(cli, js_server):
+    process = cli.start('connect', js_server.url, text=False, bufsize=-1)
+    _, err = process.communicate(b'\xff\n', timeout=20)
+    assert process.returncode == 1
+    assert err.startswith(b'engineio-gevent: ')
+    assert err.count(b'\n') == 1
+
+
+def test_a_file_is_read_too(cli, js_server, tmp_path):
+    path = tmp_path / 'lines'
+    path.write_text('one\ntwo\r\nthree')
+    with open(path) as file:
+        process = cli.start('connect', js_server.url, '-w', '0.5', '--json', stdin=file)
+        out = process.stdout.read()
+    events = map(json.loads, out.splitlines())
+    assert [one['data'] for one in events if one['event'] == 'message'] == ['one', 'two', 'three']
+    assert process.wait(10) == 0
+
+
+class TestTLS:
+    def test_unknown_authorities(self, cli, make_js_server, certificates, one_error):
+        server = make_js_server(tls=certificates.tls)
+        assert 'certificate verify failed' in one_error(cli('connect', server.url, '-x', 'a'))
+
+    @pytest.mark.parametrize('transports', ['polling', 'websocket'])
+    def test_ca_and_no_verify(self, cli, make_js_server, certificates, transports):
+        server = make_js_server(tls=certificates.tls)
+        for how in (['--ca', certificates.ca], ['--no-verify']):
+            done = cli('connect', server.url, '-x', 'hello', '-w', '0.5', *how,
+                       '--transports', transports)
+            assert (done.code, received(done)) == (0, ['hello']), done
+
+    @pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
+    def test_client_certificate(self, cli, make_js_server, certificates, transports):
+        server = make_js_server(tls=certificates.mutual_tls)
+        process = cli.start(
+            'connect', server.url, '--ca', certificates.ca, '--cert', certificates.client_cert,
+            '--key', certificates.client_key, '--transports', transports, '-w', '0')
+        assert ' * connected by ' in process.stdout.readline()
+        for text in ('one', 'two'):  # a GET waits meanwhile: it must not hold up the lines
+            process.stdin.write(f'{text}\n')
+            assert process.stdout.readline().rstrip().endswith(f' < {text}')
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (0, '')
+        assert 'disconnected: client disconnect' in out
+
+    def test_no_such_file(self, cli):
+        done = cli('connect', 'https://127.0.0.1:1', '--cert', '/nowhere')
+        assert done.code == 2
+        assert "'/nowhere' does not exist" in done.err
+
+
+def test_options_that_do_not_go_together(cli):
+    done = cli('connect', 'http://127.0.0.1:1', '--key', __file__)
+    assert done.code == 2
+    assert '--key goes with --cert' in done.err
+
+
+def test_module_and_script_are_the_same(cli):
+    path = Path(sys.executable).with_name('engineio-gevent')
+    if not path.exists():
+        pytest.skip('the package is not installed here')
+    script = subprocess.run(
+        [path, '--help'], capture_output=True, text=True, env=cli.environment)
+    assert script.stdout == cli('--help').out

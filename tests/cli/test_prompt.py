@@ -1,0 +1,131 @@
+"""`engineio-gevent connect` on a terminal: real keys, and the screen that a person sees."""
+
+import re
+import signal
+
+import pytest
+
+UP = '\x1b[A'
+CTRL_C, CTRL_D = '\x03', '\x04'
+
+
+@pytest.fixture
+def talk(cli, js_server):
+    """Start a conversation: a `Terminal` with the prompt on it."""
+    def start(*arguments, url=js_server.url, **options):
+        terminal = cli.terminal('connect', url, *arguments, **options)
+        terminal.until(lambda text: text.endswith('\n>'))
+        return terminal
+    return start
+
+
+def test_a_line_is_sent_and_the_answer_appears_above_the_prompt(talk):
+    terminal = talk()
+    terminal.type('hello\r')
+    terminal.until(lambda text: ' < hello' in text and text.endswith('\n>'))
+    connected, typed, answer, prompt = terminal.text.splitlines()
+    assert ' * connected by websocket' in connected
+    assert typed == '> hello'
+    assert answer.endswith(' < hello')
+    assert prompt == '>'
+
+
+def test_what_arrives_does_not_break_the_line_that_is_typed(talk, make_js_server):
+    server = make_js_server()
+    terminal = talk(url=f'{server.url}/?stream=300&check=1')
+    terminal.type('half a li')
+    terminal.until(' < s 1')
+    terminal.until(lambda text: ' < s 3' in text and text.endswith('\n> half a li'))
+    terminal.type('ne')
+    terminal.until(lambda text: text.endswith('> half a line'))
+    terminal.type(CTRL_C)
+    assert terminal.end() == 130
+
+
+def test_json_is_laid_out_in_colours(talk):
+    terminal = talk()
+    terminal.type('{"a": [1, null]}\r')
+    terminal.until(lambda text: ' < {' in text and text.endswith('\n>'))
+    *_, head, opened, one, null, closed, end, prompt = terminal.text.splitlines()
+    assert head.endswith(' < {')
+    assert (opened, one, null) == ('  "a": [', '    1,', '    null')
+    assert (closed, end, prompt) == ('  ]', '}', '>')
+    assert '\x1b[1;34m"a"' in terminal.raw
+
+
+def test_no_color(talk):
+    terminal = talk(env={'NO_COLOR': '1'})
+    terminal.type('{"a": 1}\r')
+    terminal.until('"a": 1')
+    assert not re.search(r'\x1b\[[0-9;]*3[1-7]m', terminal.raw.split(' < ')[-1])
+
+
+def test_the_history_is_kept(talk):
+    terminal = talk()
+    terminal.type('remember me\r')
+    terminal.until(' < remember me')
+    terminal.type(CTRL_D)
+    assert terminal.end() == 0
+    again = talk()
+    again.type(UP)
+    again.until(lambda text: text.endswith('> remember me'))
+    again.type('!\r')
+    again.until(' < remember me!')
+
+
+def test_ctrl_d_leaves(talk, js_server):
+    terminal = talk()
+    sid = re.search(r'sid (\S+)', terminal.text)[1]
+    terminal.type(CTRL_D)
+    assert terminal.end() == 0
+    assert 'disconnected: client disconnect' in terminal.text
+    assert js_server.close_reason(sid) == 'transport close'
+
+
+def test_ctrl_c_leaves(talk):
+    terminal = talk()
+    terminal.type('not sent')
+    terminal.until('> not sent')
+    terminal.type(CTRL_C)
+    assert terminal.end() == 130
+    assert 'Traceback' not in terminal.text
+    assert ' < not sent' not in terminal.text
+
+
+def test_the_prompt_goes_with_the_connection(talk):
+    terminal = talk()
+    terminal.type('drop\r')
+    assert terminal.end() == 3
+    assert 'disconnected: transport error' in terminal.text
+    assert not terminal.text.endswith('>')
+
+
+def test_the_server_closes(talk, python_server):
+    terminal = talk(url=python_server.url)
+    terminal.type('close\r')
+    assert terminal.end() == 0
+    assert 'disconnected: server disconnect' in terminal.text
+
+
+def test_what_cannot_be_sent_is_told_and_the_prompt_stays(talk):
+    terminal = talk('--hex')
+    terminal.type('no hex\r')
+    terminal.until('not sent: ')
+    terminal.type('ff\r')
+    terminal.until('1 bytes')
+
+
+def test_nothing_that_arrives_is_a_control_sequence(talk, make_js_server):
+    terminal = talk()
+    terminal.type('numbers 1\r')
+    terminal.until(' < 0')
+    terminal.type('{"a": "\\u001b[2J\\u009b31m"}\r')
+    terminal.until(lambda text: ' < {' in text and text.endswith('\n>'))
+    assert ' < 0' in terminal.text  # the screen has not been cleared
+    assert '\\u001b[2J' in terminal.text
+
+
+def test_sigint_from_elsewhere(talk):
+    terminal = talk()
+    terminal.signal(signal.SIGINT)
+    assert terminal.end() == 130
