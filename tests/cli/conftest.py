@@ -113,8 +113,8 @@ class CLI:
     def __call__(self, *arguments, given='', env=(), timeout=TIMEOUT):
         """Run to the end: a `Result`."""
         done = subprocess.run(
-            [*COMMAND, *map(str, arguments)], input=given, text=True, capture_output=True, cwd='/',
-            env={**self.environment, **dict(env)}, timeout=timeout)
+            [*COMMAND, *map(str, arguments)], check=False, input=given, text=True,
+            capture_output=True, cwd='/', env={**self.environment, **dict(env)}, timeout=timeout)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments, env=(), **options):
@@ -123,8 +123,9 @@ class CLI:
                    'text': True, 'bufsize': 1, **options}
         process = self._stack.enter_context(subprocess.Popen(
             [*COMMAND, *map(str, arguments)], cwd='/', env={**self.environment, **dict(env)},
-            # a test run in the background may have SIGINT ignored, which a child inherits
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            # A test run in the background may have SIGINT ignored, which a child inherits.
+            preexec_fn=lambda: signal.signal(  # noqa: PLW1509 - no other threads do anything
+                signal.SIGINT, signal.default_int_handler),
             **options))
         self._stack.callback(process.kill)
         return process

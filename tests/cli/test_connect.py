@@ -257,5 +257,5 @@ def test_module_and_script_are_the_same(cli):
     if not path.exists():
         pytest.skip('the package is not installed here')
     script = subprocess.run(
-        [path, '--help'], capture_output=True, text=True, env=cli.environment)
+        [path, '--help'], check=True, capture_output=True, text=True, env=cli.environment)
     assert script.stdout == cli('--help').out

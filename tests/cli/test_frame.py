@@ -42,7 +42,8 @@ def test_version(cli):
     (['connect'], "Missing argument 'URL'"),
     (['connect', '--frobnicate', 'http://a'], '--frobnicate'),
     (['connect', 'http://a', '-H', 'no colon'], "'no colon' is not NAME:VALUE"),
-    (['connect', 'http://a', '--transports', 'pigeon'], "'pigeon' is neither polling nor websocket"),
+    (['connect', 'http://a', '--transports', 'pigeon'],
+     "'pigeon' is neither polling nor websocket"),
     (['connect', 'http://a', '--timeout', '0'], '0'),
 ])
 def test_mistakes_are_told(cli, arguments, what):
@@ -98,11 +99,12 @@ def test_without_the_extra(cli, missing):
     program = (
         'import sys, importlib.util\n'
         'find_spec = importlib.util.find_spec\n'
-        f'importlib.util.find_spec = lambda name: None if name == {missing!r} else find_spec(name)\n'
+        'importlib.util.find_spec = lambda name: '
+        f'None if name == {missing!r} else find_spec(name)\n'
         'from engineio_gevent.cli import main\n'
         'sys.exit(main(["--help"]))')
-    done = subprocess.run([sys.executable, '-c', program], env=cli.environment, text=True,
-                          capture_output=True)
+    done = subprocess.run([sys.executable, '-c', program], check=False, env=cli.environment,
+                          text=True, capture_output=True)
     assert done.returncode == 2
     assert done.stderr == (f"engineio-gevent: the command needs {missing!r}: "
                            "pip install 'engineio-gevent[cli]'\n")

@@ -1,0 +1,116 @@
+"""`probe` in this process, so that servers of the test can be in it, too."""
+
+import json
+import os
+import re
+
+import pytest
+
+import support
+from engineio_gevent.cli import main
+
+VARIABLES = ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'REQUESTS_CA_BUNDLE',
+             'CURL_CA_BUNDLE')
+
+
+class Outcome:
+    """What `probe --json` has come to."""
+
+    def __init__(self, code, text):
+        self.code = code
+        self.report = json.loads(text)
+        self.verdict = self.report['verdict']
+        self.text = self.verdict['text']
+        self.run = self.report['runs'][0]
+        #: the steps by name
+        self.steps = {step['name']: step for step in self.run['steps']}
+
+    def facts(self, name):
+        return self.steps[name]['facts']
+
+    def __repr__(self):
+        return f'exit {self.code} {json.dumps(self.report, indent=1)}'
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """No proxies and no authorities of the environment; what options set there is undone."""
+    for name in (*VARIABLES, *map(str.upper, VARIABLES)):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('NETRC', os.devnull)
+    return monkeypatch
+
+
+@pytest.fixture
+def shown(environment, capsys, leaks):
+    """`shown(url, ...)`: exit code and output, as people see it. Nothing is left open."""
+    def run(url, *arguments):
+        capsys.readouterr()
+        with leaks():
+            code = main(['probe', url, *map(str, arguments)])
+        captured = capsys.readouterr()
+        assert captured.err == ''
+        return code, captured.out
+
+    return run
+
+
+@pytest.fixture
+def probe(shown):
+    """`probe(url, ...)`: an `Outcome`."""
+    def run(url, *arguments):
+        return Outcome(*shown(url, '--json', *arguments))
+
+    return run
+
+
+@pytest.fixture
+def failed(probe):
+    """`failed(step, url, ...)`: the verdict's sentence on that step."""
+    def run(step, url, *arguments):
+        outcome = probe(url, *arguments)
+        assert outcome.code == 1, outcome
+        assert outcome.verdict['status'] == 'failed', outcome
+        assert outcome.verdict['step'] == step, outcome
+        assert outcome.text.startswith(f'{step}: '), outcome
+        return outcome.text
+
+    return run
+
+
+@pytest.fixture
+def native_server():
+    """`native_server(handler, ssl_context=...)`: a `support.NativeServer`."""
+    servers = []
+
+    def start(handler, **options):
+        servers.append(support.NativeServer(handler, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def answering(hostile_server):
+    """`answering(function)`: a server that sends `function(request)` for each request."""
+    def start(function):
+        def handle(sock):
+            while True:
+                request = support.read_request(sock)
+                answer = function(request)
+                if answer is None:
+                    return
+                sock.sendall(answer)
+
+        return hostile_server(handle)
+
+    return start
+
+
+@pytest.fixture
+def without_times():
+    """The names of the steps and what is said of them, without the times."""
+    return lambda text: re.sub(r'[\d,]+\.\d m?s', 'TIME', text)
