@@ -406,12 +406,10 @@ class Client:
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Leave the server, once everything sent before has gone out.
 
-        It is legal from every greenlet and handler, any number of times. Against
-        a server that takes nothing, or does not answer, it returns after
-        :data:`engineio_gevent.session.CLOSE_TIMEOUT` seconds; against one that
-        takes what is queued slowly, after
-        :data:`engineio_gevent.session.FAREWELL_LIMIT`. What remained then is
-        counted by :attr:`unsent`.
+        It is legal from every greenlet, handler, native thread and signal handler,
+        any number of times. Against a server that takes nothing, or does not
+        answer, it returns after 3 seconds; against one that takes what is queued
+        slowly, after 30. What remained then is counted by :attr:`unsent`.
 
         :param abort: whether to drop what is still queued and leave at once.
         :param reason: for the disconnect handler, in place of ``'client disconnect'``.

@@ -1,0 +1,45 @@
+"""Sphinx's settings; ``build.py`` runs it."""
+
+import engineio_gevent
+
+project = 'engineio_gevent'
+author = 'The engineio_gevent authors'
+copyright = author
+release = version = engineio_gevent.__version__
+
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx_click', 'sphinx_copybutton']
+exclude_patterns: list[str] = []
+html_theme = 'furo'
+html_title = f'engineio_gevent {release}'
+html_static_path = ['_static']
+html_css_files = ['tables.css']
+html_show_sourcelink = False
+html_theme_options = {
+    'light_css_variables': {'color-brand-primary': '#0b7a75', 'color-brand-content': '#0b7a75'},
+    'dark_css_variables': {'color-brand-primary': '#4fd1c5', 'color-brand-content': '#4fd1c5'},
+}
+
+myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist']
+myst_heading_anchors = 4
+copybutton_prompt_text = r'\$ '
+copybutton_prompt_is_regexp = True
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'signature'
+autodoc_typehints_format = 'short'
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+add_module_names = False
+
+nitpicky = True
+# What lies in other projects, or is not public: the build looks at no other site.
+nitpick_ignore_regex = [
+    (r'py:.*', r'engineio_gevent\.(transports|session|protocol|contrib\.locust)\..*'),
+    (r'py:.*', r'(gevent|requests|logging|locust|socketio|engineio|contextlib|collections|types|'
+               r'typing|ssl)(\..*)?'),
+    (r'py:.*', r'(Callable|Mapping|Iterable|Iterator|Any|ModuleType|TracebackType|Logger|Session|'
+               r'HTTPSession|HTTP|State|Greenlet|Queue|Event|_Handler|Response|int|str|bool|float|'
+               r'bytes|None|list|dict|tuple|object|type|Exception|BaseException|Match|.*\._.*|_.*)'),
+    (r'py:(exc|class)', r'(ValueError|TypeError|RuntimeError|OSError|ImportError|KeyboardInterrupt|'
+                        r'TimeoutError)'),
+]

@@ -1,0 +1,307 @@
+"""Every code block of the documentation does what it says.
+
+A comment before a block, `<!-- test: ... -->`, says what is not usual of it:
+
+* `alone`: a program of its own. Without it the Python blocks of a page are one program, in order.
+* `file NAME`: it is written to this file, for the commands after it.
+* `background`: its command goes on until the page's end.
+* `fails N`: its command exits with this code.
+* `not run: WHY`: it is only compiled, or not looked at; the test lists these.
+
+An `output` block says what the Python block before it prints; in a `console` block, what follows a
+line that begins with `$ ` is what that command prints. In both `...` stands for anything.
+"""
+
+import configparser
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+import support
+
+ROOT = Path(__file__).resolve().parents[2]
+_COMMENT = re.compile(r'<!--\s*test:\s*(.*?)\s*-->', re.DOTALL)
+
+
+@dataclasses.dataclass
+class Block:
+    page: str
+    line: int
+    language: str
+    text: str
+    how: str = ''
+
+    @property
+    def name(self):
+        return f'{self.page}:{self.line}'
+
+    @property
+    def not_run(self):
+        """Why it is not run, or None."""
+        return self.how.removeprefix('not run: ') if self.how.startswith('not run: ') else None
+
+
+def pages():
+    """All pages with code, as paths from the top."""
+    found = [ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'SECURITY.md')]
+    for folder in ('docs', 'examples', 'benchmarks'):
+        found += sorted(path for path in (ROOT / folder).rglob('*.md')
+                        if 'node_modules' not in path.parts)
+    return [str(path.relative_to(ROOT)) for path in found if path.exists()]
+
+
+def blocks(page):
+    """The code blocks of a page: fenced ones; an indented one has no language."""
+    found = []
+    how = ''
+    for token in MarkdownIt('commonmark').parse((ROOT / page).read_text()):
+        if token.type == 'html_block' and (comment := _COMMENT.search(token.content)):
+            how = ' '.join(comment[1].split())
+        elif token.type in ('fence', 'code_block'):
+            language = token.info.strip()
+            if not language.startswith('{'):  # a directive of Sphinx's is no code
+                found.append(Block(page, token.map[0] + 1, language, token.content, how))
+            how = ''
+    return found
+
+
+PAGES = pages()
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+#: Languages that a block may have; of those in brackets there is nothing to run.
+RUN = {'python', 'output', 'console'}
+PARSED = {'json', 'ini', 'toml'}
+SHOWN = {'text', 'html', 'nginx'}
+
+TIMEOUT = 60
+EXTRAS = configparser.ConfigParser()
+EXTRAS.read(ROOT / 'setup.cfg')
+EXTRAS = set(EXTRAS['options.extras_require'])
+
+
+def by_page(*languages):
+    """The pages with blocks of these languages that are run, as test cases."""
+    return [page for page in PAGES
+            if any(block.language in languages and not block.not_run for block in blocks(page))]
+
+
+def test_every_block_has_a_language_that_is_tested():
+    known = RUN | PARSED | SHOWN
+    assert [f'{block.name} {block.language!r}' for block in BLOCKS
+            if block.language not in known] == []
+
+
+def test_a_block_that_is_not_run_says_why(capsys):
+    not_run = [block for block in BLOCKS if block.not_run is not None]
+    with capsys.disabled():
+        for block in not_run:
+            print(f'\n{block.name} is not run: {block.not_run}', end='')
+    assert all(len(block.not_run) > 20 for block in not_run)
+    assert len(not_run) <= 12
+    for block in not_run:
+        if block.language == 'python':
+            compile(block.text, block.name, 'exec')
+
+
+def matches(expected, printed):
+    """Whether what was printed is what is expected, where `...` is anything."""
+    pattern = '.*?'.join(map(re.escape, expected.strip().split('...')))
+    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
+
+
+@pytest.fixture(scope='session')
+def socketio_server():
+    process = subprocess.Popen(
+        [sys.executable, ROOT / 'examples' / 'socketio_server.py', '0'],
+        stdout=subprocess.PIPE, text=True)
+    port = re.search(r':(\d+)', process.stdout.readline())[1]
+    yield f'http://127.0.0.1:{port}'
+    process.kill()
+    process.communicate()
+
+
+class Here:
+    """Where a page's blocks run: a folder, and servers in place of those that the page names."""
+
+    def __init__(self, folder, servers):
+        self.folder = folder
+        self._servers = servers
+        self._background = []
+        for name in ('examples', 'benchmarks', 'Makefile', 'tests'):
+            (folder / name).symlink_to(ROOT / name)
+        self.environment = {
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
+            'XDG_STATE_HOME': str(folder),
+            'COLUMNS': '100',
+        }
+
+    def mapped(self, text):
+        for there, here in self._servers.items():
+            text = text.replace(there, here)
+        return text
+
+    def unmapped(self, text):
+        for there, here in self._servers.items():
+            text = text.replace(here, there)
+        return text
+
+    def write(self, block):
+        name = block.how.removeprefix('file ').strip()
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.mapped(block.text))
+
+    def run(self, arguments, **options):
+        return subprocess.run(
+            arguments, cwd=self.folder, env=self.environment, text=True, timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL, check=False, **options)
+
+    def start(self, command):
+        log = open(self.folder / f'background{len(self._background)}', 'w+')
+        process = subprocess.Popen(
+            ['bash', '-c', f'exec {command}'], cwd=self.folder, env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._background.append((process, log))
+        assert support.eventually(
+            lambda: Path(log.name).read_text() or process.poll() is not None, TIMEOUT)
+        assert process.poll() is None, Path(log.name).read_text()
+
+    def stop(self):
+        for process, log in self._background:
+            process.terminate()
+            process.wait(TIMEOUT)
+            log.close()
+
+
+@pytest.fixture
+def here(tmp_path, python_server, socketio_server):
+    """A `Here`, with a server that echoes."""
+    place = Here(tmp_path, {
+        'http://127.0.0.1:5000': python_server.url,
+        'ws://127.0.0.1:5000': python_server.ws_url,
+        'http://127.0.0.1:5001': socketio_server,
+        'http://example.test': python_server.url,
+    })
+    yield place
+    place.stop()
+
+
+_RUNNER = """
+import json, sys
+for name, source in json.load(open(sys.argv[1])):
+    print('\\0', end='', flush=True)
+    exec(compile(source, name, 'exec'), globals())
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.time_limit(120)
+@pytest.mark.parametrize('page', by_page('python'))
+def test_python(page, here):
+    for program in programs(page, here):
+        source = here.folder / 'program.json'
+        source.write_text(json.dumps(
+            [(block.name, here.mapped('\n' * block.line + block.text)) for block, _ in program]))
+        done = here.run([sys.executable, '-W', 'error', '-c', _RUNNER, source],
+                        capture_output=True)
+        assert done.returncode == 0, f'{page}\n{done.stdout}\n{done.stderr}'
+        printed = done.stdout.split('\0')[1:]
+        for (block, expected), text in zip(program, printed, strict=True):
+            shown = here.unmapped(text)
+            assert expected is None or matches(expected, shown), (
+                f'{block.name} has printed\n{shown}')
+
+
+def programs(page, here):
+    """The Python blocks of a page by program, each with what it is to print, or None."""
+    shared = []
+    found = [shared]
+    last = None
+    for block in blocks(page):
+        if block.language == 'output':
+            assert last is not None, f'{block.name} follows no block that is run'
+            last[1] = block.text
+        last = None
+        if block.language != 'python' or block.not_run is not None:
+            continue
+        if block.how.startswith('file '):
+            here.write(block)
+            continue
+        last = [block, None]
+        if block.how == 'alone':
+            found.append([last])
+        else:
+            shared.append(last)
+    return [program for program in found if program]
+
+
+@pytest.mark.time_limit(180)
+@pytest.mark.parametrize('page', by_page('console'))
+def test_commands(page, here):
+    for block in blocks(page):
+        if block.not_run is None and block.how.startswith('file '):
+            here.write(block)
+        if block.language == 'console' and block.not_run is None:
+            for command, expected in commands(block):
+                check_command(block, here.mapped(command), expected, here)
+
+
+def commands(block):
+    """The commands of a block and what each prints; a line that ends in a backslash goes on."""
+    pieces = re.split(r'^\$ ', block.text.replace('\\\n', ' '), flags=re.MULTILINE)
+    assert pieces[0].strip() == '', f'{block.name} does not begin with "$ "'
+    for piece in pieces[1:]:
+        command, _, output = piece.partition('\n')
+        yield re.sub(r'\s+#.*', '', command).strip(), output
+
+
+def check_command(block, command, expected, here):
+    if command.startswith('pip install '):
+        check_requirement(block, command)
+    elif command.startswith(('git ', 'cd ')):
+        pass  # where the reader is, we are already
+    elif command.startswith('make '):
+        done = here.run(['bash', '-c', command.replace('make ', 'make --dry-run ', 1)],
+                        capture_output=True)
+        assert done.returncode == 0, f'{block.name}: {done.stderr}'
+    elif block.how == 'background':
+        here.start(command)
+    else:
+        done = here.run(['bash', '-c', command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        code = int(block.how.removeprefix('fails ')) if block.how.startswith('fails ') else 0
+        printed = here.unmapped(done.stdout)
+        assert done.returncode == code, f'{block.name}: {command}\n{printed}'
+        if expected.strip():
+            assert matches(expected, printed), f'{block.name} has printed\n{printed}'
+
+
+def check_requirement(block, command):
+    """What is installed is this package, with extras that exist, or stands in a file."""
+    for wanted in command.removeprefix('pip install ').split():
+        if wanted.startswith('-') or wanted.endswith('requirements.txt'):
+            continue
+        found = re.fullmatch(r"'?(?:engineio-gevent|\.)(?:\[([\w,]+)\])?'?", wanted)
+        assert found, f'{block.name}: {wanted}'
+        assert set((found[1] or '').split(',')) - {''} <= EXTRAS, f'{block.name}: {wanted}'
+
+
+@pytest.mark.parametrize('block', [block for block in BLOCKS if block.language in PARSED],
+                         ids=lambda block: block.name)
+def test_data(block):
+    if block.language == 'json':
+        for line in block.text.splitlines() if block.text.startswith('{"') else [block.text]:
+            json.loads(line)
+    elif block.language == 'ini':
+        configparser.ConfigParser(interpolation=None).read_string(block.text)
+    else:
+        tomllib = pytest.importorskip('tomllib')
+        tomllib.loads(block.text)
