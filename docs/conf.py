@@ -4,7 +4,7 @@ import engineio_gevent
 
 project = 'engineio_gevent'
 author = 'The engineio_gevent authors'
-copyright = author
+copyright = '2026, the engineio_gevent authors'
 release = version = engineio_gevent.__version__
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx_click', 'sphinx_copybutton']
