@@ -1,13 +1,158 @@
-"""``engineio-gevent load``."""
+"""``engineio-gevent load``: a quick look at what a server does under load, from one process."""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import click
 
+from ..demo.limits import allow_descriptors
+from .errors import CommandError, Exit, Interrupted
+from .loading.crowd import AT_ONCE, Crowd
+from .loading.message import Message
+from .loading.run import Run
+from .loading.summary import locust_command, report, show
 from .options import Connection, connection_options
+from .screen import console
+
+#: Seconds between two pictures of the progress.
+_REFRESH = 0.1
+#: How many times a progress without a terminal is told.
+_STEPS = 4
 
 
-@click.command()
+@click.command(
+    short_help='Put some load on a server, and tell how it does.',
+    epilog='Exit codes: 0 all messages were answered; 1 clients failed to connect or were lost, or '
+    'messages stayed unanswered; 130 Ctrl-C, with the summary of what there was.',
+)
 @connection_options
-def load(connection: Connection) -> None:
-    """To be written."""
+@click.option(
+    '--clients', type=click.IntRange(min=1), default=100, show_default=True, metavar='N',
+    help='How many clients connect.',
+)
+@click.option(
+    '--rate', type=click.FloatRange(min=0), default=1.0, show_default=True, metavar='R',
+    help='Messages a second of each client; 0: the next as soon as the last is answered.',
+)
+@click.option(
+    '--message', 'template', default='message {n}', show_default=True, metavar='TEXT',
+    help='What is sent; {n} in it is the number of the message.',
+)
+@click.option(
+    '--size', type=click.IntRange(min=0), default=0, metavar='BYTES',
+    help='Fill each message up to so many bytes.',
+)
+@click.option('--binary', is_flag=True, help='Send binary messages.')
+@click.option(
+    '--duration', type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+    metavar='SECONDS', help='How long to send.',
+)
+@click.option(
+    '--patience', type=click.FloatRange(min=0), default=3.0, show_default=True, metavar='SECONDS',
+    help='How long to wait for the last answers.',
+)
+@click.option('--no-echo', is_flag=True, help='The server does not send messages back.')
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
+def load(
+    connection: Connection,
+    clients: int,
+    rate: float,
+    template: str,
+    size: int,
+    binary: bool,
+    duration: float,
+    patience: float,
+    no_echo: bool,
+    as_json: bool,
+) -> int:
+    """Put some load on a server that sends each message back, from this one process.
+
+    The time of a round trip counts from when its message was due, so that a server that stands
+    still for a second shows it in every message of that second. For more than one process can do,
+    the summary has the Locust command that does the same.
+
+    \b
+    Example:
+      engineio-gevent load http://127.0.0.1:5000 --clients 500 --rate 2 --duration 20
+    """
+    if no_echo and not rate:
+        raise click.UsageError('--rate 0 waits for answers, and --no-echo says that none come')
+    allow_descriptors(clients + 2 * AT_ONCE + 100)
+    out = console(sys.stderr if as_json else None)
+    crowd = Crowd(connection, clients, not no_echo)
+    message = Message(template, size, binary)
+    run = Run(crowd, message, rate, duration, 0.0 if no_echo else patience)
+    interrupted = False
+    try:
+        with _progress(out, 'connecting', clients) as told:
+            run.connect(lambda count: told(count, ''))
+        if not crowd.members:
+            (cause, _), *_ = crowd.tally.failures.most_common(1)
+            raise CommandError(f'cannot connect to {connection.url}: {cause}')
+        with _progress(out, 'sending', duration) as told:
+            run.send(lambda seconds: told(seconds, _so_far(crowd)))
+    except Interrupted:
+        interrupted = True
+    crowd.disconnect()
+    figures = report(crowd.tally, run.outcome, clients)
+    if as_json:
+        print(json.dumps(figures).replace('Infinity', 'null'), flush=True)
+    else:
+        show(out, figures, not no_echo)
+        command = locust_command(connection, clients, rate, template, size, duration)
+        out.print(f'\nThe same by Locust (--processes -1: on all cores):\n{command}')
+    if interrupted:
+        return Exit.INTERRUPTED
+    bad = figures['failed'] or figures['lost'] or figures['unanswered']
+    return Exit.FAILED if bad else Exit.DONE
+
+
+def _so_far(crowd: Crowd) -> str:
+    tally = crowd.tally
+    text = f'{tally.sent:,} sent, {len(tally.round_trips):,} answered'
+    lost = sum(tally.losses.values())
+    return f'{text}, {lost:,} lost' if lost else text
+
+
+@contextmanager
+def _progress(out: Any, label: str, total: float) -> Iterator[Callable[[float, str], None]]:
+    """A bar on a terminal, a few lines elsewhere; calls what it is given with how far it is."""
+    if not out.is_terminal:
+        yield _told(out, label, total)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    # No automatic refresh: that would be a thread.
+    with Progress(
+        TextColumn(f'[cyan]{label:<12}'), BarColumn(bar_width=36),
+        TextColumn('{task.percentage:>3.0f}%  {task.fields[more]}'),
+        console=out, auto_refresh=False, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task('', total=total, more='')
+        shown = 0.0
+
+        def show_it(done: float, more: str) -> None:
+            nonlocal shown
+            if time.monotonic() - shown > _REFRESH:
+                shown = time.monotonic()
+                bar.update(task, completed=done, more=more, refresh=True)
+
+        yield show_it
+
+
+def _told(out: Any, label: str, total: float) -> Callable[[float, str], None]:
+    told = 0
+
+    def tell(done: float, more: str) -> None:
+        nonlocal told
+        if int(done * _STEPS / total) > told:
+            told = int(done * _STEPS / total)
+            out.print(f'{label} {done:,.4g} of {total:,.4g}' + (f': {more}' if more else ''))
+
+    return tell

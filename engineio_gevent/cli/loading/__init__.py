@@ -1,0 +1,1 @@
+"""``engineio-gevent load``: the clients, the schedule, what it comes to."""

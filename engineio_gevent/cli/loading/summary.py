@@ -1,0 +1,219 @@
+"""What a run came to: for people, and as JSON."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ... import contrib
+from ..options import Connection
+from ..screen import one_line
+from .crowd import Tally
+from .run import Outcome
+
+_PERCENTILES = 50.0, 90.0, 99.0, 99.9
+_BAR = 36
+#: Share of a core above which this process, and not the server, decides the times.
+_BUSY = 0.85
+
+
+def report(tally: Tally, outcome: Outcome, clients: int) -> dict[str, Any]:
+    """All figures: times in ms unless the name says otherwise.
+
+    :param clients: how many were to connect.
+    """
+    times = sorted(tally.round_trips)
+    messages = tally.sent + tally.received
+    cpu = outcome.cpu
+    return {
+        'clients': clients,
+        'connected': tally.connected,
+        'failed': dict(tally.failures),
+        'lost': dict(tally.losses),
+        'connect_seconds': round(outcome.connecting, 3),
+        'connect_cpu_ms': _per(outcome.connecting_cpu * 1e3, tally.connected),
+        'sending_seconds': round(outcome.sending, 3),
+        'sent': tally.sent,
+        'received': tally.received,
+        'answered': len(times),
+        'unanswered': outcome.unanswered,
+        'unexpected': tally.unexpected,
+        'sent_per_second': _per(tally.sent, outcome.sending),
+        'round_trip_ms': _distribution(times),
+        'histogram': [
+            {'below_ms': bound, 'count': count} for bound, count in histogram(times)
+        ],
+        'cpu_seconds': round(cpu, 3),
+        'cpu_share': _per(cpu, outcome.sending),
+        'cpu_us_per_message': _per(cpu * 1e6, messages),
+        'kib_per_client': None if outcome.kib is None else round(outcome.kib, 1),
+        'descriptors_per_client': outcome.descriptors and round(outcome.descriptors, 2),
+        'greenlets_per_client': round(outcome.greenlets, 3),
+        'early': outcome.early,
+    }
+
+
+def _per(value: float, count: float) -> float | None:
+    return round(value / count, 4) if count else None
+
+
+def _distribution(times: list[float]) -> dict[str, float] | None:
+    if not times:
+        return None
+    found = {'min': times[0]}
+    for percent in _PERCENTILES:
+        # the value that so many percent do not exceed
+        found[f'p{percent:g}'] = times[math.ceil(len(times) * percent / 100) - 1]
+    found['max'] = times[-1]
+    return {name: round(value * 1e3, 3) for name, value in found.items()}
+
+
+def histogram(times: list[float]) -> list[tuple[float, int]]:
+    """How many round trips lie below each of the bounds 1, 2, 5, 10, .. and above the last.
+
+    :param times: sorted, in seconds.
+    :returns: bounds in ms, from the first with a round trip below it to the last that is needed.
+    """
+    if not times:
+        return []
+    found: list[tuple[float, int]] = []
+    before = 0
+    for exponent in range(-2, 7):
+        for digit in (1, 2, 5):
+            bound = float(f'{digit}e{exponent}')
+            below = bisect.bisect_left(times, bound / 1e3)
+            if below or found:
+                found.append((bound, below - before))
+                before = below
+            if below == len(times):
+                return found
+    return [*found, (math.inf, len(times) - before)]
+
+
+def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
+    """Print it.
+
+    :param echo: whether answers were expected.
+    """
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style='cyan', no_wrap=True)
+    table.add_column()
+
+    def row(label: str, text: str) -> None:
+        table.add_row(label, Text(text))
+
+    row('connected', _connected(figures))
+    for label in ('failed', 'lost'):
+        for cause, count in Counter(figures[label]).most_common(5):
+            row(label, f'{count:,}: {one_line(cause)}')
+    if figures['sent']:
+        row('sent', f'{figures["sent"]:,} messages in {figures["sending_seconds"]:.1f} s: '
+                    f'{figures["sent_per_second"]:,.0f} a second')
+        row('received', _received(figures, echo))
+    if figures['round_trip_ms']:
+        row('round trips', ', '.join(
+            f'{name} {_ms(value)}' for name, value in figures['round_trip_ms'].items()))
+    if figures['cpu_us_per_message'] is not None:
+        row('CPU', f'{figures["cpu_us_per_message"]:.1f} us a message sent or received, '
+                   f'{figures["cpu_share"]:.0%} of a core')
+    row('each client', _each(figures))
+    console.print(table)
+    if figures['histogram']:
+        console.print()
+        console.print(_chart(figures['histogram']))
+    for warning in warnings(figures, echo):
+        console.print(Text(f'! {warning}', 'yellow'))
+
+
+def _connected(figures: dict[str, Any]) -> str:
+    text = f'{figures["connected"]:,} of {figures["clients"]:,} clients'
+    seconds = figures['connect_seconds']
+    if figures['connected'] and seconds:
+        text += f' in {seconds:.1f} s: {figures["connected"] / seconds:,.0f} a second'
+    return text
+
+
+def _received(figures: dict[str, Any], echo: bool) -> str:
+    if not echo:
+        return f'{figures["received"]:,} messages'
+    text = f'{figures["answered"]:,} answers'
+    if figures['unanswered']:
+        text += f', {figures["unanswered"]:,} unanswered'
+    if figures['unexpected']:
+        text += f', and {figures["unexpected"]:,} other messages'
+    return text
+
+
+def _each(figures: dict[str, Any]) -> str:
+    parts = []
+    if figures['kib_per_client'] is not None:
+        parts.append(f'{figures["kib_per_client"]:.1f} KiB')
+    if figures['descriptors_per_client'] is not None:
+        parts.append(f'{figures["descriptors_per_client"]:.2g} descriptor(s)')
+    parts.append(f'{abs(figures["greenlets_per_client"]):.2g} greenlets')
+    if figures['connect_cpu_ms'] is not None:
+        parts.append(f'{figures["connect_cpu_ms"]:.2f} ms of CPU to connect')
+    return ', '.join(parts)
+
+
+def _chart(rows: list[dict[str, Any]]) -> Table:
+    chart = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    chart.add_column(justify='right', no_wrap=True)
+    chart.add_column(justify='right', no_wrap=True)
+    chart.add_column(no_wrap=True)
+    most = max(row['count'] for row in rows)
+    for row in rows:
+        bound = 'above' if math.isinf(row['below_ms']) else f'< {_ms(row["below_ms"])}'
+        chart.add_row(bound, f'{row["count"]:,}', Text(_bar(row['count'] / most), 'cyan'))
+    return chart
+
+
+def _bar(share: float) -> str:
+    eighths = math.ceil(share * _BAR * 8)
+    return '█' * (eighths // 8) + ' ▏▎▍▌▋▊▉'[eighths % 8].strip()
+
+
+def _ms(value: float) -> str:
+    if value >= 1000:
+        return f'{value / 1000:g} s' if value % 1000 == 0 else f'{value / 1000:.2f} s'
+    return f'{value:g} ms' if value >= 10 or value in (0.01, 0.02, 0.05) else f'{value:.3g} ms'
+
+
+def warnings(figures: dict[str, Any], echo: bool) -> list[str]:
+    """Where the figures do not say what one may think."""
+    found = []
+    if (figures['cpu_share'] or 0) > _BUSY:
+        found.append(
+            f'this process used {figures["cpu_share"]:.0%} of a core: the times are its own, not '
+            "the server's; take less --rate or fewer --clients, or Locust with more processes"
+        )
+    if echo and figures['sent'] and not figures['answered']:
+        found.append('the server does not send messages back: --no-echo counts them alone')
+    return found
+
+
+def locust_command(
+    connection: Connection, clients: int, rate: float, template: str, size: int, duration: float
+) -> str:
+    """The Locust command that does the same; ``--processes`` and ``--master`` make it more."""
+    locustfile = Path(contrib.__file__).parent / 'locust' / 'load.py'
+    words = [
+        'locust', '-f', str(locustfile), '--host', connection.url, '--headless',
+        '--users', str(clients), '--spawn-rate', '50', '--run-time', f'{math.ceil(duration)}s',
+        '--message', template, '--rate', f'{rate:g}',
+    ]  # fmt: skip
+    if size:
+        words += ['--message-size', str(size)]
+    if connection.path != 'engine.io':
+        words += ['--engineio-path', connection.path]
+    if connection.transports is not None:
+        words += ['--engineio-transports', ','.join(connection.transports)]
+    return shlex.join(words)

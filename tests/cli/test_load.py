@@ -1,0 +1,188 @@
+"""`engineio-gevent load`: it counts what the server has seen, and what it prints can be run."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import support
+from engineio_gevent.cli.loading.summary import histogram
+
+
+def figures(done):
+    return json.loads(done.out)
+
+
+def seen_by(server):
+    """All messages that the server has got."""
+    return [message for sid, _ in server.control('closed') for message in server.received(sid)]
+
+
+@pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
+@pytest.mark.parametrize('rate', ['20', '0'])
+def test_the_counts_are_the_server_s(cli, make_js_server, transports, rate):
+    server = make_js_server()
+    done = cli('load', server.url, '--clients', '5', '--rate', rate, '--duration', '1', '--json',
+               '--transports', transports)
+    assert done.code == 0, done
+    found = figures(done)
+    assert found['clients'] == found['connected'] == 5
+    assert (found['failed'], found['lost'], found['early']) == ({}, {}, False)
+    assert found['sent'] == found['answered'] == found['received']
+    assert (found['unanswered'], found['unexpected']) == (0, 0)
+    if rate == '20':
+        assert found['sent'] == 100
+    assert sorted(seen_by(server), key=lambda text: int(text.split()[1])) == [
+        f'message {number}' for number in range(1, found['sent'] + 1)]
+    assert sum(bar['count'] for bar in found['histogram']) == found['answered']
+    times = list(found['round_trip_ms'].values())
+    assert times == sorted(times)
+
+
+def test_messages_are_what_they_are_told_to_be(cli, make_js_server):
+    server = make_js_server()
+    done = cli('load', server.url, '--clients', '2', '--rate', '5', '--duration', '1', '--json',
+               '--message', 'ü {n}', '--size', '2000')
+    assert figures(done)['answered'] == 10
+    messages = seen_by(server)
+    assert len(messages) == 10
+    assert {len(message.encode()) for message in messages} == {2000}
+    assert all(re.fullmatch(r'ü \d+\.+', message) for message in messages)
+
+
+def test_binary(cli, make_js_server):
+    server = make_js_server()
+    done = cli('load', server.url, '--clients', '2', '--rate', '5', '--duration', '1', '--json',
+               '--binary')
+    assert figures(done)['answered'] == 10
+    assert sorted(seen_by(server))[0] == b'message 1'
+    assert len(seen_by(server)) == 10
+
+
+def test_all_messages_alike(cli, js_server):
+    done = cli('load', js_server.url, '--clients', '3', '--rate', '30', '--duration', '1',
+               '--message', 'the same', '--json')
+    found = figures(done)
+    assert found['sent'] == found['answered'] == 90
+
+
+def test_the_summary(cli, js_server):
+    done = cli('load', js_server.url, '--clients', '10', '--rate', '10', '--duration', '1')
+    assert done.code == 0, done
+    assert done.err == ''
+    out = done.out
+    assert re.search(r'^connecting 10 of 10$', out, re.MULTILINE)
+    assert re.search(r'^connected +10 of 10 clients in ', out, re.MULTILINE)
+    assert re.search(r'^sent +100 messages in 1\.\d s: \d+ a second', out, re.MULTILINE)
+    assert re.search(r'^received +100 answers\s*$', out, re.MULTILINE)
+    assert re.search(r'^round trips +min [\d.]+ ms, p50 [\d.]+ ms, p90 ', out, re.MULTILINE)
+    assert sum(int(count) for count in re.findall(r'^ *< [\d.]+ m?s +(\d+)', out, re.MULTILINE)
+               ) == 100
+    assert max(map(len, out.split('The same by Locust')[0].splitlines())) <= 100
+
+
+def test_a_terminal_has_a_bar(cli, js_server):
+    terminal = cli.terminal('load', js_server.url, '--clients', '5', '--duration', '2')
+    terminal.until(lambda text: '%' in text and ' answered' in text)
+    terminal.until('The same by Locust')
+    assert terminal.end() == 0
+    assert '%' not in terminal.text.split('each client')[0].replace('% of a core', '')
+
+
+def test_a_server_that_does_not_echo(cli, js_server):
+    url = f'{js_server.url}/?check=1'
+    silent = ['load', url, '--clients', '2', '--rate', '5', '--duration', '1', '--message', 's {n}']
+    done = cli(*silent, '--patience', '0.2')
+    assert done.code == 1
+    assert '! the server does not send messages back' in done.out
+    assert '0 answers, 10 unanswered' in done.out
+    assert cli(*silent, '--no-echo').code == 0
+
+
+def test_no_echo_has_a_rate(cli):
+    done = cli('load', 'http://127.0.0.1:1', '--no-echo', '--rate', '0')
+    assert done.code == 2
+
+
+def test_no_server(cli, one_error):
+    port = support.free_port()
+    done = cli('load', f'http://127.0.0.1:{port}', '--clients', '3')
+    assert 'Connection refused' in one_error(done)
+
+
+def test_some_cannot_connect(cli, make_python_server):
+    """The rest goes on, and the failures are told by their cause."""
+    server = make_python_server(refuse=401, refuseMessage='full')
+    done = cli('load', server.url, '--clients', '3', '--duration', '1')
+    assert done.code == 1
+    assert '401' in done.err
+
+
+def test_the_server_goes(cli, make_js_server):
+    server = make_js_server()
+    process = cli.start('load', server.url, '--clients', '4', '--rate', '10', '--duration', '60',
+                        '--json')
+    for line in process.stderr:
+        if line.startswith('connecting 4 of 4'):
+            break
+    support.eventually(lambda: server.count() == 4)
+    server.kill()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    found = json.loads(out)
+    assert sum(found['lost'].values()) == 4
+    assert found['early'] is True
+    assert found['sending_seconds'] < 30
+
+
+def test_ctrl_c_tells_what_there_was(cli, js_server):
+    process = cli.start('load', js_server.url, '--clients', '2', '--rate', '50', '--duration', '60')
+    for line in process.stdout:
+        if line.startswith('connecting 2 of 2'):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert 'connected    2 of 2 clients' in out
+    assert err == ''
+
+
+def test_the_histogram():
+    times = [0.0004, 0.0005, 0.0009, 0.0031, 2.5]
+    found = histogram(times)
+    assert found[0] == (0.5, 1)
+    assert dict(found)[1.0] == 2
+    assert dict(found)[5.0] == 1
+    assert found[-1] == (5000.0, 1)
+    assert sum(count for _, count in found) == len(times)
+    assert histogram([]) == []
+
+
+@pytest.mark.parametrize('more', [[], ['--processes', '2']])
+def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
+    locust = Path(sys.executable).with_name('locust')
+    if not locust.exists():
+        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_LOCUST') == '1':
+            pytest.fail('Locust is not installed', pytrace=False)
+        pytest.skip('Locust is not installed')
+    server = make_js_server()
+    done = cli('load', server.url, '--clients', '4', '--rate', '5', '--duration', '2',
+               '--message', "it's {n}", '--size', '50', '--transports', 'websocket')
+    command = shlex.split(done.out.split('on all cores):\n')[1].replace('\n', ''))
+    assert command[0] == 'locust'
+    ran = subprocess.run(
+        [locust, *command[1:], *more, '--only-summary', '--csv', tmp_path / 'run'], check=False,
+        env=cli.environment, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    rows = (tmp_path / 'run_stats.csv').read_text().splitlines()
+    asked = next(row.split(',') for row in rows if row.startswith('request,message,'))
+    assert int(asked[2]) > 10
+    assert int(asked[3]) == 0
+    assert all(re.fullmatch(r"it's \d+\.+", message) and len(message) == 50
+               for message in seen_by(server))
