@@ -57,7 +57,10 @@ class HTTPError(EngineIOError):
 
 
 class ConnectionClosed(EngineIOError):
-    """The server closed the transport without an Engine.IO close packet.
+    """There was no way to the server, or the transport ended without a CLOSE packet.
+
+    Where the operating system, TLS or requests said why, that is the
+    ``__cause__``.
 
     :param message: what happened, in words.
     :param code: the websocket close code (RFC 6455, section 7.4.1): 1005 for a

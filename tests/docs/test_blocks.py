@@ -134,7 +134,8 @@ class Here:
         self.folder = folder
         self._servers = servers
         self._background = []
-        for name in ('examples', 'benchmarks', 'Makefile', 'tests'):
+        for name in ('examples', 'benchmarks', 'Makefile', 'tests', 'setup.cfg', 'pyproject.toml',
+                     'docs', 'engineio_gevent', 'README.md', 'tox.ini'):
             (folder / name).symlink_to(ROOT / name)
         self.environment = {
             **os.environ,
@@ -265,7 +266,7 @@ def commands(block):
 
 
 def check_command(block, command, expected, here):
-    if command.startswith('pip install '):
+    if 'pip install ' in command:
         check_requirement(block, command)
     elif command.startswith(('git ', 'cd ')):
         pass  # where the reader is, we are already
@@ -286,7 +287,7 @@ def check_command(block, command, expected, here):
 
 def check_requirement(block, command):
     """What is installed is this package, with extras that exist, or stands in a file."""
-    for wanted in command.removeprefix('pip install ').split():
+    for wanted in command.partition('pip install ')[2].split():
         if wanted.startswith('-') or wanted.endswith('requirements.txt'):
             continue
         found = re.fullmatch(r"'?(?:engineio-gevent|\.)(?:\[([\w,]+)\])?'?", wanted)
