@@ -17,7 +17,7 @@ from .loading.crowd import AT_ONCE, Crowd
 from .loading.message import Message
 from .loading.run import Run
 from .loading.summary import locust_command, report, show
-from .options import Connection, connection_options
+from .options import ConnectingCommand, Connection, connection_options
 from .screen import console
 
 #: Seconds between two pictures of the progress.
@@ -27,7 +27,7 @@ _STEPS = 4
 
 
 @click.command(
-    short_help='Put some load on a server, and tell how it does.',
+    cls=ConnectingCommand,
     epilog='Exit codes: 0 all messages were answered; 1 clients failed to connect or were lost, or '
     'messages stayed unanswered; 130 Ctrl-C, with the summary of what there was.',
 )
@@ -153,6 +153,8 @@ def _told(out: Any, label: str, total: float) -> Callable[[float, str], None]:
         nonlocal told
         if int(done * _STEPS / total) > told:
             told = int(done * _STEPS / total)
-            out.print(f'{label} {done:,.4g} of {total:,.4g}' + (f': {more}' if more else ''))
+            digits = ',.1f' if isinstance(total, float) else ','
+            so_far = f'{label} {done:{digits}} of {total:{digits}}'
+            out.print(f'{so_far}: {more}' if more else so_far)
 
     return tell

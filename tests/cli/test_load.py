@@ -172,7 +172,7 @@ def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
             pytest.fail('Locust is not installed', pytrace=False)
         pytest.skip('Locust is not installed')
     server = make_js_server()
-    done = cli('load', server.url, '--clients', '4', '--rate', '5', '--duration', '2',
+    done = cli('load', server.url, '--clients', '4', '--rate', '5', '--duration', '5',
                '--message', "it's {n}", '--size', '50', '--transports', 'websocket')
     command = shlex.split(done.out.split('on all cores):\n')[1].replace('\n', ''))
     assert command[0] == 'locust'
@@ -181,7 +181,8 @@ def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
         env=cli.environment, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     rows = (tmp_path / 'run_stats.csv').read_text().splitlines()
-    asked = next(row.split(',') for row in rows if row.startswith('request,message,'))
+    asked = next((row.split(',') for row in rows if row.startswith('request,message,')), None)
+    assert asked is not None, (rows, ran.stderr)
     assert int(asked[2]) > 10
     assert int(asked[3]) == 0
     assert all(re.fullmatch(r"it's \d+\.+", message) and len(message) == 50

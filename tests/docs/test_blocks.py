@@ -113,6 +113,7 @@ def test_a_block_that_is_not_run_says_why(capsys):
 def matches(expected, printed):
     """Whether what was printed is what is expected, where `...` is anything."""
     pattern = '.*?'.join(map(re.escape, expected.strip().split('...')))
+    printed = re.sub(r' +$', '', printed, flags=re.MULTILINE)
     return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
 
@@ -167,7 +168,8 @@ class Here:
             stdin=subprocess.DEVNULL, check=False, **options)
 
     def start(self, command):
-        log = open(self.folder / f'background{len(self._background)}', 'w+')
+        path = self.folder / f'background{len(self._background)}'
+        log = open(path, 'w+')  # noqa: SIM115 - stop() closes it
         process = subprocess.Popen(
             ['bash', '-c', f'exec {command}'], cwd=self.folder, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)

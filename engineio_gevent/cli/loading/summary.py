@@ -157,7 +157,8 @@ def _each(figures: dict[str, Any]) -> str:
     if figures['kib_per_client'] is not None:
         parts.append(f'{figures["kib_per_client"]:.1f} KiB')
     if figures['descriptors_per_client'] is not None:
-        parts.append(f'{figures["descriptors_per_client"]:.2g} descriptor(s)')
+        count = f'{figures["descriptors_per_client"]:.2g}'
+        parts.append(f'{count} descriptor{"" if count == "1" else "s"}')
     parts.append(f'{abs(figures["greenlets_per_client"]):.2g} greenlets')
     if figures['connect_cpu_ms'] is not None:
         parts.append(f'{figures["connect_cpu_ms"]:.2f} ms of CPU to connect')
@@ -184,7 +185,7 @@ def _bar(share: float) -> str:
 def _ms(value: float) -> str:
     if value >= 1000:
         return f'{value / 1000:g} s' if value % 1000 == 0 else f'{value / 1000:.2f} s'
-    return f'{value:g} ms' if value >= 10 or value in (0.01, 0.02, 0.05) else f'{value:.3g} ms'
+    return f'{value:.3g} ms'
 
 
 def warnings(figures: dict[str, Any], echo: bool) -> list[str]:

@@ -1,0 +1,38 @@
+"""No public name is missing on the reference pages."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import engineio_gevent
+
+REFERENCE = Path(__file__).resolve().parents[2] / 'docs' / 'reference'
+TEXT = ''.join(path.read_text() for path in sorted(REFERENCE.glob('*.md')))
+
+
+def test_the_package():
+    for name in engineio_gevent.__all__:
+        assert re.search(rf'(autoclass|data|automodule):: (engineio_gevent\.)?{name}\b', TEXT), name
+
+
+@pytest.mark.parametrize('module', ['contrib.locust', 'contrib.socketio', 'exceptions'])
+def test_modules_are_documented_whole(module):
+    options = re.search(rf'automodule:: engineio_gevent\.{module}\n((?:   :.*\n)*)', TEXT)[1]
+    assert ':members:\n' in options
+
+
+def test_options_of_the_client():
+    import inspect
+
+    names = list(inspect.signature(engineio_gevent.Client).parameters)
+    assert re.findall(r'^\| `(\w+)` \|', TEXT.split('## Options at a glance')[1], re.MULTILINE
+                      )[:len(names)] == names
+
+
+def test_every_command_has_a_section():
+    app = importlib.import_module('engineio_gevent.cli.app')
+    sections = re.findall(r'^## (\w+)$', (REFERENCE / 'command-line.md').read_text(), re.MULTILINE)
+    assert [name for name in sections if name in app.COMMANDS] == [
+        name for name in app.COMMANDS if name != 'demo']
