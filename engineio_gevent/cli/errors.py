@@ -1,9 +1,12 @@
-"""What the commands end with."""
+"""What the commands end with, and what they all look at before they begin."""
 
 from __future__ import annotations
 
 import signal
 from enum import IntEnum
+
+#: How a URL begins; what has none is told so.
+SCHEME = r'[A-Za-z][A-Za-z0-9+.-]*://'
 
 
 class Exit(IntEnum):
@@ -21,6 +24,8 @@ class Exit(IntEnum):
     DEGRADED = 4
     #: Ctrl-C; what a shell reports of such a command.
     INTERRUPTED = 128 + signal.SIGINT
+    #: SIGTERM, in the same way.
+    TERMINATED = 128 + signal.SIGTERM
 
 
 class CommandError(Exception):
@@ -36,4 +41,11 @@ class Lost(CommandError):
 
 
 class Interrupted(BaseException):
-    """Ctrl-C: as KeyboardInterrupt, of which click and gevent make things of their own."""
+    """Ctrl-C: as KeyboardInterrupt, of which click and gevent make things of their own.
+
+    :param number: of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.exit_code = Exit(128 + number)

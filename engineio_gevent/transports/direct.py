@@ -38,7 +38,7 @@ class DirectHTTP:
     def __init__(self, route: Route, max_size: int | None) -> None:
         self._route = route
         self._max_size = max_size
-        self._headers = _polling_headers(route)
+        self._headers = polling_headers(route)
         self._getter = _Connection(route, max_size)
         self._poster: _Connection | None = None
 
@@ -87,7 +87,7 @@ class DirectHTTP:
             self._poster.abandon()
 
 
-def _polling_headers(route: Route) -> dict[str, str]:
+def polling_headers(route: Route) -> dict[str, str]:
     """The headers of every polling request but cookies; the caller's go first."""
     headers = {
         'Host': route.netloc,

@@ -76,15 +76,7 @@ def wrap(
     :param sslopt: websocket-client's option of this name.
     :raises OSError: the handshake failed; ``ssl.SSLError`` among them.
     """
-    sslopt = sslopt or {}
-    # Not ctx.wrap_socket: a context of the standard library's would block.
-    wrapped = _Socket(
-        sock=sock,
-        server_hostname=sslopt.get('server_hostname') or host,
-        do_handshake_on_connect=False,
-        suppress_ragged_eofs=sslopt.get('suppress_ragged_eofs', True),
-        _context=ctx,
-    )
+    wrapped = before_handshake(sock, ctx, host, sslopt or {})
     try:
         # Not in the constructor: that leaks the descriptor when a timeout interrupts it.
         wrapped.do_handshake()
@@ -92,6 +84,20 @@ def wrap(
         wrapped.close()
         raise
     return wrapped
+
+
+def before_handshake(
+    sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any]
+) -> gevent.ssl.SSLSocket:
+    """What :func:`wrap` makes of a socket, with the handshake still to be done."""
+    # Not ctx.wrap_socket: a context of the standard library's would block.
+    return _Socket(
+        sock=sock,
+        server_hostname=sslopt.get('server_hostname') or host,
+        do_handshake_on_connect=False,
+        suppress_ragged_eofs=sslopt.get('suppress_ragged_eofs', True),
+        _context=ctx,
+    )
 
 
 def _paths(cert: Cert) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def open_tunnel(
         sock = dial.open_socket(proxy.host, proxy.port, options, timeout)
         try:
             sock.settimeout(timeout)
-            _connect(sock, proxy, host, port)
+            connect(sock, proxy, host, port)
             sock.settimeout(None)
         except BaseException:
             sock.close()
@@ -79,8 +79,11 @@ def open_tunnel(
         raise ConnectionClosed(f'{_authority(host, port)} by {proxy}: {describe(exc)}') from exc
 
 
-def _connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
-    """RFC 9110, section 9.3.6."""
+def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
+    """Have an HTTP proxy connect its end of this socket to a host (RFC 9110, section 9.3.6).
+
+    :raises OSError: it does not.
+    """
     target = _authority(host, port)
     lines = [f'CONNECT {target} HTTP/1.1', f'Host: {target}']
     if proxy.user is not None:

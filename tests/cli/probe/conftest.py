@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import gevent
 import pytest
 
 import support
@@ -47,6 +48,7 @@ def shown(environment, capsys, leaks):
     """`shown(url, ...)`: exit code and output, as people see it. Nothing is left open."""
     def run(url, *arguments):
         capsys.readouterr()
+        gevent.get_hub().threadpool.apply(int)  # names are looked up in it
         with leaks():
             code = main(['probe', url, *map(str, arguments)])
         captured = capsys.readouterr()

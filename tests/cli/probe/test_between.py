@@ -1,0 +1,219 @@
+"""`probe` through what stands between: balancers that are set up badly, and proxies."""
+
+import json
+import logging
+import re
+
+import engineio
+import gevent.pywsgi
+import pytest
+from intermediaries.conftest import HAProxy, MicroSocks, Nginx, TinyProxy, require_module
+
+import support
+
+
+class Forgetful(HAProxy):
+    """HAProxy that sends each request to the next server."""
+
+    def configure(self, **settings):
+        path = super().configure(**settings)
+        path.write_text(re.sub(r'^    cookie route.*\n| cookie [ab]$', '', path.read_text(),
+                               flags=re.M))
+        return path
+
+
+class Careful(TinyProxy):
+    """tinyproxy that allows CONNECT to the port of https alone, as many proxies do."""
+
+    def configure(self, **settings):
+        path = super().configure(**settings)
+        path.write_text(path.read_text() + '\nConnectPort 443\n')
+        return path
+
+
+@pytest.fixture
+def between(tmp_path_factory):
+    """`between(kind, ...)`: something from `intermediaries`, of this test alone."""
+    made = []
+
+    def begin(kind, *args, **options):
+        made.append(kind(tmp_path_factory.mktemp(kind.name), *args, **options))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture(scope='module', params=['js', 'python'])
+def servers(request):
+    """Two servers."""
+    if request.param == 'js' and (missing := support.why_no_node()):
+        pytest.skip(missing)
+    made = [getattr(support.ServerProcess, request.param)() for _ in range(2)]
+    yield made
+    for server in made:
+        server.stop()
+
+
+class TestBalancers:
+    @pytest.mark.parametrize('kind', [Nginx, HAProxy])
+    def test_well(self, probe, between, servers, kind):
+        """The cookie that keeps a client on one server is used, and told of."""
+        outcome = probe(between(kind, servers).url, '--count', 4)
+        assert outcome.code == 0, outcome
+        assert {cookie['name'] for cookie in outcome.facts('handshake')['cookies']} == {'route'}
+        if kind is Nginx:
+            assert outcome.facts('handshake')['headers']['server'].startswith('nginx/')
+
+    def test_upgrade_is_not_forwarded(self, probe, between, servers):
+        outcome = probe(between(Nginx, servers, upgrade=False).url)
+        assert outcome.code == 4, outcome
+        assert outcome.verdict['step'] == 'upgrade'
+        assert 'HTTP 400 (by nginx/' in outcome.text
+        assert 'a proxy in between does not forward that; polling works' in outcome.text
+        assert outcome.facts('upgrade')['status'] == 400
+        assert outcome.facts('leave') == {'transport': 'polling'}
+
+    def test_sticky_sessions_are_missing(self, failed, between, servers):
+        text = failed('polling', between(Forgetful, servers).url)
+        assert 'HTTP 400, session id unknown' in text
+        assert 'sticky sessions' in text
+
+    def test_compressed_by_the_balancer(self, probe, between, servers):
+        nginx = between(Nginx, servers, gzip='on')
+        assert probe(nginx.url).facts('handshake')['content_encoding'] == 'gzip'
+
+    def test_nobody_behind(self, failed, between):
+        class Nobody:
+            port = support.free_port()
+
+        text = failed('handshake', between(Nginx, [Nobody, Nobody]).url)
+        assert 'HTTP 502 (by nginx/' in text
+        assert 'got no answer from the server' in text
+
+    def test_http_to_https(self, failed, between, servers, certificates):
+        nginx = between(Nginx, servers, tls=certificates)
+        text = failed('handshake', nginx.url.replace('https:', 'http:'))
+        assert 'TLS answers here: https:// instead of http://' in text
+
+    def test_tls_ends_at_the_balancer(self, probe, between, servers, certificates):
+        nginx = between(Nginx, servers, tls=certificates)
+        outcome = probe(nginx.url, '--ca', certificates.ca)
+        assert outcome.facts('tls')['verified']
+        assert outcome.code == 0, outcome
+
+    def test_tls_ends_at_the_balancer_and_nobody_tells_the_server(
+            self, probe, between, certificates):
+        """python-engineio takes itself for http://; the Origin of a websocket says https://."""
+        server = engineio.Server(async_mode='threading', logger=logging.Logger('silent', 100))
+        application = engineio.WSGIApp(server)
+        listening = gevent.pywsgi.WSGIServer(('127.0.0.1', 0), application, log=None)
+        listening.start()
+        listening.port = listening.server_port
+        try:
+            nginx = between(Nginx, [listening, listening], tls=certificates)
+            outcome = probe(nginx.url, '--ca', certificates.ca)
+            assert outcome.code == 4, outcome
+            assert outcome.verdict['step'] == 'upgrade'
+            assert 'the server refuses the Origin (Not an accepted origin.)' in outcome.text
+            assert 'X-Forwarded-Proto' in outcome.text
+        finally:
+            listening.stop()
+
+
+class TestProxies:
+    """In processes: with a proxy the command begins anew, patched."""
+
+    @pytest.fixture
+    def by(self, cli):
+        """`by(proxy, url, ...)`: exit code and report."""
+        def run(proxy, url, *arguments, env=()):
+            option = ['--proxy', proxy] if proxy else []
+            result = cli('probe', url, '--json', *option, *arguments, env=env)
+            assert result.err == ''
+            report = json.loads(result.out)
+            steps = {step['name']: step for step in report['runs'][0]['steps']}
+            return result.code, report['verdict'], steps
+
+        return run
+
+    def test_http(self, by, between, js_server):
+        proxy = between(TinyProxy)
+        code, verdict, steps = by(proxy.url, js_server.url)
+        assert code == 0, verdict
+        assert list(steps) == ['dns', 'tcp', 'proxy', 'handshake', 'polling', 'upgrade', 'leave']
+        assert steps['dns']['facts']['of'] == 'proxy'
+        assert steps['tcp']['facts']['port'] == proxy.port
+        assert steps['proxy']['facts'] == {
+            'url': proxy.url, 'source': '--proxy', 'how': 'forward'}
+        assert {method for method, _ in proxy.trips()} == {'GET', 'POST', 'CONNECT'}
+
+    def test_https(self, by, between, make_js_server, certificates):
+        server = make_js_server(tls=certificates.tls)
+        proxy = between(TinyProxy, 'someone', 'pass.word-1')
+        code, verdict, steps = by('', server.url, '--ca', certificates.ca,
+                                  env={'https_proxy': proxy.url})
+        assert code == 0, verdict
+        assert list(steps)[:5] == ['dns', 'tcp', 'proxy', 'tls', 'handshake']
+        assert steps['proxy']['facts'] == {
+            'url': proxy.url_for(None), 'source': 'https_proxy', 'how': 'connect'}
+        assert steps['proxy']['ms'] > 0
+        assert {method for method, _ in proxy.trips()} == {'CONNECT'}
+
+    @pytest.mark.parametrize('scheme', ['http', 'https'])
+    def test_credentials_are_wrong(self, by, between, js_server, scheme):
+        proxy = between(TinyProxy, 'someone', 'pass.word-1')
+        code, verdict, steps = by(
+            proxy.url_for('someone', 'wrong'), f'{scheme}://{js_server.netloc}')
+        assert code == 1
+        assert verdict['step'] == {'http': 'handshake', 'https': 'proxy'}[scheme]
+        assert 'credentials' in verdict['text'] or '401' in verdict['text']
+        assert 'wrong' not in json.dumps(steps)
+
+    def test_connect_is_refused(self, by, between, js_server):
+        """Polling works by it, a websocket cannot."""
+        proxy = between(Careful)
+        code, verdict, _ = by(proxy.url, js_server.url)
+        assert code == 4, verdict
+        assert verdict['step'] == 'upgrade'
+        assert f'by proxy 127.0.0.1:{proxy.port}: it answered the CONNECT with' in verdict['text']
+        assert verdict['text'].endswith('; polling works')
+        code, verdict, steps = by(proxy.url, js_server.url, '--transports', 'websocket')
+        assert (code, verdict['step']) == (1, 'proxy')
+        assert steps['proxy']['facts']['how'] == 'connect'
+
+    def test_nobody_there(self, by, js_server):
+        code, verdict, _ = by(f'http://127.0.0.1:{support.free_port()}', js_server.url)
+        assert (code, verdict['step']) == (1, 'tcp')
+        assert 'the proxy: nobody listens at' in verdict['text']
+
+    def test_socks(self, by, between, js_server):
+        require_module('socks', 'PySocks')
+        proxy = between(MicroSocks)
+        code, verdict, steps = by(proxy.url, js_server.url)
+        assert code == 0, verdict
+        assert list(steps) == ['proxy', 'handshake', 'polling', 'upgrade', 'leave']
+        assert steps['proxy']['facts'] == {'url': proxy.url, 'source': '--proxy', 'how': 'socks'}
+        assert set(proxy.trips()) == {js_server.netloc}
+
+    def test_no_proxy(self, by, js_server):
+        code, verdict, steps = by(
+            '', js_server.url,
+            env={'http_proxy': 'http://127.0.0.1:9', 'no_proxy': '127.0.0.1'})
+        assert code == 0, verdict
+        assert steps['proxy'] == {
+            'name': 'proxy', 'status': 'skipped', 'ms': None, 'problem': None,
+            'facts': {'url': None, 'source': 'no_proxy', 'how': 'none'}}
+
+    def test_a_proxy_with_tls(self, by, js_server):
+        code, verdict, _ = by('https://127.0.0.1:9', js_server.url)
+        assert (code, verdict['step']) == (1, 'proxy')
+        assert 'itself speaks TLS' in verdict['text']
+
+    def test_for_people(self, cli, between, js_server):
+        proxy = between(TinyProxy)
+        result = cli('probe', js_server.url, '--proxy', proxy.url, '--count', 2)
+        assert result.code == 0, result
+        assert f'{proxy.url}, from --proxy, with whole URLs' in result.out
+        assert '(the proxy) is an address' in result.out

@@ -1,0 +1,461 @@
+"""`probe` of servers that are not well: one sentence says which step, and what to look at."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import support
+from engineio_gevent.cli.probing import reach
+
+ERRORS = {
+    'code 0': (400, {'code': 0, 'message': 'Transport unknown'}, 'HTTP 400: polling is no'),
+    'invalid transport': (400, 'Invalid transport', 'HTTP 400: polling is no transport'),
+    'version': (400, {'code': 5, 'message': 'Unsupported protocol version'},
+                'another version of Engine.IO (Unsupported protocol version)'),
+    'forbidden': (403, {'code': 4, 'message': 'No guests'}, 'HTTP 403: forbidden: No guests'),
+    'unauthorized': (401, 'No token', 'it wants credentials: No token (-H'),
+    'origin': (400, 'Not an accepted origin.', 'refuses the Origin (Not an accepted origin.)'),
+    'too many': (429, {'message': 'Slow down'}, 'too many requests: Slow down'),
+    'own words': (500, 'Out of coffee', 'HTTP 500: Out of coffee'),
+}
+FLOOD = """
+import socket, sys
+import support
+
+listener = socket.create_server(('127.0.0.1', 0))
+print(listener.getsockname()[1], flush=True)
+sock, _ = listener.accept()
+support.accept_websocket(sock)
+support.send_frame(sock, support.open_packet(pingInterval=200, pingTimeout=100))
+many = bytes.fromhex(sys.argv[1]) * 500_000
+while True:
+    sock.sendall(many)
+"""
+PAGE = b'<!DOCTYPE html><html><body>Welcome</body></html>'
+
+
+def html(body=PAGE, status='200 OK', headers=()):
+    return support.response(body, status, headers, content_type='text/html')
+
+
+@pytest.mark.parametrize(('status', 'body', 'told'), ERRORS.values(), ids=ERRORS)
+def test_refused(failed, answering, status, body, told):
+    server = answering(lambda request: support.response(json.dumps(body), f'{status} X'))
+    assert told in failed('handshake', server.url)
+
+
+@pytest.mark.parametrize('way', ['polling', 'websocket'])
+@pytest.mark.parametrize('status', [401, 403, 404, 503])
+def test_real_servers_refuse(failed, make_any_server, way, status):
+    server = make_any_server(refuse=status, refuseMessage='Not you')
+    step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
+    text = failed(step, server.url, '--transports', way)
+    # the JavaScript server answers a websocket's handshake by 400, whatever was refused
+    assert f'HTTP {status}' in text or (way == 'websocket' and 'HTTP 400' in text)
+    assert 'Not you' in text or status in (404, 503)
+
+
+def test_authenticate(failed, answering):
+    server = answering(lambda request: support.response(
+        '', '401 Unauthorized', [('WWW-Authenticate', 'Digest realm="x"'), ('Server', 'gate/1')]))
+    assert 'HTTP 401 (by gate/1): it wants credentials of the kind Digest' in failed(
+        'handshake', server.url)
+
+
+class TestPlaces:
+    @pytest.mark.parametrize(('mounted', 'asked'), [('socket.io', 'engine.io'),
+                                                    ('engine.io', 'socket.io')])
+    def test_it_is_found_elsewhere(self, probe, make_js_server, mounted, asked):
+        server = make_js_server(path=f'/{mounted}/')
+        outcome = probe(server.url, '--path', asked)
+        assert outcome.code == 1
+        assert outcome.text == (f'handshake: HTTP 404: is Engine.IO mounted at /{asked}/? '
+                                f'It is at /{mounted}/: --path {mounted}')
+        assert outcome.facts('handshake')['found_at'] == f'/{mounted}/'
+        server.wait_count(0)  # it has left what it found
+
+    def test_nowhere(self, failed, answering):
+        server = answering(lambda request: support.response('Not here', '404 Not Found'))
+        assert failed('handshake', server.url, '--path', 'x/y').endswith(
+            'HTTP 404: is Engine.IO mounted at /x/y/? (--path)')
+
+    def test_a_page_there_and_engineio_elsewhere(self, failed, answering):
+        def answer(request):
+            if request.target.startswith('/socket.io/'):
+                return support.response('ok' if request.method == 'POST'
+                                        else support.open_packet())
+            return html()
+
+        text = failed('handshake', answering(answer).url)
+        assert 'an HTML page answers here' in text
+        assert text.endswith('It is at /socket.io/: --path socket.io')
+
+    @pytest.mark.parametrize(('status', 'location'), [
+        ('301 Moved', 'https://elsewhere.test/engine.io/'), ('302 Found', '/login'),
+        ('308 Permanent Redirect', 'https://127.0.0.1/')])
+    def test_redirect(self, failed, answering, status, location):
+        server = answering(
+            lambda request: support.response('', status, [('Location', location)]))
+        assert f'HTTP {status[:3]} redirects to {location}: give that URL' in failed(
+            'handshake', server.url)
+
+
+class TestBodies:
+    @pytest.mark.parametrize(('body', 'told'), [
+        (PAGE, 'an HTML page answers here'),
+        (b'', 'HTTP 200 with an empty body'),
+        (b'hello', "no Engine.IO here: the body begins b'hello'"),
+        (b'4hello', "no Engine.IO here: the body begins b'4hello'"),
+        (b'\xff\xfe', "no Engine.IO here: the body begins b'\\xff\\xfe'"),
+        (b'97:0{"sid":"x","upgrades":[]}2:40', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
+        (b'\x00\x09\x07\xff0{"sid":"x"}', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
+        (b'0{}', "handshake field 'sid' must be a string"),
+        (b'0nonsense', 'handshake is not valid JSON'),
+        (support.open_packet(pingInterval='soon').encode(), "'pingInterval' must be millisec"),
+        (b'0' + b'[' * 100_000, 'handshake: handshake '),
+    ])
+    def test_no_open_packet(self, failed, answering, body, told):
+        server = answering(lambda request: html(body) if body == PAGE else support.response(body))
+        assert told in failed('handshake', server.url)
+
+    def test_of_a_bad_gateway(self, failed, answering):
+        server = answering(lambda request: html(
+            b'<html>Bad gateway</html>', '502 Bad Gateway', [('Server', 'nginx/1.22.1')]))
+        text = failed('handshake', server.url)
+        assert 'HTTP 502 (by nginx/1.22.1): the proxy or load balancer in between' in text
+        assert '<html>' not in text
+
+    def test_gzip_that_is_none(self, failed, answering):
+        server = answering(lambda request: support.response(
+            b'nothing', headers=[('Content-Encoding', 'gzip')]))
+        assert 'no Engine.IO here' in failed('handshake', server.url)
+
+
+class TestConnections:
+    def test_unknown_host(self, failed):
+        assert failed('dns', 'http://nobody.invalid').startswith(
+            'dns: there is no host nobody.invalid: ')
+
+    def test_nobody_listens(self, failed):
+        port = support.free_port()
+        assert failed('tcp', f'http://127.0.0.1:{port}') == (
+            f'tcp: nobody listens at 127.0.0.1 port {port} (connection refused)')
+
+    def test_no_answer_to_tcp(self, failed, monkeypatch):
+        def silent(host, port, options, timeout):
+            raise TimeoutError('timed out')
+
+        monkeypatch.setattr(reach.dial, 'open_socket', silent)
+        assert 'does not answer: a firewall' in failed('tcp', 'http://127.0.0.1:7')
+
+    def test_one_address_of_two(self, probe, monkeypatch, js_server):
+        found = [(2, 1, 6, '', ('127.0.0.1', js_server.port))]
+        refusing = [(2, 1, 6, '', ('127.0.0.2', js_server.port))]
+        monkeypatch.setattr(
+            reach.socket, 'getaddrinfo', lambda *arguments: [*refusing, *found])
+        url = f'http://two.test:{js_server.port}'
+        outcome = probe(url)
+        assert outcome.code == 0, outcome  # it costs nothing
+        assert outcome.facts('dns')['addresses'] == ['127.0.0.2', '127.0.0.1']
+        assert outcome.facts('tcp')['address'] == '127.0.0.1'
+        assert outcome.facts('tcp')['refused_by'] == [
+            {'address': '127.0.0.2', 'problem': 'Connection refused'}]
+
+        monkeypatch.setattr(reach, 'SLOW', 0)
+        outcome = probe(url)
+        assert outcome.code == 4
+        assert outcome.text.startswith('tcp: 127.0.0.2 does not answer, and each client tries it')
+
+        monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: refusing * 2)
+        outcome = probe(url)
+        assert outcome.text.startswith('tcp: nobody listens at any of the 2 addresses, port ')
+
+    def test_accepts_and_says_nothing(self, failed, hostile_server):
+        server = hostile_server(support.read_to_end)
+        text = failed('handshake', server.url, '--timeout', 0.3)
+        assert 'no answer within 0.3 seconds' in text
+        assert 'does not answer HTTP' in text
+        server.wait_open(0)
+
+    def test_trickles(self, failed, hostile_server):
+        import gevent
+
+        def handle(sock):
+            support.read_request(sock)
+            sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n')
+            while True:
+                sock.sendall(b'0')
+                gevent.sleep(0.05)
+
+        assert 'no answer within 0.5 seconds' in failed(
+            'handshake', hostile_server(handle).url, '--timeout', 0.5)
+
+    def test_closes(self, failed, hostile_server):
+        text = failed('handshake', hostile_server(support.read_request).url)
+        assert 'the server closed the connection without a response' in text
+        assert 'https:// is wanted' in text
+
+    def test_resets(self, failed, hostile_server):
+        def handle(sock):
+            support.read_request(sock)
+            support.reset(sock)
+
+        assert 'connection lost' in failed('handshake', hostile_server(handle).url)
+
+    def test_is_ssh(self, failed, hostile_server):
+        server = hostile_server(lambda sock: sock.sendall(b'SSH-2.0-OpenSSH_9.2\r\n\r\n'))
+        assert "not an HTTP response: it begins 'SSH-2.0-OpenSSH" in failed(
+            'handshake', server.url)
+
+    def test_too_large(self, failed, answering):
+        server = answering(lambda request: support.response(b'0' * (2 << 20)))
+        assert 'more than 1048576 bytes' in failed('handshake', server.url)
+
+
+class TestWithinASession:
+    def server(self, answering, post=None, upgrade=None, upgrades=('websocket',)):
+        """One that is well, but for the answers that are given."""
+        def answer(request):
+            if 'transport=websocket' in request.target:
+                return upgrade
+            if request.method == 'POST':
+                return post or support.response('ok')
+            return support.response(support.open_packet(upgrades=list(upgrades)))
+
+        return answering(answer)
+
+    @pytest.mark.parametrize('body', [
+        '{"code":1,"message":"Session ID unknown"}', '"Invalid session the-sid"'])
+    def test_sticky_sessions_are_missing(self, failed, answering, body):
+        server = self.server(answering, support.response(body, '400 Bad Request'))
+        text = failed('polling', server.url)
+        assert 'session id unknown' in text
+        assert 'sticky sessions' in text
+
+    def test_another_status(self, failed, answering):
+        server = self.server(answering, support.response('Too Large', '413 X'))
+        assert failed('polling', server.url) == 'polling: HTTP 413: Too Large'
+
+    @pytest.mark.parametrize(('upgrade', 'told'), [
+        (support.response('Bad Request', '400 Bad Request', [('Server', 'old-proxy')]),
+         'HTTP 400 (by old-proxy): Bad Request: a proxy in between does not forward Upgrade'),
+        (support.response('{"code":3,"message":"Bad request"}', '400 Bad Request'),
+         'without its Upgrade header'),
+        (support.response('"Invalid transport"', '400 Bad Request'), 'without its Upgrade header'),
+        (support.response('', '426 Upgrade Required'), 'without its Upgrade header'),
+        (html(b'<html>404</html>', '404 Not Found'), 'sends websockets elsewhere'),
+        (html(b'<html>502</html>', '502 Bad Gateway'), 'got no answer from the server'),
+        (html(), 'HTTP 200 instead of 101'),
+        (support.response('Session ID unknown', '400 Bad Request'), 'sticky sessions'),
+        (support.response('"Not an accepted origin."', '400 Bad Request'), 'refuses the Origin'),
+        (support.response('', '302 Found', [('Location', 'http://b.test/')]),
+         'redirects to http://b.test/'),
+        (support.response('Go', '403 Forbidden'), 'HTTP 403: forbidden: Go'),
+        (b'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n',
+         'wrong header Upgrade in the answer: none'),
+        (b'nonsense\r\n\r\n', 'not an HTTP response'),
+        (None, 'cuts websockets off'),
+    ])
+    def test_no_upgrade(self, probe, answering, upgrade, told):
+        outcome = probe(self.server(answering, upgrade=upgrade).url)
+        assert outcome.code == 4, outcome
+        assert outcome.verdict['status'] == 'warning'
+        assert outcome.verdict['step'] == 'upgrade'
+        assert told in outcome.text
+        assert outcome.text.endswith('; polling works')
+        assert outcome.steps['leave']['status'] == 'ok'
+
+    def websockets(self, hostile_server, then):
+        """`then(sock)` is what becomes of a websocket that was accepted."""
+        def handle(sock):
+            while True:
+                request = support.read_request(sock)
+                if 'transport=websocket' in request.target:
+                    support.accept_websocket(sock, request)
+                    return then(sock)
+                support.respond(sock, 'ok' if request.method == 'POST' else
+                                support.open_packet(upgrades=['websocket']))
+
+        return hostile_server(handle)
+
+    @pytest.mark.parametrize(('then', 'told'), [
+        (support.read_to_end,
+         'no PONG of the probe came within 0.5 seconds: something in between holds its frames'),
+        (lambda sock: None, 'was lost before the PONG of the probe'),
+        (lambda sock: sock.sendall(support.close_frame(1008, 'policy')),
+         'closed the websocket with code 1008: policy'),
+        (lambda sock: (support.send_frame(sock, '4hi'), support.read_to_end(sock)),
+         'MESSAGE instead of the PONG of the probe'),
+        (lambda sock: (sock.sendall(b'\xff' * 40), support.read_to_end(sock)),
+         'was lost before the PONG of the probe'),
+    ])
+    def test_websockets_that_fail_later(self, probe, hostile_server, then, told):
+        outcome = probe(self.websockets(hostile_server, then).url, '--timeout', 0.5)
+        assert outcome.code == 4, outcome
+        assert outcome.verdict['step'] == 'upgrade'
+        assert told in outcome.text
+
+    def test_a_websocket_that_failed_is_closed_at_once(self, probe, hostile_server):
+        events = []
+
+        def handle(sock):
+            while True:
+                request = support.read_request(sock)
+                if 'transport=websocket' in request.target:
+                    support.accept_websocket(sock, request)
+                    support.read_to_end(sock)
+                    events.append('closed')
+                    return
+                if request.body == b'1':
+                    support.eventually(lambda: events, 10)
+                support.respond(sock, 'ok' if request.method == 'POST' else
+                                support.open_packet(upgrades=['websocket']))
+
+        outcome = probe(hostile_server(handle).url, '--timeout', 1)
+        assert outcome.steps['leave']['status'] == 'ok', outcome
+        assert events == ['closed']
+
+    def test_a_request_for_a_websocket_that_is_not_answered(self, probe, hostile_server):
+        def handle(sock):
+            while True:
+                request = support.read_request(sock)
+                if 'transport=websocket' in request.target:
+                    support.read_to_end(sock)
+                    return
+                support.respond(sock, 'ok' if request.method == 'POST' else
+                                support.open_packet(upgrades=['websocket']))
+
+        outcome = probe(hostile_server(handle).url, '--timeout', 0.5)
+        assert outcome.code == 4, outcome
+        assert 'a proxy in between holds it back' in outcome.text
+
+    def test_no_ping(self, failed, answering):
+        def answer(request):
+            if request.method == 'POST':
+                return support.response('ok')
+            if 'sid=' in request.target:
+                return support.response('6')
+            return support.response(support.open_packet(pingInterval=200, pingTimeout=100))
+
+        text = failed('ping', answering(answer).url, '--wait-ping')
+        assert 'no PING of the server came within 0.3 seconds' in text
+
+    @pytest.mark.parametrize('endless', [
+        support.frame('4x'), support.frame('', support.PONG)], ids=['messages', 'pongs'])
+    def test_no_ping_but_others_without_end(self, failed, endless):
+        """From another process, so that there is always something to read."""
+        with subprocess.Popen(
+            [sys.executable, '-c', FLOOD, endless.hex()], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, 'PYTHONPATH': str(support.TESTS)},
+        ) as server:
+            try:
+                url = f'http://127.0.0.1:{server.stdout.readline().strip()}'
+                text = failed('ping', url, '--wait-ping', '--transports', 'websocket')
+            finally:
+                server.kill()
+        assert 'no PING of the server came within 0.3 seconds' in text
+
+    def test_a_session_that_ends(self, failed, answering):
+        def answer(request):
+            if request.method == 'POST':
+                return support.response('ok')
+            return support.response('1' if 'sid=' in request.target else support.open_packet())
+
+        text = failed('ping', answering(answer).url, '--wait-ping')
+        assert 'the server has ended the session before its first PING' in text
+
+    def test_no_farewell(self, probe, answering):
+        posts = []
+
+        def answer(request):
+            if request.method == 'POST':
+                posts.append(request.body)
+                return support.response('ok') if request.body == b'3' else None
+            return support.response(support.open_packet())
+
+        outcome = probe(answering(answer).url)
+        assert posts == [b'3', b'1']
+        assert outcome.code == 4
+        assert outcome.verdict['step'] == 'leave'
+
+
+class TestPollingIsDisabled:
+    def test_and_a_websocket_works(self, probe, make_any_server):
+        server = make_any_server(transports=['websocket'])
+        outcome = probe(server.url)
+        assert outcome.code == 1  # so would the client
+        assert 'a websocket works at once: --transports websocket' in outcome.text
+        assert outcome.facts('handshake')['works_by'] == 'websocket'
+        server.wait_count(0)
+        assert probe(server.url, '--transports', 'websocket').code == 0
+
+    def test_and_websockets_too(self, failed, make_any_server):
+        server = make_any_server(transports=['polling'])
+        assert failed('websocket', server.url, '--transports', 'websocket')
+
+
+class TestHostileText:
+    SEQUENCE = '\x1b]0;owned\x07\x1b[2J\x9b31m\u202e'
+
+    def test_in_headers_and_body(self, shown, answering):
+        server = answering(lambda request: support.response(
+            f'"{json.dumps(self.SEQUENCE)[1:-1]}"', '500 X',
+            [('Server', 'a\x1b[31mb\x9b1m'), ('Via', '\x07')]))
+        code, text = shown(server.url)
+        assert code == 1
+        assert '\\x1b[31m' in text
+        assert not set(text) & set('\x1b\x07\x9b\u202e')
+
+    def test_in_the_sid_and_cookies(self, shown, answering):
+        server = answering(lambda request: support.response(
+            support.open_packet(sid='a\u202eb[bold]x[/bold]'),
+            headers=[('Set-Cookie', 'a\x1b[1m=x; \x1b[2mHttpOnly')]))
+        _, text = shown(server.url)
+        assert '\\u202e' in text
+        assert '[bold]x[/bold]' in text  # no markup of ours either
+        assert not set(text) & set('\x1b\u202e')
+
+    def test_in_the_report(self, shown, answering):
+        server = answering(lambda request: support.response(
+            self.SEQUENCE, '500 X', [('Server', self.SEQUENCE.encode().decode('latin-1'))]))
+        _, text = shown(server.url, '--json')
+        assert text.isascii()
+        assert '\x1b' not in text
+        assert json.loads(text)
+
+    def test_in_a_close_frame(self, shown, hostile_server):
+        def handle(sock):
+            support.accept_websocket(sock)
+            sock.sendall(support.close_frame(1008, 'go\x1b[2Jaway\nnow'))
+            support.read_to_end(sock)
+
+        _, text = shown(hostile_server(handle).url, '--transports', 'websocket')
+        assert 'go\\x1b[2Jaway\\nnow' in text
+        assert '\x1b' not in text
+
+
+def test_a_count_with_failures(probe, shown, answering):
+    """The worst decides; the report has all."""
+    number = 0
+
+    def answer(request):
+        nonlocal number
+        if request.method == 'POST':
+            return support.response('ok')
+        number += 1
+        return (support.response('', '503 Busy') if number % 3 == 0
+                else support.response(support.open_packet()))
+
+    server = answering(answer)
+    outcome = probe(server.url, '--count', 4)
+    assert outcome.code == 1
+    assert [run['verdict']['status'] for run in outcome.report['runs']] == [
+        'ok', 'ok', 'failed', 'ok']
+    assert outcome.report['times']['handshake']['count'] == 3
+    number = 0
+    code, text = shown(server.url, '--count', 4)
+    assert code == 1
+    assert '(1 of 4 runs)' in text
