@@ -10,7 +10,6 @@ from __future__ import annotations
 import _socket
 import contextlib
 import re
-import ssl
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -242,7 +241,7 @@ class Response:
                 self._sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
         try:
             data: bytes = self._sock.recv(65536)
-        except (ConnectionError, ssl.SSLEOFError) as exc:  # the latter is a cut below TLS
+        except ConnectionError as exc:
             if nothing_yet:
                 raise NothingCame(f'connection lost: {exc.strerror}') from exc
             raise ConnectionClosed(f'connection lost within a response: {exc.strerror}') from exc
