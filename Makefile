@@ -16,13 +16,14 @@ BENCH_JS := benchmarks/js
 BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help demo test lint types soak fuzz audit bench profile dist clean
+.PHONY: help demo test lint types docs soak fuzz audit bench profile dist clean
 
 help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
 	@echo 'make test    the tests on every Python here (3.10 to 3.14), lint and types'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy'
+	@echo 'make docs    the documentation, in build/docs/'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
 	@echo 'make audit   known vulnerabilities of what this depends on, by pip-audit'
@@ -41,6 +42,10 @@ test: $(VENV)/.tools $(if $(NPM),$(NODE_MODULES) $(SOCKETIO_MODULES) $(BENCH_MOD
 
 lint types: $(VENV)/.tools
 	$(BIN)/tox run -e $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/build.py -q $(ARGS)
+	@echo 'Open build/docs/index.html'
 
 soak: $(VENV)/.dev $(if $(NPM),$(NODE_MODULES))
 	$(BIN)/python tests/soak/soak.py $(ARGS)
@@ -89,6 +94,11 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing what the documentation needs into $(VENV) ...'
+	@$(PIP) install --editable '.[docs,locust,socketio]'
 	@touch $@
 
 $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
