@@ -6,7 +6,7 @@ import json as _json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType, TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import gevent
 import gevent.event
@@ -77,7 +77,7 @@ class Client:
 
     reason = Reason
     #: The events that can have a handler.
-    event_names = ['connect', 'disconnect', 'message']  # noqa: RUF012 - a list, as upstream's
+    event_names: ClassVar[list[str]] = ['connect', 'disconnect', 'message']
 
     def __init__(
         self,

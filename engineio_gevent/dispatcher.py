@@ -111,7 +111,7 @@ class Dispatcher:
             except KeyboardInterrupt:
                 # Ctrl-C arrived in this greenlet by chance; it is the main one's.
                 self.hub.handle_system_error(*sys.exc_info()[:2])
-            except BaseException:
+            except BaseException:  # SystemExit, gevent.Timeout: no worker dies of its handler
                 _log.exception('a handler failed')
             if self._active is not worker or self._left <= 0:
                 break
@@ -128,8 +128,7 @@ class Dispatcher:
             self._releaser.start(self._release)
         try:
             self.hub.switch()
-        except BaseException:
-            # Killed while parked: by gevent.killall() over everything, say.
+        except BaseException:  # killed while parked: by gevent.killall() over everything, say
             if worker in self._idle:
                 self._idle.remove(worker)
             raise
@@ -150,7 +149,7 @@ class Dispatcher:
             worker.switch()
 
 
-class _Worker(Greenlet):  # type: ignore[type-arg]
+class _Worker(Greenlet):  # type: ignore[type-arg]  # generic in its stubs alone
     """A greenlet that runs jobs, one after the other."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -164,7 +163,7 @@ class _Worker(Greenlet):  # type: ignore[type-arg]
             pass
 
 
-class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]
+class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]  # the stubs say Any
     dispatcher: Dispatcher | None = None
 
 

@@ -104,7 +104,7 @@ class _Watch:
             heartbeat.on_silence()
 
 
-class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]
+class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]  # the stubs say Any
     hub: Hub | None = None
     watches: dict[float, _Watch]
 

@@ -127,8 +127,7 @@ def _leave(
             handlers = [gevent.spawn(connection.disconnect, abort=True) for connection in leaving]
             gevent.joinall(handlers, timeout=HANDLER_TIMEOUT)
         previous(number, frame)
-    except BaseException as exc:
-        # What a signal handler raises is the main greenlet's: KeyboardInterrupt, most often.
+    except BaseException as exc:  # the main greenlet's: KeyboardInterrupt, most often
         gevent.get_hub().handle_system_error(type(exc), exc)
     finally:
         _leaving = None

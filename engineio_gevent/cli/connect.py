@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from ..exceptions import ConnectionClosed
 from .errors import CommandError, Exit
-from .options import Connection, connection_options
+from .options import ConnectingCommand, Connection, connection_options
 from .printer import ForPeople, ForPrograms, Printer
 from .prompt import Given, Prompt, Source, source
 from .screen import console
@@ -21,9 +21,16 @@ _WAIT = 2.0
 
 
 @click.command(
-    short_help='Talk to a server, line by line.',
-    epilog='Exit codes: 0 we have left, or the server has closed the connection; 1 no connection; '
-    '3 the connection was lost, or the server closed it before all was sent; 130 Ctrl-C.'
+    cls=ConnectingCommand,
+    epilog="""
+    \b
+    Exit codes:
+      0    we have left, or the server has closed the connection
+      1    no connection
+      2    the arguments make no sense
+      3    the connection was lost, or closed before all was sent
+      130  Ctrl-C; 143 SIGTERM
+    """,
 )
 @connection_options
 @click.option(
@@ -88,6 +95,8 @@ class Conversation:
         self._as_hex = as_hex
         self._verbose = verbose
         self._over = Event()
+        #: Whether there are no more lines.
+        self._all_given = False
         self._reason = ''
         self._failure: OSError | None = None
         # parse_json: what is shown is what came, number by number and space by space
@@ -106,17 +115,18 @@ class Conversation:
         :raises CommandError: no connection, or something that cannot be sent.
         """
         client = self._client
-        self._connection.connect(client)
-        self._printer.connected(client.transport(), client.sid)
-        reader = gevent.spawn(self._send_all, keyboard)
-        try:
+        reader = gevent.Greenlet(self._send_all, keyboard)
+        try:  # from here on: Ctrl-C comes at any moment, and the server is to hear of it
+            self._connection.connect(client)
+            self._printer.connected(client.transport(), client.sid)
+            reader.start()
             waited: list[Any] = [reader, self._over]
             gevent.wait(waited, count=1)
-            finished = reader.ready()
-            if finished:
+            if reader.ready():
                 failure = reader.get()
                 if failure is not None:
                     raise failure
+                # by hand: Ctrl-D
                 if not keyboard.by_hand:
                     self._over.wait(None if wait < 0 else wait)
         finally:
@@ -128,7 +138,7 @@ class Conversation:
         keyboard.quit()
         error, unsent = client.disconnect_error, client.unsent
         self._printer.ended(self._reason, error, unsent)
-        cut_off = unsent or not (finished or keyboard.by_hand)
+        cut_off = unsent or not (self._all_given or keyboard.by_hand)
         return Exit.DONE if _in_order(error) and not cut_off else Exit.LOST
 
     def _send_all(self, keyboard: Source) -> BaseException | None:
@@ -138,16 +148,19 @@ class Conversation:
         """
         try:
             for line in keyboard.lines():
+                if self._client.state != 'connected':
+                    return None  # it would be dropped silently
                 try:
                     message = _encode(line, self._as_hex)
                     self._client.send(message)
                 except (ValueError, CommandError) as exc:
                     if not keyboard.by_hand:
-                        raise CommandError(f'cannot send {line[:100]!r}: {exc}') from exc
+                        raise CommandError(f'cannot send {_short(line)}: {exc}') from exc
                     self._printer.note(f'not sent: {exc}')
                 else:
                     if self._verbose:
                         self._printer.message('sent', message)
+            self._all_given = True
         except gevent.GreenletExit:
             raise
         except BaseException as exc:  # Interrupted as well
@@ -183,7 +196,11 @@ def _encode(line: str, as_hex: bool) -> str | bytes:
     try:
         return bytes.fromhex(line)
     except ValueError as exc:
-        raise CommandError(f'{line[:100]!r} is not hex: {exc}') from exc
+        raise CommandError(f'{_short(line)} is not hex: {exc}') from exc
+
+
+def _short(line: str) -> str:
+    return repr(line[:100]) + ('...' if line[100:] else '')
 
 
 def _packet_log(printer: Printer) -> logging.Logger:

@@ -6,9 +6,21 @@ import click
 
 
 @click.command(
-    short_help='Show what the client does, with a thousand of them in one process.',
-    epilog="It needs the demo extra: pip install 'engineio-gevent[demo]'. Exit codes: 0 all was "
-    'shown; 1 it could not be, 2 for want of the extra; 130 Ctrl-C.',
+    epilog="""
+    It needs the demo extra: pip install 'engineio-gevent[demo]'.
+
+    \b
+    Examples:
+      engineio-gevent demo --clients 100
+      engineio-gevent demo --serve --port 5000
+
+    \b
+    Exit codes:
+      0    all was shown
+      1    it could not be
+      2    the arguments make no sense, or the extra is missing
+      130  Ctrl-C; 143 SIGTERM
+    """,
 )
 @click.option(
     '--clients',

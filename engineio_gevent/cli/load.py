@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ from typing import Any
 
 import click
 
+from ..contrib._template import Template
 from ..demo.limits import allow_descriptors
 from .errors import CommandError, Exit, Interrupted
 from .loading.crowd import AT_ONCE, Crowd
-from .loading.message import Message
+from .loading.locust import LOCUSTFILE, locust_command
+from .loading.machine import is_here
 from .loading.run import Run
-from .loading.summary import locust_command, report, show
+from .loading.summary import report, show
 from .options import ConnectingCommand, Connection, connection_options
 from .screen import console
 
@@ -24,12 +27,24 @@ from .screen import console
 _REFRESH = 0.1
 #: How many times a progress without a terminal is told.
 _STEPS = 4
+_SAME = """
+The same by Locust:
+{command}
+
+For more, add --processes -1 (all cores), or --master --expect-workers N, with N times
+locust -f {file} --worker --master-host HOST"""
 
 
 @click.command(
     cls=ConnectingCommand,
-    epilog='Exit codes: 0 all messages were answered; 1 clients failed to connect or were lost, or '
-    'messages stayed unanswered; 130 Ctrl-C, with the summary of what there was.',
+    epilog="""
+    \b
+    Exit codes:
+      0    all clients connected and stayed, and all messages were answered
+      1    some did not, or were not; or no client could connect
+      2    the arguments make no sense, or an extra is missing
+      130  Ctrl-C, with the summary of what there was; 143 SIGTERM
+    """,
 )
 @connection_options
 @click.option(
@@ -41,8 +56,12 @@ _STEPS = 4
     help='Messages a second of each client; 0: the next as soon as the last is answered.',
 )
 @click.option(
+    '--connect-rate', type=click.FloatRange(min=0), default=0.0, metavar='R',
+    help=f'Clients that begin to connect in a second.  [default: {AT_ONCE} at a time]',
+)
+@click.option(
     '--message', 'template', default='message {n}', show_default=True, metavar='TEXT',
-    help='What is sent; {n} in it is the number of the message.',
+    help='What is sent, or @FILE; {n} in it is the number of the message.',
 )
 @click.option(
     '--size', type=click.IntRange(min=0), default=0, metavar='BYTES',
@@ -55,7 +74,7 @@ _STEPS = 4
 )
 @click.option(
     '--patience', type=click.FloatRange(min=0), default=3.0, show_default=True, metavar='SECONDS',
-    help='How long to wait for the last answers.',
+    help='How long to wait, after that, for what is late.',
 )
 @click.option('--no-echo', is_flag=True, help='The server does not send messages back.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
@@ -63,6 +82,7 @@ def load(
     connection: Connection,
     clients: int,
     rate: float,
+    connect_rate: float,
     template: str,
     size: int,
     binary: bool,
@@ -83,41 +103,73 @@ def load(
     """
     if no_echo and not rate:
         raise click.UsageError('--rate 0 waits for answers, and --no-echo says that none come')
-    allow_descriptors(clients + 2 * AT_ONCE + 100)
+    messages = _messages(template, size, binary, connection)
+    # By polling a client has a GET and a POST under way.
+    each = 2 if connection.transports == ['polling'] else 1
+    allow_descriptors(each * clients + 2 * AT_ONCE + 100)
     out = console(sys.stderr if as_json else None)
     crowd = Crowd(connection, clients, not no_echo)
-    message = Message(template, size, binary)
-    run = Run(crowd, message, rate, duration, 0.0 if no_echo else patience)
-    interrupted = False
+    run = Run(crowd, messages, rate, duration, patience, connect_rate)
+    interrupted = None
     try:
-        with _progress(out, 'connecting', clients) as told:
-            run.connect(lambda count: told(count, ''))
-        if not crowd.members:
-            (cause, _), *_ = crowd.tally.failures.most_common(1)
-            raise CommandError(f'cannot connect to {connection.url}: {cause}')
-        with _progress(out, 'sending', duration) as told:
-            run.send(lambda seconds: told(seconds, _so_far(crowd)))
-    except Interrupted:
-        interrupted = True
-    crowd.disconnect()
-    figures = report(crowd.tally, run.outcome, clients)
-    if as_json:
-        print(json.dumps(figures).replace('Infinity', 'null'), flush=True)
-    else:
-        show(out, figures, not no_echo)
-        command = locust_command(connection, clients, rate, template, size, duration)
-        out.print(f'\nThe same by Locust (--processes -1: on all cores):\n{command}')
-    if interrupted:
-        return Exit.INTERRUPTED
-    bad = figures['failed'] or figures['lost'] or figures['unanswered']
-    return Exit.FAILED if bad else Exit.DONE
+        try:
+            with _progress(out, 'connecting', clients) as told:
+                run.connect(lambda count: told(count, ''))
+            if crowd.members:
+                with _progress(out, 'sending', duration) as told:
+                    run.send(lambda seconds: told(seconds, _so_far(crowd)))
+            elif not as_json:
+                (cause, _), *_ = crowd.tally.failures.most_common(1)
+                raise CommandError(f'cannot connect to {connection.shown}: {cause}')
+        except Interrupted as exc:
+            interrupted = exc
+        figures = report(
+            crowd.tally, run.outcome, clients, echo=not no_echo, here=is_here(connection.url)
+        )
+        options = click.get_current_context().params
+        figures['locust'] = locust_command(
+            connection, clients=clients, connect_rate=connect_rate, rate=rate, message=template,
+            size=size, binary=binary, duration=duration, patience=patience, no_echo=no_echo,
+            ca=options['ca'], proxy=options['proxy'],
+        )  # fmt: skip
+        if as_json:
+            print(json.dumps(figures), flush=True)
+        else:
+            show(out, figures, not no_echo)
+            out.print(_SAME.format(command=figures['locust'], file=shlex.quote(str(LOCUSTFILE))))
+    finally:
+        crowd.disconnect()
+    if interrupted is not None:
+        return interrupted.exit_code
+    bad = [figures[name] for name in ('failed', 'lost', 'unanswered', 'unsent')]
+    return Exit.FAILED if any(bad) or not crowd.members else Exit.DONE
+
+
+def _messages(text: str, size: int, binary: bool, connection: Connection) -> Template:
+    """What the ``--message`` says."""
+    try:
+        messages = Template(text, size, binary)
+    except OSError as exc:
+        raise click.BadParameter(
+            f'cannot read {text[1:]}: {exc.strerror}', param_hint='--message'
+        ) from exc
+    except ValueError as exc:
+        raise click.BadParameter(
+            'it is not UTF-8; --binary sends what it is', param_hint='--message'
+        ) from exc
+    if not binary and connection.transports != ['websocket'] and messages.has('\x1e'):
+        raise click.BadParameter(
+            'U+001E, which separates packets, cannot be sent by polling: --transports websocket, '
+            'or --binary',
+            param_hint='--message',
+        )
+    return messages
 
 
 def _so_far(crowd: Crowd) -> str:
     tally = crowd.tally
     text = f'{tally.sent:,} sent, {len(tally.round_trips):,} answered'
-    lost = sum(tally.losses.values())
-    return f'{text}, {lost:,} lost' if lost else text
+    return f'{text}, {crowd.lost:,} lost' if crowd.lost else text
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from click.shell_completion import CompletionItem
 from .. import Client
 from ..exceptions import ConnectionError
 from ..transports.route import Route
-from .errors import CommandError
+from .errors import SCHEME, CommandError
 from .patched import patch
 
 _PROXY_VARIABLES = 'http_proxy', 'https_proxy', 'all_proxy'
@@ -35,6 +36,11 @@ class Connection:
     key: str | None
     #: Seconds for the handshake.
     timeout: float
+
+    @property
+    def shown(self) -> str:
+        """The URL for people, and for what they save: without user and password."""
+        return re.sub(r'(?<=//)[^/?#]*@', '', self.url)
 
     def prepare(self) -> None:
         """Make polling cooperative, where it goes through requests; may begin the process anew.
@@ -82,7 +88,7 @@ class Connection:
             client.connect(self.url, self.headers, self.transports, self.path)
         except (ConnectionError, ValueError) as exc:
             said = f': {exc.args[1]}' if len(exc.args) > 1 else ''
-            raise CommandError(f'cannot connect to {self.url}: {exc.args[0]}{said}') from exc
+            raise CommandError(f'cannot connect to {self.shown}: {exc.args[0]}{said}') from exc
 
     def _http_session(self) -> Any:
         """A requests.Session where polling needs one: it alone takes a client certificate."""
@@ -130,36 +136,64 @@ class _Transports(click.ParamType):  # type: ignore[type-arg] # generic in new v
         return [CompletionItem(name) for name in known if name.startswith(incomplete)]
 
 
+def _known_paths(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    known = 'engine.io', 'socket.io'
+    return [CompletionItem(path) for path in known if path.startswith(incomplete)]
+
+
+class _Connecting(click.Option):
+    """One of those that say how to connect."""
+
+
+class ConnectingCommand(click.Command):
+    """A command with :func:`connection_options`, which stand apart in its help."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {'Options': [], 'How to connect': []}
+        for option in self.get_params(context):
+            record = option.get_help_record(context)
+            if isinstance(option, click.Option) and record is not None:
+                where = 'How to connect' if isinstance(option, _Connecting) else 'Options'
+                sections[where].append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+_option = functools.partial(click.option, cls=_Connecting)
 _FILE = click.Path(exists=True, dir_okay=False)
 
 _OPTIONS = (
     click.argument('url'),
-    click.option(
+    _option(
         '-H', '--header', 'headers', multiple=True, callback=_headers, metavar='NAME:VALUE',
         help='A header of every request; may be given several times.',
     ),
-    click.option(
+    _option(
         '--transports', type=_Transports(), metavar='NAMES',
         help='polling, websocket, or both with a comma, the first to begin with.  '
              '[default: polling, then the upgrade]',
     ),
-    click.option(
+    _option(
         '--path', default='engine.io', show_default=True, metavar='PATH',
+        shell_complete=_known_paths,
         help='Where Engine.IO is mounted on the server; a Socket.IO server has it at socket.io.',
     ),
-    click.option('--no-verify', is_flag=True, help="Do not verify the server's certificate."),
-    click.option(
+    _option('--no-verify', is_flag=True, help="Do not verify the server's certificate."),
+    _option(
         '--ca', type=click.Path(exists=True), metavar='FILE',
         help='Authorities to verify it with, PEM.  [default: REQUESTS_CA_BUNDLE, or certifi]',
     ),
-    click.option('--cert', type=_FILE, metavar='FILE', help='A client certificate, PEM.'),
-    click.option('--key', type=_FILE, metavar='FILE', help='Its key, if that is another file.'),
-    click.option(
+    _option('--cert', type=_FILE, metavar='FILE', help='A client certificate, PEM.'),
+    _option('--key', type=_FILE, metavar='FILE', help='Its key, if that is another file.'),
+    _option(
         '--proxy', metavar='URL',
         help='http://HOST:PORT, or socks5h://HOST:PORT with the extra socks; "" for none.  '
              '[default: that of the environment]',
     ),
-    click.option(
+    _option(
         '--timeout', type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
         metavar='SECONDS', help='For the handshake of a transport.',
     ),
@@ -183,7 +217,7 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         timeout: float,
         **others: Any,
     ) -> Any:
-        if '://' not in url:
+        if not re.match(SCHEME, url):
             raise click.UsageError(f'the URL has no scheme; did you mean http://{url}?')
         if key is not None and cert is None:
             raise click.UsageError('--key goes with --cert')

@@ -13,9 +13,11 @@ import sys
 import click
 from gevent.monkey import is_module_patched
 
-# Threads stay native: the prompt has one, and an event loop of asyncio in it.
+# Threads stay native: the prompt has one, and an event loop of asyncio in it. The path is the one
+# of now: a program given by -c would have the current directory in it, and import what lies there.
 _PROGRAM = """\
 import sys
+sys.path[:] = {path!r}
 from gevent import monkey
 monkey.patch_socket()
 monkey.patch_ssl()
@@ -31,4 +33,5 @@ def patch() -> None:
     arguments = click.get_current_context().find_root().obj
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, '-c', _PROGRAM, *arguments])
+    program = _PROGRAM.format(path=[str(entry) for entry in sys.path])
+    os.execv(sys.executable, [sys.executable, '-c', program, *arguments])

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
+from .layout import laid_out
 from .screen import printable
 
 #: Bytes of a binary message that are shown.
@@ -18,6 +19,7 @@ _SHOWN = 512
 _ROW = 16
 
 _ARROWS = {'received': '<', 'sent': '>'}
+_HIGHLIGHTER = JSONHighlighter()
 _COLOURS = {'received': 'cyan', 'sent': 'green'}
 
 
@@ -81,13 +83,12 @@ class ForPeople(Printer):
 
     def _text(self, data: str) -> Text:
         """Text as it is; an object or an array over several lines, on a terminal."""
-        if self._console.is_terminal and data[:1] in ('{', '['):
-            try:
-                # what is shown is made anew, and has no control characters but line ends
-                return JSON(data).text
-            except (ValueError, RecursionError):
-                pass
-        return Text(printable(data))
+        if self._console.is_terminal:
+            lines = laid_out(data)
+            if lines is not None:
+                return _HIGHLIGHTER(printable(lines))
+        # No further line can pass for one of ours.
+        return Text(printable(data).replace('\n', '\n  '))
 
 
 class ForPrograms(Printer):

@@ -122,6 +122,7 @@ class Prompt(Source):
             asyncio.run(ask())
         except BaseException as exc:  # the greenlet that reads the lines is to know
             hand_over(self._typed.put, exc)
+            hand_over(self._up.set)
 
     def lines(self) -> Iterator[str]:
         """The lines that are typed; waits for each.
@@ -145,7 +146,7 @@ class Prompt(Source):
         thread, self._thread = self._thread, None
         if thread is not None:
             self._up.wait()
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError, AttributeError):  # the loop has ended, or never was
                 self._loop.call_soon_threadsafe(self._exit)
             thread.wait()
 

@@ -8,7 +8,11 @@ from typing import TextIO
 
 from rich.console import Console
 
-_CONTROL = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]')
+# C0 and C1 but the line end; what turns the direction of writing; line ends of Unicode's; and
+# halves of a character, which cannot be written.
+_CONTROL = re.compile(
+    r'[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
+)
 
 
 class _Console(Console):

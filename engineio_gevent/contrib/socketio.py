@@ -23,7 +23,10 @@ __all__ = ['Client', 'SimpleClient']
 _DISCONNECT = socketio.packet.DISCONNECT
 
 
-class ConnectionError(exceptions.ConnectionError, engineio.exceptions.ConnectionError):  # type: ignore[misc]
+class ConnectionError(
+    exceptions.ConnectionError,
+    engineio.exceptions.ConnectionError,  # type: ignore[misc]  # python-engineio has no types
+):
     """``connect()`` of the transport failed; python-socketio makes its own exception of it."""
 
 
@@ -86,7 +89,7 @@ class EngineIOClient(client.Client):
             options.write_limit = limit
 
 
-class Client(socketio.Client):  # type: ignore[misc]
+class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no types
     """``socketio.Client`` on greenlets.
 
     It takes the options of ``socketio.Client`` and, for the transport, those of
@@ -178,7 +181,7 @@ class Client(socketio.Client):  # type: ignore[misc]
             super()._handle_eio_disconnect(reason)
 
 
-class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]
+class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
     """``socketio.SimpleClient`` on greenlets; the arguments are for its :class:`Client`."""
 
     client_class = Client
@@ -188,8 +191,8 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Upstream's are threading's, which would block the whole thread where nothing is patched.
-        self.input_event = gevent.event.Event()
-        self.connected_event = _ConnectedEvent(self.input_event)
+        self.input_event: gevent.event.Event = gevent.event.Event()
+        self.connected_event: gevent.event.Event = _ConnectedEvent(self.input_event)
 
     def disconnect(self) -> None:
         """Leave the server, or stop reconnecting."""

@@ -6,7 +6,6 @@ import importlib
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 Mask = Callable[[bytes, bytes], bytes]
 
@@ -79,9 +78,9 @@ def _mask_any(payload: bytes, key: bytes) -> bytes:
 def _compiled() -> Mask | None:
     """The function in C of the package websockets, where it is installed: 0.05 ms for 1 MiB."""
     try:
-        found: Any = importlib.import_module('websockets.speedups').apply_mask
+        found: Mask = importlib.import_module('websockets.speedups').apply_mask
         if found(b'\x00\x01\x02\x03\x04', b'\x01\x02\x03\x04') == b'\x01\x03\x01\x07\x05':
-            return found  # type: ignore[no-any-return]
+            return found
     except Exception:  # not installed, not compiled, or not what it was
         return None
     return None

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar
-from http.cookiejar import parse_ns_headers as _parse_ns_headers  # type: ignore[attr-defined]
+from http.cookiejar import (  # type: ignore[attr-defined]  # not in the stubs
+    parse_ns_headers as _parse_ns_headers,
+)
 from urllib.request import Request
 
 #: Cookies that a jar takes from servers. RFC 6265, section 6.1, asks for 50 of a host.
@@ -82,7 +84,7 @@ class Cookies:
             return
         if self.jar is None:
             self.jar = Jar()
-        self.jar.extract_cookies(_Answer(lines), Request(url))  # type: ignore[arg-type]
+        self.jar.extract_cookies(_Answer(lines), Request(url))  # type: ignore[arg-type]  # it reads headers alone
 
     def header(self, url: str) -> str:
         """The ``Cookie`` header for a request to this URL, or an empty string."""

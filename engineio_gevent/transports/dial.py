@@ -72,8 +72,7 @@ def _look_up_once(key: tuple[str, int]) -> list[_Address]:
     except OSError as exc:
         answer.set_exception(exc)
         raise
-    except BaseException:
-        # One that is killed while it asks must not leave the others waiting.
+    except BaseException:  # one that is killed while it asks must not leave the others waiting
         answer.set_exception(_Abandoned())
         raise
     finally:
@@ -114,7 +113,7 @@ def open_socket(
         except OSError as exc:
             sock.close()
             error = exc
-        except BaseException:
+        except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise
     raise error

@@ -211,7 +211,7 @@ class _Connection:
             return sock
         try:
             return tls.wrap(sock, self._route.tls_context(), host)
-        except BaseException:
+        except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise
 

@@ -153,7 +153,7 @@ class SessionHTTP:
             here = Place(secure, parts.hostname or '', parts.port or 0, parts.netloc, parts.path)
             follow(here, location)
             self._read(response)  # requests would do it, without a limit
-        except BaseException:
+        except BaseException:  # a time-out of the caller's, too, leaves no socket open
             response.close()
             raise
 

@@ -57,7 +57,7 @@ def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tupl
                     _check(answer, options, key)
                     return sock, answer.rest
                 there = redirects.follow(place, location)
-            except BaseException:
+            except BaseException:  # a time-out or a kill, too, leaves no socket open
                 sock.close()
                 raise
         except OSError as exc:
@@ -139,6 +139,6 @@ def _connect(route: Route, place: Place, options: dict[str, Any]) -> Any:
         if not place.secure:
             return sock
         return tls.wrap(sock, route.tls_context(sslopt), place.host, sslopt)
-    except BaseException:
+    except BaseException:  # as above
         sock.close()
         raise

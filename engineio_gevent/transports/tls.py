@@ -60,7 +60,7 @@ class _Socket(gevent.ssl.SSLSocket):
     def __init__(self, **options: Any) -> None:
         try:
             super().__init__(**options)
-        except BaseException:
+        except BaseException:  # a time-out or a kill, too, leaves no socket open
             if options['sock'].fileno() < 0:  # it is ours by now
                 self.close()
             raise
@@ -80,7 +80,7 @@ def wrap(
     try:
         # Not in the constructor: that leaks the descriptor when a timeout interrupts it.
         wrapped.do_handshake()
-    except BaseException:
+    except BaseException:  # the same
         wrapped.close()
         raise
     return wrapped

@@ -71,7 +71,7 @@ def open_tunnel(
             sock.settimeout(timeout)
             connect(sock, proxy, host, port)
             sock.settimeout(None)
-        except BaseException:
+        except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise
         return sock

@@ -1,15 +1,25 @@
 """`engineio-gevent connect` in pipes and with -x: what is sent, printed, and returned."""
 
+import io
 import json
+import os
 import re
+import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import gevent
 import pytest
+from rich.console import Console
 
 import support
+from engineio_gevent.cli.connect import Conversation
+from engineio_gevent.cli.errors import Exit, Interrupted
+from engineio_gevent.cli.options import Connection
+from engineio_gevent.cli.printer import ForPrograms
+from engineio_gevent.cli.prompt import Given, Source
 
 TIME = r'\d\d:\d\d:\d\d\.\d{3}'
 
@@ -21,7 +31,7 @@ def received(result):
 
 @pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
 def test_messages_are_sent_and_the_answers_printed(cli, any_server, transports):
-    done = cli('connect', any_server.url, '-x', 'one', '-x', 'two words', '-w', '0.5',
+    done = cli('connect', any_server.url, '-x', 'one', '-x', 'two words', '-w', '1',
                '--transports', transports)
     assert done.code == 0, done
     assert done.err == ''
@@ -34,14 +44,14 @@ def test_messages_are_sent_and_the_answers_printed(cli, any_server, transports):
 
 def test_json_is_sent_as_it_is_and_is_one_line_in_a_pipe(cli, js_server):
     text = '{"a":   [1.0, 2e3, null], "b": "ü"}'
-    done = cli('connect', js_server.url, '-x', text, '-x', 'log', '-w', '0.5')
+    done = cli('connect', js_server.url, '-x', text, '-x', 'log', '-w', '1')
     shown, log = received(done)
     assert shown == text
     assert json.loads(log) == [text]
 
 
 def test_binary_is_shown_in_hex(cli, js_server):
-    done = cli('connect', js_server.url, '-x', 'bigbin 600', '-w', '0.5')
+    done = cli('connect', js_server.url, '-x', 'bigbin 600', '-w', '1')
     assert received(done) == ['600 bytes']
     assert ('\n  00000040  4041 4243 4445 4647 4849 4a4b 4c4d 4e4f  @ABCDEFGHIJKLMNO\n'
             in done.out)
@@ -50,7 +60,7 @@ def test_binary_is_shown_in_hex(cli, js_server):
 
 
 def test_hex_is_sent_as_binary(cli, js_server):
-    done = cli('connect', js_server.url, '--hex', '-x', '00 ff 41', '--json', '-w', '0.5')
+    done = cli('connect', js_server.url, '--hex', '-x', '00 ff 41', '--json', '-w', '1')
     messages = [event for event in done.events if event['event'] == 'message']
     assert [(one['type'], one['data']) for one in messages] == [('binary', '00ff41')]
 
@@ -95,7 +105,7 @@ def test_large_input_goes_out_whole_before_it_leaves(cli, make_js_server):
 def test_headers_path_and_query_reach_the_server(cli, make_js_server):
     server = make_js_server(path='/elsewhere/')
     done = cli('connect', f'{server.url}/?token=1', '--path', 'elsewhere', '-H', 'X-One: 1',
-               '--header', 'X-Two:two: 2', '-x', 'headers', '-w', '0.5')
+               '--header', 'X-Two:two: 2', '-x', 'headers', '-w', '1')
     requests = json.loads(received(done)[0])
     assert {request['method'] for request in requests} == {'GET'}
     assert len(requests) >= 2
@@ -185,7 +195,7 @@ def test_the_reader_of_a_pipe_leaves(cli, js_server):
 
 
 def test_nothing_that_a_server_sends_is_a_control_sequence(cli, js_server):
-    done = cli('connect', js_server.url, '-x', 'a\x1b[31mred\x07\x9b2J\r\u202eb', '-w', '0.5')
+    done = cli('connect', js_server.url, '-x', 'a\x1b[31mred\x07\x9b2J\r\u202eb', '-w', '1')
     assert received(done) == [r'a\x1b[31mred\x07\x9b2J\r\u202eb']
 
 
@@ -206,7 +216,7 @@ def test_a_file_is_read_too(cli, js_server, tmp_path):
     path = tmp_path / 'lines'
     path.write_text('one\ntwo\r\nthree')
     with open(path) as file:
-        process = cli.start('connect', js_server.url, '-w', '0.5', '--json', stdin=file)
+        process = cli.start('connect', js_server.url, '-w', '1', '--json', stdin=file)
         out = process.stdout.read()
     events = map(json.loads, out.splitlines())
     assert [one['data'] for one in events if one['event'] == 'message'] == ['one', 'two', 'three']
@@ -222,7 +232,7 @@ class TestTLS:
     def test_ca_and_no_verify(self, cli, make_js_server, certificates, transports):
         server = make_js_server(tls=certificates.tls)
         for how in (['--ca', certificates.ca], ['--no-verify']):
-            done = cli('connect', server.url, '-x', 'hello', '-w', '0.5', *how,
+            done = cli('connect', server.url, '-x', 'hello', '-w', '1', *how,
                        '--transports', transports)
             assert (done.code, received(done)) == (0, ['hello']), done
 
@@ -259,3 +269,104 @@ def test_module_and_script_are_the_same(cli):
     script = subprocess.run(
         [path, '--help'], check=True, capture_output=True, text=True, env=cli.environment)
     assert script.stdout == cli('--help').out
+
+
+def test_a_server_that_is_killed(cli, make_js_server):
+    server = make_js_server()
+    process = cli.start('connect', server.url, '--json')
+    process.stdout.readline()
+    server.kill()
+    end = json.loads(process.stdout.readline())
+    assert (end['event'], end['reason']) == ('disconnect', 'transport error')
+    assert end['error']
+    assert process.wait(10) == 3
+
+
+def test_lines_after_the_servers_close_are_not_called_sent(cli, js_server):
+    lines = ['close', *(f'line {number}' for number in range(20_000))]
+    done = cli('connect', js_server.url, '--json', given='\n'.join(lines))
+    assert done.code == 3, done.events[-1]
+
+
+def test_no_more_is_read_than_the_server_takes(cli, make_js_server):
+    """Backpressure: what the server does not take stays in the pipe, and nothing is lost."""
+    server = make_js_server(pingInterval=60_000)
+    process = cli.start('connect', f'{server.url}/?check=1', '--json', '-w', '0',
+                        '--transports', 'websocket', text=False, bufsize=0)
+    sid = json.loads(process.stdout.readline())['sid']
+    server.suspend()
+    stdin = process.stdin.fileno()
+    os.set_blocking(stdin, False)
+    rest = b''
+    count = size = 0
+    # The pipe, what the client queues, and the buffers of the kernel; without a limit: all.
+    while size < 64_000_000:
+        if not rest:
+            rest = b'a %d %s\n' % (count, b'x' * 10_000)
+            count += 1
+        _, writable, _ = select.select([], [stdin], [], 3)
+        if not writable:
+            break
+        written = os.write(stdin, rest)
+        rest = rest[written:]
+        size += written
+    server.resume()
+    os.set_blocking(stdin, True)
+    os.write(stdin, rest)
+    process.stdin.close()
+    last = process.stdout.readlines()[-1]
+    assert process.wait(30) == 0
+    assert json.loads(last)['unsent'] == 0
+    assert support.eventually(lambda: server.checked(sid).get('a') == count, 20)
+    assert size < 32_000_000
+
+
+def test_arguments_that_are_not_utf_8(cli, js_server):
+    process = cli.start('connect', js_server.url, '-x', b'\xff'.decode(errors='surrogateescape'))
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.startswith('engineio-gevent: cannot send ')
+    assert err.count('\n') == 1
+
+
+def test_an_empty_line_is_an_empty_message(cli, js_server):
+    done = cli('connect', js_server.url, '--json', '-w', '1', given='a\n\nb\n')
+    assert [one['data'] for one in done.events if one['event'] == 'message'] == ['a', '', 'b']
+
+
+@pytest.mark.parametrize('text', ['/binary 00', '!x', '> a', '-x', '\\n', '  spaces  '])
+def test_no_line_means_anything_but_itself(cli, js_server, text):
+    done = cli('connect', js_server.url, '--json', '-w', '1', given=f'{text}\n')
+    assert [one['data'] for one in done.events if one['event'] == 'message'] == [text]
+
+
+def test_a_line_that_comes_just_after_the_servers_close_is_not_called_sent(any_server):
+    class Late(Source):
+        def lines(self):
+            yield 'close'
+            # faster than whoever waits for the end
+            while conversation._client.state == 'connected':
+                gevent.sleep(0)
+            yield 'late'
+
+    out = io.StringIO()
+    connection = Connection(any_server.url, {}, None, 'engine.io', True, None, None, 5.0)
+    conversation = Conversation(
+        connection, ForPrograms(Console(file=out)), as_hex=False, verbose=False)
+    assert conversation.run(Late(), 5) == Exit.LOST
+
+
+def test_ctrl_c_at_the_very_moment_of_the_connection(js_server):
+    """It has no time to wait for anything, and the server hears of it all the same."""
+    sids = []
+
+    class Impatient(ForPrograms):
+        def connected(self, transport, sid):
+            sids.append(sid)
+            raise Interrupted
+
+    connection = Connection(js_server.url, {}, None, 'engine.io', True, None, None, 5.0)
+    conversation = Conversation(connection, Impatient(Console()), as_hex=False, verbose=False)
+    with pytest.raises(Interrupted):
+        conversation.run(Given(['a']), 5)
+    assert js_server.close_reason(sids[0]) == 'transport close'

@@ -1,6 +1,10 @@
 """What all commands have in common: help, mistakes, completion, endings."""
 
+import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 
@@ -24,8 +28,18 @@ def test_help_fits_a_narrow_terminal(cli, command, option):
     assert 'xit codes: 0 ' in ' '.join(done.out.split())
 
 
+@pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
+def test_what_commands_share_stands_apart_in_their_help(cli, command):
+    own, shared = cli(command, '--help').out.split('\nHow to connect:\n')
+    assert re.findall(r'^  (-\S+ )?(--\w+)', shared, re.MULTILINE) == [
+        ('-H, ', '--header'), *(('', f'--{name}') for name in (
+            'transports', 'path', 'no', 'ca', 'cert', 'key', 'proxy', 'timeout'))]
+    assert '--help' in own
+    assert '--proxy' not in own
+
+
 def test_the_commands_are_listed_with_what_they_do(cli):
-    done = cli('--help')
+    done = cli('--help', env={'COLUMNS': '80'})
     listed = re.findall(r'^  (\w+)  +(\S.*)$', done.out.split('Commands:')[1], re.MULTILINE)
     assert [name for name, _ in listed] == COMMANDS
     assert all(len(what) > 20 and not what.endswith('...') for _, what in listed)
@@ -75,6 +89,31 @@ def test_completion(cli):
     assert complete(cli, '') == COMMANDS
     assert '--transports' in complete(cli, 'connect', '--tr')
     assert complete(cli, 'connect', '--transports', 'we') == ['websocket', 'websocket,polling']
+    assert complete(cli, 'probe', '--path', '') == ['engine.io', 'socket.io']
+
+
+def test_completion_of_files_is_left_to_the_shell(cli):
+    done = cli(env={'_ENGINEIO_GEVENT_COMPLETE': 'bash_complete', 'COMP_CWORD': '3',
+                    'COMP_WORDS': 'engineio-gevent connect --ca ca'})
+    assert done.out == 'file,ca\n'
+
+
+def test_completion_in_a_real_bash(cli, tmp_path):
+    """What bash itself makes of the script, the lines and the words."""
+    if shutil.which('bash') is None:
+        pytest.skip('there is no bash')
+    script = tmp_path / 'engineio-gevent'
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m engineio_gevent "$@"\n')
+    script.chmod(0o755)
+    program = (
+        'eval "$(_ENGINEIO_GEVENT_COMPLETE=bash_source engineio-gevent)"\n'
+        'COMP_WORDS=(engineio-gevent connect --transports web) COMP_CWORD=3\n'
+        '_engineio_gevent_completion engineio-gevent web --transports\n'
+        'echo "${COMPREPLY[@]}"\n')
+    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    done = subprocess.run(['bash', '-c', program], check=False, text=True, capture_output=True,
+                          env={**cli.environment, 'PATH': path})
+    assert (done.stdout, done.stderr) == ('websocket websocket,polling\n', '')
 
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
@@ -85,13 +124,27 @@ def test_completion_scripts(cli, shell):
 
 
 def test_help_imports_nothing_of_the_commands(cli):
-    program = ('import sys; from engineio_gevent.cli import main; main(["--version"]); '
+    program = ('import sys; from engineio_gevent.cli import main; main(["--help"]); '
                'print(*sorted(sys.modules))')
     done = subprocess.run([sys.executable, '-c', program], env=cli.environment, text=True,
                           capture_output=True, check=True)
-    loaded = set(done.stdout.split())
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert 'engineio_gevent.cli.app' in loaded
     assert not loaded & {'prompt_toolkit', 'asyncio', 'engineio', 'rich.progress',
-                         'engineio_gevent.cli.connect', 'engineio_gevent.demo.show'}
+                         *(f'engineio_gevent.cli.{name}' for name in COMMANDS)}
+
+
+def test_completion_imports_no_prompt(cli):
+    program = ('import sys; from engineio_gevent.cli import main\n'
+               'try: main([])\n'
+               'finally: print(*sorted(sys.modules))')
+    done = subprocess.run(
+        [sys.executable, '-c', program], text=True, capture_output=True, check=False,
+        env={**cli.environment, '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
+             'COMP_WORDS': 'engineio-gevent connect --tr', 'COMP_CWORD': '2'})
+    assert done.stdout.splitlines()[0] == 'plain,--transports'
+    assert not {'prompt_toolkit', 'asyncio', 'engineio'} & set(
+        done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize('missing', ['click', 'rich', 'prompt_toolkit'])
@@ -108,3 +161,44 @@ def test_without_the_extra(cli, missing):
     assert done.returncode == 2
     assert done.stderr == (f"engineio-gevent: the command needs {missing!r}: "
                            "pip install 'engineio-gevent[cli]'\n")
+
+
+def test_output_that_the_terminal_cannot_write(cli, js_server):
+    done = cli('connect', js_server.url, '-x', 'ü \U0001f600', '-w', '1',
+               env={'PYTHONIOENCODING': 'ascii'})
+    assert done.code == 0, done
+    assert r' < \xfc \U0001f600' in done.out
+
+
+def test_sigterm_leaves_in_order(cli, js_server):
+    """timeout(1) sends it."""
+    process = cli.start('connect', js_server.url, '--json', '-v')
+    assert any('"connect"' in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (143, '')
+    assert '"CLOSE"' in out
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_while_it_connects(cli, number):
+    """A server that never answers."""
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        process = cli.start('connect', f'http://127.0.0.1:{listener.getsockname()[1]}',
+                            '--timeout', '60')
+        sock, _ = listener.accept()
+        with sock:
+            assert sock.recv(4).startswith(b'GET')
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+            assert (process.returncode, out, err) == (128 + number, '', '')
+
+
+def test_a_reader_that_leaves(cli, make_js_server):
+    server = make_js_server()
+    process = cli.start('connect', f'{server.url}/?stream=20&check=1')
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 1
+    assert process.stderr.read() == ''
+    process.stdin.close()

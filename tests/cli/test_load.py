@@ -116,12 +116,85 @@ def test_no_server(cli, one_error):
     assert 'Connection refused' in one_error(done)
 
 
-def test_some_cannot_connect(cli, make_python_server):
-    """The rest goes on, and the failures are told by their cause."""
-    server = make_python_server(refuse=401, refuseMessage='full')
-    done = cli('load', server.url, '--clients', '3', '--duration', '1')
+def test_all_are_refused(cli, make_python_server, one_error):
+    """What a server says of it is shown, and does nothing to a terminal."""
+    server = make_python_server(refuse=401, refuseMessage='full \x1b[2J')
+    said = one_error(cli('load', server.url, '--clients', '3', '--duration', '1'))
+    assert '401' in said
+    assert '\x1b' not in said
+
+
+def test_a_server_that_refuses_all_is_left_alone(cli, make_python_server):
+    """It does not try for each of a thousand clients; the JSON says how many have tried."""
+    server = make_python_server(refuse=401)
+    done = cli('load', server.url, '--clients', '1000', '--duration', '1', '--json')
     assert done.code == 1
-    assert '401' in done.err
+    found = figures(done)
+    assert found['connected'] == found['sent'] == 0
+    assert 50 <= sum(found['failed'].values()) <= 101
+    assert found['early'] is True
+
+
+def test_too_few_descriptors(cli, js_server):
+    """It says so before it begins."""
+    done = subprocess.run(
+        ['sh', '-c', 'ulimit -n 100; exec "$0" -m engineio_gevent load "$1" --clients 500',
+         sys.executable, js_server.url],
+        env=cli.environment, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert done.stdout == ''
+    assert 'the limit is 100' in done.stderr
+
+
+def test_a_server_that_stands_still(cli, make_js_server):
+    """What it does not answer is counted, and said to be missing."""
+    server = make_js_server()
+    process = cli.start('load', server.url, '--clients', '4', '--rate', '10', '--duration', '2',
+                        '--patience', '0.2', '--json')
+    for line in process.stderr:
+        if line.startswith('sending'):
+            break
+    server.suspend()
+    try:
+        out, _ = process.communicate(timeout=60)
+    finally:
+        server.resume()
+    found = json.loads(out)
+    assert process.returncode == 1
+    assert found['sent'] + found['unsent'] == 80
+    assert found['unanswered'] > 0
+    assert found['answered'] + found['unanswered'] == found['sent']
+    assert any('without an answer' in warning for warning in found['warnings'])
+
+
+def test_a_message_from_a_file(cli, make_js_server, tmp_path):
+    server = make_js_server()
+    (tmp_path / 'message').write_bytes(b'\xff{n}\xff')
+    done = cli('load', server.url, '--clients', '1', '--rate', '2', '--duration', '1', '--binary',
+               '--message', f'@{tmp_path / "message"}', '--json')
+    assert figures(done)['answered'] == 2
+    assert sorted(seen_by(server)) == [b'\xff1\xff', b'\xff2\xff']
+
+
+@pytest.mark.parametrize(('message', 'told'), [
+    ('@/no/such/file', 'cannot read'), ('a\x1eb', 'U+001E'), (b'\xff', 'not UTF-8')])
+def test_messages_that_cannot_be_sent(cli, message, told):
+    done = subprocess.run(
+        [sys.executable, '-m', 'engineio_gevent', 'load', 'http://127.0.0.1:1', '--message',
+         message], env=cli.environment, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_clients_connect_at_a_rate(cli, js_server):
+    done = cli('load', js_server.url, '--clients', '5', '--connect-rate', '10', '--duration', '1',
+               '--json')
+    found = figures(done)
+    assert found['connected'] == 5
+    assert found['connect_seconds'] >= 0.4
+    assert found['transports'] == {'websocket': 5}
+    assert found['same_machine'] is True
+    assert '--spawn-rate 10 ' in found['locust']
 
 
 def test_the_server_goes(cli, make_js_server):
@@ -173,8 +246,9 @@ def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
         pytest.skip('Locust is not installed')
     server = make_js_server()
     done = cli('load', server.url, '--clients', '4', '--rate', '5', '--duration', '5',
-               '--message', "it's {n}", '--size', '50', '--transports', 'websocket')
-    command = shlex.split(done.out.split('on all cores):\n')[1].replace('\n', ''))
+               '--message', "it's {n}", '--size', '50', '--transports', 'websocket',
+               '-H', 'X-Load: some of it')
+    command = shlex.split(done.out.split('The same by Locust:\n')[1].split('\n\n')[0])
     assert command[0] == 'locust'
     ran = subprocess.run(
         [locust, *command[1:], *more, '--only-summary', '--csv', tmp_path / 'run'], check=False,
@@ -185,5 +259,6 @@ def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
     assert asked is not None, (rows, ran.stderr)
     assert int(asked[2]) > 10
     assert int(asked[3]) == 0
+    assert {asked['headers'].get('x-load') for asked in server.requests()} == {'some of it'}
     assert all(re.fullmatch(r"it's \d+\.+", message) and len(message) == 50
                for message in seen_by(server))

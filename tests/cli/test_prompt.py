@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+import support
+
 UP = '\x1b[A'
 CTRL_C, CTRL_D = '\x03', '\x04'
 
@@ -129,3 +131,54 @@ def test_sigint_from_elsewhere(talk):
     terminal = talk()
     terminal.signal(signal.SIGINT)
     assert terminal.end() == 130
+
+
+def test_sigterm_leaves_the_terminal_as_it_was(talk):
+    terminal = talk()
+    terminal.type('half a line')
+    terminal.until('> half a line')
+    terminal.signal(signal.SIGTERM)
+    assert terminal.end() == 143
+    # it was asked not to bracket what is pasted any more
+    assert terminal.raw.rindex('\x1b[?2004l') > terminal.raw.rindex('\x1b[?2004h')
+
+
+def test_lines_that_are_pasted_are_one_message(talk):
+    terminal = talk('--json')
+    terminal.type('\x1b[200~one\ntwo\x1b[201~\r')
+    terminal.until(r'"one\ntwo"')
+
+
+def test_the_server_is_killed_while_a_line_is_typed(talk, make_js_server):
+    server = make_js_server()
+    terminal = talk(url=server.url)
+    terminal.type('half a line')
+    terminal.until('> half a line')
+    server.kill()
+    assert terminal.end() == 3
+    assert 'disconnected: transport error' in terminal.text
+
+
+def test_no_server_on_a_terminal(cli):
+    url = f'http://127.0.0.1:{support.free_port()}'
+    terminal = cli.terminal('connect', url)
+    assert terminal.end() == 1
+    assert terminal.text.startswith(f'engineio-gevent: cannot connect to {url}: ')
+
+
+def test_json_that_would_do_something_to_a_terminal(talk):
+    terminal = talk()
+    terminal.type('{"a": "\\u009b2J\\u202e\\ud800", "b": 1.00}\r')
+    terminal.until(lambda text: ' < {' in text and text.endswith('\n>'))
+    *_, name, number, _, _ = terminal.text.splitlines()
+    assert name == r'  "a": "\u009b2J\u202e\ud800",'  # as it came
+    assert number == '  "b": 1.00'
+
+
+def test_a_terminal_without_cursor_movement(cli, js_server):
+    terminal = cli.terminal('connect', js_server.url, env={'TERM': 'dumb'})
+    terminal.until(lambda text: text.endswith('\n>'))
+    terminal.type('hello\r')
+    terminal.until(' < hello')
+    terminal.type(CTRL_D)
+    assert terminal.end() == 0

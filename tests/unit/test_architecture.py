@@ -37,7 +37,8 @@ LAYERS = {
 
 # Who alone may import these; a name that ends with a dot stands for all below it.
 ONLY = {
-    'requests': {'transports.http', 'transports.route', 'cli.options'},
+    'requests': {'transports.http', 'transports.route', 'cli.options',
+                 'contrib.locust.load'},
     'click': {'cli.'},
     'prompt_toolkit': {'cli.prompt'},
     'rich': {'cli.', 'demo.screen'},

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
+import gevent
 from gevent.pool import Pool
 
 from ... import Client
+from ...contrib._template import Template
 from ...exceptions import ConnectionError
 from ..options import Connection
-from .message import Message
 
 #: How many clients connect, or disconnect, at the same time.
 AT_ONCE = 50
+#: Seconds for all of them to leave in order; those that have not by then just go.
+_LEAVING = 5.0
 
 
 class Tally:
     """What all clients together have done so far."""
 
-    __slots__ = ('connected', 'failures', 'losses', 'received', 'round_trips', 'sent', 'unexpected')
+    __slots__ = (
+        'connected',
+        'failures',
+        'losses',
+        'received',
+        'round_trips',
+        'sent',
+        'transports',
+        'unexpected',
+    )
 
     def __init__(self) -> None:
         self.connected = 0
+        #: By which transport.
+        self.transports: Counter[str] = Counter()
         #: Why clients could not connect, and how many of them.
         self.failures: Counter[str] = Counter()
         #: Why connections were lost.
@@ -51,23 +65,25 @@ class Member:
         self.client = client
         self._tally = tally
         self._echo = echo
-        #: What was sent and has not come back: the message, and when it was due.
-        self._due: deque[tuple[str | bytes, float]] = deque()
+        #: What was sent and has not come back: when each message was due. Messages may be alike.
+        self._due: dict[str | bytes, list[float]] = {}
         self._next: Callable[[Member], None] | None = None
         client.on('message', self._on_message)
         client.on('disconnect', self._on_disconnect)
 
-    def send(self, message: str | bytes, due: float) -> None:
+    def send(self, message: str | bytes, due: float) -> bool:
         """Send a message.
 
         :param due: when it was to be sent, by ``time.perf_counter()``.
+        :returns: whether it was sent: there is a connection.
         """
         if self.client.state != 'connected':
-            return
+            return False
         if self._echo:
-            self._due.append((message, due))
+            self._due.setdefault(message, []).append(due)
         self._tally.sent += 1
         self.client.send(message)
+        return True
 
     def on_answer(self, function: Callable[[Member], None] | None) -> None:
         """Call a function whenever an answer has come."""
@@ -76,23 +92,19 @@ class Member:
     @property
     def unanswered(self) -> int:
         """How many messages have not come back."""
-        return len(self._due)
+        return sum(map(len, self._due.values()))
 
     def _on_message(self, data: str | bytes) -> None:
         now = time.perf_counter()
         tally = self._tally
         tally.received += 1
-        due = self._due
-        if due and due[0][0] == data:
-            _, sent = due.popleft()
-        else:
-            for index, (message, sent) in enumerate(due):  # noqa: B007 - used below
-                if message == data:
-                    del due[index]
-                    break
-            else:
-                tally.unexpected += 1
-                return
+        due = self._due.get(data)
+        if due is None:
+            tally.unexpected += 1
+            return
+        sent = due.pop(0)
+        if not due:
+            del self._due[data]
         tally.round_trips.append(now - sent)
         if self._next is not None:
             self._next(self)
@@ -119,20 +131,27 @@ class Crowd:
         #: Those that are, or were, connected.
         self.members: list[Member] = []
 
-    def connect(self, progress: Callable[[int], None]) -> float:
-        """Connect all.
+    def connect(self, rate: float, progress: Callable[[int], None]) -> None:
+        """Connect all, or find out that none can.
 
-        :param progress: is told, now and then, how many have tried.
-        :returns: the seconds that it took.
+        :param rate: how many begin in a second; 0: as soon as they can. There are never more than
+                     :data:`AT_ONCE` under way.
+        :param progress: is told, now and then, how many have begun.
         """
         start = time.perf_counter()
         pool = Pool(AT_ONCE)
-        for number in range(self.size):
-            pool.spawn(self._connect_one)  # waits for one of the others
-            progress(number)
-        pool.join()
+        try:
+            for number in range(self.size):
+                if rate:
+                    gevent.sleep(max(0.0, start + number / rate - time.perf_counter()))
+                if not self.members and self.tally.failures.total() >= AT_ONCE:
+                    break  # nor will the others
+                pool.spawn(self._connect_one)  # waits for one of the others
+                progress(number)
+            pool.join()
+        finally:
+            pool.kill()
         progress(self.size)
-        return time.perf_counter() - start
 
     def _connect_one(self) -> None:
         connection = self._connection
@@ -140,14 +159,16 @@ class Crowd:
         member = Member(
             connection.client(parse_json=False, write_limit=None), self.tally, self._echo
         )
+        client = member.client
         try:
-            member.client.connect(
+            client.connect(
                 connection.url, connection.headers, connection.transports, connection.path
             )
         except (ConnectionError, ValueError) as exc:
-            self.tally.failures[str(exc.args[0])] += 1
+            self.tally.failures[': '.join(map(str, exc.args[:2]))] += 1
         else:
             self.tally.connected += 1
+            self.tally.transports[client.transport() or 'lost at once'] += 1
             self.members.append(member)
 
     @property
@@ -155,19 +176,25 @@ class Crowd:
         """How many messages have not come back."""
         return sum(member.unanswered for member in self.members)
 
+    @property
+    def lost(self) -> int:
+        """How many connections were lost."""
+        return self.tally.losses.total()
+
     def disconnect(self) -> None:
-        """Let all leave."""
+        """Let all leave, within a bound for them all."""
         pool = Pool(AT_ONCE)
+        end = time.monotonic() + _LEAVING
         for member in self.members:
-            pool.spawn(member.client.disconnect)
+            pool.spawn(member.client.disconnect, abort=time.monotonic() > end)
         pool.join()
 
 
-def start_closed_loop(crowd: Crowd, message: Message) -> None:
+def start_closed_loop(crowd: Crowd, messages: Template) -> None:
     """Let each client send its next message as soon as the answer to the last has come."""
 
     def again(member: Member) -> None:
-        member.send(message.next(), time.perf_counter())
+        member.send(messages.next(), time.perf_counter())
 
     for member in crowd.members:
         member.on_answer(again)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import bisect
 import math
-import shlex
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ... import contrib
-from ..options import Connection
 from ..screen import one_line
 from .crowd import Tally
 from .run import Outcome
@@ -23,25 +19,32 @@ _PERCENTILES = 50.0, 90.0, 99.0, 99.9
 _BAR = 36
 #: Share of a core above which this process, and not the server, decides the times.
 _BUSY = 0.85
+#: Share of the messages that, missing in the round trips, makes the last percentiles lie.
+_MISSING = 0.001
 
 
-def report(tally: Tally, outcome: Outcome, clients: int) -> dict[str, Any]:
+def report(
+    tally: Tally, outcome: Outcome, clients: int, *, echo: bool = True, here: bool = False
+) -> dict[str, Any]:
     """All figures: times in ms unless the name says otherwise.
 
     :param clients: how many were to connect.
+    :param echo: whether answers were expected.
+    :param here: whether the server is on this machine.
     """
     times = sorted(tally.round_trips)
-    messages = tally.sent + tally.received
     cpu = outcome.cpu
-    return {
+    figures = {
         'clients': clients,
         'connected': tally.connected,
+        'transports': dict(tally.transports),
         'failed': dict(tally.failures),
         'lost': dict(tally.losses),
         'connect_seconds': round(outcome.connecting, 3),
         'connect_cpu_ms': _per(outcome.connecting_cpu * 1e3, tally.connected),
         'sending_seconds': round(outcome.sending, 3),
         'sent': tally.sent,
+        'unsent': outcome.unsent,
         'received': tally.received,
         'answered': len(times),
         'unanswered': outcome.unanswered,
@@ -49,16 +52,20 @@ def report(tally: Tally, outcome: Outcome, clients: int) -> dict[str, Any]:
         'sent_per_second': _per(tally.sent, outcome.sending),
         'round_trip_ms': _distribution(times),
         'histogram': [
-            {'below_ms': bound, 'count': count} for bound, count in histogram(times)
+            {'below_ms': None if math.isinf(bound) else bound, 'count': count}
+            for bound, count in histogram(times)
         ],
         'cpu_seconds': round(cpu, 3),
         'cpu_share': _per(cpu, outcome.sending),
-        'cpu_us_per_message': _per(cpu * 1e6, messages),
+        'cpu_us_per_message': _per(cpu * 1e6, outcome.messages),
         'kib_per_client': None if outcome.kib is None else round(outcome.kib, 1),
         'descriptors_per_client': outcome.descriptors and round(outcome.descriptors, 2),
-        'greenlets_per_client': round(outcome.greenlets, 3),
+        'greenlets_per_client': outcome.greenlets and round(outcome.greenlets, 3),
         'early': outcome.early,
+        'same_machine': here,
     }
+    figures['warnings'] = _warnings(figures, echo)
+    return figures
 
 
 def _per(value: float, count: float) -> float | None:
@@ -71,7 +78,7 @@ def _distribution(times: list[float]) -> dict[str, float] | None:
     found = {'min': times[0]}
     for percent in _PERCENTILES:
         # the value that so many percent do not exceed
-        found[f'p{percent:g}'] = times[math.ceil(len(times) * percent / 100) - 1]
+        found[f'p{percent:g}'] = times[math.ceil(round(len(times) * percent / 100, 6)) - 1]
     found['max'] = times[-1]
     return {name: round(value * 1e3, 3) for name, value in found.items()}
 
@@ -111,12 +118,16 @@ def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
         table.add_row(label, Text(text))
 
     row('connected', _connected(figures))
+    if figures['transports']:
+        row('transport', ', '.join(
+            f'{name} {count:,}' for name, count in Counter(figures['transports']).most_common()))
     for label in ('failed', 'lost'):
         for cause, count in Counter(figures[label]).most_common(5):
             row(label, f'{count:,}: {one_line(cause)}')
     if figures['sent']:
         row('sent', f'{figures["sent"]:,} messages in {figures["sending_seconds"]:.1f} s: '
-                    f'{figures["sent_per_second"]:,.0f} a second')
+                    f'{figures["sent_per_second"]:,.0f} a second'
+                    + (f'; {figures["unsent"]:,} unsent' if figures['unsent'] else ''))
         row('received', _received(figures, echo))
     if figures['round_trip_ms']:
         row('round trips', ', '.join(
@@ -124,12 +135,13 @@ def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
     if figures['cpu_us_per_message'] is not None:
         row('CPU', f'{figures["cpu_us_per_message"]:.1f} us a message sent or received, '
                    f'{figures["cpu_share"]:.0%} of a core')
-    row('each client', _each(figures))
+    if each := _each(figures):
+        row('each client', each)
     console.print(table)
     if figures['histogram']:
         console.print()
         console.print(_chart(figures['histogram']))
-    for warning in warnings(figures, echo):
+    for warning in figures['warnings']:
         console.print(Text(f'! {warning}', 'yellow'))
 
 
@@ -159,7 +171,8 @@ def _each(figures: dict[str, Any]) -> str:
     if figures['descriptors_per_client'] is not None:
         count = f'{figures["descriptors_per_client"]:.2g}'
         parts.append(f'{count} descriptor{"" if count == "1" else "s"}')
-    parts.append(f'{abs(figures["greenlets_per_client"]):.2g} greenlets')
+    if figures['greenlets_per_client'] is not None:
+        parts.append(f'{abs(figures["greenlets_per_client"]):.2g} greenlets')
     if figures['connect_cpu_ms'] is not None:
         parts.append(f'{figures["connect_cpu_ms"]:.2f} ms of CPU to connect')
     return ', '.join(parts)
@@ -172,7 +185,7 @@ def _chart(rows: list[dict[str, Any]]) -> Table:
     chart.add_column(no_wrap=True)
     most = max(row['count'] for row in rows)
     for row in rows:
-        bound = 'above' if math.isinf(row['below_ms']) else f'< {_ms(row["below_ms"])}'
+        bound = 'above' if row['below_ms'] is None else f'< {_ms(row["below_ms"])}'
         chart.add_row(bound, f'{row["count"]:,}', Text(_bar(row['count'] / most), 'cyan'))
     return chart
 
@@ -188,7 +201,7 @@ def _ms(value: float) -> str:
     return f'{value:.3g} ms'
 
 
-def warnings(figures: dict[str, Any], echo: bool) -> list[str]:
+def _warnings(figures: dict[str, Any], echo: bool) -> list[str]:
     """Where the figures do not say what one may think."""
     found = []
     if (figures['cpu_share'] or 0) > _BUSY:
@@ -196,25 +209,18 @@ def warnings(figures: dict[str, Any], echo: bool) -> list[str]:
             f'this process used {figures["cpu_share"]:.0%} of a core: the times are its own, not '
             "the server's; take less --rate or fewer --clients, or Locust with more processes"
         )
-    if echo and figures['sent'] and not figures['answered']:
+    if figures['unsent']:
+        found.append(
+            f'{figures["unsent"]:,} messages were due and never sent: their clients were lost, or '
+            'this process did not keep up'
+        )
+    if echo and figures['sent'] and not figures['answered'] and not figures['lost']:
         found.append('the server does not send messages back: --no-echo counts them alone')
+    elif echo and figures['unanswered'] > figures['sent'] * _MISSING:
+        found.append(
+            f'{figures["unanswered"]:,} messages without an answer are not among the round trips, '
+            'which look better than they were'
+        )
+    if figures['same_machine']:
+        found.append('the server is on this machine: the two take processor time from each other')
     return found
-
-
-def locust_command(
-    connection: Connection, clients: int, rate: float, template: str, size: int, duration: float
-) -> str:
-    """The Locust command that does the same; ``--processes`` and ``--master`` make it more."""
-    locustfile = Path(contrib.__file__).parent / 'locust' / 'load.py'
-    words = [
-        'locust', '-f', str(locustfile), '--host', connection.url, '--headless',
-        '--users', str(clients), '--spawn-rate', '50', '--run-time', f'{math.ceil(duration)}s',
-        '--message', template, '--rate', f'{rate:g}',
-    ]  # fmt: skip
-    if size:
-        words += ['--message-size', str(size)]
-    if connection.path != 'engine.io':
-        words += ['--engineio-path', connection.path]
-    if connection.transports is not None:
-        words += ['--engineio-transports', ','.join(connection.transports)]
-    return shlex.join(words)

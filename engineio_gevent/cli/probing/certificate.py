@@ -26,7 +26,7 @@ def shown_by(sock: ssl.SSLSocket) -> list[Decoded]:
     bytes; what is below it is there since 3.10, and decodes.
     """
     try:
-        chain = sock._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+        chain = sock._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # see above
         return [one.get_info() for one in chain or ()]
     except (AttributeError, ValueError, ssl.SSLError):
         pass

@@ -83,7 +83,7 @@ def _by_websocket(run: Run, reach: Reach, wishes: Wishes) -> None:
         sock = reach.open(run, 'websocket')
         try:
             found = websocket.connect(run, sock)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, leaves no socket open
             sock.close()
             raise
         run.outcome = 'connected by a websocket'

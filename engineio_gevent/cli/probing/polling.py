@@ -140,7 +140,7 @@ class Session:
                 step.facts.update(answer.facts())
                 if not 200 <= answer.status < 300:
                     raise Fault(answers.later_refusal(answer))
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, leaves no socket open
             if sock is not None:
                 sock.close()
             raise

@@ -139,7 +139,7 @@ class Reach:
                     sock = tunnel.open_tunnel(proxy, host, port, (), self.timeout)
                 elif how == CONNECT:
                     dial.within(self.timeout, tunnel.connect, sock, proxy, host, port)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, leaves no socket open
             if sock is not None:
                 sock.close()
             raise
@@ -198,7 +198,7 @@ class Reach:
             return sock
         try:
             return tls.wrap(sock, route.tls_context(), route.host)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, leaves no socket open
             sock.close()
             raise
 

@@ -124,7 +124,7 @@ class Run:
             step.fail(_sentence(exc), exc.step if isinstance(exc, Fault) else None)
             if not needed:
                 step.status = WARNING
-        except BaseException:
+        except BaseException:  # Ctrl-C
             step.fail('interrupted')
             raise
         finally:

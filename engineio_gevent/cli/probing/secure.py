@@ -53,7 +53,7 @@ def shake_hands(
     )
     try:
         wrapped = tls.before_handshake(sock, route.tls_context(), route.host, {})
-    except BaseException:
+    except BaseException:  # Ctrl-C, too, leaves no socket open
         sock.close()
         raise
     chain: list[certificate.Decoded] = []
@@ -75,7 +75,7 @@ def shake_hands(
         )
         _look_at_days(step)
         return wrapped
-    except BaseException as exc:
+    except BaseException as exc:  # Ctrl-C, too, leaves no socket open
         wrapped.close()
         if isinstance(exc, TimeoutError):
             raise Fault(f'no answer within {timeout:g} seconds: is it TLS that is there?') from exc

@@ -32,9 +32,9 @@ class Awaited:
         self.trouble: Exception | None = None
         self.message: Any = None
         #: In bytes.
-        self.length = 0
+        self.length: int = 0
         #: When it came, by ``time.perf_counter()``.
-        self.at = 0.0
+        self.at: float = 0.0
 
     def takes(self, message: Any) -> bool:
         """Whether this is the message. A matcher that raises says no."""

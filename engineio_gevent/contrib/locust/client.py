@@ -162,7 +162,7 @@ class EngineIOClient(Client):
         self._greeted_by = None
         try:
             super().connect(url, headers, transports, engineio_path)
-        except BaseException as exc:
+        except BaseException as exc:  # a time-out of the scenario's is a failed connect, too
             if self._handshake_ended is not None:
                 self._report_connect()  # the upgrade was cut short
             else:

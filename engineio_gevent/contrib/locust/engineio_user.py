@@ -45,9 +45,9 @@ class EngineIOUser(ConnectedUser):
             **self.client_options,
         }
         #: To tell Locust of something else: ``self.report('push', 'chat', milliseconds=12.5)``.
-        self.report = Reports(self, self.engineio_path)
+        self.report: Reports = Reports(self, self.engineio_path)
         #: The client.
-        self.eio = EngineIOClient(self.report, self.message_name, **options)
+        self.eio: EngineIOClient = EngineIOClient(self.report, self.message_name, **options)
         self.eio.on_lost = self._on_lost
         self._stays = True
         self._connecting: gevent.Greenlet[..., Any] | None = None

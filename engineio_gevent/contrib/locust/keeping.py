@@ -16,7 +16,7 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST
 MAX_RETRY_DELAY = 30.0
 
 
-class ConnectedUser(User):  # type: ignore[misc, unused-ignore]
+class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where it is installed
     """A user with a connection.
 
     Locust has no second chance for a user whose ``on_start`` raises, so this one does not: it
@@ -61,7 +61,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]
 
     def on_stop(self) -> None:
         """Leave, within a bound."""
-        super().on_stop()  # type: ignore[no-untyped-call, unused-ignore]
+        super().on_stop()  # type: ignore[no-untyped-call, unused-ignore]  # Locust's has no types
         self._leave()
 
     def _delays(self) -> Iterator[float]:

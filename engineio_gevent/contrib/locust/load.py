@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 from typing import Any
 
 from locust import events, task
 from locust.user.wait_time import constant_throughput
 
+from engineio_gevent.contrib._template import Template
 from engineio_gevent.contrib.locust import EngineIOUser
 
 
@@ -18,26 +19,59 @@ from engineio_gevent.contrib.locust import EngineIOUser
 def _add_arguments(parser: Any) -> None:
     """Options of ours beside Locust's; the master tells its workers."""
     group = parser.add_argument_group('engineio-gevent load')
-    group.add_argument('--message', default='message {n}', help='{n} is its number')
-    group.add_argument('--message-size', type=int, default=0, help='bytes to fill it up to')
-    group.add_argument('--rate', type=float, default=1.0, help='a second and user; 0: no pause')
-    group.add_argument('--engineio-path', default='engine.io')
-    group.add_argument('--engineio-transports', default='', help='with commas between')
+    add = group.add_argument
+    add('--message', default='message {n}', help='{n} is its number; @FILE: what is in the file')
+    add('--message-size', type=int, default=0, help='bytes to fill it up to')
+    add('--binary', action='store_true', help='send binary messages')
+    add('--no-echo', action='store_true', help='the server does not send messages back')
+    add('--rate', type=float, default=1.0, help='messages a second of each user; 0: no pause')
+    add('--patience', type=float, default=5.0, help='seconds that an answer may take')
+    add('--engineio-path', default='engine.io')
+    add('--engineio-transports', default='', help='with commas between')
+    add('--engineio-timeout', type=float, default=5.0, help='seconds for a handshake')
+    add('--no-verify', action='store_true', help="do not verify the server's certificate")
+    add('--client-cert', default='', help='a client certificate, PEM')
+    add('--client-key', default='', help='its key, if that is another file')
+    # Not for the web interface to show: it may be a secret.
+    parser.add_argument(
+        '--engineio-header', action='append', default=[], help='NAME:VALUE',
+        include_in_web_ui=False,
+    )  # fmt: skip
+
+
+def _session(certificate: str, key: str) -> Any:
+    """What polls with a client certificate."""
+    import requests
+
+    session = requests.Session()
+    session.cert = (certificate, key) if key else certificate
+    return session
+
+
+@functools.cache
+def _template(text: str, size: int, binary: bool) -> Template:
+    """One for all users of this process: they share the numbers."""
+    return Template(text, size, binary)
 
 
 class LoadUser(EngineIOUser):
     """Sends a message, waits for it to come back, and again."""
-
-    _numbers = itertools.count(1)
 
     def __init__(self, environment: Any) -> None:
         options = environment.parsed_options
         self.engineio_path = options.engineio_path
         if options.engineio_transports:
             self.transports = options.engineio_transports.split(',')
-        self.client_options = {'parse_json': False}
+        if options.engineio_header:
+            pairs = (header.partition(':') for header in options.engineio_header)
+            self.headers = {name.strip(): value.strip() for name, _, value in pairs}
+        self.connect_timeout = options.engineio_timeout
+        self.client_options = {'parse_json': False, 'ssl_verify': not options.no_verify}
+        if options.client_cert:
+            self.client_options['http_session'] = _session(options.client_cert, options.client_key)
         super().__init__(environment)
         self._options = options
+        self._messages = _template(options.message, options.message_size, options.binary)
         self._pace = constant_throughput(options.rate) if options.rate else None
 
     def wait_time(self) -> float:
@@ -45,9 +79,11 @@ class LoadUser(EngineIOUser):
         seconds: float = self._pace(self) if self._pace is not None else 0.0
         return seconds
 
-    @task  # type: ignore[untyped-decorator] # Locust's
+    @task
     def ask(self) -> None:
         """One round trip."""
-        text = self._options.message.replace('{n}', str(next(self._numbers)))
-        text += '.' * (self._options.message_size - len(text.encode()))
-        self.eio.request(text, match=text, name='message')
+        message = self._messages.next()
+        if self._options.no_echo:
+            self.eio.send(message)
+        else:
+            self.eio.request(message, match=message, timeout=self._options.patience)

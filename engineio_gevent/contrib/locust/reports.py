@@ -18,7 +18,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         #: When it was made, in seconds since 1970.
-        self.started = time.time()
+        self.started: float = time.time()
         self._from = time.perf_counter()
 
     def milliseconds(self, until: float | None = None) -> float:

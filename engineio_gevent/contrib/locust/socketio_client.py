@@ -33,9 +33,9 @@ class SocketIOClient(Client):
         super().__init__(**options)
         self._report = reports
         #: Seconds that the namespaces may take when python-socketio reconnects.
-        self.wait_timeout = 1.0
+        self.wait_timeout: float = 1.0
         #: Whether it was the server's wish that the last connection ended.
-        self.sent_away = False
+        self.sent_away: bool = False
         self._incoming = 0  # bytes of the message that is being taken
         # The greenlets in send() and in call(), which upstream does by emit(); of a call,
         # when its answer came, and the bytes of that.

@@ -46,9 +46,9 @@ class SocketIOUser(ConnectedUser):
             **self.options,
         }
         #: To tell Locust of something else: ``self.report('push', 'chat', milliseconds=12.5)``.
-        self.report = Reports(self, self.socketio_path)
+        self.report: Reports = Reports(self, self.socketio_path)
         #: The client.
-        self.sio = SocketIOClient(self.report, **options)
+        self.sio: SocketIOClient = SocketIOClient(self.report, **options)
         self.sio.wait_timeout = self.connect_timeout
         #: In ``sio.wait()`` while there is a connection; it begins the next one.
         self.sio_greenlet: gevent.Greenlet[..., Any] | None = None

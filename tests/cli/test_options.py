@@ -1,0 +1,304 @@
+"""How to connect: each option against real servers, by what arrives there."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import support
+
+WAYS = ['polling', 'websocket', 'polling,websocket']
+
+
+class TunnelProxy(support.NativeServer):
+    """A proxy that knows CONNECT; native threads, as the tests wait for processes."""
+
+    def __init__(self, answer=None):
+        #: the targets that were asked for
+        self.trips = []
+        self._answer = answer
+        super().__init__(self._tunnel)
+
+    def _tunnel(self, sock):
+        request = support.read_request(sock)
+        self.trips.append(f'{request.method} {request.target}')
+        if self._answer is not None:
+            sock.sendall(support.response(b'no', self._answer))
+            return
+        host, port = request.target.rsplit(':', 1)
+        with socket.create_connection((host, int(port))) as other:
+            sock.sendall(b'HTTP/1.1 200 Connection established\r\n\r\n')
+            ends = {sock: other, other: sock}
+            while True:
+                for ready in select.select(list(ends), [], [], 20)[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    ends[ready].sendall(data)
+
+
+@pytest.fixture
+def native():
+    """`native(handler)`, `native(kind=TunnelProxy)`: a server in native threads."""
+    servers = []
+
+    def start(*arguments, kind=support.NativeServer, **options):
+        servers.append(kind(*arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def proxy(native):
+    return native(kind=TunnelProxy)
+
+
+def js_server_with(**options):
+    if why := support.why_no_node():
+        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    return support.ServerProcess.js(**options)
+
+
+@pytest.fixture(scope='module')
+def tls_server(certificates):
+    server = js_server_with(tls=certificates.tls)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope='module')
+def mutual_server(certificates):
+    """One that wants the client's certificate."""
+    server = js_server_with(tls=certificates.mutual_tls)
+    yield server
+    server.stop()
+
+
+def converse(process):
+    """Each line has its answer while, with polling, a GET waits: nothing may hold up the lines."""
+    first = process.stdout.readline()
+    assert ' * connected by ' in first, process.communicate(timeout=20)
+    for text in ('one', 'two', 'three'):
+        process.stdin.write(f'{text}\n')
+        assert process.stdout.readline().rstrip().endswith(f' < {text}')
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, '')
+    assert 'disconnected: client disconnect' in out
+    return first
+
+
+def sent_at_once(cli, url, *arguments, **options):
+    """A message and its answer, then the server closes the connection."""
+    return cli('connect', url, '-x', 'hello', '-x', 'close', '-w', '-1', '--json', *arguments,
+               **options)
+
+
+def answers(result):
+    return [event['data'] for event in result.events if event['event'] == 'message']
+
+
+# -- Certificates -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_a_client_certificate_through_a_proxy(cli, mutual_server, certificates, proxy, transports):
+    first = converse(cli.start(
+        'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_cert,
+        '--key', certificates.client_key, '--proxy', proxy.url, '--transports', transports,
+        '-w', '0'))
+    assert ('by polling' in first) == (transports == 'polling')
+    assert set(proxy.trips) == {f'CONNECT {mutual_server.netloc}'}
+
+
+def test_a_certificate_with_its_key_in_one_file(cli, mutual_server, certificates):
+    done = sent_at_once(cli, mutual_server.url, '--ca', certificates.ca,
+                        '--cert', certificates.client_pem)
+    assert (done.code, answers(done)) == (0, ['hello']), done
+
+
+def test_without_the_certificate_the_server_refuses(cli, mutual_server, certificates, one_error):
+    done = sent_at_once(cli, mutual_server.url, '--ca', certificates.ca)
+    assert 'certificate required' in one_error(done)
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_files_that_are_no_certificates(
+        cli, mutual_server, certificates, one_error, tmp_path, transports):
+    nonsense = tmp_path / 'nonsense.pem'
+    nonsense.write_text('this is no certificate')
+    for how in (['--ca', nonsense],
+                ['--ca', certificates.ca, '--cert', nonsense],
+                ['--ca', certificates.ca, '--cert', certificates.client_cert,
+                 '--key', certificates.server_key]):
+        error = one_error(sent_at_once(cli, mutual_server.url, *how, '--transports', transports))
+        assert f'cannot connect to {mutual_server.url}: ' in error
+
+
+def test_ca_goes_before_the_environment(cli, tls_server, certificates):
+    variables = dict.fromkeys(
+        ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'SSL_CERT_FILE', 'WEBSOCKET_CLIENT_CA_BUNDLE'),
+        certificates.client_cert)
+    for transports in WAYS:
+        done = sent_at_once(cli, tls_server.url, '--ca', certificates.ca,
+                            '--transports', transports, env=variables)
+        assert answers(done) == ['hello'], done
+
+
+def test_authorities_of_the_environment(cli, tls_server, certificates):
+    done = sent_at_once(cli, tls_server.url, env={'REQUESTS_CA_BUNDLE': certificates.ca})
+    assert answers(done) == ['hello'], done
+
+
+# -- Proxies ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('transports', WAYS)
+@pytest.mark.parametrize('given', ['option', 'environment'])
+def test_a_proxy(cli, tls_server, certificates, proxy, given, transports):
+    how = ['--proxy', proxy.url] if given == 'option' else []
+    env = {} if how else {'https_proxy': proxy.url}
+    converse(cli.start('connect', tls_server.url, '--ca', certificates.ca, *how, '-w', '0',
+                       '--transports', transports, env=env))
+    assert set(proxy.trips) == {f'CONNECT {tls_server.netloc}'}
+
+
+@pytest.mark.parametrize('way', [
+    (['--proxy', ''], {'https_proxy': 'PROXY', 'ALL_PROXY': 'PROXY'}),
+    ([], {'https_proxy': 'PROXY', 'no_proxy': '127.0.0.1'}),
+], ids=['option', 'no_proxy'])
+def test_past_the_proxy(cli, tls_server, certificates, proxy, way):
+    how, env = way
+    env = {name: value.replace('PROXY', proxy.url) for name, value in env.items()}
+    done = sent_at_once(cli, tls_server.url, '--ca', certificates.ca, *how, env=env)
+    assert answers(done) == ['hello'], done
+    assert proxy.trips == []
+
+
+def test_the_option_goes_before_no_proxy(cli, tls_server, certificates, proxy):
+    done = sent_at_once(cli, tls_server.url, '--ca', certificates.ca, '--proxy', proxy.url,
+                        env={'no_proxy': '*'})
+    assert answers(done) == ['hello'], done
+    assert proxy.trips
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_a_proxy_that_refuses(cli, tls_server, native, one_error, transports):
+    proxy = native('403 Forbidden', kind=TunnelProxy)
+    url = proxy.url.replace('://', '://somebody:secret@')
+    error = one_error(sent_at_once(
+        cli, tls_server.url, '--proxy', url, '--transports', transports))
+    assert '403' in error
+    assert 'secret' not in error
+    assert proxy.trips
+
+
+@pytest.mark.parametrize('proxy', ['http://somebody:secret@127.0.0.1:PORT', '127.0.0.1:PORT'])
+@pytest.mark.parametrize('transports', WAYS)
+def test_a_proxy_that_is_not_there(cli, one_error, proxy, transports):
+    proxy = proxy.replace('PORT', str(support.free_port()))
+    error = one_error(sent_at_once(
+        cli, 'http://127.0.0.1:1', '--proxy', proxy, '--transports', transports))
+    assert 'refused' in error
+    assert 'secret' not in error
+
+
+# -- Where and how long -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_timeout(cli, native, one_error, transports):
+    server = native(support.read_to_end)
+    done = sent_at_once(cli, server.url, '--timeout', '0.3', '--transports', transports)
+    assert 'handshake within 0.3 seconds' in one_error(done)
+
+
+@pytest.mark.parametrize('path', ['elsewhere', '/elsewhere', 'elsewhere/', '/elsewhere/'])
+def test_path(cli, make_js_server, path):
+    server = make_js_server(path='/elsewhere/')
+    assert answers(sent_at_once(cli, server.url, '--path', path)) == ['hello']
+
+
+def test_headers_of_both_transports(cli, make_js_server):
+    server = make_js_server()
+    done = cli('connect', server.url, '-H', 'Authorization:Bearer a:b', '-H', 'Cookie: one=1',
+               '--json', '-x', 'headers', '-w', '1')
+    requests = json.loads(answers(done)[0])
+    assert {'upgrade' in request['headers'] for request in requests} == {True, False}
+    for request in requests:
+        assert request['headers']['authorization'] == 'Bearer a:b'
+        assert request['headers']['cookie'].split('; ')[0] == 'one=1'
+
+
+@pytest.mark.parametrize('header', ['A\x01b: c', 'A b: c', 'A: b\x7f'])
+def test_headers_that_are_none(cli, one_error, header):
+    error = one_error(cli('connect', 'http://127.0.0.1:1', '-H', header, '-x', 'a'))
+    assert 'header' in error
+    assert '\x01' not in error
+    assert '\x7f' not in error
+
+
+def test_credentials_of_the_url_are_not_told(cli, one_error):
+    port = support.free_port()
+    error = one_error(cli('connect', f'http://me:secret@127.0.0.1:{port}', '-x', 'a'))
+    assert error.startswith(f'cannot connect to http://127.0.0.1:{port}: ')
+    assert 'secret' not in error
+
+
+@pytest.mark.parametrize('url', ['127.0.0.1:5000/?next=http://a', '//127.0.0.1', 'localhost'])
+def test_a_url_without_a_scheme(cli, url):
+    done = cli('connect', url)
+    assert done.code == 2
+    assert f'did you mean http://{url}?' in done.err
+
+
+# -- The command begun anew, patched ------------------------------------------------------------
+
+
+def test_it_imports_nothing_from_the_current_directory(cli, certificates, tmp_path):
+    """As the script does; `-c` alone would."""
+    script = tmp_path / 'bin' / 'engineio-gevent'
+    script.parent.mkdir()
+    script.write_text('import sys\nfrom engineio_gevent.cli import main\nsys.exit(main())\n')
+    for name in ('gevent', 'click', 'ssl', 'engineio_gevent', 'requests'):
+        (tmp_path / f'{name}.py').write_text('print("imported from here")\nraise SystemExit(77)\n')
+    done = subprocess.run(
+        [sys.executable, script, 'connect', f'https://127.0.0.1:{support.free_port()}',
+         '--cert', certificates.client_pem, '-x', 'a'],
+        check=False, capture_output=True, text=True, cwd=tmp_path, env=cli.environment)
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr.startswith('engineio-gevent: cannot connect to ')
+
+
+@pytest.mark.parametrize('transports', ['polling', 'websocket'])
+def test_a_prompt_with_a_client_certificate(cli, mutual_server, certificates, transports):
+    terminal = cli.terminal(
+        'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem,
+        '--transports', transports)
+    terminal.until(lambda text: text.endswith('\n>'))
+    for text in ('one', 'two'):
+        terminal.type(f'{text}\r')
+        terminal.until(lambda shown, text=text: f' < {text}' in shown and shown.endswith('\n>'))
+    terminal.type('\x04')
+    assert terminal.end() == 0
+    assert 'disconnected: client disconnect' in terminal.text
+
+
+def test_ctrl_c_with_a_client_certificate(cli, mutual_server, certificates):
+    process = cli.start(
+        'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem,
+        '--transports', 'polling', '--json')
+    sid = json.loads(process.stdout.readline())['sid']
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr.read() == ''
+    assert mutual_server.close_reason(sid) == 'transport close'
