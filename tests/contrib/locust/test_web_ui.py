@@ -3,8 +3,8 @@
 For want of a browser it is skipped, unless ENGINEIO_GEVENT_REQUIRE_BROWSER is 1.
 """
 
+import browser
 import pytest
-from contrib.locust import browser
 
 import support
 
@@ -19,7 +19,7 @@ def page(tmp_path, missing):
     folder = tmp_path / 'browser'
     folder.mkdir()
     opened = browser.Browser(folder)
-    yield opened
+    yield opened.page()
     opened.stop()
 
 

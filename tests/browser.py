@@ -30,7 +30,7 @@ def find():
 
 
 class Browser:
-    """A browser with one page.
+    """A browser; `page` opens a page in it.
 
     :param folder: an empty one, for its profile.
     """
@@ -44,13 +44,9 @@ class Browser:
             stdin=gevent.subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             start_new_session=True, env={**os.environ, 'HOME': str(folder)})
         self._last = 0
-        self._session = None
+        self._pages = {}
         try:
             self._socket = self._connect()
-            targets = self._call('Target.getTargets')['targetInfos']
-            page = next(target for target in targets if target['type'] == 'page')
-            self._session = self._call(
-                'Target.attachToTarget', targetId=page['targetId'], flatten=True)['sessionId']
         except BaseException:
             self.stop()
             raise
@@ -70,17 +66,66 @@ class Browser:
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors='replace')
 
-    def _call(self, method, **parameters):
+    def call(self, method, session=None, **parameters):
+        """Ask for something by the protocol; its result."""
         self._last += 1
         request = {'id': self._last, 'method': method, 'params': parameters}
-        if self._session:
-            request['sessionId'] = self._session
+        if session:
+            request['sessionId'] = session
         self._socket.send(json.dumps(request))
         while True:  # events come in between
             answer = json.loads(self._socket.recv())
             if answer.get('id') == self._last:
                 assert 'error' not in answer, answer
                 return answer['result']
+            page = self._pages.get(answer.get('sessionId'))
+            if page is not None:
+                page.take(answer['method'], answer['params'])
+
+    def page(self):
+        """A new page, which shares nothing with the others: cookies and storage are its own."""
+        context = self.call('Target.createBrowserContext')['browserContextId']
+        target = self.call('Target.createTarget', url='about:blank', browserContextId=context,
+                           width=1200, height=900)['targetId']
+        session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
+        page = self._pages[session] = Page(self, context, session)
+        return page
+
+    def stop(self):
+        # What was started may be a script, with the browser and its processes below it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if hasattr(self, '_socket'):
+            self._socket.close()
+        self._log.close()
+
+
+class Page:
+    """A page, as `Browser.page` opens it."""
+
+    def __init__(self, browser, context, session):
+        self._browser = browser
+        self._context = context
+        self._session = session
+        #: what went wrong in it: uncaught exceptions, and what the security policy has forbidden
+        self.errors = []
+        self._call('Runtime.enable')
+        self._call('Log.enable')
+
+    def _call(self, method, **parameters):
+        return self._browser.call(method, self._session, **parameters)
+
+    def take(self, event, parameters):
+        """An event of the browser."""
+        if event == 'Runtime.exceptionThrown':
+            details = parameters['exceptionDetails']
+            self.errors.append(details.get('exception', {}).get('description', details['text']))
+        elif event == 'Log.entryAdded' and parameters['entry']['source'] == 'security':
+            self.errors.append(parameters['entry']['text'])
+
+    def close(self):
+        self._browser.call('Target.disposeBrowserContext', browserContextId=self._context)
 
     def open(self, url):
         """Go to a page."""
@@ -133,15 +178,14 @@ class Browser:
             self._call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left',
                        clickCount=1)
 
+    def look(self, width=1200, height=900, scheme='light', motion=True):
+        """Show the page in a window of this size, in this colour scheme, with animations or not."""
+        self._call('Emulation.setDeviceMetricsOverride', width=width, height=height,
+                   deviceScaleFactor=1, mobile=False)
+        self._call('Emulation.setEmulatedMedia', features=[
+            {'name': 'prefers-color-scheme', 'value': scheme},
+            {'name': 'prefers-reduced-motion', 'value': 'no-preference' if motion else 'reduce'}])
+
     def screenshot(self, path):
         """Write what the page looks like, as PNG."""
         path.write_bytes(base64.b64decode(self._call('Page.captureScreenshot')['data']))
-
-    def stop(self):
-        # What was started may be a script, with the browser and its processes below it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if hasattr(self, '_socket'):
-            self._socket.close()
-        self._log.close()

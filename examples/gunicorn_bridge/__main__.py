@@ -1,0 +1,144 @@
+"""The bridge and an upstream for it, by one command; Ctrl-C ends both.
+
+    python examples/gunicorn_bridge [--port 8000] [--workers 2] [--upstream URL]
+
+The embedded upstream is started again when it has ended: kill it, and watch the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+HERE = Path(__file__).resolve().parent
+#: Seconds before an upstream that has ended is started again.
+PAUSE = 4.0
+#: Seconds that the bridge and the upstream have to end.
+PATIENCE = 20.0
+NEEDED = {'flask': 'flask', 'gunicorn': 'gunicorn', 'engineio': 'engineio-gevent[demo]',
+          'engineio_gevent': 'engineio-gevent'}  # fmt: skip
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Ended(Exception):
+    """A signal has asked for the end."""
+
+
+def main() -> int:
+    """Run it; returns the exit code."""
+    parser = argparse.ArgumentParser(prog='gunicorn_bridge', description='The bridge, to try it.')
+    parser.add_argument('--port', type=int, default=8000, help='of the page (default: 8000)')
+    parser.add_argument('--workers', type=int, default=2, help='of gunicorn (default: 2)')
+    parser.add_argument('--upstream', metavar='URL', help='instead of the embedded one')
+    parser.add_argument('--upstream-port', type=int, default=5000, help='of that (default: 5000)')
+    arguments = parser.parse_args()
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        print(f'Not installed: {", ".join(missing)}; see README.md', file=sys.stderr)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    upstream = None
+    try:
+        if not arguments.upstream:
+            upstream = Upstream(arguments.upstream_port)
+        url = arguments.upstream if upstream is None else upstream.url
+        return run(url, arguments.port or free_port(), arguments.workers, upstream)
+    except Ended:
+        return 0
+    finally:
+        if upstream is not None:
+            upstream.stop()
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """The handler of signals."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is under way; Ctrl-\\ is for the impatient
+    raise Ended
+
+
+class Upstream:
+    """The embedded one, in a process of its own.
+
+    :param port: where it listens; 0 for any that is free, the same each time.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port or free_port()
+        self._ended_at: float | None = None
+        self.url = f'http://127.0.0.1:{self._port}'
+        self._start()
+
+    def _start(self) -> None:
+        # In a session of its own: Ctrl-C is for the parent, which ends it last.
+        command = [sys.executable, str(HERE / 'upstream.py'), str(self._port)]
+        self._process = subprocess.Popen(command, start_new_session=True)
+        print(f'upstream: process {self._process.pid}', flush=True)
+
+    def look_after(self) -> bool:
+        """Start it again some seconds after somebody has ended it; whether it can run."""
+        code = self._process.poll()
+        if code is None:
+            return True
+        if self._ended_at is None:
+            self._ended_at = time.monotonic()
+            print(f'upstream: ended; again in {PAUSE:.0f} s', flush=True)
+        elif time.monotonic() - self._ended_at > PAUSE:
+            self._ended_at = None
+            self._start()
+        return code <= 0  # by a signal, or in order
+
+    def stop(self) -> None:
+        """End it."""
+        stop(self._process)
+
+
+def run(url: str, port: int, workers: int, upstream: Upstream | None) -> int:
+    """Run gunicorn until it ends, or this is to end; returns its exit code."""
+    environment = {
+        **os.environ,
+        'UPSTREAM_URL': url,
+        'BRIDGE_BIND': f'127.0.0.1:{port}',
+        'WEB_CONCURRENCY': str(workers),
+    }
+    gunicorn = subprocess.Popen(
+        [sys.executable, '-m', 'gunicorn'], cwd=HERE, env=environment, start_new_session=True
+    )
+    print(f'Open http://127.0.0.1:{port}/ (Ctrl-C ends it)', flush=True)
+    try:
+        while gunicorn.poll() is None:
+            time.sleep(0.2)
+            if upstream is not None and not upstream.look_after():
+                return 1
+    finally:
+        stop(gunicorn)
+    return gunicorn.returncode
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process in order, else by force."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,110 @@
+// The list of messages: each once, in the order of arrival, and a note where some are missing.
+
+const KEPT = 500;
+
+export class Messages {
+  #parts;
+  #items = new Map(); // by id; those that are shown
+  #own = new Set();
+  #last = null;
+  #total = 0;
+  #unseen = 0;
+
+  // parts: the elements {scroll, list, empty, count, latest}
+  constructor(parts) {
+    this.#parts = parts;
+    parts.scroll.addEventListener('scroll', () => this.#atEnd() && this.#seen());
+    parts.latest.addEventListener('click', () => this.#toEnd());
+  }
+
+  // A message of the stream. One that is here already comes again after a reconnect.
+  add(id, { text, at }) {
+    if (this.#items.has(id)) return;
+    const follow = this.#atEnd();
+    const missing = gap(this.#last, id);
+    if (missing) this.#append(note(missing));
+    this.#last = id;
+    const item = document.createElement('li');
+    item.className = 'new';
+    item.append(part('span', 'text', text), time(at)); // as text: nothing in it is HTML
+    this.#items.set(id, item);
+    this.#append(item);
+    if (this.#own.delete(id)) markOwn(item);
+    this.#forgetOldest();
+    this.#parts.empty.hidden = true;
+    this.#parts.count.textContent = ++this.#total;
+    if (follow) this.#toEnd();
+    else this.#showUnseen(this.#unseen + 1);
+  }
+
+  // This one was sent from here; the answer to the post may come before the message, or after.
+  own(id) {
+    const item = this.#items.get(id);
+    if (item) markOwn(item);
+    else this.#own.add(id);
+    this.#toEnd();
+  }
+
+  #append(element) {
+    this.#parts.list.append(element);
+  }
+
+  #forgetOldest() {
+    while (this.#items.size > KEPT) this.#items.delete(this.#items.keys().next().value);
+    while (this.#parts.list.childElementCount > KEPT) this.#parts.list.firstElementChild.remove();
+  }
+
+  #atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#parts.scroll;
+    return scrollHeight - scrollTop - clientHeight < 40;
+  }
+
+  #toEnd() {
+    this.#parts.scroll.scrollTop = this.#parts.scroll.scrollHeight;
+    this.#seen();
+  }
+
+  #seen() {
+    this.#showUnseen(0);
+  }
+
+  #showUnseen(count) {
+    this.#unseen = count;
+    this.#parts.latest.hidden = !count;
+    this.#parts.latest.textContent = count === 1 ? '1 new message' : `${count} new messages`;
+  }
+}
+
+// How many messages are missing between two ids EPOCH-NUMBER; of another epoch nobody knows.
+function gap(before, after) {
+  if (before === null) return 0;
+  const [[oldEpoch, oldNumber], [epoch, number]] = [before.split('-'), after.split('-')];
+  return epoch === oldEpoch ? Math.max(0, number - oldNumber - 1) : 0;
+}
+
+function note(missing) {
+  const item = document.createElement('li');
+  item.className = 'gap';
+  item.textContent = missing === 1 ? '1 message is missing here' : `${missing} messages are missing here`;
+  return item;
+}
+
+function part(name, style, text) {
+  const element = document.createElement(name);
+  element.className = style;
+  element.textContent = text;
+  return element;
+}
+
+function time(seconds) {
+  const date = new Date(seconds * 1000);
+  const element = part('time', '', date.toLocaleTimeString([], { timeStyle: 'medium' }));
+  element.dateTime = date.toISOString();
+  element.title = date.toLocaleString();
+  return element;
+}
+
+function markOwn(item) {
+  item.classList.add('own');
+  item.firstElementChild.after(part('span', 'you', 'you'));
+}
