@@ -57,7 +57,7 @@ def _server(job: Job, certificates: Certificates, number: int) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=pinned_to('server'),  # noqa: PLW1509
+        preexec_fn=pinned_to('server'),  # noqa: PLW1509 - one thread
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

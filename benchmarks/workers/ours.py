@@ -15,7 +15,7 @@ def main() -> None:
     if read_job().speedups:
         speedups = import_module('websockets.speedups')
     else:
-        sys.modules['websockets.speedups'] = None  # type: ignore[assignment]
+        sys.modules['websockets.speedups'] = None  # type: ignore[assignment]  # no import, then
     masking = import_module('engineio_gevent.protocol.masking')
     if (masking.mask is getattr(speedups, 'apply_mask', 0)) is not bool(speedups):
         sys.exit('not the masking that this is about')

@@ -1,0 +1,92 @@
+"""What is in the wheel and in the sdist, and the version on it."""
+
+import importlib.metadata
+import re
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+
+import engineio_gevent
+
+from .conftest import ROOT
+
+#: A version as https://semver.org has it, without build metadata.
+SEMANTIC = re.compile(r'(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?')
+
+
+def tracked():
+    """The files of the checkout, without those that git ignores; skips where there is no git."""
+    try:
+        found = subprocess.run(
+            ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
+            cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip('it is no git checkout')
+    return {name for name in found if (ROOT / name).is_file()}
+
+
+def test_the_sdist_is_the_checkout(sdist):
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    top = sdist.name.removesuffix('.tar.gz')
+    names = {member.name.removeprefix(f'{top}/') for member in members if member.isfile()}
+    assert {'LICENSE', 'README.md', 'tox.ini', 'docs/conf.py', 'examples/README.md',
+            'tests/conftest.py', 'tests/servers/js/package-lock.json'} <= names
+    made = {'PKG-INFO', *(name for name in names if name.startswith('engineio_gevent.egg-info/'))}
+    # What only a checkout has a use for.
+    left_out = {name for name in tracked() if name.startswith(('.ci/', '.git'))}
+    assert names - made == tracked() - left_out
+    assert all(member.isfile() or member.isdir() for member in members)
+
+
+def test_the_wheel_is_the_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(f'{folder(wheel)}/METADATA').decode()
+        entries = archive.read(f'{folder(wheel)}/entry_points.txt').decode()
+    package = {name for name in tracked() if name.startswith('engineio_gevent/')}
+    assert {name for name in names if '.dist-info/' not in name} == package
+    assert 'engineio_gevent/py.typed' in package
+    assert f'{folder(wheel)}/licenses/LICENSE' in names
+    assert wheel.name.endswith('-py3-none-any.whl')
+    assert 'License-Expression: MIT\n' in metadata
+    assert 'Requires-Python: >=3.10\n' in metadata
+    assert entries.split() == [
+        '[console_scripts]', 'engineio-gevent', '=', 'engineio_gevent.cli:main']
+
+
+def folder(wheel):
+    return f'{"-".join(wheel.name.split("-")[:2])}.dist-info'
+
+
+def test_what_a_user_gets_is_what_is_needed(wheel):
+    """Without extras there are three requirements, no more."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f'{folder(wheel)}/METADATA').decode()
+    required = [line.removeprefix('Requires-Dist: ') for line in metadata.splitlines()
+                if line.startswith('Requires-Dist: ') and 'extra ==' not in line]
+    assert [re.match(r'[\w-]+', line)[0] for line in required] == [
+        'gevent', 'requests', 'websocket-client']
+
+
+def test_there_is_one_version(wheel, sdist):
+    version = engineio_gevent.__version__
+    assert SEMANTIC.fullmatch(version)
+    assert wheel.name.split('-')[1] == version
+    assert sdist.name == f'engineio_gevent-{version}.tar.gz'
+
+
+def test_the_version_that_is_installed():
+    try:
+        installed = importlib.metadata.version('engineio-gevent')
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip('the package is not installed')
+    assert installed == engineio_gevent.__version__
+
+
+def test_the_changelog_begins_with_this_version():
+    newest = re.search(r'^## (\S+) \((.+)\)$', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)
+    assert newest[1] == engineio_gevent.__version__
+    assert newest[2] == 'unreleased' or re.fullmatch(r'\d{4}-\d\d-\d\d', newest[2])

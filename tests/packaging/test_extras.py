@@ -1,0 +1,166 @@
+"""The wheel with each extra alone, in an empty environment: what the extra is for works."""
+
+import configparser
+import socket
+
+import gevent
+import pytest
+
+from .conftest import ROOT
+
+pytestmark = pytest.mark.time_limit(175)
+
+EXTRAS = configparser.ConfigParser()
+EXTRAS.read(ROOT / 'setup.cfg')
+EXTRAS = set(EXTRAS['options.extras_require'])
+
+#: Polling, the upgrade, and a message there and back.
+ECHO = """
+import sys, gevent.event, engineio_gevent
+answer = gevent.event.AsyncResult()
+with engineio_gevent.Client() as eio:
+    eio.on('message', lambda data: data == 'there and back' and answer.set(data))
+    eio.connect(sys.argv[1])
+    assert eio.transport() == 'websocket', eio.transport()
+    eio.send('there and back')
+    answer.get(timeout=30)
+print(engineio_gevent.__version__, engineio_gevent.__file__)
+"""
+
+
+@pytest.fixture
+def installed(environment, wheel, python_server):
+    """`installed('socks')` is an `Environment` with that extra; a client works in each."""
+    def install(extra=''):
+        made = environment(f'{wheel}[{extra}]' if extra else wheel)
+        assert str(made.folder) in made.run_python(ECHO, python_server.url)
+        return made
+    return install
+
+
+def test_each_has_a_test():
+    assert {name.removeprefix('test_the_extra_') for name in globals()
+            if name.startswith('test_the_extra_')} == EXTRAS
+
+
+def test_without_extras(installed):
+    made = installed()
+    assert made.packages() & {'pip', 'click', 'rich', 'python-engineio', 'locust'} == set()
+    for command in [made.bin / 'engineio-gevent'], [made.python, '-m', 'engineio_gevent']:
+        printed = made.run(*command, 'probe', 'http://127.0.0.1:1', code=2)
+        assert len(printed.splitlines()) == 1
+        assert "pip install 'engineio-gevent[cli]'" in printed
+
+
+def test_from_the_sdist(environment, sdist, python_server):
+    made = environment(sdist)
+    assert str(made.folder) in made.run_python(ECHO, python_server.url)
+
+
+def test_the_extra_cli(installed, python_server):
+    made = installed('cli')
+    command = made.bin / 'engineio-gevent'
+    assert 'python-engineio' not in made.packages()
+    assert 'probe' in made.run(command, '--help')
+    assert 'demo' in made.run(made.python, '-m', 'engineio_gevent', '--help')
+    for name in 'connect', 'probe', 'load', 'demo':
+        assert name in made.run(command, name, '--help')
+    assert 'websocket' in made.run(command, 'probe', python_server.url)
+    assert 'said' in made.run(
+        'sh', '-c', f'{command} connect {python_server.url} -x said -w 5 --json')
+    made.run(command, 'load', python_server.url, '--clients', '2', '--duration', '1')
+
+
+def test_the_extra_demo(installed):
+    made = installed('demo')
+    made.run(made.bin / 'engineio-gevent', 'demo', '--clients', '5')
+
+
+def relay(sock):
+    """A SOCKS proxy, version 5, for one connection (RFC 1928)."""
+    def pump(source, target):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    assert sock.recv(2)[:1] == b'\5'
+    sock.recv(255)
+    sock.sendall(b'\5\0')  # no authentication
+    version, command, _, kind = sock.recv(4)
+    assert (version, command) == (5, 1)
+    host = sock.recv(4) if kind == 1 else sock.recv(sock.recv(1)[0])
+    name = '.'.join(map(str, host)) if kind == 1 else host.decode()
+    with gevent.socket.create_connection((name, int.from_bytes(sock.recv(2), 'big'))) as there:
+        sock.sendall(b'\5\0\0\1' + bytes(6))
+        gevent.joinall([gevent.spawn(pump, sock, there), gevent.spawn(pump, there, sock)])
+
+
+def test_the_extra_socks(installed, python_server, hostile_server):
+    made = installed('socks')
+    proxy = hostile_server(relay)
+    variables = {'ALL_PROXY': f'socks5h://127.0.0.1:{proxy.port}', 'NO_PROXY': ''}
+    # Through a proxy, polling is by requests, which wants patches; see the docs.
+    patched = 'import gevent.monkey; gevent.monkey.patch_all()\n' + ECHO
+    # This process serves: it must not block on that one.
+    gevent.get_hub().threadpool.apply(
+        made.run_python, (patched, python_server.url), {'env': variables})
+    assert proxy.accepted >= 2  # polling and the websocket
+
+
+def test_the_extra_speedups(installed):
+    installed('speedups').run_python(
+        'from engineio_gevent.protocol import masking\n'
+        'import websockets.speedups\n'
+        'assert masking.mask is websockets.speedups.apply_mask')
+
+
+def test_the_extra_socketio(installed):
+    installed('socketio').run_python(
+        'import socketio.exceptions\n'
+        'from engineio_gevent.contrib.socketio import Client, SimpleClient\n'
+        'SimpleClient()\n'
+        'try:\n'
+        '    Client().connect("http://127.0.0.1:1")\n'
+        'except socketio.exceptions.ConnectionError:\n'
+        '    pass')
+
+
+def test_the_extra_locust(installed, python_server):
+    made = installed('locust')
+    made.run_python(  # Locust warns on its own
+        'import warnings; warnings.simplefilter("default")\n'
+        'import locust\n'
+        'from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser')
+    (made.folder / 'locustfile.py').write_text(
+        'from locust import constant, task\n'
+        'from engineio_gevent.contrib.locust import EngineIOUser\n'
+        'class Visitor(EngineIOUser):\n'
+        '    wait_time = constant(0.1)\n'
+        '    @task\n'
+        '    def say(self):\n'
+        '        self.eio.request("hello", match="hello", name="hello")\n')
+    printed = made.run(
+        made.bin / 'locust', '--headless', '--users', '2', '--spawn-rate', '2', '--run-time', '2s',
+        '--host', python_server.url, '--loglevel', 'WARNING', '--exit-code-on-error', '1')
+    assert 'hello' in printed
+
+
+def test_the_extra_bench(installed, unpacked):
+    made = installed('bench')
+    made.run(made.python, '-c', 'import aiohttp, engineio, matplotlib, socketio, trustme')
+    assert 'echo' in made.run(made.python, '-m', 'benchmarks', '--list', cwd=unpacked)
+
+
+def test_the_extra_docs(installed, unpacked):
+    made = installed('docs')
+    made.run(made.python, 'docs/build.py', '-q', cwd=unpacked)
+    assert (unpacked / 'build' / 'docs' / 'index.html').exists()
+
+
+def test_the_extra_dev(installed, unpacked):
+    made = installed('dev')
+    assert 'passed' in made.run(
+        made.python, '-m', 'pytest', '-n', '2', 'tests/unit/test_packet.py', cwd=unpacked)
+    made.run(made.python, '-m', 'ruff', 'check', '.', cwd=unpacked)
+    for tool in 'mypy', 'pyright', 'tox', 'twine', 'build':
+        made.run(made.python, '-m', tool, '--version')
