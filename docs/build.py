@@ -3,7 +3,7 @@
 Locust comes first: it monkey-patches the process, and refuses to be documented otherwise.
 """
 
-import locust  # isort: skip  # noqa: F401
+import locust  # isort: skip  # noqa: F401 - for what it does to the process
 
 import sys
 from pathlib import Path

@@ -14,6 +14,8 @@ html_title = f'engineio_gevent {release}'
 html_static_path = ['_static']
 html_css_files = ['tables.css']
 html_show_sourcelink = False
+# They would make other options of --json, and other quotes of what is to be copied.
+smartquotes = False
 html_theme_options = {
     'light_css_variables': {'color-brand-primary': '#0b7a75', 'color-brand-content': '#0b7a75'},
     'dark_css_variables': {'color-brand-primary': '#4fd1c5', 'color-brand-content': '#4fd1c5'},

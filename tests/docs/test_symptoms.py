@@ -1,0 +1,292 @@
+"""Each text that the page on troubleshooting quotes is one that a program gets to see."""
+
+import re
+import warnings
+from pathlib import Path
+
+import gevent
+import pytest
+import requests
+
+import engineio_gevent
+import support
+from engineio_gevent.transports import unpatched
+
+PAGE = (Path(__file__).resolve().parents[2] / 'docs' / 'how-to' / 'troubleshooting.md').read_text()
+
+
+def quoted(*sections):
+    """The quotations in the first column of the tables of these sections."""
+    found = set()
+    for section in sections:
+        text = PAGE.split(f'\n## {section}\n')[1].split('\n## ')[0]
+        for line in re.findall(r'^\| (.+?) \|', text, re.MULTILINE):
+            found.update(re.findall(r'`([^`]+)`', line))
+    return found - NO_TEXTS
+
+
+NO_TEXTS = {'disconnect_error', 'exc.args[1]', 'ValueError'} | {
+    name for name in vars(engineio_gevent.exceptions) if not name.startswith('_')}
+SEEN = {}
+"""The texts, by the tests that have seen them."""
+
+
+def sees(*texts):
+    """A test that shows these."""
+    def note(test):
+        SEEN[test.__name__] = texts
+        return test
+    return note
+
+
+def refused(url, **options):
+    with pytest.raises(engineio_gevent.exceptions.ConnectionError) as caught:
+        engineio_gevent.Client().connect(url, **options)
+    return caught.value
+
+
+def lost(eio):
+    """Wait for the end of the connection; its error."""
+    with gevent.Timeout(20):
+        eio.wait()
+    return eio.disconnect_error
+
+
+@pytest.fixture
+def web(hostile_server):
+    """A server that answers each request alike: `web(body, status='200 OK')`; its URL."""
+    def make(body='', **answer):
+        def handler(sock):
+            while support.read_request(sock):
+                support.respond(sock, body, **answer)
+        return hostile_server(handler).url
+    return make
+
+
+@sees('Connection refused')
+def test_nothing_listens():
+    assert 'Connection refused' in str(refused(f'http://127.0.0.1:{support.free_port()}'))
+
+
+@sees('Name or service not known')
+def test_no_such_host():
+    cause = refused('http://host.invalid').__cause__.__cause__
+    if cause.errno != -2:
+        pytest.skip(f'this resolver says {cause} of names that do not exist')
+    assert 'Name or service not known' in str(cause)
+
+
+@sees('no polling handshake within 5 seconds', 'no websocket handshake within 5 seconds')
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_silence(hostile_server, transport):
+    url = hostile_server(lambda sock: sock.recv(1 << 16) and gevent.sleep(30)).url
+    assert f'no {transport} handshake within 5 seconds' in str(refused(url, transports=transport))
+
+
+@sees('Unexpected status code 404')
+def test_elsewhere(python_server):
+    assert 'Unexpected status code 404' in str(refused(python_server.url, engineio_path='nowhere'))
+
+
+@sees('Unexpected status code 401', 'Unexpected status code 403')
+@pytest.mark.parametrize('status', ['401 Unauthorized', '403 Forbidden'])
+def test_refusal(web, status):
+    exc = refused(web('{"why": "not you"}', status=status, content_type='application/json'))
+    assert f'Unexpected status code {status[:3]}' in str(exc)
+    assert exc.args[1] == {'why': 'not you'}
+
+
+@sees('Unexpected status code 400', 'Transport unknown', 'Invalid transport')
+def test_transport_not_enabled(make_any_server):
+    server = make_any_server(transports=['websocket'])
+    exc = refused(server.url)
+    assert 'Unexpected status code 400' in str(exc)
+    said = exc.args[1]
+    assert said in ('Invalid transport', {'code': 0, 'message': 'Transport unknown'})
+    eio = engineio_gevent.Client()
+    eio.connect(server.url, transports='websocket')
+    eio.disconnect()
+
+
+@sees("packet without a valid type: '96:0{", "packet without a valid type: '<html")
+@pytest.mark.parametrize('body', ['96:0{"sid":"1"}2:40', '<html></html>'])
+def test_something_else_answers(web, body):
+    assert f"packet without a valid type: '{body[:5]}" in str(refused(web(body)))
+
+
+@sees('certificate verify failed', 'Hostname mismatch', 'IP address mismatch')
+def test_certificates(hostile_server, certificates, monkeypatch):
+    url = hostile_server(support.read_request, ssl_context=certificates.server_context()).url
+    assert 'certificate verify failed' in str(refused(url))
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
+    port = url.rpartition(':')[2]
+    assert 'IP address mismatch' in str(refused(f'https://127.0.0.2:{port}'))
+    assert 'Hostname mismatch' in str(refused(f'https://localhost.localdomain:{port}'))
+
+
+@sees('EOF occurred in violation of protocol', 'wrong version number')
+def test_no_tls_there(hostile_server):
+    def ends(sock):
+        sock.recv(1 << 16)
+
+    def answers(sock):
+        sock.recv(1 << 16)
+        support.respond(sock, status='400 Bad Request')
+
+    for handler, text in ((ends, 'EOF occurred in violation of protocol'),
+                          (answers, r'wrong[_ ]version[_ ]number')):
+        exc = refused(hostile_server(handler).url.replace('http', 'https'))
+        assert re.search(text, str(exc), re.IGNORECASE)
+
+
+@sees('URL must begin with http://, https://, ws:// or wss://')
+def test_no_scheme():
+    with pytest.raises(ValueError, match='URL must begin with http://, https://, ws:// or wss://'):
+        engineio_gevent.Client().connect('127.0.0.1:5000')
+
+
+@sees('Client is not in a disconnected state')
+def test_connected_already(python_server):
+    eio = engineio_gevent.Client()
+    eio.connect(python_server.url)
+    with pytest.raises(ValueError, match='Client is not in a disconnected state'):
+        eio.connect(python_server.url)
+    eio.disconnect()
+
+
+@sees('the server closed the connection', 'connection lost: Connection reset by peer')
+@pytest.mark.parametrize('cut', [support.reset, lambda sock: None])
+def test_cut(hostile_server, cut):
+    def handler(sock):
+        support.accept_websocket(sock)
+        support.send_frame(sock, support.open_packet())
+        sock.recv(1 << 16)
+        cut(sock)
+
+    eio = engineio_gevent.Client()
+    eio.connect(hostile_server(handler).url, transports='websocket')
+    eio.send('that is enough')
+    text = 'the server closed the connection' if cut is not support.reset else (
+        'connection lost: Connection reset by peer')
+    assert str(lost(eio)) == text
+
+
+@sees('no PING from the server for 45 seconds')
+def test_no_pings(hostile_server):
+    def handler(sock):
+        support.accept_websocket(sock)
+        support.send_frame(sock, support.open_packet(pingInterval=200, pingTimeout=100))
+        sock.recv(1 << 16)
+
+    eio = engineio_gevent.Client()
+    eio.connect(hostile_server(handler).url, transports='websocket')
+    assert str(lost(eio)) == 'no PING from the server for 0.3 seconds'
+
+
+@sees('the server closed the websocket with code 1009', 'Unexpected status code 413')
+@pytest.mark.parametrize('transport', ['websocket', 'polling'])
+def test_too_large_for_the_js_server(make_js_server, transport):
+    eio = engineio_gevent.Client()
+    eio.connect(make_js_server(maxHttpBufferSize=1000).url, transports=transport)
+    eio.send('x' * 2000)
+    assert {'websocket': 'the server closed the websocket with code 1009',
+            'polling': 'Unexpected status code 413'}[transport] in str(lost(eio))
+
+
+@sees('server disconnect')
+@pytest.mark.parametrize('transport', ['websocket', 'polling'])
+def test_too_large_for_the_python_server(make_python_server, transport):
+    eio = engineio_gevent.Client()
+    reasons = []
+    eio.on('disconnect', reasons.append)
+    eio.connect(make_python_server(maxHttpBufferSize=1000).url, transports=transport)
+    eio.send('x' * 2000)
+    if transport == 'websocket':
+        assert str(lost(eio)) == 'the server closed the websocket with code 1000'
+    else:
+        assert lost(eio) is None
+        assert reasons == ['server disconnect']
+
+
+@sees('over the limit of')
+def test_too_large_for_us(python_server):
+    eio = engineio_gevent.Client(max_message_size=1000)
+    eio.connect(python_server.url)
+    eio.send('x' * 2000)
+    assert 'over the limit of 1000' in str(lost(eio))
+
+
+def test_another_server_without_sticky_sessions(make_any_server, hostile_server):
+    """It connects, stays on polling, and is lost; by websocket alone all is well."""
+    ports = [make_any_server().port, make_any_server().port]
+
+    def balance(sock):
+        ports.reverse()
+        there = gevent.socket.create_connection(('127.0.0.1', ports[0]))
+
+        def back():
+            while data := there.recv(1 << 16):
+                sock.sendall(data)
+
+        with there:
+            other_way = gevent.spawn(back)
+            try:
+                while data := sock.recv(1 << 16):
+                    there.sendall(data)
+            finally:
+                other_way.kill()
+
+    url = hostile_server(balance).url
+    eio = engineio_gevent.Client()
+    eio.connect(url)
+    assert eio.transport() == 'polling'
+    eio.disconnect()
+    eio.connect(url, transports='polling')
+    eio.send('to the other')
+    assert 'Unexpected status code 400' in str(lost(eio))
+    eio.connect(url, transports='websocket')
+    eio.disconnect()
+
+
+@sees('POST redirected by status 301')
+def test_redirects(hostile_server, python_server):
+    def handler(sock):
+        while request := support.read_request(sock):
+            support.respond(sock, status='301 Moved Permanently', headers=[
+                ('Location', python_server.url + request.target)])
+
+    eio = engineio_gevent.Client()
+    eio.connect(hostile_server(handler).url)
+    assert eio.transport() == 'polling'
+    eio.send('hello')
+    assert str(lost(eio)) == 'POST redirected by status 301'
+
+
+def test_texts_outside_of_tables(python_server, monkeypatch, caplog):
+    """The log's line of a failed upgrade, the warning, and the refusal after a fork."""
+    caplog.set_level('INFO', 'engineio_gevent.client')
+    monkeypatch.setattr(unpatched, '_warned', False)
+    with requests.Session() as session, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        eio = engineio_gevent.Client(http_session=session, logger=True, websocket_extra_options={
+            'header': {'Upgrade': 'nothing'}})
+        monkeypatch.setattr('engineio_gevent.connecting.Probe.run', _fail)
+        eio.connect(python_server.url)
+        assert eio.transport() == 'polling'
+        eio.disconnect()
+    texts = [str(warning.message) for warning in caught] + [
+        record.getMessage() for record in caplog.records]
+    for text in (
+            'WebSocket upgrade failed: ',
+            'polling through a requests.Session or a proxy blocks all greenlets of this thread'):
+        assert text in ' '.join(PAGE.split())
+        assert any(text in one for one in texts), text
+
+
+def _fail(*_):
+    raise engineio_gevent.exceptions.ConnectionClosed('cut')
+
+
+def test_all_that_is_quoted_is_seen():
+    seen = {text for texts in SEEN.values() for text in texts}
+    assert quoted('It does not connect', 'It disconnects') == seen
