@@ -594,7 +594,7 @@ class Certificates:
     def __init__(self, folder):
         import trustme
 
-        authority = trustme.CA()
+        self._authority = authority = trustme.CA()
         server = authority.issue_cert('127.0.0.1', 'localhost', '::1')
         client = authority.issue_cert('client@example.test')
         self.ca = self._write(folder, 'ca.pem', authority.cert_pem)
@@ -615,12 +615,15 @@ class Certificates:
         """The `tls` option of a server process that wants the client's certificate."""
         return {**self.tls, 'ca': self.ca, 'requestCert': True}
 
-    def server_context(self):
-        """An `SSLContext` for a `HostileServer`."""
+    def server_context(self, *names):
+        """An `SSLContext` for a `HostileServer`; for these names instead of the loopback ones."""
         import gevent.ssl
 
         context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.server_cert, self.server_key)
+        if names:
+            self._authority.issue_cert(*names).configure_cert(context)
+        else:
+            context.load_cert_chain(self.server_cert, self.server_key)
         return context
 
     @staticmethod
