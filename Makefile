@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-IN_EMPTY := build/empty/bin/python -m pip --disable-pip-version-check --quiet
 
 # tests/servers/js/node_modules is made by npm, where there is one
 JS := tests/servers/js
@@ -14,6 +13,8 @@ SOCKETIO_JS := tests/contrib/socketio/js
 SOCKETIO_MODULES := $(SOCKETIO_JS)/node_modules/.package-lock.json
 BENCH_JS := benchmarks/js
 BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
+# the Pythons that are here, and no others: uv would fetch some
+export UV_PYTHON_DOWNLOADS := never
 NPM := $(shell command -v npm 2>/dev/null)
 
 .PHONY: help demo test lint types docs soak fuzz audit bench profile dist clean
@@ -67,15 +68,7 @@ dist: $(VENV)/.tools
 	rm -rf build dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
-	@# in an environment that has nothing else: the wheel, then the sdist
-	$(PYTHON) -m venv build/empty
-	$(IN_EMPTY) install dist/*.whl
-	for built in dist/*.whl dist/*.tar.gz; do \
-	    $(IN_EMPTY) install --no-deps --force-reinstall $$built && \
-	    (cd build && empty/bin/python -W error -c \
-	        'import engineio_gevent as it; it.Client(); print(it.__version__, it.__file__)') && \
-	    build/empty/bin/engineio-gevent --help >build/help.txt || exit 1; \
-	done
+	$(BIN)/tox run -e packaging
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -108,7 +101,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.tools: Makefile | $(VENV)/bin/python
 	@echo 'Installing tox, build and twine into $(VENV) ...'
-	@$(PIP) install --upgrade 'tox>=4.40' build 'twine>=6.1'
+	@$(PIP) install --upgrade 'tox>=4.40' 'tox-uv>=1.20' build 'twine>=6.1'
 	@touch $@
 
 $(NODE_MODULES): $(JS)/package-lock.json
