@@ -35,8 +35,8 @@ def free_port() -> int:
         return port
 
 
-class Ended(Exception):
-    """A signal has asked for the end."""
+#: Whether a signal has asked for the end.
+ending = False
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
     if missing:
         print(f'Not installed: {", ".join(missing)}; see README.md', file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, end)
     upstream = None
     try:
@@ -59,8 +59,6 @@ def main() -> int:
             upstream = Upstream(arguments.upstream_port)
         url = arguments.upstream if upstream is None else upstream.url
         return run(url, arguments.port or free_port(), arguments.workers, upstream)
-    except Ended:
-        return 0
     finally:
         if upstream is not None:
             upstream.stop()
@@ -68,8 +66,8 @@ def main() -> int:
 
 def end(number: int, frame: FrameType | None) -> None:
     """The handler of signals."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is under way; Ctrl-\\ is for the impatient
-    raise Ended
+    global ending
+    ending = True  # an exception could come where a process has begun and nobody knows it yet
 
 
 class Upstream:
@@ -121,13 +119,13 @@ def run(url: str, port: int, workers: int, upstream: Upstream | None) -> int:
     )
     print(f'Open http://127.0.0.1:{port}/ (Ctrl-C ends it)', flush=True)
     try:
-        while gunicorn.poll() is None:
-            time.sleep(0.2)
+        while gunicorn.poll() is None and not ending:
+            time.sleep(0.1)
             if upstream is not None and not upstream.look_after():
                 return 1
     finally:
         stop(gunicorn)
-    return gunicorn.returncode
+    return 0 if ending else gunicorn.returncode
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -75,9 +75,9 @@ def post() -> Response:
     try:
         answer = _bridge().link.ask('post', POST_TIMEOUT, text=text)
     except Away:
-        return _answer(503, error='The upstream is away. Your message was not sent.')
+        return _answer(503, error='Not sent: the upstream was away.')
     except Unconfirmed:
-        return _answer(504, error='The upstream did not confirm it. It may have arrived, or not.')
+        return _answer(504, error='The upstream did not confirm it: it may have arrived, or not.')
     if answer['type'] == 'refused':
         return _answer(422, error=f'The upstream refused it: {answer.get("error")}')
     return _answer(201, id=answer['id'])

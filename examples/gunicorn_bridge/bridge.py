@@ -44,12 +44,13 @@ class Bridge:
     def start(self, timeout: float) -> None:
         """Connect, and stay so.
 
-        :param timeout: seconds to wait for it; it goes on connecting after that.
+        :param timeout: seconds to wait for it, unless the worker is to end; it goes on connecting
+                        after that.
         """
         self.link.after = lambda: self.broker.last_id
         self.link.start()
-        gevent.spawn(self._watch)
-        self.link.joined.wait(timeout)
+        watching = gevent.spawn(self._watch)
+        gevent.wait([self.link.joined, watching], timeout=timeout, count=1)
 
     def stop(self) -> None:
         """Leave the upstream; returns within a few seconds."""

@@ -163,9 +163,7 @@ class Stream:
     #: Bytes that the operating system queues besides: by itself it would take megabytes.
     SEND_BUFFER = 64 << 10
 
-    def __init__(
-        self, broker: Broker, beginning: list[bytes], sock: HasDescriptor | None
-    ) -> None:
+    def __init__(self, broker: Broker, beginning: list[bytes], sock: HasDescriptor | None) -> None:
         self._broker = broker
         self._waiting = deque(beginning)
         self._place = broker.count
@@ -222,6 +220,8 @@ def _same(sock: HasDescriptor) -> socket.socket:
 def encode(kind: str, data: dict[str, Any], event_id: str | None = None) -> bytes:
     """An event as it goes over the wire."""
     # JSON has no line breaks of its own, and no other bytes than ASCII: nothing in a message
-    # can look like the end of the event.
+    # can look like the end of the event. Nor may an id, which the upstream has chosen.
+    if event_id is not None and not event_id.isprintable():
+        raise ValueError(f'an id that cannot be sent: {event_id!r}')
     head = '' if event_id is None else f'id: {event_id}\n'
     return f'{head}event: {kind}\ndata: {json.dumps(data)}\n\n'.encode()

@@ -37,7 +37,7 @@ def post_worker_init(worker: GeventWorker) -> None:
     # read in the master, which it has not.
     from bridge import Bridge
 
-    streams = worker_connections - SPARE_CONNECTIONS
+    streams = worker.cfg.worker_connections - SPARE_CONNECTIONS
     bridge = Bridge(UPSTREAM_URL, worker.log.error_log, lambda: bool(worker.alive), streams)
     application: Any = worker.wsgi
     application.extensions['bridge'] = bridge

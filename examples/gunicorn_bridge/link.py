@@ -42,11 +42,12 @@ class Link:
     :param log: where it is told what happens.
     """
 
-    #: Seconds before the first attempt after a loss; each further one waits up to twice as long.
+    #: Seconds before the first attempt after a loss; each further one waits twice as long, less a
+    #: part by chance.
     FIRST_DELAY = 0.5
     #: Seconds that the longest wait takes.
     LONGEST_DELAY = 15.0
-    #: Seconds after which a connection counts as good, and the waits begin anew.
+    #: Seconds after which a connection counts as good: the waits begin anew when it is lost.
     STEADY = 5.0
     #: Seconds that the upstream has to answer the hello.
     JOIN_TIMEOUT = 5.0
@@ -69,6 +70,7 @@ class Link:
         self._client.on('disconnect', self._on_disconnect)
         self._asked: dict[str, AsyncResult[dict[str, Any]]] = {}
         self._settled = Event()
+        self._joined_at: float | None = None
         self._leaving = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
         #: Set while the upstream has said welcome.
@@ -113,22 +115,28 @@ class Link:
     # The connection
 
     def _stay_connected(self) -> None:
-        attempt = 0
+        failures = 0
+        longest = self.FIRST_DELAY
         while not self._leaving.is_set():
-            self._tell('connecting', attempt=attempt + 1)
-            began = time.monotonic()
+            self._tell('connecting', failures=failures)
             why = self._connect_once()
             if self._leaving.is_set():
                 return
-            attempt = 0 if time.monotonic() - began > self.STEADY else attempt + 1
-            delay = self._delay(attempt)
+            if self._joined_at is not None and time.monotonic() - self._joined_at > self.STEADY:
+                failures = 0
+                longest = self.FIRST_DELAY
+            failures += 1
+            # Each worker waits for another time, so that they do not all come at once.
+            delay = random.uniform(longest / 2, longest)
             self._log.warning('No upstream: %s; again in %.1f s', why, delay)
-            self._tell('waiting', attempt=attempt, why=why, delay=delay)
+            self._tell('waiting', failures=failures, why=why, delay=delay)
             self._leaving.wait(delay)
+            longest = min(2 * longest, self.LONGEST_DELAY)
 
     def _connect_once(self) -> str:
         """Connect, and stay until the end; returns why it came."""
         self._settled.clear()
+        self._joined_at = None
         try:
             self._client.connect(self._url)
         except (NoConnection, ValueError) as exc:  # ValueError: the URL is none
@@ -140,11 +148,6 @@ class Link:
         self._client.wait()
         error = self._client.disconnect_error
         return 'it has closed the connection' if error is None else str(error)
-
-    def _delay(self, attempt: int) -> float:
-        # Each worker waits for another time, so that they do not all come at once.
-        longest = min(self.FIRST_DELAY * 2.0**attempt, self.LONGEST_DELAY)
-        return random.uniform(longest / 2, longest)
 
     def _tell(self, state: str, **fields: object) -> None:
         self.status = {'state': state, **fields}
@@ -158,6 +161,7 @@ class Link:
             case 'message':
                 self.on_message(message)
             case 'welcome':
+                self._joined_at = time.monotonic()
                 self.joined.set()
                 self._settled.set()
                 self._log.info('Joined the upstream by %s', self._client.transport())
@@ -178,9 +182,7 @@ class Link:
             began = time.perf_counter()
             try:
                 self.ask('ping', self.PROBE_TIMEOUT)
-            except Away:
-                continue
-            except Unconfirmed:
+            except (Away, Unconfirmed):
                 self.on_latency(None)
             else:
                 self.on_latency(time.perf_counter() - began)

@@ -86,7 +86,7 @@ function showTime() {
 function noticeOf(left) {
   if (root.dataset.stream === 'lost') return 'The page has lost its server. It comes back by itself.';
   if (status.state === 'waiting') return `The upstream is away: ${status.why}. Trying again.`;
-  if (status.state === 'connecting' && status.attempt > 1) return 'The upstream is away. Connecting …';
+  if (status.state === 'connecting' && status.failures) return 'The upstream is away. Connecting …';
   return '';
 }
 
@@ -127,7 +127,7 @@ async function post(text) {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ text }),
     });
   } catch {
-    throw new Error('The server cannot be reached. Your message was not confirmed.');
+    throw new Error('The server was not reached, or did not answer: it may have arrived, or not.');
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
