@@ -1,5 +1,7 @@
 """Sphinx's settings; ``build.py`` runs it."""
 
+from docutils import nodes
+
 import engineio_gevent
 
 project = 'engineio_gevent'
@@ -12,7 +14,8 @@ exclude_patterns: list[str] = []
 html_theme = 'furo'
 html_title = f'engineio_gevent {release}'
 html_static_path = ['_static']
-html_css_files = ['tables.css']
+html_css_files = ['pages.css']
+html_js_files = ['tables.js']
 html_show_sourcelink = False
 # They would make other options of --json, and other quotes of what is to be copied.
 smartquotes = False
@@ -32,6 +35,7 @@ autodoc_typehints_format = 'short'
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 add_module_names = False
+toc_object_entries_show_parents = 'hide'
 
 nitpicky = True
 # What lies in other projects, or is not public: the build looks at no other site.
@@ -40,8 +44,19 @@ nitpick_ignore_regex = [
     (r'py:.*', r'(gevent|requests|logging|locust|socketio|engineio|contextlib|collections|types|'
                r'typing|ssl)(\..*)?'),
     (r'py:.*', r'(Callable|Mapping|Iterable|Iterator|Any|ModuleType|TracebackType|Logger|Session|'
-               r'HTTPSession|HTTP|State|Greenlet|Queue|Event|_Handler|Response|int|str|bool|float|'
+               r'HTTPSession|HTTP|State|User|Greenlet|Queue|Event|_Handler|Response|int|str|bool|float|'
                r'bytes|None|list|dict|tuple|object|type|Exception|BaseException|Match|.*\._.*|_.*)'),
     (r'py:(exc|class)', r'(ValueError|TypeError|RuntimeError|OSError|ImportError|KeyboardInterrupt|'
                         r'TimeoutError)'),
 ]
+
+
+def _dash(app, doctree):
+    """Sphinx writes ' -- ' after a parameter, and leaves the dash to the quotes that are off."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == ' -- ':
+            text.parent.replace(text, nodes.Text(' \N{EN DASH} '))
+
+
+def setup(app):
+    app.connect('doctree-read', _dash)

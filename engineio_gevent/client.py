@@ -36,6 +36,9 @@ class Client:
     It has the API of python-engineio's ``Client``, on greenlets: every method
     that waits lets the other greenlets run. Creating one opens nothing.
 
+    The options are attributes of the same names, but for ``json`` and
+    ``http_session``; a change counts from the next :meth:`connect` on.
+
     :param logger: ``True`` to log to the logger ``engineio_gevent.client`` at
                    level INFO, a logger to use instead, or ``False``, the
                    default, to log errors alone.

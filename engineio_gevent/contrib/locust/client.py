@@ -236,7 +236,7 @@ class EngineIOClient(Client):
         :param data: as :meth:`engineio_gevent.Client.send` takes it.
         :param match: which message is the answer: a function of a message, or a value to
                       compare with. The default is the next message that nobody else waits for.
-        :param timeout: seconds; None for no bound.
+        :param timeout: seconds; None for no bound. The default is 10.
         :param name: the name to report it under.
         :returns: the answer, or None where it failed.
         :raises TypeError: data of another type.
@@ -276,7 +276,8 @@ class EngineIOClient(Client):
         that the last call has waited for.
 
         :param match: which message, as for :meth:`request`.
-        :param timeout: seconds, after which it is a failure; None for no bound.
+        :param timeout: seconds, after which it is a failure; None for no bound. The default
+                        is 10.
         :param name: the name to count it under.
         :returns: the message, or None where it failed.
         """

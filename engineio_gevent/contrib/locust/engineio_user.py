@@ -20,6 +20,8 @@ class EngineIOUser(ConnectedUser):
     ``connect``, ``upgrade`` and ``request``, with their milliseconds, and ``send``, ``recv`` and
     ``disconnect``, which are counted.
 
+    It has the attributes of :class:`.keeping.ConnectedUser`, too.
+
     It combines with Locust's own: of ``class Visitor(HttpUser, EngineIOUser)``, ``client`` is the
     HTTP client.
     """

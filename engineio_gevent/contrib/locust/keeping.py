@@ -30,7 +30,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     #: Seconds that an attempt to connect may take.
     connect_timeout: float = 5.0
     #: Seconds before the second attempt to connect. Each further one waits twice as long, up to
-    #: :data:`MAX_RETRY_DELAY`, less up to a half, by chance, so that users do not come all at once.
+    #: 30, less up to a half, by chance, so that users do not come all at once.
     connect_retry_delay: float = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -19,6 +19,8 @@ class SocketIOUser(ConnectedUser):
     reconnects, as its options say; when the server sends the user away, the user does. Reported
     to Locust are ``connect`` and ``call``, with their milliseconds, and ``emit``, ``send``,
     ``recv`` and ``disconnect``, which are counted.
+
+    It has the attributes of :class:`.keeping.ConnectedUser`, too.
     """
 
     abstract = True
