@@ -41,7 +41,7 @@ class ProtocolError(EngineIOError):
 
 
 class HTTPError(EngineIOError):
-    """A polling request was answered with an HTTP status other than 2xx.
+    """A request was answered with a status other than 2xx; other than 101, for a websocket.
 
     :param message: the request and the status, in words.
     :param status: the HTTP status code.
