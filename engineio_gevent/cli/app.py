@@ -125,8 +125,17 @@ def run(argv: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has left; nothing more is to be written, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return Exit.FAILED
+    except OSError as exc:  # of what is written to, most likely: a full disk
+        complain(exc.strerror or str(exc))
+        _write_no_more()
+        return Exit.FAILED
+
+
+def _write_no_more() -> None:
+    """Have what is still to be written, at exit, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

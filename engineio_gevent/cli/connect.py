@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import Any
 
 import click
@@ -11,13 +13,16 @@ from gevent.event import Event
 
 from ..exceptions import ConnectionClosed
 from .errors import CommandError, Exit
-from .options import ConnectingCommand, Connection, connection_options
+from .options import ConnectingCommand, Connection, Number, connection_options
 from .printer import ForPeople, ForPrograms, Printer
 from .prompt import Given, Prompt, Source, source
 from .screen import console
 
 #: Seconds to wait for answers after the last message, unless -w says otherwise.
 _WAIT = 2.0
+#: Seconds that what arrives is still shown when we are leaving. A server may send faster than we
+#: print, and what has gathered then would be printed for as long as it sends.
+_LEAVING = 1.0
 
 
 @click.command(
@@ -35,10 +40,10 @@ _WAIT = 2.0
 @connection_options
 @click.option(
     '-x', '--execute', 'messages', multiple=True, metavar='MESSAGE',
-    help='Send this and read nothing; may be given several times.',
+    help='Send this, and nothing of the input; may be given several times.',
 )
 @click.option(
-    '-w', '--wait', type=float, default=_WAIT, show_default=True, metavar='SECONDS',
+    '-w', '--wait', type=Number(), default=_WAIT, show_default=True, metavar='SECONDS',
     help='How long to wait for answers after the last -x, or the end of the input; '
          '-1: until the server closes the connection.',
 )
@@ -99,6 +104,9 @@ class Conversation:
         self._all_given = False
         self._reason = ''
         self._failure: OSError | None = None
+        #: Until when, by ``time.monotonic()``, messages are shown, and how many came later.
+        self._shown_until = math.inf
+        self._not_shown = 0
         # parse_json: what is shown is what came, number by number and space by space
         self._client = connection.client(
             parse_json=False, logger=_packet_log(printer) if verbose else False
@@ -129,6 +137,10 @@ class Conversation:
                 # by hand: Ctrl-D
                 if not keyboard.by_hand:
                     self._over.wait(None if wait < 0 else wait)
+            self._shown_until = time.monotonic() + _LEAVING
+        except BaseException:  # Ctrl-C: no more of it
+            self._shown_until = -math.inf
+            raise
         finally:
             reader.kill()
             client.disconnect()
@@ -136,6 +148,8 @@ class Conversation:
         if self._failure is not None:
             raise self._failure
         keyboard.quit()
+        if self._not_shown:
+            self._printer.note(f'{self._not_shown:,} messages came too late to be shown')
         error, unsent = client.disconnect_error, client.unsent
         self._printer.ended(self._reason, error, unsent)
         cut_off = unsent or not (self._all_given or keyboard.by_hand)
@@ -155,6 +169,8 @@ class Conversation:
                     self._client.send(message)
                 except (ValueError, CommandError) as exc:
                     if not keyboard.by_hand:
+                        if isinstance(exc, CommandError):
+                            raise
                         raise CommandError(f'cannot send {_short(line)}: {exc}') from exc
                     self._printer.note(f'not sent: {exc}')
                 else:
@@ -168,6 +184,9 @@ class Conversation:
         return None
 
     def _on_message(self, data: str | bytes) -> None:
+        if time.monotonic() > self._shown_until:
+            self._not_shown += 1
+            return
         try:
             self._printer.message('received', data)
         except OSError as exc:  # who read it has left, most likely: that ends the command
@@ -196,7 +215,7 @@ def _encode(line: str, as_hex: bool) -> str | bytes:
     try:
         return bytes.fromhex(line)
     except ValueError as exc:
-        raise CommandError(f'{_short(line)} is not hex: {exc}') from exc
+        raise CommandError(f'{_short(line)} is not hex') from exc
 
 
 def _short(line: str) -> str:

@@ -30,11 +30,14 @@ import click
     metavar='N',
     help='How many clients connect.',
 )
-@click.option('--url', help='Run against this server, which has to echo every message.')
+@click.option(
+    '--url', metavar='URL', help='Run against this server, which has to echo every message.'
+)
 @click.option('--serve', is_flag=True, help='Run only the server, for the examples, until Ctrl-C.')
 @click.option(
     '--port',
     type=click.IntRange(0, 65535),
+    metavar='PORT',
     help='Where to --serve on 127.0.0.1; 0 for any free port.  [default: 5000]',
 )
 def demo(clients: int, url: str | None, serve: bool, port: int | None) -> None:

@@ -20,7 +20,7 @@ from .loading.locust import LOCUSTFILE, locust_command
 from .loading.machine import is_here
 from .loading.run import Run
 from .loading.summary import report, show
-from .options import ConnectingCommand, Connection, connection_options
+from .options import ConnectingCommand, Connection, Number, connection_options
 from .screen import console
 
 #: Seconds between two pictures of the progress.
@@ -52,11 +52,11 @@ locust -f {file} --worker --master-host HOST"""
     help='How many clients connect.',
 )
 @click.option(
-    '--rate', type=click.FloatRange(min=0), default=1.0, show_default=True, metavar='R',
+    '--rate', type=Number(min=0), default=1.0, show_default=True, metavar='R',
     help='Messages a second of each client; 0: the next as soon as the last is answered.',
 )
 @click.option(
-    '--connect-rate', type=click.FloatRange(min=0), default=0.0, metavar='R',
+    '--connect-rate', type=Number(min=0), default=0.0, metavar='R',
     help=f'Clients that begin to connect in a second.  [default: {AT_ONCE} at a time]',
 )
 @click.option(
@@ -69,11 +69,11 @@ locust -f {file} --worker --master-host HOST"""
 )
 @click.option('--binary', is_flag=True, help='Send binary messages.')
 @click.option(
-    '--duration', type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+    '--duration', type=Number(min=0, min_open=True), default=10.0, show_default=True,
     metavar='SECONDS', help='How long to send.',
 )
 @click.option(
-    '--patience', type=click.FloatRange(min=0), default=3.0, show_default=True, metavar='SECONDS',
+    '--patience', type=Number(min=0), default=3.0, show_default=True, metavar='SECONDS',
     help='How long to wait, after that, for what is late.',
 )
 @click.option('--no-echo', is_flag=True, help='The server does not send messages back.')

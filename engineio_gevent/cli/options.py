@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -14,9 +16,16 @@ from click.shell_completion import CompletionItem
 
 from .. import Client
 from ..exceptions import ConnectionError
+from ..transports.base import describe
 from ..transports.route import Route
 from .errors import SCHEME, CommandError
 from .patched import patch
+from .screen import one_line
+
+# What requests says around the cause: no more than one knows, and a time in the URL.
+_POOL = re.compile(
+    r'\w+ConnectionPool\(.*?\): Max retries exceeded with url: \S+ \(Caused by (.*)\)$', re.DOTALL
+)
 
 _PROXY_VARIABLES = 'http_proxy', 'https_proxy', 'all_proxy'
 
@@ -45,15 +54,24 @@ class Connection:
     def prepare(self) -> None:
         """Make polling cooperative, where it goes through requests; may begin the process anew.
 
-        :raises CommandError: the URL or a header is not valid.
+        :raises click.UsageError: the URL or a header is not valid, or a file of certificates.
         """
-        if self.cert is not None or self.route().http_session is not None:
+        route = self.route()
+        if route.http_session is not None:
             patch()
+            route.http_session.close()
+        if route.secure:
+            try:
+                route.tls_context()
+            except OSError as exc:
+                raise click.UsageError(
+                    f'the authorities or the certificate cannot be read: {describe(exc)}'
+                ) from exc
 
     def route(self) -> Route:
         """The way to the server, as the client finds it.
 
-        :raises CommandError: the URL or a header is not valid.
+        :raises click.UsageError: the URL or a header is not valid.
         """
         try:
             return Route(
@@ -64,7 +82,7 @@ class Connection:
                 http_session=self._http_session(),
             )
         except ValueError as exc:
-            raise CommandError(str(exc)) from exc
+            raise click.UsageError(one_line(str(exc))) from exc
 
     def client(self, **options: Any) -> Client:
         """A client with these settings, not connected.
@@ -87,8 +105,7 @@ class Connection:
         try:
             client.connect(self.url, self.headers, self.transports, self.path)
         except (ConnectionError, ValueError) as exc:
-            said = f': {exc.args[1]}' if len(exc.args) > 1 else ''
-            raise CommandError(f'cannot connect to {self.shown}: {exc.args[0]}{said}') from exc
+            raise CommandError(f'cannot connect to {self.shown}: {told(exc)}') from exc
 
     def _http_session(self) -> Any:
         """A requests.Session where polling needs one: it alone takes a client certificate."""
@@ -99,6 +116,29 @@ class Connection:
         session = requests.Session()
         session.cert = self.cert if self.key is None else (self.cert, self.key)
         return session
+
+
+def told(error: Exception) -> str:
+    """Why there is no connection; the same for all clients with the same trouble."""
+    text = _POOL.sub(r'\1', str(error.args[0]))
+    body = error.args[1] if len(error.args) > 1 else None
+    if body is None or (isinstance(body, dict) and isinstance(body.get('message'), str)):
+        return text  # which has the message
+    return f'{text}: {body if isinstance(body, str) else json.dumps(body)}'
+
+
+class Number(click.FloatRange):
+    """A number that one can count with: neither infinite nor NaN."""
+
+    name = 'number'
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f'{value!r} is not a valid {self.name}.', param, ctx)
+        return number
 
 
 def _headers(
@@ -194,7 +234,7 @@ _OPTIONS = (
              '[default: that of the environment]',
     ),
     _option(
-        '--timeout', type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
+        '--timeout', type=Number(min=0, min_open=True), default=5.0, show_default=True,
         metavar='SECONDS', help='For the handshake of a transport.',
     ),
 )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import click
 
@@ -15,7 +14,15 @@ _CODES = {'ok': Exit.DONE, 'warning': Exit.DEGRADED, 'failed': Exit.FAILED}
 
 @click.command(
     cls=ConnectingCommand,
-    epilog='Exit codes: 0 all is well, 1 no connection, 4 a connection with a fault.',
+    epilog="""
+    \b
+    Exit codes:
+      0    all is well
+      1    there is no connection
+      2    the arguments make no sense
+      4    it connects, with something to mend
+      130  Ctrl-C; 143 SIGTERM
+    """,
 )
 @click.option(
     '--count', type=click.IntRange(1, 1000), default=1, show_default=True, metavar='N',
@@ -38,7 +45,6 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
 
     options = click.get_current_context().params
     wishes = Wishes(connection.transports, connection.timeout, wait_ping, options)
-    _check_files(connection)
     screen = Screen(console())
     runs: list[Run] = []
     for number in range(1, count + 1):
@@ -53,7 +59,7 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
                 route.http_session.close()
         if not as_json and number > 1:
             screen.end_run(runs[-1])
-    report = document(_without_credentials(connection.url), runs)
+    report = document(connection.shown, runs)
     if as_json:
         click.echo(json.dumps(report, indent=2))  # ASCII: a terminal may read it, too
     else:
@@ -61,23 +67,6 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
             screen.summary(runs)
         screen.verdict(runs)
     return _CODES[report['verdict']['status']]
-
-
-def _check_files(connection: Connection) -> None:
-    """What cannot be read is the caller's fault, not the server's."""
-    route = connection.route()
-    if route.http_session is not None:
-        route.http_session.close()
-    if not route.secure:
-        return
-    try:
-        route.tls_context()
-    except OSError as exc:
-        raise click.UsageError(f'the authorities or the certificate cannot be read: {exc}') from exc
-
-
-def _without_credentials(url: str) -> str:
-    return re.sub(r'(?<=//)[^/?#]*@', '', url)
 
 
 class _Silent:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,6 +20,8 @@ from .errors import CommandError, Interrupted
 
 #: Bytes that a pipe is asked for at a time.
 _CHUNK = 64 * 1024
+#: Seconds within which a signal stops all threads.
+_STOPPING = 0.2
 
 
 class Source(ABC):
@@ -63,6 +67,8 @@ class Piped(Source):
 
         :raises CommandError: a line is not UTF-8.
         """
+        if sys.stdin is None:  # closed: as /dev/null
+            return
         pool = get_hub().threadpool
         rest = b''
         # A file cannot be waited for, a pipe could: a native thread reads either.
@@ -93,14 +99,17 @@ class Prompt(Source):
         super().__init__()
         from prompt_toolkit import PromptSession
         from prompt_toolkit.patch_stdout import StdoutProxy
+        from prompt_toolkit.utils import is_dumb_terminal
 
         self._hub = get_hub()
         self._typed: SimpleQueue[str | BaseException] = SimpleQueue()
         self._loop: Any = None
         self._up = Event()
         self._closing = False
+        #: A terminal that cannot go back would print what arrives beside it.
+        self._sign = '' if is_dumb_terminal() else '> '
         self._session: PromptSession[str] = PromptSession(
-            history=_history(), complete_while_typing=False, enable_suspend=True
+            history=_history(), complete_while_typing=False, key_bindings=_keys()
         )
         self.output = StdoutProxy(raw=True)
         self._thread: Any = None
@@ -115,7 +124,7 @@ class Prompt(Source):
             self._loop = asyncio.get_running_loop()
             hand_over(self._up.set)  # what close() waits for
             while not self._closing:
-                line = await self._session.prompt_async('> ', handle_sigint=False)
+                line = await self._session.prompt_async(self._sign, handle_sigint=False)
                 hand_over(self._typed.put, line)
 
         try:
@@ -158,7 +167,28 @@ class Prompt(Source):
         """In the thread's event loop."""
         app = self._session.app
         if app.is_running:
+            # An empty prompt is no use any more; half a line may be.
+            app.erase_when_done = not app.current_buffer.text
             app.exit(exception=EOFError())
+
+
+def _keys() -> Any:
+    """Ctrl-Z, which prompt_toolkit does not bind by itself."""
+    from prompt_toolkit.application import run_in_terminal
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+    if hasattr(signal, 'SIGTSTP'):
+        keys.add('c-z')(lambda event: run_in_terminal(_stop))
+    return keys
+
+
+def _stop() -> None:
+    """Stop this process, with what it runs in, until the shell's ``fg``."""
+    os.kill(0, signal.SIGTSTP)
+    # The signal takes its time to this thread. What prompt_toolkit asks the terminal for next is
+    # not to be answered to the shell.
+    time.sleep(_STOPPING)
 
 
 def _history() -> Any:
@@ -178,7 +208,7 @@ def _history() -> Any:
 
 def source() -> Source:
     """A prompt if a person sits there, else the standard input as it is."""
-    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+    if all(file is not None and file.isatty() for file in (sys.stdin, sys.stdout)):
         return Prompt()
     return Piped()
 

@@ -39,11 +39,11 @@ class Result:
 class Terminal:
     """The command on a pseudo-terminal, and the screen that a person would see."""
 
-    def __init__(self, arguments, environment, rows=30, columns=100):
+    def __init__(self, arguments, environment, rows=30, columns=100, command=COMMAND):
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.Stream(self.screen)
         self._child = pexpect.spawn(
-            COMMAND[0], [*COMMAND[1:], *arguments], env=environment, cwd='/', encoding='utf-8',
+            command[0], [*command[1:], *arguments], env=environment, cwd='/', encoding='utf-8',
             dimensions=(rows, columns), timeout=TIMEOUT)
         self._child.delaybeforesend = None
         #: all that was written, with its control sequences
@@ -130,9 +130,9 @@ class CLI:
         self._stack.callback(process.kill)
         return process
 
-    def terminal(self, *arguments, env=(), **size):
+    def terminal(self, *arguments, env=(), **options):
         """A `Terminal`."""
-        terminal = Terminal([*map(str, arguments)], {**self.environment, **dict(env)}, **size)
+        terminal = Terminal([*map(str, arguments)], {**self.environment, **dict(env)}, **options)
         self._stack.callback(terminal.close)
         return terminal
 

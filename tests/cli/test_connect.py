@@ -139,7 +139,14 @@ def test_without_a_server_it_says_where(cli, one_error):
 
 def test_what_a_server_says_when_it_refuses_is_told(cli, make_js_server, one_error):
     server = make_js_server(refuse=403, refuseMessage='not today')
-    assert 'not today' in one_error(cli('connect', server.url, '-x', 'hello'))
+    assert one_error(cli('connect', server.url, '-x', 'hello')).endswith(
+        'in server response to GET /engine.io/: not today')
+
+
+def test_what_a_server_says_in_other_words_is_told(cli, make_python_server, one_error):
+    server = make_python_server()
+    done = cli('connect', f'{server.url}/?sid=unknown', '-x', 'hello')
+    assert '400 in server response to GET /engine.io/: Invalid session' in one_error(done)
 
 
 @pytest.mark.parametrize('url', ['127.0.0.1:5000', 'example.com'])
@@ -327,6 +334,40 @@ def test_arguments_that_are_not_utf_8(cli, js_server):
     assert process.returncode == 1
     assert err.startswith('engineio-gevent: cannot send ')
     assert err.count('\n') == 1
+
+
+def test_a_closed_input_is_an_empty_one(cli, js_server):
+    done = subprocess.run(
+        ['sh', '-c', 'exec "$0" -m engineio_gevent connect "$1" -w 0 <&-', sys.executable,
+         js_server.url], env=cli.environment, capture_output=True, text=True, check=False,
+        timeout=30)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'disconnected: client disconnect' in done.stdout
+
+
+def test_it_leaves_while_messages_come_faster_than_they_are_printed(cli, make_js_server):
+    server = make_js_server()
+    done = cli('connect', f'{server.url}/?check=1', '-x', 'stream 0', '-w', '1')
+    assert (done.code, done.err) == (0, '')
+    *_, late, last = done.out.splitlines()
+    assert re.search(r' \* [\d,]+ messages came too late to be shown$', late)
+    assert last.endswith('disconnected: client disconnect')
+
+
+def test_ctrl_c_while_messages_come_faster_than_they_are_printed(cli, make_js_server):
+    server = make_js_server()
+    process = cli.start('connect', f'{server.url}/?check=1', '-x', 'stream 0', '-w', '-1')
+    for _ in range(8_000):  # meanwhile many more gather
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+    assert (process.returncode, err) == (130, '')
+    assert out.count('\n') < 10_000  # what the pipe had
+
+
+def test_hex_that_is_none_in_the_input(cli, js_server, one_error):
+    done = cli('connect', js_server.url, '--hex', '-w', '0', given='no\n')
+    assert one_error(done) == "'no' is not hex"
 
 
 def test_an_empty_line_is_an_empty_message(cli, js_server):

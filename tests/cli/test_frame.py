@@ -59,6 +59,12 @@ def test_version(cli):
     (['connect', 'http://a', '--transports', 'pigeon'],
      "'pigeon' is neither polling nor websocket"),
     (['connect', 'http://a', '--timeout', '0'], '0'),
+    (['connect', 'http://a', '--timeout', 'nan'], "'nan' is not a valid number"),
+    (['connect', 'http://a', '--wait', 'nan'], "'nan' is not a valid number"),
+    (['load', 'http://a', '--rate', 'inf'], "'inf' is not a valid number"),
+    (['load', 'http://a', '--duration', 'nan'], "'nan' is not a valid number"),
+    (['load', 'http://a', '--duration', '0'], 'not in the range'),
+    (['load', 'http://a', '--clients', '0'], 'not in the range'),
 ])
 def test_mistakes_are_told(cli, arguments, what):
     done = cli(*arguments)
@@ -70,10 +76,14 @@ def test_mistakes_are_told(cli, arguments, what):
 
 @pytest.mark.parametrize('url', [
     'ftp://127.0.0.1', 'http://', 'http://a b/', 'http://user:secret@a\x01b/'])
-def test_urls_that_are_none(cli, one_error, url):
-    error = one_error(cli('connect', url, '-x', 'a'))
-    assert 'secret' not in error
-    assert '\x01' not in error
+@pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
+def test_urls_that_are_none(cli, command, url):
+    done = cli(command, url)
+    assert done.code == 2, done
+    assert done.err.startswith('Usage: ')
+    assert 'Traceback' not in done.err
+    assert 'secret' not in done.err
+    assert '\x01' not in done.err
 
 
 def complete(cli, *words):
@@ -192,6 +202,18 @@ def test_signals_while_it_connects(cli, number):
             process.send_signal(number)
             out, err = process.communicate(timeout=20)
             assert (process.returncode, out, err) == (128 + number, '', '')
+
+
+@pytest.mark.parametrize('command', [['connect', '-x', 'a', '-w', '0'], ['probe'],
+                                     ['load', '--clients', '1', '--duration', '0.1'],
+                                     ['load', '--clients', '1', '--duration', '0.1', '--json']])
+def test_a_full_disk(cli, js_server, command):
+    with open('/dev/full', 'w') as full:
+        process = cli.start(*command, js_server.url, stdout=full)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == 'engineio-gevent: No space left on device'
+    assert 'Traceback' not in err
 
 
 def test_a_reader_that_leaves(cli, make_js_server):

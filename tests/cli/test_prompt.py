@@ -1,7 +1,9 @@
 """`engineio-gevent connect` on a terminal: real keys, and the screen that a person sees."""
 
 import re
+import shlex
 import signal
+import sys
 
 import pytest
 
@@ -106,7 +108,9 @@ def test_the_server_closes(talk, python_server):
     terminal = talk(url=python_server.url)
     terminal.type('close\r')
     assert terminal.end() == 0
-    assert 'disconnected: server disconnect' in terminal.text
+    _, typed, last = terminal.text.splitlines()
+    assert typed == '> close'
+    assert 'disconnected: server disconnect' in last
 
 
 def test_what_cannot_be_sent_is_told_and_the_prompt_stays(talk):
@@ -157,6 +161,26 @@ def test_the_server_is_killed_while_a_line_is_typed(talk, make_js_server):
     server.kill()
     assert terminal.end() == 3
     assert 'disconnected: transport error' in terminal.text
+    assert '\n> half a line\n' in terminal.text
+
+
+def test_ctrl_z_and_fg(cli, js_server):
+    """The shell gets nothing of what was asked of the terminal; the line goes on."""
+    shell = cli.terminal(command=['bash', '--norc', '--noprofile', '-i'], env={'PS1': 'shell$ '})
+    shell.until('shell$')
+    shell.type(f'{shlex.quote(sys.executable)} -m engineio_gevent connect {js_server.url}\r')
+    shell.until(lambda text: text.endswith('\n>'))
+    shell.type('half a ')
+    shell.until('> half a')
+    shell.type('\x1a')
+    shell.until(lambda text: 'Stopped' in text and text.endswith('\nshell$'))
+    shell.type('echo nothing b""efore\r')
+    shell.until('\nnothing before')
+    assert '\nshell$ echo nothing' in shell.text
+    shell.type('fg\r')
+    shell.until(lambda text: text.endswith('\n> half a'))
+    shell.type('line\r')
+    shell.until(' < half a line')
 
 
 def test_no_server_on_a_terminal(cli):
@@ -177,8 +201,9 @@ def test_json_that_would_do_something_to_a_terminal(talk):
 
 def test_a_terminal_without_cursor_movement(cli, js_server):
     terminal = cli.terminal('connect', js_server.url, env={'TERM': 'dumb'})
-    terminal.until(lambda text: text.endswith('\n>'))
+    terminal.until(' * connected by websocket')
     terminal.type('hello\r')
     terminal.until(' < hello')
+    assert '>' not in terminal.text  # what arrives would stand beside it
     terminal.type(CTRL_D)
     assert terminal.end() == 0

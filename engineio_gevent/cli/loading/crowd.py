@@ -13,7 +13,7 @@ from gevent.pool import Pool
 from ... import Client
 from ...contrib._template import Template
 from ...exceptions import ConnectionError
-from ..options import Connection
+from ..options import Connection, told
 
 #: How many clients connect, or disconnect, at the same time.
 AT_ONCE = 50
@@ -165,7 +165,7 @@ class Crowd:
                 connection.url, connection.headers, connection.transports, connection.path
             )
         except (ConnectionError, ValueError) as exc:
-            self.tally.failures[': '.join(map(str, exc.args[:2]))] += 1
+            self.tally.failures[told(exc)] += 1
         else:
             self.tally.connected += 1
             self.tally.transports[client.transport() or 'lost at once'] += 1
