@@ -143,6 +143,8 @@ def refusal(answer: Answer, path: str, transport: str) -> str:
         return _stripped(answer)
     if status == 404:
         return f'HTTP 404{answer.by}: is Engine.IO mounted at {path}? (--path)'
+    if status == 200:  # instead of 101
+        return no_handshake(answer)
     return _any_other(answer)
 
 

@@ -215,9 +215,11 @@ def _in_figures(host: str) -> list[str]:
 def _look_up(host: str, port: int) -> list[str]:
     """The addresses of a host, as :func:`.dial.look_up` finds them, but never from its cache."""
     try:
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        host.encode('idna')  # here: gevent prints what is raised in its native thread
     except UnicodeError:
         raise Fault(f'{host} is not a host name') from None
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as exc:
         raise Fault(f'there is no host {host}: {describe(exc)}') from exc
     return [str(address[0]) for *_, address in found]

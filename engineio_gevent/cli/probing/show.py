@@ -103,7 +103,8 @@ class Screen:
         word = {OK: 'All is well', WARNING: 'Look at', FAILED: 'Failed'}[found.status]
         self._console.print()
         self._console.print(
-            Text.assemble((word, f'bold {_STYLES[found.status]}'), f': {one_line(text)}')
+            Text.assemble((word, f'bold {_STYLES[found.status]}'), f': {one_line(text)}'),
+            soft_wrap=not self._console.is_terminal,  # there, no word is cut in two
         )
 
 
@@ -153,10 +154,9 @@ def _tls(facts: _Facts) -> Iterator[str]:
     shown = facts['certificate']
     if shown:
         yield f'certificate for {", ".join(shown["names"]) or "no host"} ({shown["subject"]})'
-        yield (
-            f'issued by {shown["issuer"]}, until {shown["not_after"]} '
-            f'({shown["days_left"]:,} days left)'
-        )
+        left = shown['days_left']
+        told = 'expired' if left < 0 else f'{left:,} days left'
+        yield f'issued by {shown["issuer"]}, until {shown["not_after"]} ({told})'
     if facts['authorities'] is None:
         yield 'not verified'
     elif facts['verified']:
@@ -190,6 +190,8 @@ def _handshake(facts: _Facts) -> Iterator[str]:
         coding = ''
         if facts['transport'] == 'polling':
             coding = f'; this answer compressed: {facts["content_encoding"] or "no"}'
+            if not facts['cookies']:
+                coding += '; no cookies'
         yield f'upgrades offered: {upgrades}{coding}'
 
 

@@ -45,9 +45,11 @@ class WebSocket:
             )
             self._frames = Frames(listening, leftover)
         except TimeoutError as exc:
-            raise Fault(
-                f"{describe(exc)} to the websocket's request: a proxy in between holds it back"
-            ) from exc
+            if sid is None:
+                why = 'something listens there, but does not answer HTTP'
+            else:
+                why = 'a proxy in between holds it back'
+            raise Fault(f"{describe(exc)} to the websocket's request: {why}") from exc
         except HTTPError as exc:
             answer = listening.answer()
             if answer is None:

@@ -157,7 +157,9 @@ class TestNotBelieved:
         assert outcome.facts('tls')['authorities'] is None
         assert outcome.facts('tls')['certificate']['names'] == ['a.example']
         assert 'has expired on' in outcome.text
-        assert 'not verified' in shown(url, '--no-verify')[1]
+        text = shown(url, '--no-verify')[1]
+        assert 'not verified' in text
+        assert f'until {days(-3):%Y-%m-%d} (expired)' in text
 
 
 class TestVersions:

@@ -193,6 +193,11 @@ def test_for_people(shown, without_times, make_js_server):
     ]
 
 
+def test_no_cookies(shown, any_server):
+    _, text = shown(any_server.url)
+    assert 'this answer compressed: no; no cookies\n' in text
+
+
 def test_steps_are_shown_as_they_happen(cli, make_js_server):
     server = make_js_server()
     server.suspend()
@@ -213,6 +218,15 @@ def test_on_a_terminal(cli, js_server):
     assert 'All is well: connected by polling' in terminal.text
     assert '\x1b[32m' in terminal.raw
     assert ' ...' not in terminal.text  # what was waited for has gone
+
+
+def test_a_verdict_on_a_narrow_terminal(cli, make_js_server, certificates):
+    server = make_js_server(tls=certificates.tls)
+    terminal = cli.terminal('probe', server.url, columns=60)
+    assert terminal.end() == 1
+    verdict = terminal.text[terminal.text.index('Failed: '):]
+    assert len(verdict.splitlines()) > 2
+    assert 'sends one certificate alone' in ' '.join(verdict.split())  # no word is cut in two
 
 
 def test_ctrl_c(cli, hostile_server):

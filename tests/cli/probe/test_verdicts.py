@@ -121,6 +121,11 @@ class TestBodies:
         server = answering(lambda request: html(body) if body == PAGE else support.response(body))
         assert told in failed('handshake', server.url)
 
+    def test_a_page_in_place_of_a_websocket(self, failed, answering):
+        server = answering(lambda request: html())
+        assert 'an HTML page answers here' in failed(
+            'websocket', server.url, '--transports', 'websocket')
+
     def test_of_a_bad_gateway(self, failed, answering):
         server = answering(lambda request: html(
             b'<html>Bad gateway</html>', '502 Bad Gateway', [('Server', 'nginx/1.22.1')]))
@@ -138,6 +143,10 @@ class TestConnections:
     def test_unknown_host(self, failed):
         assert failed('dns', 'http://nobody.invalid').startswith(
             'dns: there is no host nobody.invalid: ')
+
+    @pytest.mark.parametrize('host', ['a..b', f'{"a" * 70}.example'])
+    def test_no_host_name(self, failed, host):
+        assert failed('dns', f'http://{host}') == f'dns: {host} is not a host name'
 
     def test_nobody_listens(self, failed):
         port = support.free_port()
@@ -179,6 +188,11 @@ class TestConnections:
         assert 'no answer within 0.3 seconds' in text
         assert 'does not answer HTTP' in text
         server.wait_open(0)
+
+    def test_says_nothing_to_a_websocket(self, failed, hostile_server):
+        server = hostile_server(support.read_to_end)
+        text = failed('websocket', server.url, '--timeout', 0.3, '--transports', 'websocket')
+        assert text.endswith('something listens there, but does not answer HTTP')
 
     def test_trickles(self, failed, hostile_server):
         import gevent
