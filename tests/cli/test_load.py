@@ -81,7 +81,8 @@ def test_the_summary(cli, js_server):
     assert re.search(r'^connected +10 of 10 clients in ', out, re.MULTILINE)
     assert re.search(r'^sent +100 messages in 1\.\d s: \d+ a second', out, re.MULTILINE)
     assert re.search(r'^received +100 answers\s*$', out, re.MULTILINE)
-    assert re.search(r'^round trips +min [\d.]+ ms, p50 [\d.]+ ms, p90 ', out, re.MULTILINE)
+    assert re.search(r'^round trips +min [\d.]+ m?s, p50 [\d.]+ m?s, p90 [\d.]+ m?s, *\n'
+                     r' +p99 [\d.]+ m?s, p99.9 [\d.]+ m?s, max [\d.]+ m?s *$', out, re.MULTILINE)
     assert sum(int(count) for count in re.findall(r'^ *< [\d.]+ m?s +(\d+)', out, re.MULTILINE)
                ) == 100
     assert max(map(len, out.split('The same by Locust')[0].splitlines())) <= 100
@@ -114,6 +115,29 @@ def test_no_server(cli, one_error):
     port = support.free_port()
     done = cli('load', f'http://127.0.0.1:{port}', '--clients', '3')
     assert 'Connection refused' in one_error(done)
+
+
+def test_the_same_trouble_is_one_cause(cli, js_server):
+    """What requests says of a dead proxy has the time of each request in it."""
+    proxy = f'http://127.0.0.1:{support.free_port()}'
+    found = figures(cli('load', js_server.url, '--clients', '3', '--proxy', proxy, '--json'))
+    (cause, count), = found['failed'].items()
+    assert count == 3
+    assert 'Connection refused' in cause
+    assert 'Max retries' not in cause
+
+
+def test_a_rate_that_cannot_be_kept(cli, make_js_server):
+    """The sockets have their turn, and what is missing is told."""
+    server = make_js_server()
+    done = cli('load', server.url, '--clients', '2', '--rate', '1e9', '--duration', '1',
+               '--patience', '0', '--message', 'x', '--json')
+    assert done.code == 1
+    found = figures(done)
+    assert found['sent'] + found['unsent'] == 2_000_000_000
+    assert found['answered'] > found['sent'] / 100
+    assert any('did not keep up' in warning for warning in found['warnings'])
+    assert not any('does not send messages back' in warning for warning in found['warnings'])
 
 
 def test_all_are_refused(cli, make_python_server, one_error):

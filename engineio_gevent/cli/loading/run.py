@@ -14,6 +14,8 @@ from .crowd import Crowd, start_closed_loop, stop_closed_loop
 
 #: Messages that are sent before other greenlets, and the sockets, have their turn.
 _BURST = 50
+#: Seconds of the shortest sleep: with none at all, gevent looks at the sockets now and then only.
+_TURN = 1e-6
 #: Seconds between two looks at how far it is.
 _LOOK = 0.1
 
@@ -159,4 +161,4 @@ class Run:
                 if not member.send(messages.next(), start + sent * between):
                     self.outcome.unsent += 1
                 sent += 1
-            gevent.sleep(max(0.0, start + sent * between - time.perf_counter()))
+            gevent.sleep(max(_TURN, start + sent * between - time.perf_counter()))

@@ -130,8 +130,9 @@ def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
                     + (f'; {figures["unsent"]:,} unsent' if figures['unsent'] else ''))
         row('received', _received(figures, echo))
     if figures['round_trip_ms']:
-        row('round trips', ', '.join(
-            f'{name} {_ms(value)}' for name, value in figures['round_trip_ms'].items()))
+        times = [f'{name} {_ms(value)}' for name, value in figures['round_trip_ms'].items()]
+        # in two lines, which fit a narrow terminal
+        row('round trips', ', '.join(times[:3]) + ',\n' + ', '.join(times[3:]))
     if figures['cpu_us_per_message'] is not None:
         row('CPU', f'{figures["cpu_us_per_message"]:.1f} us a message sent or received, '
                    f'{figures["cpu_share"]:.0%} of a core')
