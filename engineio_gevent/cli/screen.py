@@ -7,6 +7,7 @@ import sys
 from typing import TextIO
 
 from rich.console import Console
+from rich.text import Text
 
 # C0 and C1 but the line end; what turns the direction of writing; line ends of Unicode's; and
 # halves of a character, which cannot be written.
@@ -35,6 +36,11 @@ def console(file: TextIO | None = None, *, colours: bool | None = None) -> Conso
         emoji=False,
         soft_wrap=True,
     )
+
+
+def say(out: Console, text: Text) -> None:
+    """Print a sentence: on a terminal, no word of it is cut in two."""
+    out.print(text, soft_wrap=not out.is_terminal)
 
 
 def complain(text: str) -> None:

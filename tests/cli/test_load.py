@@ -96,6 +96,16 @@ def test_a_terminal_has_a_bar(cli, js_server):
     assert '%' not in terminal.text.split('each client')[0].replace('% of a core', '')
 
 
+def test_warnings_on_a_narrow_terminal(cli, js_server):
+    terminal = cli.terminal('load', js_server.url, '--clients', '1', '--duration', '0.2',
+                            columns=55)
+    assert terminal.end() == 0
+    warning = terminal.text[terminal.text.index('! '):terminal.text.index('The same')]
+    assert len(warning.splitlines()) > 1
+    assert ' '.join(warning.split()) == (  # no word is cut in two
+        '! the server is on this machine: the two take processor time from each other')
+
+
 def test_a_server_that_does_not_echo(cli, js_server):
     url = f'{js_server.url}/?check=1'
     silent = ['load', url, '--clients', '2', '--rate', '5', '--duration', '1', '--message', 's {n}']
@@ -104,6 +114,14 @@ def test_a_server_that_does_not_echo(cli, js_server):
     assert '! the server does not send messages back' in done.out
     assert '0 answers, 10 unanswered' in done.out
     assert cli(*silent, '--no-echo').code == 0
+
+
+def test_it_ends_with_its_duration(cli, js_server):
+    """Not when the message after the last would be due."""
+    found = figures(cli('load', js_server.url, '--clients', '1', '--rate', '0.1',
+                        '--duration', '0.2', '--patience', '30', '--json'))
+    assert found['sent'] == found['answered'] == 1
+    assert found['sending_seconds'] < 5
 
 
 def test_no_echo_has_a_rate(cli):

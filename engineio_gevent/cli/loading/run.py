@@ -154,11 +154,13 @@ class Run:
         between = 1 / (self._rate * len(crowd.members))
         total = max(1, round(self._duration / between))
         sent = 0
-        while sent < total:
+        while True:
             due = int((time.perf_counter() - start) / between) + 1
             for _ in range(min(due - sent, total - sent, _BURST)):
                 member = crowd.members[sent % len(crowd.members)]
                 if not member.send(messages.next(), start + sent * between):
                     self.outcome.unsent += 1
                 sent += 1
+            if sent == total:
+                return
             gevent.sleep(max(_TURN, start + sent * between - time.perf_counter()))

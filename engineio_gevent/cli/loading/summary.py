@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..screen import one_line
+from ..screen import one_line, say
 from .crowd import Tally
 from .run import Outcome
 
@@ -143,7 +143,7 @@ def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
         console.print()
         console.print(_chart(figures['histogram']))
     for warning in figures['warnings']:
-        console.print(Text(f'! {warning}', 'yellow'))
+        say(console, Text(f'! {warning}', 'yellow'))
 
 
 def _connected(figures: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from ..screen import one_line
+from ..screen import one_line, say
 from .report import FAILED, OK, SKIPPED, WARNING, Run, Step, times, worst
 
 _STYLES = {OK: 'green', WARNING: 'yellow', FAILED: 'red', SKIPPED: 'dim'}
@@ -76,8 +76,8 @@ class Screen:
         took = '  '.join(
             f'{step.name} {duration(step.seconds)}' for step in run.steps if step.seconds
         )
-        self._console.print(Text.assemble((run.verdict.status, _STYLES[run.verdict.status]),
-                                          f'  {took}'))  # fmt: skip
+        status = run.verdict.status
+        say(self._console, Text.assemble((status, _STYLES[status]), f'  {took}'))
 
     def summary(self, runs: Sequence[Run]) -> None:
         """The times of several runs, and how many there were."""
@@ -102,9 +102,9 @@ class Screen:
             text = f'{text} ({count} of {len(runs)} runs)'
         word = {OK: 'All is well', WARNING: 'Look at', FAILED: 'Failed'}[found.status]
         self._console.print()
-        self._console.print(
+        say(
+            self._console,
             Text.assemble((word, f'bold {_STYLES[found.status]}'), f': {one_line(text)}'),
-            soft_wrap=not self._console.is_terminal,  # there, no word is cut in two
         )
 
 
