@@ -41,6 +41,7 @@ class Terminal:
 
     def __init__(self, arguments, environment, rows=30, columns=100, command=COMMAND):
         self.screen = pyte.Screen(columns, rows)
+        environment = {**environment, 'COLUMNS': str(columns)}
         self._stream = pyte.Stream(self.screen)
         self._child = pexpect.spawn(
             command[0], [*command[1:], *arguments], env=environment, cwd='/', encoding='utf-8',

@@ -98,7 +98,7 @@ def test_a_terminal_has_a_bar(cli, js_server):
 
 def test_warnings_on_a_narrow_terminal(cli, js_server):
     terminal = cli.terminal('load', js_server.url, '--clients', '1', '--duration', '0.2',
-                            columns=55)
+                            columns=52)
     assert terminal.end() == 0
     warning = terminal.text[terminal.text.index('! '):terminal.text.index('The same')]
     assert len(warning.splitlines()) > 1
