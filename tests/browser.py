@@ -108,7 +108,8 @@ class Page:
         self._browser = browser
         self._context = context
         self._session = session
-        #: what went wrong in it: uncaught exceptions, and what the security policy has forbidden
+        #: what went wrong in it: uncaught exceptions, errors of the console, and what the security
+        #: policy has forbidden
         self.errors = []
         self._call('Runtime.enable')
         self._call('Log.enable')
@@ -121,6 +122,9 @@ class Page:
         if event == 'Runtime.exceptionThrown':
             details = parameters['exceptionDetails']
             self.errors.append(details.get('exception', {}).get('description', details['text']))
+        elif event == 'Runtime.consoleAPICalled' and parameters['type'] in ('error', 'assert'):
+            self.errors.append(' '.join(str(part.get('value', part.get('description')))
+                                        for part in parameters['args']))
         elif event == 'Log.entryAdded' and parameters['entry']['source'] == 'security':
             self.errors.append(parameters['entry']['text'])
 

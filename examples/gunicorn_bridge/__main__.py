@@ -27,12 +27,14 @@ NEEDED = {'flask': 'flask', 'gunicorn': 'gunicorn', 'engineio': 'engineio-gevent
           'engineio_gevent': 'engineio-gevent'}  # fmt: skip
 
 
-def free_port() -> int:
-    """A port of this machine that nobody has."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port: int = sock.getsockname()[1]
-        return port
+def free_port(option: str, wanted: int) -> int:
+    """A port of this machine that nobody has: the one that is wanted, or any for 0."""
+    try:
+        with socket.create_server(('127.0.0.1', wanted)) as sock:
+            port: int = sock.getsockname()[1]
+            return port
+    except OSError as exc:
+        sys.exit(f'Port {wanted}: {os.strerror(exc.errno or 0)}; choose another by {option}')
 
 
 #: Whether a signal has asked for the end.
@@ -54,11 +56,12 @@ def main() -> int:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, end)
     upstream = None
+    port = free_port('--port', arguments.port)
     try:
         if not arguments.upstream:
-            upstream = Upstream(arguments.upstream_port)
+            upstream = Upstream(free_port('--upstream-port', arguments.upstream_port))
         url = arguments.upstream if upstream is None else upstream.url
-        return run(url, arguments.port or free_port(), arguments.workers, upstream)
+        return run(url, port, arguments.workers, upstream)
     finally:
         if upstream is not None:
             upstream.stop()
@@ -73,11 +76,11 @@ def end(number: int, frame: FrameType | None) -> None:
 class Upstream:
     """The embedded one, in a process of its own.
 
-    :param port: where it listens; 0 for any that is free, the same each time.
+    :param port: where it listens, the same each time.
     """
 
     def __init__(self, port: int) -> None:
-        self._port = port or free_port()
+        self._port = port
         self._ended_at: float | None = None
         self.url = f'http://127.0.0.1:{self._port}'
         self._start()

@@ -129,10 +129,7 @@ def serve(port: int) -> None:
     upstream = Upstream()
     application = engineio.WSGIApp(upstream.server)
     server = WSGIServer((HOST, port), application, log=None, error_log=None)
-    try:
-        server.init_socket()
-    except OSError as exc:
-        sys.exit(f'upstream: {exc}')
+    server.init_socket()
     # What it accepts inherits this: an answer of several writes does not wait for a delayed ACK.
     server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server.start()

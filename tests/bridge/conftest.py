@@ -1,0 +1,332 @@
+"""The bridge of `examples/gunicorn_bridge`: real gunicorn, its real upstream, a real browser."""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import browser as browsers
+import gevent
+import gevent.socket
+import gevent.subprocess
+import pytest
+
+import engineio_gevent
+import support
+
+EXAMPLE = Path(__file__).resolve().parents[2] / 'examples' / 'gunicorn_bridge'
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(Path(engineio_gevent.__file__).parents[1])}
+
+LIVE = 'document.querySelector("html[data-stream=live]")'
+"""The expression for a page that has its stream."""
+
+PATIENCE = 30
+"""Seconds that anything may take on a busy machine."""
+
+
+def load(name):
+    """A module of the example, of which the tests need the code and not the process."""
+    spec = importlib.util.spec_from_file_location(f'gunicorn_bridge_{name}', EXAMPLE / f'{name}.py')
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def is_running(pid):
+    """Whether a process runs; one that has ended, and for whose end nobody has asked, does not."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return not Path('/proc/self').exists()
+
+
+class Process:
+    """A process of the example, in a session of its own; its output is in `log`."""
+
+    def __init__(self, *arguments, **environment):
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
+        # gevent's, as the browser is: it asks for the ends of all children, of others' too.
+        self.process = gevent.subprocess.Popen(
+            [sys.executable, *map(str, arguments)], cwd=EXAMPLE, stdin=gevent.subprocess.DEVNULL,
+            stdout=self._file, stderr=self._file, start_new_session=True,
+            env={**ENVIRONMENT, **environment})
+        self.pid = self.process.pid
+
+    @property
+    def log(self):
+        size = os.fstat(self._file.fileno()).st_size
+        return os.pread(self._file.fileno(), size, 0).decode()
+
+    def until(self, condition, timeout=PATIENCE):
+        """Wait until something is so; returns what is."""
+        value = support.eventually(condition, timeout)
+        assert value, self.log
+        return value
+
+    def find(self, pattern):
+        """What a pattern finds in the log: all groups, or matches."""
+        return re.findall(pattern, self.log, re.MULTILINE)
+
+    def signal(self, name):
+        os.kill(self.pid, getattr(signal, name))
+
+    def ends(self, timeout=PATIENCE):
+        """Wait for the end; returns the exit code."""
+        self.until(lambda: self.process.poll() is not None, timeout)
+        return self.process.returncode
+
+    def kill(self):
+        """End all of its session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+        self._file.close()
+
+
+class Upstream:
+    """The embedded upstream; it can be killed, and started again at the same port."""
+
+    def __init__(self):
+        self.port = support.free_port()
+        self.url = f'http://127.0.0.1:{self.port}'
+        self.start()
+
+    def start(self):
+        self.process = Process(EXAMPLE / 'upstream.py', self.port)
+        self.process.until(lambda: self.process.find('listening on'))
+
+    def signal(self, name):
+        self.process.signal(name)
+
+    def kill(self):
+        self.process.kill()
+
+    @property
+    def members(self):
+        """The process identifiers of the workers that are there."""
+        return {int(pid) for pid in self.process.find(r'worker (\d+) has joined')} - set(self.left)
+
+    @property
+    def left(self):
+        """Why the workers have left that are gone, by process identifier."""
+        found = self.process.find(r'worker (\d+) has left: (.*)')
+        return {int(pid): reason for pid, reason in found}
+
+    def say(self, *texts):
+        """Send messages by a client that is no worker."""
+        client = engineio_gevent.Client(handle_sigint=False, request_timeout=PATIENCE)
+        client.connect(self.url, transports='websocket')
+        for text in texts:
+            client.send(text)
+        client.disconnect()
+
+
+class Gunicorn(Process):
+    """gunicorn with the application.
+
+    :param url: of the upstream.
+    :param workers: how many.
+    :param options: more of gunicorn's.
+    """
+
+    def __init__(self, url, workers=2, options=(), port=None):
+        self.port = port or support.free_port()
+        self.url = f'http://127.0.0.1:{self.port}'
+        self.count = workers
+        super().__init__('-m', 'gunicorn', *options, UPSTREAM_URL=url,
+                         BRIDGE_BIND=f'127.0.0.1:{self.port}', WEB_CONCURRENCY=str(workers))
+
+    @property
+    def workers(self):
+        """The process identifiers of the workers that run, in the order of their start."""
+        return [pid for pid in map(int, self.find(r'Booting worker with pid: (\d+)'))
+                if is_running(pid)]
+
+    @contextlib.contextmanager
+    def only(self, pid):
+        """Let this worker alone take connections."""
+        others = [other for other in self.workers if other != pid]
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for other in others:
+                os.kill(other, signal.SIGCONT)
+
+    def request(self, method, path, body=None, headers=None):
+        """A request; its status, headers and body. Cooperative."""
+        connection = http.client.HTTPConnection('127.0.0.1')
+        with contextlib.closing(connection):
+            connection.sock = gevent.socket.create_connection(('127.0.0.1', self.port))
+            connection.request(method, path, body, {'Connection': 'close', **(headers or {})})
+            with connection.getresponse() as response:
+                return response.status, response.headers, response.read()
+
+    def post(self, text):
+        """Post a message as the page does; the status and the JSON."""
+        status, _, body = self.request('POST', '/messages', json.dumps({'text': text}),
+                                       {'Content-Type': 'application/json'})
+        return status, json.loads(body)
+
+    def health(self):
+        """The status and the JSON of /health, of any worker."""
+        status, _, body = self.request('GET', '/health')
+        return status, json.loads(body)
+
+
+class Listener:
+    """A browser without a page: it reads a stream of events in a greenlet.
+
+    :param gunicorn: whose stream.
+    :param after: the id of the last message that it has.
+    """
+
+    def __init__(self, gunicorn, after=None):
+        #: The events as (kind, data).
+        self.events = []
+        #: How it has ended: 'in order', 'cut off'; None: not yet.
+        self.end = None
+        self.last_id = after
+        self._connection = http.client.HTTPConnection('127.0.0.1')
+        self._connection.sock = gevent.socket.create_connection(('127.0.0.1', gunicorn.port))
+        query = f'?after={quote(after)}' if after else ''
+        self._connection.request('GET', f'/events{query}')
+        self._response = self._connection.getresponse()
+        self.status = self._response.status
+        self.headers = self._response.headers
+        self._greenlet = gevent.spawn(self._read)
+
+    def _read(self):
+        # Chunk by chunk: where lines are read, http.client takes a cut for the end.
+        stream = self._response.fp
+        unread = b''
+        try:
+            while size := int(stream.readline(), 16):
+                unread += stream.read(size + 2)[:size]
+                *events, unread = unread.split(b'\n\n')
+                for event in events:
+                    self._take(dict(line.split(': ', 1) for line in event.decode().splitlines()))
+            self.end = 'in order'
+        except (OSError, ValueError):  # no number where the next size should be
+            self.end = 'cut off'
+
+    def _take(self, event):
+        if 'data' in event:
+            self.last_id = event.get('id', self.last_id)
+            self.events.append((event['event'], json.loads(event['data'])))
+
+    def of(self, kind):
+        return [data for name, data in self.events if name == kind]
+
+    @property
+    def texts(self):
+        return [data['text'] for data in self.of('message')]
+
+    @property
+    def worker(self):
+        """The process identifier of its worker."""
+        assert support.eventually(lambda: self.of('hello'), PATIENCE)
+        return self.of('hello')[0]['worker']
+
+    def hears(self, texts):
+        """Wait until it has exactly these messages, in this order."""
+        support.eventually(lambda: len(self.texts) >= len(texts), PATIENCE)
+        assert self.texts == texts
+
+    def ends(self):
+        """Wait for the end; how it was."""
+        assert support.eventually(lambda: self.end, PATIENCE)
+        return self.end
+
+    def close(self):
+        self._greenlet.kill()
+        self._response.close()
+        self._connection.close()
+
+
+@pytest.fixture
+def upstream():
+    """An `Upstream`."""
+    one = Upstream()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def start(upstream):
+    """Start a `Gunicorn`, and wait until all of its workers have joined the upstream."""
+    started = []
+
+    def start(joined=True, **options):
+        one = Gunicorn(upstream.url, **options)
+        started.append(one)
+        if joined:
+            one.until(lambda: len(one.workers) == one.count
+                      and upstream.members >= set(one.workers))
+        return one
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture
+def listen():
+    """Start a `Listener`."""
+    started = []
+
+    def start(gunicorn, after=None, worker=None):
+        with gunicorn.only(worker) if worker else contextlib.nullcontext():
+            started.append(Listener(gunicorn, after))
+            assert worker in (None, started[-1].worker)
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope='session')
+def browser(tmp_path_factory):
+    """A browser, one for the session."""
+    if browsers.find() is None:
+        what = f'no browser: none of {", ".join(browsers.NAMES)} is on the PATH'
+        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_BROWSER') == '1':
+            pytest.fail(what, pytrace=False)
+        pytest.skip(what)
+    one = browsers.Browser(tmp_path_factory.mktemp('browser'))
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page of a `Gunicorn`'s, of a certain worker; nothing may go wrong in it."""
+    opened = []
+
+    def start(gunicorn, worker=None, until=LIVE):
+        page = browser.page()
+        opened.append(page)
+        with gunicorn.only(worker) if worker else contextlib.nullcontext():
+            page.open(gunicorn.url)
+            page.wait_for(until)
+        return page
+
+    yield start
+    errors = []
+    for page in opened:
+        page.evaluate('0')  # what it has to tell comes before the answer
+        errors += page.errors
+        page.close()
+    assert errors == []
