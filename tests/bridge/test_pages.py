@@ -117,6 +117,25 @@ def test_who_reads_older_messages_is_not_moved(start, open_page, upstream):
     page.wait_for(f"{shown('latest')} === ''")
 
 
+def test_who_reads_the_latest_messages_goes_on_to_see_them(start, open_page, upstream):
+    """Though there is less room for them: on a small screen, or for a notice."""
+    gunicorn = start(workers=1)
+    page = open_page(gunicorn)
+    texts = [f'message {number}, of which some have to be more than one line' for number in range(60)]
+    upstream.say(*texts)
+    until_texts(page, texts)
+    last = "[...document.querySelectorAll('#messages li')].at(-1).getBoundingClientRect().bottom"
+    shows_last = f"{last} - document.getElementById('scroll').getBoundingClientRect().bottom < 2"
+    page.wait_for(shows_last)
+    page.look(390, 700)
+    page.wait_for(f'innerWidth === 390 && {shows_last}')
+    upstream.kill()
+    page.wait_for(f"{shown('notice')} && {shows_last}")
+    page.look(1200, 500)
+    page.wait_for(f'innerWidth === 1200 && {shows_last}')
+    assert page.evaluate(shown('latest')) == ''
+
+
 def test_an_upstream_that_is_killed_and_comes_back(start, open_page, upstream):
     gunicorn = start()
     pages = [open_page(gunicorn, worker) for worker in gunicorn.workers]

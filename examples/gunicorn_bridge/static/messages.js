@@ -9,18 +9,21 @@ export class Messages {
   #last = null;
   #total = 0;
   #unseen = 0;
+  #size = '';
+  #followed = true;
 
   // parts: the elements {scroll, list, empty, count, latest}
   constructor(parts) {
     this.#parts = parts;
-    parts.scroll.addEventListener('scroll', () => this.#atEnd() && this.#seen());
+    parts.scroll.addEventListener('scroll', () => this.#moved());
+    new ResizeObserver(() => this.#resized()).observe(parts.scroll);
     parts.latest.addEventListener('click', () => this.#toEnd());
   }
 
   // A message of the stream. One that is here already comes again after a reconnect.
   add(id, { text, at }) {
     if (this.#items.has(id)) return;
-    const follow = this.#atEnd();
+    const follow = this.#follows();
     const missing = gap(this.#last, id);
     if (missing) this.#append(note(missing));
     this.#last = id;
@@ -54,13 +57,31 @@ export class Messages {
     while (this.#parts.list.childElementCount > KEPT) this.#parts.list.firstElementChild.remove();
   }
 
-  #atEnd() {
+  // Whether the end is shown; or was, before the list had another size: a notice takes some of it,
+  // and a telephone is turned.
+  #follows() {
     const { scrollHeight, scrollTop, clientHeight } = this.#parts.scroll;
+    if (this.#size !== this.#currentSize()) return this.#followed;
     return scrollHeight - scrollTop - clientHeight < 40;
+  }
+
+  #currentSize() {
+    return `${this.#parts.scroll.clientWidth} ${this.#parts.scroll.clientHeight}`;
+  }
+
+  #moved() {
+    this.#followed = this.#follows();
+    if (this.#followed) this.#seen();
+  }
+
+  #resized() {
+    if (this.#follows()) this.#toEnd();
+    this.#size = this.#currentSize();
   }
 
   #toEnd() {
     this.#parts.scroll.scrollTop = this.#parts.scroll.scrollHeight;
+    this.#followed = true;
     this.#seen();
   }
 
