@@ -23,7 +23,7 @@ help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
 	@echo 'make test    the tests on every Python here (3.10 to 3.14), lint and types'
 	@echo 'make lint    ruff'
-	@echo 'make types   mypy'
+	@echo 'make types   mypy; a user'"'"'s programs with mypy and pyright'
 	@echo 'make docs    the documentation, in build/docs/'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'

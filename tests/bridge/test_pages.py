@@ -121,7 +121,7 @@ def test_who_reads_the_latest_messages_goes_on_to_see_them(start, open_page, ups
     """Though there is less room for them: on a small screen, or for a notice."""
     gunicorn = start(workers=1)
     page = open_page(gunicorn)
-    texts = [f'message {number}, of which some have to be more than one line' for number in range(60)]
+    texts = [f'message {number}, of which some are more than one line' for number in range(60)]
     upstream.say(*texts)
     until_texts(page, texts)
     last = "[...document.querySelectorAll('#messages li')].at(-1).getBoundingClientRect().bottom"

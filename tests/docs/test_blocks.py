@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,7 +158,11 @@ class Here:
             'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
             'XDG_STATE_HOME': str(folder),
             'COLUMNS': '100',
+            'CURL_HOME': str(folder),
         }
+        # Servers in the background need a while; their readers do, too.
+        (folder / '.curlrc').write_text(
+            'silent\nfail\nretry = 100\nretry-delay = 1\nretry-connrefused\nretry-max-time = 40\n')
 
     def mapped(self, text):
         for there, here in self._servers.items():
@@ -201,7 +206,10 @@ class Here:
 @pytest.fixture
 def here(tmp_path, python_server, socketio_server):
     """A `Here`, with a server that echoes."""
+    port = support.free_port()
     place = Here(tmp_path, {
+        '127.0.0.1:8000': f'127.0.0.1:{port}',
+        '--port 8000': f'--port {port}',
         'http://127.0.0.1:5000': python_server.url,
         'ws://127.0.0.1:5000': python_server.ws_url,
         'http://127.0.0.1:5001': socketio_server,
@@ -292,6 +300,8 @@ def check_command(block, command, expected, here):
     elif block.how == 'background':
         here.start(command)
     else:
+        if command.startswith('curl ') and shutil.which('curl') is None:
+            pytest.skip(f'{block.name}: there is no curl')
         done = here.run(['bash', '-c', command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         code = int(block.how.removeprefix('fails ')) if block.how.startswith('fails ') else 0
         printed = here.unmapped(done.stdout)
