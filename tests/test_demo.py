@@ -150,14 +150,17 @@ def check_figures(out, clients, transport='websocket'):
         after = number(r'([\d,]+) descriptors open', out)
         assert after == number(r'descriptors open, ([\d,]+) before it all', out)
     if Path('/proc/self/smaps_rollup').exists():
-        # what the first few need is shared by all
-        assert 0.5 < number(r'idle +([\d.]+) KiB', out) < 20 + 2000 / clients
+        # What the first few need is shared by all; or was there already, free, in which case they
+        # need no more: only many have to need something.
+        memory = number(r'idle +([\d.]+) KiB', out)
+        assert memory < 20 + 2000 / clients
+        assert memory > 1 or clients < 400
 
 
 def test_the_figures():
-    code, out, err = demo('--clients', '50')
+    code, out, err = demo('--clients', '400')
     assert (code, err) == (0, '')
-    check_figures(out, 50)
+    check_figures(out, 400)
     assert ', 0 greenlets per client' in out
     assert number(r'per client \((\d+) greenlets in all\)', out) < 10
     # The server has gone: the port is free.

@@ -140,7 +140,9 @@ def _show_many(screen: Screen, url: str, clients: int) -> None:
 def _per_client(before: Usage, after: Usage, clients: int) -> str:
     parts = []
     if before.kib is not None and after.kib is not None:
-        parts.append(f'[b]{(after.kib - before.kib) / clients:.1f} KiB[/b]')
+        # memory that has become free meanwhile can be more than a few clients take
+        kib = max(0.0, after.kib - before.kib)
+        parts.append(f'[b]{kib / clients:.1f} KiB[/b]')
     if before.descriptors is not None and after.descriptors is not None:
         descriptors = (after.descriptors - before.descriptors) / clients
         parts.append(f'[b]{_count(descriptors, "descriptor")}[/b]')
