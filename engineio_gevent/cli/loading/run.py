@@ -92,7 +92,7 @@ class Run:
         if not count:
             return
         if before.kib is not None and after.kib is not None:
-            outcome.kib = (after.kib - before.kib) / count
+            outcome.kib = max(0.0, after.kib - before.kib) / count
         if before.descriptors is not None and after.descriptors is not None:
             outcome.descriptors = (after.descriptors - before.descriptors) / count
         outcome.greenlets = (after.greenlets - before.greenlets) / count
