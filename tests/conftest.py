@@ -4,6 +4,7 @@ import os
 
 import gevent
 import gevent.hub
+import hypothesis
 import pytest
 
 import support
@@ -15,6 +16,11 @@ TIME_LIMIT = 60
 def pytest_configure(config):
     config.addinivalue_line(
         'markers', f'time_limit(seconds): the time this test may take, instead of {TIME_LIMIT} s')
+    # A busy machine is slow, and that is no failure.
+    hypothesis.settings.register_profile(
+        'patient', parent=hypothesis.settings(), deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile('patient')
 
 
 @pytest.hookimpl(wrapper=True)
