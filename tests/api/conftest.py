@@ -1,6 +1,5 @@
 """Clients that write down what happens to them, and scripts in processes of their own."""
 
-import gc
 import json
 import os
 import signal
@@ -28,11 +27,8 @@ PROJECT = Path(engineio_gevent.__file__).parent.parent
 
 @pytest.fixture(scope='session', autouse=True)
 def frozen():
-    """A look for greenlets goes through all objects; those of the start need no look."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with support.frozen():
+        yield
 
 
 class RecordingClient(engineio_gevent.Client):

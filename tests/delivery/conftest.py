@@ -1,6 +1,5 @@
 """Clients that count what comes, on servers that count what they send."""
 
-import gc
 
 import gevent
 import gevent.queue
@@ -72,11 +71,8 @@ class CountingClient(engineio_gevent.Client):
 
 @pytest.fixture(scope='session', autouse=True)
 def frozen():
-    """A look for greenlets goes through all objects; those of the start need no look."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with support.frozen():
+        yield
 
 
 def stray(leaks):

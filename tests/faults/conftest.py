@@ -381,11 +381,8 @@ class Traces:
 
 @pytest.fixture(autouse=True, scope='module')
 def little_to_look_through():
-    """What is there before these tests cannot be a leak of theirs."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with support.frozen():
+        yield
 
 
 @pytest.fixture

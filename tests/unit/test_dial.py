@@ -236,10 +236,10 @@ def black_hole():
 def test_the_next_address_is_tried_where_one_swallows(resolver, listener, black_hole):
     resolver.answer = [address(*black_hole), address(*listener.getsockname())]
     began = time.monotonic()
-    with no_leaks(), dial.open_socket('two.test', 80, timeout=1) as sock:
+    with no_leaks(), dial.open_socket('two.test', 80, timeout=3) as sock:
         assert sock.getpeername() == listener.getsockname()
         assert sock.gettimeout() is None
-        assert time.monotonic() - began < 0.9  # each has its share of the time
+        assert time.monotonic() - began < 2.9  # each has its share of the time
 
 
 def test_addresses_that_all_swallow(resolver, black_hole):

@@ -1,6 +1,5 @@
 """Socket.IO servers, and clients that write down what happens to them."""
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -32,11 +31,8 @@ def way(request):
 
 @pytest.fixture(scope='session', autouse=True)
 def frozen():
-    """A look for greenlets goes through all objects; those of the start need no look."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with support.frozen():
+        yield
 
 
 # -- Servers ------------------------------------------------------------------------------------
