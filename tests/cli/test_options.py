@@ -84,19 +84,6 @@ def mutual_server(certificates):
     server.stop()
 
 
-def converse(process):
-    """Each line has its answer while, with polling, a GET waits: nothing may hold up the lines."""
-    first = process.stdout.readline()
-    assert ' * connected by ' in first, process.communicate(timeout=20)
-    for text in ('one', 'two', 'three'):
-        process.stdin.write(f'{text}\n')
-        assert process.stdout.readline().rstrip().endswith(f' < {text}')
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, '')
-    assert 'disconnected: client disconnect' in out
-    return first
-
-
 def sent_at_once(cli, url, *arguments, **options):
     """A message and its answer, then the server closes the connection."""
     return cli('connect', url, '-x', 'hello', '-x', 'close', '-w', '-1', '--json', *arguments,
@@ -112,7 +99,7 @@ def answers(result):
 
 @pytest.mark.parametrize('transports', WAYS)
 def test_a_client_certificate_through_a_proxy(cli, mutual_server, certificates, proxy, transports):
-    first = converse(cli.start(
+    first = support.converse(cli.start(
         'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_cert,
         '--key', certificates.client_key, '--proxy', proxy.url, '--transports', transports,
         '-w', '0'))
@@ -168,7 +155,7 @@ def test_authorities_of_the_environment(cli, tls_server, certificates):
 def test_a_proxy(cli, tls_server, certificates, proxy, given, transports):
     how = ['--proxy', proxy.url] if given == 'option' else []
     env = {} if how else {'https_proxy': proxy.url}
-    converse(cli.start('connect', tls_server.url, '--ca', certificates.ca, *how, '-w', '0',
+    support.converse(cli.start('connect', tls_server.url, '--ca', certificates.ca, *how, '-w', '0',
                        '--transports', transports, env=env))
     assert set(proxy.trips) == {f'CONNECT {tls_server.netloc}'}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import engineio_gevent
+import support
 
 PROJECT = Path(engineio_gevent.__file__).parents[1]
 
@@ -34,35 +35,23 @@ def talk():
         process.communicate()
 
 
-def converse(process):
-    """Each line has its answer at once, though a GET waits at the proxy meanwhile."""
-    first = process.stdout.readline()
-    assert ' * connected by ' in first, process.communicate(timeout=20)
-    for text in ('one', 'two', 'three'):
-        process.stdin.write(f'{text}\n')
-        assert process.stdout.readline().rstrip().endswith(f' < {text}')
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, '')
-    assert 'disconnected: client disconnect' in out
-
-
 @pytest.mark.parametrize('given', ['option', 'environment'])
 # Not polling: tinyproxy drops kept connections, which ends a polling client's now and then.
 @pytest.mark.parametrize('way', ['websocket', 'upgraded'])
 def test_an_http_proxy(talk, http_proxy, js_server, way, given):
     how = ['--proxy', http_proxy.url] if given == 'option' else []
     env = {} if how else {'http_proxy': http_proxy.url, 'no_proxy': ''}
-    converse(talk(js_server.url, *how, '--transports', TRANSPORTS[way], env=env))
+    support.converse(talk(js_server.url, *how, '--transports', TRANSPORTS[way], env=env))
     assert http_proxy.trips()
 
 
 def test_a_socks_proxy(talk, socks_proxy, js_server, way):
-    converse(talk(js_server.url, '--proxy', socks_proxy.url, '--transports', TRANSPORTS[way]))
+    support.converse(talk(js_server.url, '--proxy', socks_proxy.url, '--transports', TRANSPORTS[way]))
     assert set(socks_proxy.trips()) == {js_server.netloc}
 
 
 def test_no_proxy(talk, http_proxy, js_server, way):
-    converse(talk(js_server.url, '--proxy', '', '--transports', TRANSPORTS[way],
+    support.converse(talk(js_server.url, '--proxy', '', '--transports', TRANSPORTS[way],
                   env={'http_proxy': http_proxy.url}))
     assert http_proxy.trips() == []
 
