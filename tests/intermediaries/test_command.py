@@ -46,7 +46,8 @@ def test_an_http_proxy(talk, http_proxy, js_server, way, given):
 
 
 def test_a_socks_proxy(talk, socks_proxy, js_server, way):
-    support.converse(talk(js_server.url, '--proxy', socks_proxy.url, '--transports', TRANSPORTS[way]))
+    support.converse(talk(js_server.url, '--proxy', socks_proxy.url,
+                          '--transports', TRANSPORTS[way]))
     assert set(socks_proxy.trips()) == {js_server.netloc}
 
 
