@@ -1,5 +1,6 @@
 """The fixtures of all tests. They are described where they work, in `support.py`."""
 
+import gc
 import os
 
 import gevent
@@ -58,6 +59,17 @@ def hub_errors(monkeypatch):
     yield errors
     if errors:
         pytest.fail(f'exceptions in the hub: {errors}', pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def little_to_look_through():
+    """A look for leaks goes through all objects: those before these tests are none of theirs."""
+    gc.collect()
+    if hasattr(gc, 'freeze'):  # PyPy has none
+        gc.freeze()
+    yield
+    if hasattr(gc, 'unfreeze'):
+        gc.unfreeze()
 
 
 @pytest.fixture

@@ -581,17 +581,6 @@ def no_leaks(timeout=5):
     before.check(timeout)
 
 
-@contextlib.contextmanager
-def frozen():
-    """A look for leaks goes through all objects; those before the block are spared it."""
-    gc.collect()
-    if hasattr(gc, 'freeze'):  # not PyPy's
-        gc.freeze()
-    yield
-    if hasattr(gc, 'unfreeze'):
-        gc.unfreeze()
-
-
 # -- The command --------------------------------------------------------------------------------
 
 

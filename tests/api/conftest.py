@@ -25,12 +25,6 @@ TIMEOUT = 10
 PROJECT = Path(engineio_gevent.__file__).parent.parent
 
 
-@pytest.fixture(scope='session', autouse=True)
-def frozen():
-    with support.frozen():
-        yield
-
-
 class RecordingClient(engineio_gevent.Client):
     """A client whose own handlers keep what they are called with."""
 

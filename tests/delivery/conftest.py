@@ -69,12 +69,6 @@ class CountingClient(engineio_gevent.Client):
             self.wait()
 
 
-@pytest.fixture(scope='session', autouse=True)
-def frozen():
-    with support.frozen():
-        yield
-
-
 def stray(leaks):
     """What is left open, without the dispatcher's workers that wait for their next job."""
     parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}

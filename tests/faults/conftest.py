@@ -379,12 +379,6 @@ class Traces:
         return texts
 
 
-@pytest.fixture(autouse=True, scope='module')
-def little_to_look_through():
-    with support.frozen():
-        yield
-
-
 @pytest.fixture
 def make_subject(make_lane, servers):
     """`make_subject(way, server)`: a `Subject` with a lane of its own.

@@ -1,7 +1,6 @@
 """What the tests against hostile servers share: a client that keeps a record, a look for leaks."""
 
 import contextvars
-import gc
 
 import gevent
 import pytest
@@ -71,15 +70,6 @@ def witness():
     yield make
     for one in made:
         one.client.disconnect(abort=True)
-
-
-@pytest.fixture(autouse=True, scope='module')
-def little_to_look_through():
-    """What is there before these tests cannot be a leak of theirs: 20 ms less for each look."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

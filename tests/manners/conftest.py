@@ -1,6 +1,5 @@
 """A server that stops where it is told to, clients that keep count, programs of their own."""
 
-import gc
 import json
 import os
 import subprocess
@@ -30,15 +29,6 @@ WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
 def way(request):
     """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
     return WAYS[request.param]
-
-
-@pytest.fixture(scope='session', autouse=True)
-def frozen():
-    """A look for greenlets goes through all objects; those of the start need no look."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 # -- Clients ------------------------------------------------------------------------------------

@@ -29,12 +29,6 @@ def way(request):
     return WAYS[request.param]
 
 
-@pytest.fixture(scope='session', autouse=True)
-def frozen():
-    with support.frozen():
-        yield
-
-
 # -- Servers ------------------------------------------------------------------------------------
 
 
