@@ -17,7 +17,6 @@ import pytest
 
 import engineio_gevent
 import support
-from engineio_gevent.dispatcher import get_dispatcher
 
 TIMEOUT = 10
 """Seconds within which anything has to happen that a test waits for."""
@@ -128,12 +127,6 @@ def server_with(request):
     return _from_pool(request, request.param)
 
 
-def stray(leaks):
-    """What is left open, without the dispatcher's workers that wait for their next job."""
-    parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
-    return [text for text in leaks.left() if text not in parked]
-
-
 @pytest.fixture
 def make_client():
     """Make a `RecordingClient`; the test fails where one leaves something open.
@@ -153,8 +146,8 @@ def make_client():
     for client in clients:
         client.disconnect(abort=True)
     if leaks:
-        support.eventually(lambda: not stray(leaks[0]))
-        if left := stray(leaks[0]):
+        support.eventually(lambda: not leaks[0].left())
+        if left := leaks[0].left():
             pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
 
 

@@ -8,7 +8,6 @@ from gevent.event import AsyncResult
 
 import engineio_gevent
 import support
-from engineio_gevent.dispatcher import get_dispatcher
 
 TIMEOUT = 30
 """Seconds within which anything has to happen that a test waits for."""
@@ -69,12 +68,6 @@ class CountingClient(engineio_gevent.Client):
             self.wait()
 
 
-def stray(leaks):
-    """What is left open, without the dispatcher's workers that wait for their next job."""
-    parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
-    return [text for text in leaks.left() if text not in parked]
-
-
 @pytest.fixture
 def make_client():
     """Make a `CountingClient`; the test fails where one leaves something open.
@@ -94,8 +87,8 @@ def make_client():
     for client in clients:
         client.disconnect(abort=True)
     if leaks:
-        support.eventually(lambda: not stray(leaks[0]))
-        if left := stray(leaks[0]):
+        support.eventually(lambda: not leaks[0].left())
+        if left := leaks[0].left():
             pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
 
 

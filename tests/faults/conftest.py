@@ -21,7 +21,6 @@ from gevent.event import Event
 
 import engineio_gevent
 import support
-from engineio_gevent.dispatcher import get_dispatcher
 from engineio_gevent.exceptions import ConnectionClosed, ConnectionError, HeartbeatTimeout
 from engineio_gevent.heartbeat import Heartbeat
 from engineio_gevent.session import Session
@@ -368,9 +367,7 @@ class Traces:
 
     def left(self):
         """A list of what is there in addition now."""
-        # The dispatcher's workers that wait for their next job are no leak.
-        parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
-        texts = [text for text in self._leaks.left() if text not in parked]
+        texts = self._leaks.left()
         more = gevent.get_hub().loop.activecnt - self._watching
         if more > 0:
             texts.append(f'{more} active watchers or timers')

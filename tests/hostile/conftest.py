@@ -1,13 +1,11 @@
 """What the tests against hostile servers share: a client that keeps a record, a look for leaks."""
 
-import contextvars
 
 import gevent
 import pytest
 from gevent.event import Event
 
 from engineio_gevent import Client, exceptions
-from engineio_gevent.dispatcher import get_dispatcher
 
 
 class Witness:
@@ -75,10 +73,5 @@ def witness():
 @pytest.fixture(autouse=True)
 def nothing_is_left(leaks, little_to_look_through):
     """The end of each test, its servers stopped: no descriptor, no greenlet more than before."""
-    # The worker that stays for the next handlers is no leak.
-    ran = Event()
-    get_dispatcher().submit(contextvars.copy_context(), lambda _: ran.set(), None)
-    ran.wait()
-    gevent.sleep(0)
     with leaks():
         yield

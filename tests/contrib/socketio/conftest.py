@@ -11,7 +11,6 @@ import socketio
 
 import support
 from engineio_gevent.contrib.socketio import Client
-from engineio_gevent.dispatcher import get_dispatcher
 
 HERE = Path(__file__).parent
 JS_SERVER = HERE / 'js' / 'server.js'
@@ -142,12 +141,6 @@ class RecordingClient(Client):
         return self.seen(event)
 
 
-def stray(leaks):
-    """What is left open, without the dispatcher's workers that wait for their next job."""
-    parked = {f'greenlet {worker!r}' for worker in get_dispatcher()._idle}
-    return [text for text in leaks.left() if text not in parked]
-
-
 @pytest.fixture
 def make_client():
     """Make a `RecordingClient`; the test fails where one leaves something open.
@@ -167,8 +160,8 @@ def make_client():
     for client in clients:
         client.shutdown()
     if leaks:
-        support.eventually(lambda: not stray(leaks[0]))
-        if left := stray(leaks[0]):
+        support.eventually(lambda: not leaks[0].left())
+        if left := leaks[0].left():
             pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
     assert socketio.base_client.reconnecting_clients == []
 
