@@ -15,9 +15,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import Client
-from ..exceptions import ConnectionError
+from ..exceptions import ConnectionClosed, ConnectionError
 from ..transports.base import describe
 from ..transports.route import Route
+from ..transports.tunnel import Proxy
 from .errors import SCHEME, CommandError
 from .patched import patch
 from .screen import one_line
@@ -153,6 +154,17 @@ def _headers(
     return headers
 
 
+def _proxy(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if value:
+        try:
+            Proxy.parse(value)
+        except ConnectionClosed as exc:
+            raise click.BadParameter(str(exc)) from exc
+    return value
+
+
 class _Transports(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
     """One or two names, with a comma between them."""
 
@@ -229,7 +241,7 @@ _OPTIONS = (
     _option('--cert', type=_FILE, metavar='FILE', help='A client certificate, PEM.'),
     _option('--key', type=_FILE, metavar='FILE', help='Its key, if that is another file.'),
     _option(
-        '--proxy', metavar='URL',
+        '--proxy', callback=_proxy, metavar='URL',
         help='http://HOST:PORT, or socks5h://HOST:PORT with the extra socks; "" for none.  '
              '[default: that of the environment]',
     ),

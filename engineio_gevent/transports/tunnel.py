@@ -21,7 +21,8 @@ SOCKS_PORT = 1080  # RFC 1928, section 3
 #: Bytes of a proxy's answer that are read before it is refused.
 _MAX_ANSWER = 1 << 16
 
-_SOCKS = frozenset(('socks4', 'socks4a', 'socks5', 'socks5h'))
+_SOCKS = 'socks4', 'socks4a', 'socks5', 'socks5h'
+_SCHEMES = *PROXY_PORTS, *_SOCKS
 
 
 class Proxy(NamedTuple):
@@ -35,17 +36,35 @@ class Proxy(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> Proxy:
-        """The proxy that a URL stands for; without a scheme it is ``http``."""
-        parts = urlsplit(url if '://' in url else f'http://{url}')
+        """The proxy that a URL stands for; without a scheme it is ``http``.
+
+        :raises ConnectionClosed: it stands for none. Nothing of the URL is in the text, for it may
+                                  have a password in it.
+        """
         try:
-            port = parts.port or PROXY_PORTS.get(parts.scheme, SOCKS_PORT)
-        except ValueError:  # its text may show a part of the password
-            raise ValueError('not the URL of a proxy: its port is no number') from None
+            parts = urlsplit(url if '://' in url else f'http://{url}')
+        except ValueError:
+            raise _no_url('its host is none') from None
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
+        if parts.scheme not in _SCHEMES:
+            raise _no_url(f'its scheme is none of {", ".join(_SCHEMES)}')
+        if port == 0:
+            raise _no_url('its port is no number from 1 to 65535')
+        if not parts.hostname:
+            raise _no_url('it names no host')
+        port = port or PROXY_PORTS.get(parts.scheme, SOCKS_PORT)
         user = None if parts.username is None else unquote(parts.username)
-        return cls(parts.scheme, parts.hostname or '', port, user, unquote(parts.password or ''))
+        return cls(parts.scheme, parts.hostname, port, user, unquote(parts.password or ''))
 
     def __str__(self) -> str:
         return f'proxy {_authority(self.host, self.port)}'
+
+
+def _no_url(why: str) -> ConnectionClosed:
+    return ConnectionClosed(f'not the URL of a proxy: {why}')
 
 
 class _Refused(OSError):

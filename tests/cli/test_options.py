@@ -200,6 +200,29 @@ def test_a_proxy_that_is_not_there(cli, one_error, proxy, transports):
     assert 'secret' not in error
 
 
+NO_PROXIES = {
+    'foo://127.0.0.1:1': 'its scheme is none of http, https, socks4, socks4a, socks5, socks5h',
+    'http://127.0.0.1:secret': 'its port is no number from 1 to 65535',
+    'http://127.0.0.1:0': 'its port is no number from 1 to 65535',
+    ':99999': 'its port is no number from 1 to 65535',
+    '::': 'its port is no number from 1 to 65535',
+    'http://[::1': 'its host is none',
+    'http://': 'it names no host',
+    'socks5h://somebody:secret@': 'it names no host',
+}
+
+
+@pytest.mark.parametrize(('proxy', 'why'), NO_PROXIES.items(), ids=NO_PROXIES)
+def test_proxies_that_are_none(cli, one_error, proxy, why):
+    done = cli('probe', 'http://127.0.0.1:1', '--proxy', proxy)
+    assert done.code == 2, done
+    assert done.err.endswith(
+        f"Error: Invalid value for '--proxy': not the URL of a proxy: {why}\n"), done
+    assert 'secret' not in done.err
+    error = one_error(cli('connect', 'http://127.0.0.1:1', '-x', 'a', env={'HTTP_PROXY': proxy}))
+    assert error == f'cannot connect to http://127.0.0.1:1: not the URL of a proxy: {why}'
+
+
 # -- Where and how long -------------------------------------------------------------------------
 
 

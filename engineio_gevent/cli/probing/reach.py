@@ -11,6 +11,7 @@ from typing import Any
 from gevent import socket
 from gevent.hub import get_hub
 
+from ...exceptions import ConnectionClosed
 from ...transports import dial, tls, tunnel
 from ...transports.base import describe
 from ...transports.route import Route
@@ -61,7 +62,7 @@ class Reach:
 
         :returns: the connected socket.
         """
-        proxy = self.proxy(transport)
+        proxy = self._told_proxy(run, transport)
         if proxy is None:
             self._tell_of_bypass(run)
             sock = self._dial(run, self.route.host, self.route.port, None)
@@ -72,6 +73,17 @@ class Reach:
         with run.step('tls') as step:
             sock = secure.shake_hands(step, self.route, sock, self.timeout, self._authorities())
         return sock
+
+    def _told_proxy(self, run: Run, transport: str) -> Proxy | None:
+        """The proxy for a transport; where its URL is none, that is a step that fails."""
+        try:
+            return self.proxy(transport)
+        except ConnectionClosed as exc:
+            with run.step('proxy') as step:
+                source = self._source()
+                step.facts.update(url=None, source=source, how=DIRECT)
+                raise Fault(f'what {source} says is {exc}') from exc
+            raise  # never: the step does not go on
 
     def _dial(self, run: Run, host: str, port: int, proxy: Proxy | None) -> Any:
         known = _in_figures(host)

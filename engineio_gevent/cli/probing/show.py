@@ -141,7 +141,8 @@ def _tcp(facts: _Facts) -> Iterator[str]:
 
 def _proxy(facts: _Facts) -> Iterator[str]:
     if facts['url'] is None:
-        yield 'none for this host, by no_proxy'
+        if facts['source'] == 'no_proxy':
+            yield 'none for this host, by no_proxy'
         return
     how = {'connect': 'by CONNECT', 'forward': 'with whole URLs', 'socks': 'by SOCKS'}
     yield f'{facts["url"]}, from {facts["source"]}, {how.get(facts["how"], "")}'

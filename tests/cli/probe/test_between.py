@@ -206,6 +206,18 @@ class TestProxies:
             'name': 'proxy', 'status': 'skipped', 'ms': None, 'problem': None,
             'facts': {'url': None, 'source': 'no_proxy', 'how': 'none'}}
 
+    @pytest.mark.parametrize('transports', ['polling', 'websocket'])
+    @pytest.mark.parametrize('variable', ['HTTP_PROXY', 'all_proxy'])
+    def test_a_variable_with_no_url(self, by, variable, transports):
+        code, verdict, steps = by('', 'http://127.0.0.1:1', '--transports', transports,
+                                  env={variable: 'ftp://me:secret@127.0.0.1:3'})
+        assert (code, verdict['step']) == (1, 'proxy')
+        assert verdict['text'] == (
+            f'proxy: what {variable} says is not the URL of a proxy: its scheme is none of http, '
+            'https, socks4, socks4a, socks5, socks5h')
+        assert list(steps) == ['proxy']
+        assert steps['proxy']['facts'] == {'url': None, 'source': variable, 'how': 'none'}
+
     def test_a_proxy_with_tls(self, by, js_server):
         code, verdict, _ = by('https://127.0.0.1:9', js_server.url)
         assert (code, verdict['step']) == (1, 'proxy')
