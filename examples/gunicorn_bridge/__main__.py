@@ -23,8 +23,27 @@ HERE = Path(__file__).resolve().parent
 PAUSE = 4.0
 #: Seconds that the bridge and the upstream have to end.
 PATIENCE = 20.0
-NEEDED = {'flask': 'flask', 'gunicorn': 'gunicorn', 'engineio': 'engineio-gevent[demo]',
-          'engineio_gevent': 'engineio-gevent'}  # fmt: skip
+NEEDED = {
+    'flask': 'flask',
+    'gunicorn': 'gunicorn[gevent]',
+    'packaging': 'gunicorn[gevent]',
+    'engineio': 'engineio-gevent[demo]',
+    'engineio_gevent': 'engineio-gevent',
+}
+
+
+def positive(text: str) -> int:
+    """A number of workers."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError('at least 1')
+    return int(text)
+
+
+def port_number(text: str) -> int:
+    """A port, or 0 for any that is free."""
+    if not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError('a port is a number from 0 to 65535')
+    return int(text)
 
 
 def free_port(option: str, wanted: int) -> int:
@@ -44,17 +63,20 @@ ending = False
 def main() -> int:
     """Run it; returns the exit code."""
     parser = argparse.ArgumentParser(prog='gunicorn_bridge', description='The bridge, to try it.')
-    parser.add_argument('--port', type=int, default=8000, help='of the page (default: 8000)')
-    parser.add_argument('--workers', type=int, default=2, help='of gunicorn (default: 2)')
-    parser.add_argument('--upstream', metavar='URL', help='instead of the embedded one')
-    parser.add_argument('--upstream-port', type=int, default=5000, help='of that (default: 5000)')
+    option = parser.add_argument
+    option('--port', type=port_number, default=8000, help='of the page (default: 8000)')
+    option('--workers', type=positive, default=2, help='of gunicorn (default: 2)')
+    option('--upstream', metavar='URL', help='instead of the embedded one')
+    option('--upstream-port', type=port_number, default=5000, help='of that (default: 5000)')
     arguments = parser.parse_args()
-    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    missing = {package: None for module, package in NEEDED.items() if find_spec(module) is None}
     if missing:
         print(f'Not installed: {", ".join(missing)}; see README.md', file=sys.stderr)
         return 2
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, end)
+    if arguments.port == arguments.upstream_port != 0 and not arguments.upstream:
+        parser.error('--port and --upstream-port are the same')
     upstream = None
     port = free_port('--port', arguments.port)
     try:
@@ -120,6 +142,7 @@ def run(url: str, port: int, workers: int, upstream: Upstream | None) -> int:
     gunicorn = subprocess.Popen(
         [sys.executable, '-m', 'gunicorn'], cwd=HERE, env=environment, start_new_session=True
     )
+    print(f'gunicorn: process {gunicorn.pid}', flush=True)
     print(f'Open http://127.0.0.1:{port}/ (Ctrl-C ends it)', flush=True)
     try:
         while gunicorn.poll() is None and not ending:

@@ -12,8 +12,10 @@ from werkzeug.exceptions import HTTPException
 
 #: Characters of a message.
 TEXT_LIMIT = 1000
+#: Characters of the key by which a post that comes again is known.
+KEY_LIMIT = 64
 #: Bytes of a request: the message with each character escaped, and a little more.
-REQUEST_LIMIT = 12 * TEXT_LIMIT + 1000
+REQUEST_LIMIT = 12 * (TEXT_LIMIT + KEY_LIMIT) + 1000
 #: Seconds that a post waits for the upstream to confirm it.
 POST_TIMEOUT = 5.0
 
@@ -67,13 +69,15 @@ def post() -> Response:
     if request.mimetype != 'application/json':
         return _answer(415, error='A message is sent as application/json.')
     body = request.get_json()
-    text = body.get('text') if isinstance(body, dict) else None
+    text, key = (body.get('text'), body.get('key')) if isinstance(body, dict) else (None, None)
     if not isinstance(text, str) or not text.strip():
         return _answer(400, error='There is no text in this message.')
     if len(text) > TEXT_LIMIT:
         return _answer(413, error=f'A message has at most {TEXT_LIMIT} characters.')
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_LIMIT):
+        return _answer(400, error=f'A key has 1 to {KEY_LIMIT} characters.')
     try:
-        answer = _bridge().link.ask('post', POST_TIMEOUT, text=text)
+        answer = _bridge().link.ask('post', POST_TIMEOUT, text=text, key=key)
     except Away:
         return _answer(503, error='Not sent: the upstream was away.')
     except Unconfirmed:

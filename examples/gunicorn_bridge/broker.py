@@ -101,8 +101,7 @@ class Broker:
         beginning = [
             # Not all at once, when they come back after a reload.
             f'retry: {random.randint(300, 1200)}\n\n'.encode(),
-            encode('hello', {'worker': os.getpid(), 'now': time.time()}),
-            *(chunk for chunks in self._retained.values() for chunk in chunks),
+            *self.beginning(),
             *self._missed(last_id),
         ]
         # Where the broker is closed it ends after that: the browser comes again, and finds the
@@ -110,6 +109,11 @@ class Broker:
         stream = Stream(self, beginning, sock)
         self._streams.add(stream)
         return stream
+
+    def beginning(self) -> list[bytes]:
+        """How things are, for a stream that does not know: it is new, or has missed events."""
+        hello = encode('hello', {'worker': os.getpid(), 'now': time.time()})
+        return [hello, *(chunk for chunks in self._retained.values() for chunk in chunks)]
 
     def since(self, place: int) -> tuple[int, list[bytes]]:
         """The events from a place on that are still there: the place of the first, and these."""
@@ -191,6 +195,8 @@ class Stream:
                 return b': heartbeat\n\n'
         if not self._waiting:
             first, events = self._broker.since(self._place)
+            if first > self._place:
+                self._waiting.extend(self._broker.beginning())
             self._place = first + len(events)
             self._waiting.extend(events)
         chunks = []

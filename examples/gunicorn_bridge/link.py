@@ -5,8 +5,9 @@ What goes over the connection, each a JSON object:
 * ``{"type": "hello", "name": ..., "after": id or null}`` from here, first. The upstream sends the
   messages after that one, as far as it has them, and then ``{"type": "welcome"}``.
 * ``{"type": "message", "id": "EPOCH-NUMBER", "text": ..., "at": seconds}`` to all who said hello.
-* ``{"type": "post", "ref": ..., "text": ...}`` from here; the answer has the same ``ref``, and is
-  ``{"type": "posted", "id": ...}`` or ``{"type": "refused", "error": ...}``.
+* ``{"type": "post", "ref": ..., "key": ..., "text": ...}`` from here; the answer has the same
+  ``ref``, and is ``{"type": "posted", "id": ...}`` or ``{"type": "refused", "error": ...}``. A key
+  that was there already is that post once more: it is answered, and not said again.
 * ``{"type": "ping", "ref": ...}`` from here; the answer is ``{"type": "pong"}`` with that ``ref``.
 """
 
@@ -55,8 +56,8 @@ class Link:
     PROBE_INTERVAL = 1.0
     #: Seconds after which a round trip counts as none.
     PROBE_TIMEOUT = 5.0
-    #: Bytes of the largest message that is taken from the upstream.
-    MESSAGE_SIZE = 64 << 10
+    #: Bytes of the largest message; by polling, of all that comes at once, as the history does.
+    MESSAGE_SIZE = 2 << 20
 
     def __init__(self, url: str, name: str, log: logging.Logger) -> None:
         self._url = url

@@ -26,6 +26,8 @@ from gevent.pywsgi import WSGIServer
 HOST = '127.0.0.1'
 #: Messages kept for workers that come back, or are new.
 HISTORY = 100
+#: Posts whose keys are kept, by which it is known that one comes again.
+KEYS = 10_000
 #: Characters of a message.
 TEXT_LIMIT = 1000
 
@@ -50,6 +52,7 @@ class Upstream:
         self._numbers = itertools.count(1)
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._members: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
         self.server = engineio.Server(
             async_mode='gevent',
             async_handlers=False,
@@ -73,7 +76,7 @@ class Upstream:
             case 'post':
                 text = message.get('text')
                 if isinstance(text, str) and 0 < len(text) <= TEXT_LIMIT:
-                    posted = self._broadcast(text)
+                    posted = self._post(message.get('key'), text)
                     self.server.send(sid, {'type': 'posted', 'id': posted, **reference})
                 else:
                     error = f'a message is text of 1 to {TEXT_LIMIT} characters'
@@ -91,6 +94,15 @@ class Upstream:
         entries = list(self._history)
         ids = [entry['id'] for entry in entries]
         return entries[ids.index(last_id) + 1 :] if last_id in ids else entries
+
+    def _post(self, key: object, text: str) -> str:
+        if not isinstance(key, str):
+            return self._broadcast(text)
+        if key not in self._ids:
+            self._ids[key] = self._broadcast(text)
+            if len(self._ids) > KEYS:
+                del self._ids[next(iter(self._ids))]
+        return self._ids[key]
 
     def _broadcast(self, text: str) -> str:
         number = f'{self._epoch}-{next(self._numbers)}'

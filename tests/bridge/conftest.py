@@ -94,15 +94,23 @@ class Process:
 
 
 class Upstream:
-    """The embedded upstream; it can be killed, and started again at the same port."""
+    """The embedded upstream; it can be killed, and started again at the same port.
 
-    def __init__(self):
+    :param transports: those that it has.
+    """
+
+    def __init__(self, transports=('polling', 'websocket')):
+        self._transports = [*transports]
         self.port = support.free_port()
         self.url = f'http://127.0.0.1:{self.port}'
         self.start()
 
     def start(self):
-        self.process = Process(EXAMPLE / 'upstream.py', self.port)
+        program = (
+            'import engineio, functools, runpy\n'
+            f'engineio.Server = functools.partial(engineio.Server, transports={self._transports})\n'
+            'runpy.run_path("upstream.py", run_name="__main__")')
+        self.process = Process('-c', program, self.port)
         self.process.until(lambda: self.process.find('listening on'))
 
     def signal(self, name):
@@ -125,7 +133,7 @@ class Upstream:
     def say(self, *texts):
         """Send messages by a client that is no worker."""
         client = engineio_gevent.Client(handle_sigint=False, request_timeout=PATIENCE)
-        client.connect(self.url, transports='websocket')
+        client.connect(self.url, transports=self._transports[-1])
         for text in texts:
             client.send(text)
         client.disconnect()
@@ -173,9 +181,9 @@ class Gunicorn(Process):
             with connection.getresponse() as response:
                 return response.status, response.headers, response.read()
 
-    def post(self, text):
+    def post(self, text, **fields):
         """Post a message as the page does; the status and the JSON."""
-        status, _, body = self.request('POST', '/messages', json.dumps({'text': text}),
+        status, _, body = self.request('POST', '/messages', json.dumps({'text': text, **fields}),
                                        {'Content-Type': 'application/json'})
         return status, json.loads(body)
 

@@ -103,6 +103,15 @@ def test_who_is_too_far_behind_goes_on_with_what_is_there(broker):
     assert heard == numbers[20:]
 
 
+def test_who_has_missed_events_is_told_how_things_are(broker):
+    broker.publish('status', {'state': 'waiting'}, retain=1)
+    stream = broker.subscribe(None, None)
+    next(stream)
+    broker.publish('status', {'state': 'connected'}, retain=1)
+    say(broker, *map(str, range(broker.LAG)))
+    assert [data['state'] for data in beginning(stream, 'status')] == ['connected']
+
+
 def test_a_stream_writes_a_bounded_piece_at_a_time(broker):
     stream = broker.subscribe(None, None)
     next(stream)

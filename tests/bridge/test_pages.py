@@ -3,6 +3,9 @@
 For want of a browser these are skipped, unless ENGINEIO_GEVENT_REQUIRE_BROWSER is 1.
 """
 
+import os
+import signal
+
 import gevent
 import gevent.event
 import pytest
@@ -161,6 +164,25 @@ def test_an_upstream_that_is_killed_and_comes_back(start, open_page, upstream):
     assert pages[0].evaluate('document.getElementById("text").value') == ''
     for page in pages:
         until_texts(page, ['before', 'while it is away'])
+
+
+def test_a_post_that_is_cut_off_is_one_message(start, open_page, upstream):
+    """A browser sends it again by itself where its connection is lost, and people do, too."""
+    gunicorn = start(workers=1)
+    page = open_page(gunicorn)
+    send(page, 'one', f"{OWN}.includes('one')")
+    upstream.signal('SIGSTOP')
+    page.type('text', 'two')
+    page.evaluate("document.getElementById('send').click()")
+    gevent.sleep(0.3)  # it is on its way; where it is not yet, the test asks for less
+    os.kill(gunicorn.workers[0], signal.SIGKILL)
+    page.wait_for(f'{ERROR} !== ""')
+    upstream.signal('SIGCONT')
+    page.wait_for(f'{LIVE} && {CONNECTED}')
+    assert page.evaluate('document.getElementById("text").value') == 'two'
+    page.press('Send', f"{OWN}.includes('two')")
+    send(page, 'two', f'{OWN}.length === 3')  # but this is another
+    until_texts(page, ['one', 'two', 'two'])
 
 
 def test_reload(start, open_page, upstream):

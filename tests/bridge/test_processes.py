@@ -184,6 +184,9 @@ def test_refusals(start, upstream):
         (400, '{"text": 42}', as_json, 'no text'),
         (413, json.dumps({'text': 'x' * 1001}), as_json, 'at most 1000'),
         (413, json.dumps({'text': 'x' * 20_000}), as_json, 'Too Large'),
+        (400, '{"text": "hello", "key": ""}', as_json, 'A key has 1 to 64'),
+        (400, '{"text": "hello", "key": [1]}', as_json, 'A key has 1 to 64'),
+        (400, json.dumps({'text': 'hello', 'key': 'x' * 65}), as_json, 'A key has 1 to 64'),
     ]:
         got, answer_headers, answer = gunicorn.request('POST', '/messages', body, headers)
         assert got == status, (body, answer)
@@ -327,7 +330,17 @@ def test_the_command_says_what_is_wrong(command, upstream):
         assert run.ends() == 1
         assert run.log == (f'Port {upstream.port}: Address already in use; '
                            f'choose another by {option}\n')
+    for arguments, says in [
+        (['--port', 65536], 'a port is a number from 0 to 65535'),
+        (['--port', 'http'], "invalid port_number value: 'http'"),
+        (['--upstream-port', -1], 'a port is a number from 0 to 65535'),
+        (['--port', 8123, '--upstream-port', 8123], '--port and --upstream-port are the same'),
+        (['--workers', 0], 'at least 1'),
+    ]:
+        run = command(*arguments)
+        assert run.ends() == 2
+        assert says in run.log.splitlines()[-1]
     run = command(options=['-S', '-E'])  # without packages
     assert run.ends() == 2
-    assert run.log == ('Not installed: flask, gunicorn, engineio-gevent[demo], engineio-gevent; '
-                       'see README.md\n')
+    assert run.log == ('Not installed: flask, gunicorn[gevent], engineio-gevent[demo], '
+                       'engineio-gevent; see README.md\n')

@@ -14,7 +14,9 @@ const stream = new Stream('/events', ['hello', 'status', 'latency', 'message']);
 let status = { state: 'connecting' };
 let clockOffset = 0; // seconds by which the worker's clock is ahead of this one
 let opened = 0;
+let unsent = {}; // the text that was last sent in vain, and its key: sent again, it is the same post
 
+const PATIENCE = 10_000; // milliseconds: the server says within 5 seconds what has become of a post
 const NAMES = { connected: 'Connected', connecting: 'Connecting', waiting: 'Away' };
 
 stream.addEventListener('open', () => {
@@ -109,8 +111,10 @@ $('composer').addEventListener('submit', async (event) => {
   if (!text.trim()) return;
   $('send').disabled = true;
   set($('composer-error'), '');
+  if (unsent.text !== text) unsent = { text, key: newKey() };
   try {
-    messages.own(await post(text));
+    messages.own(await post(unsent));
+    unsent = {};
     if (field.value === text) field.value = '';
   } catch (error) {
     set($('composer-error'), error.message); // what was written stays, to be sent again
@@ -120,11 +124,17 @@ $('composer').addEventListener('submit', async (event) => {
   }
 });
 
-async function post(text) {
+// A browser sends a post again by itself, too, where its connection is lost before the answer.
+function newKey() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join('-');
+}
+
+async function post(message) {
   let response;
   try {
     response = await fetch('/messages', {
-      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ text }),
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(message),
+      signal: AbortSignal.timeout(PATIENCE),
     });
   } catch {
     throw new Error('The server was not reached, or did not answer: it may have arrived, or not.');
