@@ -49,10 +49,10 @@ class Environment:
     """A virtual environment with a package, what that requires, and nothing else, not even pip.
 
     :param folder: where to make it; its programs also run there.
-    :param requirement: what to install: a path, with extras.
+    :param requirements: what to install: a path, with extras; other packages.
     """
 
-    def __init__(self, folder, requirement):
+    def __init__(self, folder, *requirements):
         self.folder = folder
         self.bin = folder / 'env' / 'bin'
         self.python = self.bin / 'python'
@@ -63,7 +63,7 @@ class Environment:
         self.variables['PATH'] = f'{self.bin}{os.pathsep}{os.environ["PATH"]}'
         make, install = self._commands()
         self.run(*make)
-        self.run(*install, requirement)
+        self.run(*install, *requirements)
 
     def _commands(self):
         uv = shutil.which('uv')
@@ -100,5 +100,5 @@ class Environment:
 
 @pytest.fixture
 def environment(tmp_path):
-    """`environment(requirement)` makes an `Environment`."""
-    return lambda requirement: Environment(tmp_path, requirement)
+    """`environment(requirement, ...)` makes an `Environment`."""
+    return lambda *requirements: Environment(tmp_path, *requirements)

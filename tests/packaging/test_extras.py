@@ -2,7 +2,9 @@
 
 import configparser
 import contextlib
+import signal
 import socket
+import subprocess
 
 import gevent
 import pytest
@@ -11,6 +13,7 @@ from .conftest import ROOT
 
 pytestmark = pytest.mark.time_limit(175)
 
+BRIDGE = ROOT / 'examples' / 'gunicorn_bridge'
 EXTRAS = configparser.ConfigParser()
 EXTRAS.read(ROOT / 'setup.cfg')
 EXTRAS = set(EXTRAS['options.extras_require'])
@@ -166,3 +169,23 @@ def test_the_extra_dev(installed, unpacked):
     made.run(made.python, '-m', 'ruff', 'check', '.', cwd=unpacked)
     for tool in 'mypy', 'pyright', 'tox', 'twine', 'build':
         made.run(made.python, '-m', tool, '--version')
+
+
+def test_the_bridge_needs_what_it_says(environment, wheel):
+    """Its requirements alone are enough for its one command."""
+    needed = (BRIDGE / 'requirements.txt').read_text().split()
+    own = [f'{wheel}{name.removeprefix("engineio-gevent")}' for name in needed
+           if name.startswith('engineio-gevent')]
+    others = [name for name in needed if not name.startswith('engineio-gevent')]
+    assert len(own) == 1
+    made = environment(*own, *others)
+    with subprocess.Popen(
+        [made.python, BRIDGE, '--port', '0', '--upstream-port', '0'], text=True,
+        env=made.variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT) as process:
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if sum('has joined' in line for line in printed) == 2:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0, ''.join(printed)
