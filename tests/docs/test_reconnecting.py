@@ -7,6 +7,7 @@ from pathlib import Path
 import gevent
 import gevent.subprocess
 import pytest
+from gevent.event import Event
 
 import engineio_gevent
 import support
@@ -26,14 +27,28 @@ def program(name):
 
 def by_one_greenlet_each(clients, url):
     keep_connected = program('keep_connected.py')['keep_connected']
-    return [gevent.spawn(keep_connected, eio, url, 0.2, 1.0) for eio in clients]
+    leaving = Event()
+    keepers = [gevent.spawn(keep_connected, eio, url, leaving, 0.2, 1.0) for eio in clients]
+
+    def leave():
+        assert not any(keeper.dead for keeper in keepers)
+        leaving.set()
+        for eio in clients:
+            eio.disconnect()
+        assert len(gevent.joinall(keepers, timeout=10)) == len(keepers)
+
+    return leave
 
 
 def by_the_handler(clients, url):
     stay = program('crowd.py')['stay']
-    for eio in clients:
-        stay(eio, url, 0.5)
-    return []
+    leaves = [stay(eio, url, 0.5) for eio in clients]
+
+    def leave():
+        for one in leaves:
+            one()
+
+    return leave
 
 
 @pytest.fixture
@@ -56,27 +71,37 @@ def serve():
         process.stdout.close()
 
 
+def connected(clients, count):
+    return support.eventually(
+        lambda: sum(eio.state == 'connected' for eio in clients) == count, 20)
+
+
 @pytest.mark.parametrize('start', [by_one_greenlet_each, by_the_handler])
 def test_all_come_back_until_they_leave(start, serve):
     clients = [engineio_gevent.Client() for _ in range(20)]
-
-    def connected(count):
-        return support.eventually(
-            lambda: sum(eio.state == 'connected' for eio in clients) == count, 20)
-
     port = support.free_port()
     server = serve(port)
-    keepers = start(clients, f'http://127.0.0.1:{port}')
-    assert connected(20)
+    leave = start(clients, f'http://127.0.0.1:{port}')
+    assert connected(clients, 20)
     server.kill()
-    assert connected(0)
+    assert connected(clients, 0)
     gevent.sleep(0.5)  # some have tried in vain
     serve(port)
-    assert connected(20)
-    assert not any(keeper.dead for keeper in keepers)
+    assert connected(clients, 20)
 
-    for eio in clients:
-        eio.disconnect()
-    assert len(gevent.joinall(keepers, timeout=10)) == len(keepers)
+    leave()
     gevent.sleep(0.6)  # within this they would have come back
-    assert connected(0)
+    assert connected(clients, 0)
+
+
+@pytest.mark.parametrize('start', [by_one_greenlet_each, by_the_handler])
+def test_they_leave_while_there_is_no_server(start, serve):
+    clients = [engineio_gevent.Client() for _ in range(20)]
+    port = support.free_port()
+    with support.no_leaks():
+        leave = start(clients, f'http://127.0.0.1:{port}')
+        gevent.sleep(0.5)  # some wait, and some may be on their way
+        leave()
+    serve(port)
+    gevent.sleep(1.1)  # within this they would have come
+    assert connected(clients, 0)
