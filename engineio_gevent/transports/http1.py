@@ -31,6 +31,7 @@ _RECEIVES_PER_TURN = 4
 _QUICKACK: int | None = getattr(_socket, 'TCP_QUICKACK', None)
 
 _STATUS_LINE = re.compile(r'HTTP/1\.(\d) (\d{3})(?: .*)?\Z')  # RFC 9112, section 4
+_BEGINS = b'HTTP/'
 _END_OF_HEAD = re.compile(rb'\n\r?\n')
 _CHUNK_SIZE = re.compile(rb'[0-9a-fA-F]{1,16}\Z')  # RFC 9112, section 7.1
 _NO_BODY = frozenset((204, 304))  # RFC 9112, section 6.3
@@ -116,6 +117,10 @@ class Response:
             if end is not None:
                 break
             seen = max(0, len(self._buffer) - self._at - 2)
+            begins = self._buffer[self._at : self._at + len(_BEGINS)]
+            if not _BEGINS.startswith(begins):
+                # SSH and others speak first, and then wait for us: their head would never end.
+                raise _no_response(self._buffer[self._at :].decode('latin-1'))
             if seen > MAX_HEAD:
                 raise ProtocolError(f'a response with a head of more than {MAX_HEAD} bytes')
             self._fill()
@@ -124,7 +129,7 @@ class Response:
         first, *lines = head.split('\n')
         matched = _STATUS_LINE.match(first.rstrip('\r'))
         if matched is None:
-            raise ProtocolError(f'not an HTTP response: it begins {first[:40]!r}')
+            raise _no_response(first)
         if len(lines) > MAX_HEADERS:
             raise ProtocolError(f'a response with more than {MAX_HEADERS} header lines')
         self.status = int(matched[2])
@@ -262,6 +267,11 @@ class Response:
         if not self.body or encoding in ('', 'identity'):
             return self.body
         return _inflate(self.body, encoding, max_size)
+
+
+def _no_response(text: str) -> ProtocolError:
+    first = text.partition('\n')[0].rstrip('\r')
+    return ProtocolError(f'not an HTTP response: it begins {first[:40]!r}')
 
 
 class NothingCame(ConnectionClosed):

@@ -213,6 +213,14 @@ def test_the_limit_of_the_body(data, size, over):
     assert caught.value.code == 1009
 
 
+@pytest.mark.parametrize('banner', [b'SSH-2.0-OpenSSH\r\n', b'SSH', b'HTTQ', b'\x15\x03\x01\0'])
+def test_the_end_of_what_is_no_response_is_not_waited_for(banner):
+    sock = Pieces(banner, b'never read')
+    with pytest.raises(ProtocolError, match='not an HTTP response: it begins'):
+        Response(sock, None)
+    assert sock.pieces == [b'never read']
+
+
 def test_a_body_over_the_limit_is_not_waited_for():
     sock = Pieces(b'HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n', b'never read')
     with pytest.raises(ProtocolError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from ...exceptions import ProtocolError
 from ...protocol.nesting import too_deep
 from ...protocol.packet import shorten
 from ...transports.http1 import Response
-from ...transports.redirects import REDIRECTS
+from ...transports.redirects import REDIRECTS, Place, follow
 from .wire import MAX_SIZE
 
 #: Headers that tell who has answered.
@@ -29,7 +30,14 @@ _VERSION_3 = re.compile(rb'(?:\d+:|\x00[\x00-\x09]+\xff)0\{')
 _UNKNOWN_SESSION = 1
 _MESSAGES = {'Session ID unknown': 1, 'Transport unknown': 0, 'Bad handshake method': 2,
              'Bad request': 3, 'Forbidden': 4, 'Unsupported protocol version': 5}  # fmt: skip
-_BY_THE_PROXY = frozenset((502, 503, 504))
+# RFC 9110, sections 15.6.3 to 15.6.5.
+_UNAVAILABLE = {
+    502: 'got no answer that it could use from what is behind it',
+    503: 'cannot serve at present: too busy, or down',
+    504: 'got no answer in time from what is behind it',
+}
+#: Of a request's query: what the client adds to the caller's.
+_OURS = frozenset(('transport', 'EIO', 'sid', 't'))
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,11 @@ class Answer:
     """An HTTP answer, looked at.
 
     :param response: the answer.
+    :param place: where the request went.
     """
 
     response: Response
+    place: Place
 
     @property
     def status(self) -> int:
@@ -198,10 +208,7 @@ def _session_unknown(answer: Answer) -> str:
 def _for_every_request(answer: Answer) -> str:
     status, headers = answer.status, answer.response.headers
     if status in REDIRECTS and headers.get('location'):
-        return (
-            f'HTTP {status} redirects to {headers["location"][:300]}: give that URL (polling '
-            'follows redirects, the websocket does not)'
-        )
+        return f'HTTP {status}{_redirect(answer.place, headers["location"])}'
     if 'origin' in answer.words.lower() and status in (400, 403):
         return (
             f'HTTP {status}: the server refuses the Origin ({answer.words}): look at its CORS '
@@ -222,12 +229,38 @@ def _for_every_request(answer: Answer) -> str:
         return f'HTTP 429{answer.by}: too many requests{_said(answer)}'
     if status == 400 and 'HTTPS port' in answer.body.decode(errors='replace'):
         return 'TLS answers here: https:// instead of http://'
-    if status in _BY_THE_PROXY:
+    if status in _UNAVAILABLE:
         return (
-            f'HTTP {status}{answer.by}: the proxy or load balancer in between got no answer from '
-            'the server that it could use'
+            f'HTTP {status}{answer.by}{_said(answer)}: the server, or a proxy before it, '
+            f'{_UNAVAILABLE[status]}'
         )
     return ''
+
+
+def _redirect(here: Place, location: str) -> str:
+    """Where a redirect leads, and what to give to the command instead."""
+    try:
+        there = follow(here, location)
+    except ProtocolError as exc:
+        return f': {exc}'
+    (url, path), (_, path_here) = _given(there), _given(here)
+    whole = f'{url.partition("/?")[0]}{path}'
+    rule = 'polling follows redirects, the websocket does not'
+    if (url, path) == _given(here):
+        return f' redirects to the same place, {whole}: {rule}'
+    if path == path_here:
+        return f' redirects to {whole}: give {shlex.quote(url)} ({rule})'
+    given = f'{shlex.quote(url)} --path {shlex.quote(path.strip("/") or "/")}'
+    return f' redirects to {whole}: if Engine.IO is there, give {given} ({rule})'
+
+
+def _given(place: Place) -> tuple[str, str]:
+    """The URL and the path that lead the client to a place."""
+    path, _, query = place.target.partition('?')
+    own = '&'.join(one for one in query.split('&') if one.partition('=')[0] not in {*_OURS, ''})
+    url = f'{"https" if place.secure else "http"}://{place.netloc}'
+    path = path.strip('/')
+    return (f'{url}/?{own}' if own else url)[:300], (f'/{path}/' if path else '/')[:300]
 
 
 def _upgrade_was_lost(answer: Answer) -> bool:

@@ -13,7 +13,7 @@ from gevent import sleep
 from ...exceptions import EngineIOError, ProtocolError
 from ...protocol import handshake, packet, payload
 from ...protocol.handshake import Handshake
-from ...transports import dial
+from ...transports import dial, redirects
 from ...transports.base import describe
 from ...transports.cookies import joined
 from ...transports.direct import polling_headers
@@ -29,6 +29,10 @@ from .wire import MAX_SIZE, exchange
 
 #: What is said of a PING that does not come.
 LATE = 'no PING of the server came within {:g} seconds (pingInterval + pingTimeout)'
+
+#: Why there may be no answer to a first request, and to one within a session.
+SILENT = 'the server is busy (--timeout waits longer), or it is not HTTP that is spoken there'
+BUSY = 'the server, or a proxy before it, is busy (--timeout waits longer)'
 
 # How what is not HTTP begins in the message about it: a record of TLS, an alert.
 _TLS_RECORD = "begins '\\x15\\x03"
@@ -58,6 +62,7 @@ class Session:
         target = route.target('polling', self._sid)
         if path is not None:
             target = path + '?' + target.partition('?')[2]
+        place = redirects.home(route, target)
         if self._reach.how('polling') == FORWARD:
             target = route.http_origin + target  # RFC 9112, section 3.2.2
         headers = self._headers(body is not None)
@@ -68,7 +73,7 @@ class Session:
         except (OSError, EngineIOError) as exc:
             raise Fault(*self._lost(exc)) from exc
         route.cookies.store(route.http_origin + target, response.cookies)
-        return Answer(response)
+        return Answer(response, place)
 
     def _headers(self, has_body: bool) -> list[tuple[str, str]]:
         route = self._reach.route
@@ -93,7 +98,7 @@ class Session:
             return refused
         plain = not self._reach.route.secure
         if isinstance(error, TimeoutError):
-            return f'{describe(error)}: something listens there, but does not answer HTTP', None
+            return f'{describe(error)}: {SILENT if first else BUSY}', None
         if isinstance(error, ProtocolError) and plain and _TLS_RECORD in str(error):
             return 'TLS answers here: https:// instead of http://', None
         if isinstance(error, NothingCame) and plain:

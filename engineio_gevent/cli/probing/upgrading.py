@@ -8,12 +8,12 @@ from typing import Any
 from ...exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
 from ...protocol import packet
 from ...protocol.handshake import Handshake
-from ...transports import dial
+from ...transports import dial, redirects
 from ...transports.base import describe
 from ...transports.opening import open_websocket
 from . import answers, secure
 from .answers import Answer
-from .polling import LATE, noted
+from .polling import BUSY, LATE, SILENT, noted
 from .reach import Reach
 from .report import FAILED, WARNING, Fault, Run, Step, milliseconds
 from .wire import Frames, Listening
@@ -37,6 +37,7 @@ class WebSocket:
         route = self._reach.route
         listening = Listening(sock)
         self._sock = listening
+        place = redirects.home(route, route.target('websocket', sid))
         step.facts.update(status=None, permessage_deflate=False)
         route.websocket_options = {'socket': listening}  # which is then not opened anew
         try:
@@ -45,16 +46,13 @@ class WebSocket:
             )
             self._frames = Frames(listening, leftover)
         except TimeoutError as exc:
-            if sid is None:
-                why = 'something listens there, but does not answer HTTP'
-            else:
-                why = 'a proxy in between holds it back'
+            why = SILENT if sid is None else f'a proxy in between holds it back, or {BUSY}'
             raise Fault(f"{describe(exc)} to the websocket's request: {why}") from exc
         except HTTPError as exc:
             answer = listening.answer()
             if answer is None:
                 raise Fault(str(exc)) from exc
-            looked_at = Answer(answer)
+            looked_at = Answer(answer, place)
             if sid is None:
                 path = route.target('websocket').partition('?')[0]
                 raise Fault(answers.refusal(looked_at, path, 'websocket')) from exc
@@ -65,7 +63,7 @@ class WebSocket:
             route.websocket_options = {}
             answer = listening.answer()
             if answer is not None:
-                step.facts.update(Answer(answer).facts())
+                step.facts.update(Answer(answer, place).facts())
 
     def _lost(self, error: Exception, first: bool) -> tuple[str, str | None]:
         refused = secure.refused_certificate(error, self._reach.route, first=first)

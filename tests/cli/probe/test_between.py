@@ -90,7 +90,7 @@ class TestBalancers:
 
         text = failed('handshake', between(Nginx, [Nobody, Nobody]).url)
         assert 'HTTP 502 (by nginx/' in text
-        assert 'got no answer from the server' in text
+        assert 'got no answer that it could use' in text
 
     def test_http_to_https(self, failed, between, servers, certificates):
         nginx = between(Nginx, servers, tls=certificates)

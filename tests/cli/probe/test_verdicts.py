@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -55,7 +57,18 @@ def test_real_servers_refuse(failed, make_any_server, way, status):
     text = failed(step, server.url, '--transports', way)
     # the JavaScript server answers a websocket's handshake by 400, whatever was refused
     assert f'HTTP {status}' in text or (way == 'websocket' and 'HTTP 400' in text)
-    assert 'Not you' in text or status in (404, 503)
+    assert 'Not you' in text or status == 404
+
+
+@pytest.mark.parametrize(('status', 'told'), [
+    (502, 'got no answer'), (503, 'cannot serve at present'), (504, 'got no answer in time')])
+def test_unavailable(failed, answering, status, told):
+    """Nothing tells whether there is a proxy; what was said may."""
+    server = answering(lambda request: support.response(
+        json.dumps({'message': 'The database is down'}), f'{status} X'))
+    text = failed('handshake', server.url)
+    assert text.startswith(
+        f'handshake: HTTP {status}: The database is down: the server, or a proxy before it, {told}')
 
 
 def test_authenticate(failed, answering):
@@ -93,14 +106,43 @@ class TestPlaces:
         assert 'an HTML page answers here' in text
         assert text.endswith('It is at /socket.io/: --path socket.io')
 
-    @pytest.mark.parametrize(('status', 'location'), [
-        ('301 Moved', 'https://elsewhere.test/engine.io/'), ('302 Found', '/login'),
-        ('308 Permanent Redirect', 'https://127.0.0.1/')])
-    def test_redirect(self, failed, answering, status, location):
+    @pytest.mark.parametrize(('status', 'location', 'told'), [
+        ('301 Moved', 'https://elsewhere.test/engine.io/?EIO=4&transport=polling&t=1.5&sid=x',
+         ' redirects to https://elsewhere.test/engine.io/: give https://elsewhere.test ('),
+        ('302 Found', '/login',
+         ' redirects to {url}/login/: if Engine.IO is there, give {url} --path login ('),
+        ('308 Permanent Redirect', 'https://me:secret@127.0.0.1/',
+         ' redirects to https://127.0.0.1/: if Engine.IO is there, give https://127.0.0.1 --path / '
+         '('),
+        ('302 Found', '?EIO=4&transport=polling&t=2',
+         ' redirects to the same place, {url}/engine.io/: polling follows redirects, '),
+        ('302 Found', 'ftp://elsewhere.test/', ': redirected to'),
+    ])
+    def test_redirect(self, failed, answering, status, location, told):
         server = answering(
             lambda request: support.response('', status, [('Location', location)]))
-        assert f'HTTP {status[:3]} redirects to {location}: give that URL' in failed(
-            'handshake', server.url)
+        text = failed('handshake', server.url)
+        assert f'HTTP {status[:3]}{told.format(url=server.url)}' in text
+        assert 'secret' not in text
+
+    @pytest.mark.parametrize('way', ['polling', 'websocket', 'polling,websocket'])
+    @pytest.mark.parametrize('mounted', ['engine.io', 'a place'])
+    def test_what_is_said_of_a_redirect_leads_there(
+            self, probe, answering, make_js_server, mounted, way):
+        there = make_js_server(path=f'/{mounted.replace(" ", "%20")}/')
+
+        def answer(request):
+            query = request.target.partition('?')[2]
+            where = f'{there.url}/{mounted.replace(" ", "%20")}/?{query}'
+            return support.response('', '302 Found', [('Location', where)])
+
+        first = probe(f'{answering(answer).url}/?token=a%26b', '--transports', way)
+        assert first.code == 1, first
+        given = re.search(r' give (\S.*) \(polling', first.text)[1]
+        then = probe(*shlex.split(given), '--transports', way)
+        assert then.code == 0, then
+        requests = there.requests(then.facts('handshake')['sid'])
+        assert all('?token=a%26b&' in request['url'] for request in requests)
 
 
 class TestBodies:
@@ -130,7 +172,8 @@ class TestBodies:
         server = answering(lambda request: html(
             b'<html>Bad gateway</html>', '502 Bad Gateway', [('Server', 'nginx/1.22.1')]))
         text = failed('handshake', server.url)
-        assert 'HTTP 502 (by nginx/1.22.1): the proxy or load balancer in between' in text
+        assert ('HTTP 502 (by nginx/1.22.1): the server, or a proxy before it, got no answer that '
+                'it could use') in text
         assert '<html>' not in text
 
     def test_gzip_that_is_none(self, failed, answering):
@@ -185,14 +228,15 @@ class TestConnections:
     def test_accepts_and_says_nothing(self, failed, hostile_server):
         server = hostile_server(support.read_to_end)
         text = failed('handshake', server.url, '--timeout', 0.3)
-        assert 'no answer within 0.3 seconds' in text
-        assert 'does not answer HTTP' in text
+        assert text.endswith(
+            'no answer within 0.3 seconds: the server is busy (--timeout waits longer), or it is '
+            'not HTTP that is spoken there')
         server.wait_open(0)
 
     def test_says_nothing_to_a_websocket(self, failed, hostile_server):
         server = hostile_server(support.read_to_end)
         text = failed('websocket', server.url, '--timeout', 0.3, '--transports', 'websocket')
-        assert text.endswith('something listens there, but does not answer HTTP')
+        assert 'the server is busy (--timeout waits longer)' in text
 
     def test_trickles(self, failed, hostile_server):
         import gevent
@@ -219,10 +263,20 @@ class TestConnections:
 
         assert 'connection lost' in failed('handshake', hostile_server(handle).url)
 
-    def test_is_ssh(self, failed, hostile_server):
-        server = hostile_server(lambda sock: sock.sendall(b'SSH-2.0-OpenSSH_9.2\r\n\r\n'))
-        assert "not an HTTP response: it begins 'SSH-2.0-OpenSSH" in failed(
-            'handshake', server.url)
+    @pytest.mark.parametrize('way', ['polling', 'websocket'])
+    @pytest.mark.parametrize(('banner', 'told'), [
+        (b'SSH-2.0-OpenSSH_9.2\r\n', "it begins 'SSH-2.0-OpenSSH_9.2'"),
+        (b'J\0\0\0\n8.0.36\0', "it begins 'J\\x00\\x00\\x00'"),
+    ], ids=['ssh', 'mysql'])
+    def test_speaks_first_and_not_http(self, failed, hostile_server, banner, told, way):
+        """It waits for an answer then: that is not waited for."""
+        def handle(sock):
+            sock.sendall(banner)
+            support.read_to_end(sock)
+
+        step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
+        text = failed(step, hostile_server(handle).url, '--transports', way)
+        assert text == f'{step}: not an HTTP response: {told}'
 
     def test_too_large(self, failed, answering):
         server = answering(lambda request: support.response(b'0' * (2 << 20)))
@@ -261,7 +315,7 @@ class TestWithinASession:
         (support.response('"Invalid transport"', '400 Bad Request'), 'without its Upgrade header'),
         (support.response('', '426 Upgrade Required'), 'without its Upgrade header'),
         (html(b'<html>404</html>', '404 Not Found'), 'sends websockets elsewhere'),
-        (html(b'<html>502</html>', '502 Bad Gateway'), 'got no answer from the server'),
+        (html(b'<html>502</html>', '502 Bad Gateway'), 'got no answer that it could use'),
         (html(), 'HTTP 200 instead of 101'),
         (support.response('Session ID unknown', '400 Bad Request'), 'sticky sessions'),
         (support.response('"Not an accepted origin."', '400 Bad Request'), 'refuses the Origin'),
