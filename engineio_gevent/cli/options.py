@@ -13,11 +13,14 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from .. import Client
 from ..exceptions import ConnectionClosed, ConnectionError
+from ..transports import tls
 from ..transports.base import describe
 from ..transports.route import Route
+from ..transports.tls import Verify
 from ..transports.tunnel import Proxy
 from .errors import SCHEME, CommandError
 from .patched import patch
@@ -27,6 +30,12 @@ from .screen import one_line
 _POOL = re.compile(
     r'\w+ConnectionPool\(.*?\): Max retries exceeded with url: \S+ \(Caused by (.*)\)$', re.DOTALL
 )
+
+# Headers whose values make no list (RFC 9110, section 5.5).
+_SINGLE = frozenset((
+    'authorization', 'content-length', 'content-type', 'date', 'from', 'host', 'max-forwards',
+    'origin', 'proxy-authorization', 'referer', 'user-agent',
+))  # fmt: skip
 
 _PROXY_VARIABLES = 'http_proxy', 'https_proxy', 'all_proxy'
 
@@ -52,22 +61,41 @@ class Connection:
         """The URL for people, and for what they save: without user and password."""
         return re.sub(r'(?<=//)[^/?#]*@', '', self.url)
 
-    def prepare(self) -> None:
+    def prepare(self, *, has_ca: bool = False) -> None:
         """Make polling cooperative, where it goes through requests; may begin the process anew.
 
+        :param has_ca: whether there are authorities of the user's own.
         :raises click.UsageError: the URL or a header is not valid, or a file of certificates.
         """
         route = self.route()
         if route.http_session is not None:
             patch()
             route.http_session.close()
-        if route.secure:
-            try:
-                route.tls_context()
-            except OSError as exc:
-                raise click.UsageError(
-                    f'the authorities or the certificate cannot be read: {describe(exc)}'
-                ) from exc
+        # A redirect may lead from http:// to https://.
+        if route.secure or has_ca or self.cert is not None:
+            self._check_files(route.verify)
+
+    def _check_files(self, verify: Verify) -> None:
+        """Read the authorities and the certificate.
+
+        :raises click.UsageError: they are none; with the file.
+        """
+        try:
+            tls.context(verify, None, DEFAULT_CA_BUNDLE_PATH)
+        except OSError as exc:
+            raise click.UsageError(
+                f'{verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH} has no '
+                f'authorities that can be read: {describe(exc)}'
+            ) from exc
+        if self.cert is None:
+            return
+        try:
+            tls.context(False, self.cert if self.key is None else (self.cert, self.key), '')
+        except OSError as exc:
+            files = self.cert if self.key is None else f'{self.cert} with the key {self.key}'
+            raise click.UsageError(
+                f'{files} is no client certificate, in PEM and with its key: {describe(exc)}'
+            ) from exc
 
     def route(self) -> Route:
         """The way to the server, as the client finds it.
@@ -141,17 +169,28 @@ class Number(click.FloatRange):
             self.fail(f'{value!r} is not a valid {self.name}.', param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """For the help; click's own has a None in it where there is no bound."""
+        return '' if self.min is None and self.max is None else super()._describe_range()
+
 
 def _headers(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
-    headers = {}
+    headers: dict[str, tuple[str, str]] = {}
     for text in values:
-        name, colon, value = text.partition(':')
-        if not colon or not name.strip():
+        name, colon, value = (part.strip() for part in text.partition(':'))
+        if not colon or not name:
             raise click.BadParameter(f'{text!r} is not NAME:VALUE')
-        headers[name.strip()] = value.strip()
-    return headers
+        known = name.lower()
+        if known not in headers:
+            headers[known] = name, value
+        elif known in _SINGLE:
+            raise click.BadParameter(f'{name} is given twice, and has one value only')
+        else:
+            first, before = headers[known]
+            headers[known] = first, f'{before}{"; " if known == "cookie" else ", "}{value}'
+    return dict(headers.values())
 
 
 def _proxy(
@@ -221,7 +260,8 @@ _OPTIONS = (
     click.argument('url'),
     _option(
         '-H', '--header', 'headers', multiple=True, callback=_headers, metavar='NAME:VALUE',
-        help='A header of every request; may be given several times.',
+        help='A header of every request; may be given several times, and so may one name: its '
+             'values are joined, where the header allows that.',
     ),
     _option(
         '--transports', type=_Transports(), metavar='NAMES',
@@ -269,6 +309,8 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         timeout: float,
         **others: Any,
     ) -> Any:
+        if not url.strip():
+            raise click.UsageError('the URL is empty')
         if not re.match(SCHEME, url):
             raise click.UsageError(f'the URL has no scheme; did you mean http://{url}?')
         if key is not None and cert is None:
@@ -279,7 +321,7 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if proxy is not None:
             _set_proxy(proxy)
         connection = Connection(url, headers, transports, path, not no_verify, cert, key, timeout)
-        connection.prepare()
+        connection.prepare(has_ca=ca is not None)
         return function(connection=connection, **others)
 
     for add in reversed(_OPTIONS):

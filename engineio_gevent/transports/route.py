@@ -73,7 +73,11 @@ def _place(url: str, path: str) -> _Place:
     for what, text in (('URL', url), ('engineio_path', path)):
         if _CONTROL.search(text):
             raise ValueError(f'{what} contains a control character: {_shown(text)}')
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text may show a part of the password
+        raise ValueError(f'URL has no valid host and port: {_shown(url)}') from None
     if parts.scheme not in _SECURE:
         raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {_shown(url)}')
     if not parts.hostname:
@@ -85,8 +89,8 @@ def _place(url: str, path: str) -> _Place:
     return _Place(
         secure,
         host,
-        parts.port or (443 if secure else 80),
-        f'{bracketed}:{parts.port}' if parts.port else bracketed,
+        port or (443 if secure else 80),
+        f'{bracketed}:{port}' if port else bracketed,
         quoted((f'/{path}/' if path else '/') + '?' + (f'{parts.query}&' if parts.query else '')),
         parts.username,
         parts.password,
@@ -95,7 +99,7 @@ def _place(url: str, path: str) -> _Place:
 
 def _shown(url: str) -> str:
     """A URL for an error message, which applications log: without user and password."""
-    return repr(re.sub(r'[^/]*(?=@)', '...', url))
+    return repr(re.sub(r'[^/]+(?=@)', '...', url))
 
 
 class Route:

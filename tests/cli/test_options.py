@@ -123,13 +123,19 @@ def test_files_that_are_no_certificates(
         cli, mutual_server, certificates, tmp_path, transports):
     nonsense = tmp_path / 'nonsense.pem'
     nonsense.write_text('this is no certificate')
-    for how in (['--ca', nonsense],
-                ['--ca', certificates.ca, '--cert', nonsense],
-                ['--ca', certificates.ca, '--cert', certificates.client_cert,
-                 '--key', certificates.server_key]):
-        done = sent_at_once(cli, mutual_server.url, *how, '--transports', transports)
-        assert done.code == 2, done
-        assert 'the authorities or the certificate cannot be read: ' in done.err
+    pair = certificates.client_cert, certificates.server_key
+    for how, told in (
+        (['--ca', nonsense], f'{nonsense} has no authorities that can be read: '),
+        (['--ca', certificates.ca, '--cert', nonsense],
+         f'{nonsense} is no client certificate, in PEM and with its key: '),
+        (['--ca', certificates.ca, '--cert', pair[0], '--key', pair[1]],
+         f'{pair[0]} with the key {pair[1]} is no client certificate'),
+    ):
+        # A redirect may lead from http:// to https://.
+        for url in mutual_server.url, 'http://127.0.0.1:1':
+            done = sent_at_once(cli, url, *how, '--transports', transports)
+            assert done.code == 2, done
+            assert told in done.err
 
 
 def test_ca_goes_before_the_environment(cli, tls_server, certificates):
@@ -259,6 +265,24 @@ def test_headers_that_are_none(cli, header):
     assert '\x7f' not in done.err
 
 
+def test_headers_of_one_name_are_joined(cli, make_js_server):
+    server = make_js_server()
+    done = cli('connect', server.url, '-H', 'X-One: 1', '-H', 'Cookie: a=1', '-H', 'x-one: 2',
+               '-H', 'cookie: b=2', '--json', '-x', 'headers', '-w', '1')
+    requests = json.loads(answers(done)[0])
+    assert {'upgrade' in request['headers'] for request in requests} == {True, False}
+    for request in requests:
+        assert request['headers']['x-one'] == '1, 2'
+        assert request['headers']['cookie'].split('; ')[:2] == ['a=1', 'b=2']
+
+
+@pytest.mark.parametrize('name', ['Authorization', 'host', 'USER-AGENT'])
+def test_headers_that_cannot_be_joined(cli, name):
+    done = cli('connect', 'http://127.0.0.1:1', '-H', f'{name}: a', '-H', f'{name.title()}: b')
+    assert done.code == 2, done
+    assert done.err.endswith(f'{name.title()} is given twice, and has one value only\n')
+
+
 def test_credentials_of_the_url_are_not_told(cli, one_error):
     port = support.free_port()
     error = one_error(cli('connect', f'http://me:secret@127.0.0.1:{port}', '-x', 'a'))
@@ -271,6 +295,26 @@ def test_a_url_without_a_scheme(cli, url):
     done = cli('connect', url)
     assert done.code == 2
     assert f'did you mean http://{url}?' in done.err
+
+
+@pytest.mark.parametrize(('url', 'told'), [
+    ('', 'the URL is empty'), (' ', 'the URL is empty'),
+    ('http://127.0.0.1:99999', "URL has no valid host and port: 'http://127.0.0.1:99999'"),
+    ('http://me:secret@a.test:b', "URL has no valid host and port: 'http://...@a.test:b'"),
+    ('http://[::1', "URL has no valid host and port: 'http://[::1'"),
+])
+def test_a_url_that_is_none(cli, url, told):
+    done = cli('connect', url)
+    assert done.code == 2, done
+    assert done.err.endswith(f'Error: {told}\n')
+
+
+@pytest.mark.parametrize('command', ['connect', 'probe', 'load', 'demo'])
+def test_help_has_bounds_where_there_are_any(cli, command):
+    shown = cli(command, '--help').out
+    assert 'None' not in shown
+    if command != 'demo':
+        assert 'x>0]' in shown
 
 
 # -- The command begun anew, patched ------------------------------------------------------------
