@@ -26,11 +26,6 @@ from .errors import SCHEME, CommandError
 from .patched import patch
 from .screen import one_line
 
-# What requests says around the cause: no more than one knows, and a time in the URL.
-_POOL = re.compile(
-    r'\w+ConnectionPool\(.*?\): Max retries exceeded with url: \S+ \(Caused by (.*)\)$', re.DOTALL
-)
-
 # Headers whose values make no list (RFC 9110, section 5.5).
 _SINGLE = frozenset((
     'authorization', 'content-length', 'content-type', 'date', 'from', 'host', 'max-forwards',
@@ -149,7 +144,7 @@ class Connection:
 
 def told(error: Exception) -> str:
     """Why there is no connection; the same for all clients with the same trouble."""
-    text = _POOL.sub(r'\1', str(error.args[0]))
+    text = str(error.args[0])
     body = error.args[1] if len(error.args) > 1 else None
     if body is None or (isinstance(body, dict) and isinstance(body.get('message'), str)):
         return text  # which has the message

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
 from ..protocol.nesting import too_deep
-from .base import describe
 from .redirects import REDIRECTS, Place, follow
 from .route import Route
-from .tunnel import Proxy
+from .tunnel import Proxy, told
 from .unpatched import warn_if_unpatched
 
 #: The type of every posted body: version 4 of the protocol is all text.
@@ -133,7 +134,7 @@ class SessionHTTP:
             finally:
                 response.close()
         except requests.RequestException as exc:
-            raise ConnectionClosed(f'{self._route.netloc}{self._by}: {describe(exc)}') from exc
+            raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_told(exc)}') from exc
         path = target.partition('?')[0]
         return checked(method, f'{path}{self._by}', response.status_code, content)
 
@@ -177,6 +178,22 @@ class SessionHTTP:
 
     def abandon(self) -> None:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
+
+
+def _told(error: BaseException) -> str:
+    """What the system, TLS or a proxy said, without what requests and urllib3 say around it."""
+    while isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
+        places = [error.__cause__, getattr(error, 'reason', None), *error.args]
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            # Made of PySocks' exceptions it has no cause. That of others may be the caller's.
+            places.append(error.__context__)
+        beneath = next((one for one in places if isinstance(one, BaseException)), None)
+        if beneath is None:
+            break
+        error = beneath
+    if isinstance(error, HTTPException) and not isinstance(error, OSError):
+        return repr(error)  # its text alone says little: BadStatusLine's is that line
+    return told(error)
 
 
 def _hooks(session: requests.Session) -> list[Any]:

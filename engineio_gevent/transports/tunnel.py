@@ -95,7 +95,16 @@ def open_tunnel(
             raise
         return sock
     except OSError as exc:
-        raise ConnectionClosed(f'{_authority(host, port)} by {proxy}: {describe(exc)}') from exc
+        raise ConnectionClosed(f'{_authority(host, port)} by {proxy}: {told(exc)}') from exc
+
+
+def told(error: BaseException) -> str:
+    """What went wrong on the way through a proxy, in a few words; PySocks wraps it."""
+    while getattr(error, 'socket_err', None) is not None:
+        error = error.socket_err  # type: ignore[attr-defined]  # as the line above says
+    text = describe(error)
+    # The code of a SOCKS answer: what the proxy says of the server.
+    return f'it answered {text!r}' if text.startswith('0x') else text
 
 
 def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:

@@ -196,14 +196,38 @@ def test_a_proxy_that_refuses(cli, tls_server, native, one_error, transports):
     assert proxy.trips
 
 
-@pytest.mark.parametrize('proxy', ['http://somebody:secret@127.0.0.1:PORT', '127.0.0.1:PORT'])
+@pytest.mark.parametrize('kind', ['http://somebody:secret@', '', 'socks5h://somebody:secret@'])
 @pytest.mark.parametrize('transports', WAYS)
-def test_a_proxy_that_is_not_there(cli, one_error, proxy, transports):
-    proxy = proxy.replace('PORT', str(support.free_port()))
-    error = one_error(sent_at_once(
-        cli, 'http://127.0.0.1:1', '--proxy', proxy, '--transports', transports))
-    assert 'refused' in error
-    assert 'secret' not in error
+def test_a_proxy_that_is_not_there(cli, one_error, kind, transports):
+    if 'socks' in kind:
+        pytest.importorskip('socks')
+    proxy = f'127.0.0.1:{support.free_port()}'
+    for command in ('connect', '-x', 'a'), ('load', '--clients', 2):
+        done = cli(*command, 'http://127.0.0.1:1', '--proxy', f'{kind}{proxy}',
+                   '--transports', transports)
+        told = done.err.splitlines()[-1]
+        assert done.code == 1, done
+        assert told.endswith(
+            f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1 by proxy {proxy}: '
+            'Connection refused')
+
+
+@pytest.mark.parametrize('transports', ['polling', 'websocket'])
+def test_a_socks_proxy_that_cannot_reach_the_server(cli, native, one_error, transports):
+    pytest.importorskip('socks')
+
+    def refuse(sock):
+        support.read_exactly(sock, 3)
+        sock.sendall(b'\x05\x00')
+        support.read_exactly(sock, 10)
+        sock.sendall(b'\x05\x05\x00\x01' + bytes(6))  # RFC 1928, section 6
+        support.read_to_end(sock)
+
+    proxy = native(refuse)
+    error = one_error(cli('connect', 'http://127.0.0.1:1', '-x', 'a', '--transports', transports,
+                          '--proxy', f'socks5://127.0.0.1:{proxy.port}'))
+    assert error.endswith(f": 127.0.0.1:1 by proxy 127.0.0.1:{proxy.port}: "
+                          "it answered '0x05: Connection refused'")
 
 
 NO_PROXIES = {

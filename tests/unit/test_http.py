@@ -141,8 +141,26 @@ def test_what_goes_wrong(server, make_http, answer, kind):
 
 def test_nobody_listens(session):
     route = Route(f'http://127.0.0.1:{free_port()}', http_session=session)
-    with pytest.raises(ConnectionClosed):
+    with pytest.raises(ConnectionClosed) as caught:
         SessionHTTP(route, session, None).get('/', 5)
+    assert str(caught.value) == f'{route.netloc}: Connection refused'
+
+
+@pytest.mark.parametrize(('answer', 'told'), [
+    (b'', 'Remote end closed connection without response'),
+    (b'SSH-2.0\r\n\r\n', "BadStatusLine('SSH-2.0\\r\\n')"),
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort',
+     'IncompleteRead(5 bytes read, 5 more expected)'),
+    ((302, {'Location': '/'}, b''), 'Exceeded 30 redirects.'),
+], ids=['nothing', 'no-http', 'cut', 'loop'])
+def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, told):
+    server.answers += [answer] * 40
+    try:
+        raise OSError('of the caller')
+    except OSError:
+        with pytest.raises(ConnectionClosed) as caught:
+            make_http().get('/', 5)
+    assert str(caught.value) == f'{server.url.removeprefix("http://")}: {told}'
 
 
 def test_the_caller_s_session_is_not_closed(server, session, make_http, monkeypatch):
