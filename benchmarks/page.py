@@ -14,6 +14,8 @@ from .systems import OURS, SYSTEMS
 #: Where the page is by default; its plots are in a folder of the same name.
 PAGE = Path('docs/benchmarks.md')
 NOTES = Path(__file__).with_name('notes.md')
+#: Of the families whose names are written in another way.
+TITLES = {'socket.io': 'Socket.IO'}
 
 
 def write(results: Results, page: Path) -> None:
@@ -21,22 +23,22 @@ def write(results: Results, page: Path) -> None:
     images = plots.draw(results, page.with_suffix(''))
     parts = [
         '# Benchmarks',
-        'Made by `make bench`; do not edit. Lower is better everywhere. Each cell is the median '
-        'of the rounds and half the distance between the lowest and the highest; each ratio is '
-        'this client divided by the peer, with the target in brackets, `!` where it is missed.',
+        'Made by the command below; do not edit. Lower is better everywhere. Each cell is the '
+        'median of the rounds and half the distance between the lowest and the highest; each '
+        'ratio is this client divided by the peer, with the target in brackets, `!` where it is missed.',
         _about(results),
     ]
     for family in dict.fromkeys(measure.family for measure in MEASURES.values()):
         if family in images:
             image = os.path.relpath(images[family], page.parent)
             parts += [
-                f'## {family.capitalize()}',
+                f'## {TITLES.get(family, family.capitalize())}',
                 f'![{family}]({image})',
                 table.markdown(_only(results, family)),
             ]
-    growth = table.growth(results)
-    if growth:
-        parts += ['Each cost with 10,000 clients, relative to 100:', table.as_markdown(growth)]
+        growth = table.growth(results)
+        if family == 'scale' and growth:
+            parts += ['Each cost with 10,000 clients, relative to 100:', table.as_markdown(growth)]
     missed = _missed(results)
     if missed:
         parts += ['## Targets that are missed', missed]

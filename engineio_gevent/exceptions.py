@@ -1,8 +1,10 @@
 """What can go wrong, as exceptions.
 
-``Client.connect()`` raises :class:`ConnectionError` alone, with the cause
-chained. The others are causes: of a failed connect (``__cause__``) or of a
-connection that ended (``Client.disconnect_error``).
+For the sake of the network or the server ``Client.connect()`` raises
+:class:`ConnectionError` alone, with the cause chained. The others are causes: of
+a failed connect (``__cause__``) or of a connection that ended
+(``Client.disconnect_error``). Mistakes of the program are exceptions of Python's
+own, such as ``ValueError``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 
 
 class EngineIOError(Exception):
-    """The base of all exceptions that this package raises on its own."""
+    """The base of all exceptions that tell of the network or the server."""
 
 
 class ConnectionError(EngineIOError):

@@ -139,7 +139,8 @@ def test_secrets_stay_with_their_host(native, connect, way, status, host):
     there = native(elsewhere)
     here = Redirecting(f'http://{host}:{there.port}/engine.io/?a=b', status)
     home = native(here)
-    result = connect(home.url, way, {'Authorization': 'Bearer s3cret', 'Cookie': 'a=c00kie'})
+    result = connect(home.url, way, {'Authorization': 'Bearer s3cret', 'Cookie': 'a=c00kie',
+                                     'X-Own': 'told'})
     assert here.requests[0].headers['authorization'] == 'Bearer s3cret'
     assert 'c00kie' in here.requests[0].headers['cookie']
     if host == '127.0.0.1':
@@ -151,6 +152,7 @@ def test_secrets_stay_with_their_host(native, connect, way, status, host):
         assert elsewhere.saw_nothing_secret()
     if not isinstance(result, ConnectionError):
         assert elsewhere.requests
+        assert all(request.headers['x-own'] == 'told' for request in elsewhere.requests)
         result.client.disconnect(abort=True)
 
 

@@ -57,6 +57,18 @@ def test_the_wheel_is_the_package(wheel):
         '[console_scripts]', 'engineio-gevent', '=', 'engineio_gevent.cli:main']
 
 
+def test_links_lead_somewhere_from_the_page_of_an_index(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f'{folder(wheel)}/METADATA').decode()
+    links = re.findall(r'\]\((.*?)\)', metadata)
+    assert len(links) > 20
+    ours = 'https://github.com/engineio-gevent/engineio-gevent/blob/main/'
+    assert [link for link in links if not link.startswith(('https://', '#'))] == []
+    assert [link for link in links if link.startswith(ours)
+            and not (ROOT / link.removeprefix(ours)).exists()] == []
+    assert 'Project-URL: Source, https://' in metadata
+
+
 def folder(wheel):
     return f'{"-".join(wheel.name.split("-")[:2])}.dist-info'
 

@@ -27,7 +27,8 @@ DEFAULT_TIMEOUT = 10.0
 class EngineIOClient(Client):
     """A client that reports to Locust.
 
-    Where something fails, that is reported, and nothing is raised but by :meth:`connect`.
+    Where something fails, that is reported, and nothing is raised but by :meth:`connect`, and
+    where the scenario is wrong: data that cannot be sent, say.
 
     :param reports: where to.
     :param name_of: the name under which a message is reported that comes unasked.
