@@ -25,7 +25,8 @@ def write(results: Results, page: Path) -> None:
         '# Benchmarks',
         'Made by the command below; do not edit. Lower is better everywhere. Each cell is the '
         'median of the rounds and half the distance between the lowest and the highest; each '
-        'ratio is this client divided by the peer, with the target in brackets, `!` where it is missed.',
+        'ratio is this client divided by the peer, with the target in brackets, `!` where it is '
+        'missed.',
         _about(results),
     ]
     for family in dict.fromkeys(measure.family for measure in MEASURES.values()):

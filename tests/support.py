@@ -552,6 +552,8 @@ class Leaks:
 
     def left(self):
         """A list of what is there now and was not before: texts, empty where nothing is."""
+        if sys.implementation.name != 'cpython':
+            gc.collect()  # elsewhere what nobody has any more is open until then
         # Numbers are used again, so what counts is how many there are of each kind.
         extra = len(now := descriptors()) - len(self._descriptors)
         texts = []
