@@ -33,7 +33,7 @@ _LEAVING = 1.0
       0    we have left, or the server has closed the connection
       1    no connection
       2    the arguments make no sense
-      3    the connection was lost, or closed before all was sent
+      3    the connection was lost, or closed before all was sent, or perhaps taken
       130  Ctrl-C; 143 SIGTERM
     """,
 )
@@ -100,6 +100,7 @@ class Conversation:
         self._as_hex = as_hex
         self._verbose = verbose
         self._over = Event()
+        self._has_sent = False
         #: Whether there are no more lines.
         self._all_given = False
         self._reason = ''
@@ -153,7 +154,8 @@ class Conversation:
         error, unsent = client.disconnect_error, client.unsent
         self._printer.ended(self._reason, error, unsent)
         cut_off = unsent or not (self._all_given or keyboard.by_hand)
-        return Exit.DONE if _in_order(error) and not cut_off else Exit.LOST
+        in_order = _in_order(error, self._has_sent)
+        return Exit.DONE if in_order and not cut_off else Exit.LOST
 
     def _send_all(self, keyboard: Source) -> BaseException | None:
         """In a greenlet: send line after line; returns why not all.
@@ -166,6 +168,7 @@ class Conversation:
                     return None  # it would be dropped silently
                 try:
                     message = _encode(line, self._as_hex)
+                    self._has_sent = True
                     self._client.send(message)
                 except (ValueError, CommandError) as exc:
                     if not keyboard.by_hand:
@@ -198,10 +201,15 @@ class Conversation:
         self._over.set()
 
 
-def _in_order(error: Exception | None) -> bool:
-    """Whether a connection ended as one of the two sides wished it."""
+def _in_order(error: Exception | None, has_sent: bool) -> bool:
+    """Whether a connection ended as one of the two sides wished it.
+
+    :param has_sent: whether there were messages of ours.
+    """
     if isinstance(error, ConnectionClosed):
-        return error.code in (1000, 1005)  # the JavaScript server says no more than that
+        # The JavaScript server's goodbye is 1005 alone. 1000 is python-engineio's answer to a
+        # message that it does not take: too large, say.
+        return error.code == 1005 or (error.code == 1000 and not has_sent)
     return error is None
 
 

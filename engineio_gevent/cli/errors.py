@@ -18,7 +18,7 @@ class Exit(IntEnum):
     FAILED = 1
     #: The arguments make no sense, or a package of an extra is not installed.
     USAGE = 2
-    #: There was a connection, and it was lost: neither side had closed it.
+    #: There was a connection, and it was lost, or closed with something of ours not taken.
     LOST = 3
     #: It connects, with something to mend: ``probe`` alone.
     DEGRADED = 4

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from gevent.event import Event
 from rich.console import Console
 
 import support
@@ -162,6 +163,40 @@ def test_the_server_closes(cli, any_server):
     # the JavaScript server sends a close frame alone
     assert re.search(r'disconnected: (server disconnect|.* closed the websocket with code 1005)\n',
                      done.out)
+
+
+@pytest.mark.parametrize('wait', ['5', '-1'])
+def test_a_message_that_the_server_does_not_take(cli, make_python_server, wait):
+    """python-engineio says no more than 1000; a script must not take that for success."""
+    server = make_python_server()
+    done = cli('connect', server.url, '-w', wait, '--transports', 'websocket',
+               given=f'one\n{"x" * 3_000_000}\n')
+    assert done.code == 3, done
+    assert received(done) == ['one']
+    assert 'the server closed the websocket with code 1000' in done.out
+
+
+@pytest.mark.parametrize(('messages', 'code'), [([], Exit.DONE), (['hello'], Exit.LOST)])
+def test_a_websocket_closed_with_1000(hostile_server, messages, code):
+    all_given = Event()
+
+    class Ending(Source):
+        def lines(self):
+            yield from messages
+            all_given.set()
+
+    def goodbye(sock):
+        support.accept_websocket(sock)
+        support.send_frame(sock, support.open_packet())
+        all_given.wait()
+        sock.sendall(support.close_frame(1000))
+        support.read_to_end(sock)
+
+    url = hostile_server(goodbye).url
+    connection = Connection(url, {}, ['websocket'], 'engine.io', True, None, None, 5.0)
+    conversation = Conversation(
+        connection, ForPrograms(Console(file=io.StringIO())), as_hex=False, verbose=False)
+    assert conversation.run(Ending(), -1) == code
 
 
 def test_the_connection_is_lost(cli, js_server):
