@@ -33,7 +33,7 @@ _LEAVING = 1.0
       0    we have left, or the server has closed the connection
       1    no connection
       2    the arguments make no sense
-      3    the connection was lost, or closed before all was sent, or perhaps taken
+      3    the connection was lost, or closed with something not sent or not taken
       130  Ctrl-C; 143 SIGTERM
     """,
 )
