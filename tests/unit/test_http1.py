@@ -213,12 +213,27 @@ def test_the_limit_of_the_body(data, size, over):
     assert caught.value.code == 1009
 
 
-@pytest.mark.parametrize('banner', [b'SSH-2.0-OpenSSH\r\n', b'SSH', b'HTTQ', b'\x15\x03\x01\0'])
+@pytest.mark.parametrize('banner', [b'SSH-2.0-OpenSSH\r\n', b'HTTQ\n', bytes(40)])
 def test_the_end_of_what_is_no_response_is_not_waited_for(banner):
     sock = Pieces(banner, b'never read')
     with pytest.raises(ProtocolError, match='not an HTTP response: it begins'):
         Response(sock, None)
     assert sock.pieces == [b'never read']
+
+
+@pytest.mark.parametrize('alien', [b'SSH', b'\x15\x03\x01\0\x02\x02\x46', b'HTTQ'])
+def test_a_few_bytes_that_are_no_response(alien):
+    """As of a server that wants TLS, and closes."""
+    for cut in range(1, len(alien) + 1):
+        with pytest.raises(ProtocolError) as caught:
+            Response(Pieces(alien[:cut], alien[cut:]), None)
+        assert str(caught.value) == f'not an HTTP response: it begins {alien.decode()!r}'
+
+
+@pytest.mark.parametrize('start', [b'', b'HT', b'HTTP/1.1 200'])
+def test_what_might_have_become_a_response(start):
+    with pytest.raises(ConnectionClosed):
+        Response(Pieces(start), None)
 
 
 def test_a_body_over_the_limit_is_not_waited_for():
