@@ -32,6 +32,8 @@ _QUICKACK: int | None = getattr(_socket, 'TCP_QUICKACK', None)
 
 _STATUS_LINE = re.compile(r'HTTP/1\.(\d) (\d{3})(?: .*)?\Z')  # RFC 9112, section 4
 _BEGINS = b'HTTP/'
+#: Bytes that are shown of what is none.
+_SHOWN = 40
 _END_OF_HEAD = re.compile(rb'\n\r?\n')
 _CHUNK_SIZE = re.compile(rb'[0-9a-fA-F]{1,16}\Z')  # RFC 9112, section 7.1
 _NO_BODY = frozenset((204, 304))  # RFC 9112, section 6.3
@@ -117,13 +119,19 @@ class Response:
             if end is not None:
                 break
             seen = max(0, len(self._buffer) - self._at - 2)
-            begins = self._buffer[self._at : self._at + len(_BEGINS)]
-            if not _BEGINS.startswith(begins):
+            begins = self._buffer[self._at : self._at + _SHOWN]
+            alien = not begins.startswith(_BEGINS[: len(begins)])
+            if alien and (len(begins) == _SHOWN or b'\n' in begins):
                 # SSH and others speak first, and then wait for us: their head would never end.
-                raise _no_response(self._buffer[self._at :].decode('latin-1'))
+                raise _no_response(begins.decode('latin-1'))
             if seen > MAX_HEAD:
                 raise ProtocolError(f'a response with a head of more than {MAX_HEAD} bytes')
-            self._fill()
+            try:
+                self._fill()
+            except ConnectionClosed:
+                if alien:
+                    raise _no_response(begins.decode('latin-1')) from None
+                raise
         head = self._buffer[self._at : end.start()].decode('latin-1')
         self._at = end.end()
         first, *lines = head.split('\n')
@@ -270,8 +278,8 @@ class Response:
 
 
 def _no_response(text: str) -> ProtocolError:
-    first = text.partition('\n')[0].rstrip('\r')
-    return ProtocolError(f'not an HTTP response: it begins {first[:40]!r}')
+    first = text[:_SHOWN].partition('\n')[0].rstrip('\r')
+    return ProtocolError(f'not an HTTP response: it begins {first!r}')
 
 
 class NothingCame(ConnectionClosed):
