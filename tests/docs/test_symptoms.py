@@ -142,6 +142,24 @@ def test_no_tls_there(hostile_server):
         assert re.search(text, str(exc), re.IGNORECASE)
 
 
+@sees('not an HTTP response: it begins')
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_no_http_there(hostile_server, certificates, transport):
+    def speaks_first(sock):
+        sock.sendall(b'SSH-2.0-OpenSSH_9.9\r\n')
+        support.read_to_end(sock)
+
+    alert = b'\x15\x03\x01\0\x02\x02\x46'  # RFC 8446, section 6: protocol_version
+
+    def wants_tls(sock):
+        sock.recv(1 << 16)
+        sock.sendall(alert)
+
+    for handler, text in (speaks_first, 'SSH-2.0-OpenSSH_9.9'), (wants_tls, alert.decode()):
+        exc = refused(hostile_server(handler).url, transports=transport)
+        assert f'not an HTTP response: it begins {text!r}' in str(exc)
+
+
 @sees('URL must begin with http://, https://, ws:// or wss://')
 def test_no_scheme():
     with pytest.raises(ValueError, match='URL must begin with http://, https://, ws:// or wss://'):

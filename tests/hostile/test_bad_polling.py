@@ -418,12 +418,12 @@ def test_each_ping_moves_the_deadline_and_gets_its_pong(hostile_server, witness)
 
 def test_a_busy_process_finds_its_ping_in_the_socket(hostile_server, witness):
     """Nobody reads while the process is busy; that is not the server's silence."""
-    script = PollingServer(pingInterval=100, pingTimeout=100)
+    script = PollingServer(pingInterval=500, pingTimeout=500)
     one = witness().connect(hostile_server(script))
     assert eventually(lambda: script.polls == 1)
     script.say('2')
     gevent.sleep(0)  # the answer is on its way; the client has not read it
-    deadline = time.monotonic() + 0.4
+    deadline = time.monotonic() + 1.4
     while time.monotonic() < deadline:
         pass
     assert script.posted.get(timeout=5) == b'3'
