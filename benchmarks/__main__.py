@@ -11,7 +11,7 @@ from pathlib import Path
 from . import guard, machine, runner, table
 from .measures import MEASURES, QUICK, Measure
 from .results import Results
-from .systems import OURS, SYSTEMS, UPSTREAM, no_javascript
+from .systems import OURS, SYSTEMS, no_javascript
 
 ROUNDS = 5
 QUICK_ROUNDS = 1
@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--report', type=Path, nargs='?', const=Path('docs/benchmarks.md'), metavar='PAGE',
         help='write the results page, with plots (%(const)s)')
     add('--guard', type=Path, nargs='?', const=guard.BASELINE, metavar='FILE',
-        help='fail where a ratio to python-engineio is clearly worse than stored, twice in a row')
+        help='fail where the ratios to python-engineio and to the bare loop are both clearly worse '
+             'than stored, twice in a row')
     add('--write-baseline', type=Path, nargs='?', const=guard.BASELINE, metavar='FILE',
         help='store these ratios for --guard, where they are higher than those stored')
     add('--list', action='store_true', help='the names of measures and systems')
@@ -120,7 +121,7 @@ def measure(
     return results
 
 
-def _guarded(results: Results, baseline: dict[str, float], quick: bool) -> bool:
+def _guarded(results: Results, baseline: guard.Ratios, quick: bool) -> bool:
     """Whether nothing is clearly worse than stored; what seems so is measured once more."""
     first = guard.worse(results, baseline)
     if not first:
@@ -128,12 +129,16 @@ def _guarded(results: Results, baseline: dict[str, float], quick: bool) -> bool:
         return True
     names = sorted({name.partition('.')[0] for name in first})
     print(f'\nguard: once more, {", ".join(names)}')
-    repeated = measure(choose(names, quick), [OURS, UPSTREAM], guard.REPEAT_ROUNDS)
+    repeated = measure(choose(names, quick), [OURS, *guard.PEERS], guard.REPEAT_ROUNDS)
     again = guard.worse(repeated, baseline)
     twice = first.keys() & again.keys()
-    for name, (ratio, stored) in {**first, **again}.items():
+    for name, pairs in {**first, **again}.items():
         verdict = 'WORSE twice' if name in twice else 'worse once'
-        print(f'guard: {name}: {verdict}, {ratio:.3f} where {stored:.3f} is stored')
+        told = [
+            f'{ratio:.3f} of {peer} where {stored:.3f} is stored'
+            for peer, (ratio, stored) in pairs.items()
+        ]
+        print(f'guard: {name}: {verdict}, {", ".join(told)}')
     return not twice
 
 

@@ -49,8 +49,10 @@ def no_javascript() -> str | None:
 
 
 OURS = 'ours'
-#: The peer that the guard compares with.
+#: The client whose API this is.
 UPSTREAM = 'python-engineio'
+#: The event loop alone: what cannot be done with less.
+FLOOR = 'floor'
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -76,7 +78,7 @@ SYSTEMS: dict[str, System] = {
             ('node', '--expose-gc', str(JAVASCRIPT / 'worker.js')),
             no_javascript,
         ),
-        System('floor', 'bare loop', _python('floor'), _needs(), ('gevent',)),
+        System(FLOOR, 'bare loop', _python('floor'), _needs(), ('gevent',)),
     )
 }
 

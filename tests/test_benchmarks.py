@@ -123,29 +123,40 @@ def test_results_come_back_from_their_file(benchmarks, results, tmp_path):
 
 def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
     guard = benchmarks('guard')
+    results.systems.append('floor')
+    results.add('send', 'floor', {'send': 3e-6})
     guard.write(results, tmp_path / 'baseline.json')
     stored = guard.read(tmp_path / 'baseline.json')
-    assert stored == {'echo-ws.echo': 0.5, 'send.send': 3.0}
+    assert stored == {'echo-ws.echo': {'python-engineio': 0.5},
+                      'send.send': {'python-engineio': 3.0, 'floor': 4.0}}
     for numbers in results.numbers['send']['send'].values():
-        numbers[:] = [number * 2 for number in numbers]
+        numbers[:] = [number * 2 for number in numbers]  # all are slower, for the machine is
     results.numbers['echo-ws']['echo']['ours'] = [1e-5]
     guard.write(results, tmp_path / 'baseline.json')
     assert guard.read(tmp_path / 'baseline.json') == stored  # machines differ: the higher stays
     results.numbers['echo-ws']['echo']['ours'] = [2e-5]
     assert guard.worse(results, stored) == {}
-    assert guard.worse(results, {'echo-ws.echo': 0.34, 'send.send': 1.9}) == {
-        'send.send': (pytest.approx(3.0), 1.9)}
+    assert guard.worse(results, {
+        'echo-ws.echo': {'python-engineio': 0.34},
+        'send.send': {'python-engineio': 1.9, 'floor': 2.6},
+    }) == {'send.send': {'python-engineio': (pytest.approx(3.0), 1.9),
+                         'floor': (pytest.approx(4.0), 2.6)}}
+    # To one of the two alone it is that one, or the machine.
+    for one in {'python-engineio': 1.9, 'floor': 4.0}, {'python-engineio': 3.0, 'floor': 2.6}:
+        assert guard.worse(results, {'send.send': one}) == {}
 
 
 def test_guard_fails_only_what_is_worse_twice(benchmarks, results, monkeypatch, capsys):
     command = benchmarks('__main__')
     better = replace(results, numbers={'send': results.numbers['send']})
     monkeypatch.setattr(command, 'measure', lambda *_arguments: results)
-    assert command._guarded(results, {'echo-ws.echo': 0.4}, True)
-    assert not command._guarded(results, {'echo-ws.echo': 0.1}, True)
+    slow = {'echo-ws.echo': {'python-engineio': 0.1}}
+    assert command._guarded(results, {'echo-ws.echo': {'python-engineio': 0.4}}, True)
+    assert not command._guarded(results, slow, True)
     monkeypatch.setattr(command, 'measure', lambda *_arguments: better)
-    assert command._guarded(results, {'echo-ws.echo': 0.1}, True)
-    assert 'echo-ws.echo: worse once, 0.500 where 0.100 is stored' in capsys.readouterr().out
+    assert command._guarded(results, slow, True)
+    assert ('echo-ws.echo: worse once, 0.500 of python-engineio where 0.100 is stored'
+            in capsys.readouterr().out)
 
 
 def test_list_names_all(benchmarks, capsys):
