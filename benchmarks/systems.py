@@ -51,7 +51,7 @@ def no_javascript() -> str | None:
 OURS = 'ours'
 #: The client whose API this is.
 UPSTREAM = 'python-engineio'
-#: The event loop alone: what cannot be done with less.
+#: The bare loop, which is no client: what the kernel and the event loop cost.
 FLOOR = 'floor'
 
 SYSTEMS: dict[str, System] = {
