@@ -9,6 +9,7 @@ import subprocess
 import gevent
 import gevent.socket
 import pytest
+from intermediaries.conftest import Nginx
 
 import support
 
@@ -208,6 +209,27 @@ def test_headers(start, listen):
         status, headers, _ = gunicorn.request('GET', path)
         assert status == 200
         assert "default-src 'none'" in headers['Content-Security-Policy']
+
+
+def test_behind_nginx(start, listen, upstream, tmp_path):
+    """Events come as they happen, and a reload costs none of them."""
+    gunicorn = start()
+    proxy = Nginx(tmp_path, [gunicorn, gunicorn], buffering=True)
+    try:
+        listener = listen(proxy)
+        texts = []
+        for number in range(3):
+            texts.append(f'message {number}')
+            upstream.say(texts[-1])
+            listener.hears(texts)
+        # A reload ends the stream in order, and the next one goes on where it was.
+        gunicorn.signal('SIGHUP')
+        assert listener.ends() == 'in order'
+        upstream.say('meanwhile')
+        assert support.eventually(lambda: gunicorn.health()[0] == 200, PATIENCE)
+        listen(proxy, after=listener.last_id).hears(['meanwhile'])
+    finally:
+        proxy.stop()
 
 
 # -- The upstream -------------------------------------------------------------------------------
