@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import traceback
 from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import Any, Protocol
@@ -117,6 +119,7 @@ class SessionHTTP:
             headers = {**headers, 'Content-Type': CONTENT_TYPE}
         if self._joins_cookies:
             headers = {**headers, 'Cookie': self._route.polling_cookies()}
+        handled = sys.exc_info()[1]
         try:
             response = self._session.request(
                 method,
@@ -134,6 +137,7 @@ class SessionHTTP:
             finally:
                 response.close()
         except requests.RequestException as exc:
+            _release(exc, handled)
             raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_told(exc)}') from exc
         path = target.partition('?')[0]
         return checked(method, f'{path}{self._by}', response.status_code, content)
@@ -194,6 +198,27 @@ def _told(error: BaseException) -> str:
     if isinstance(error, HTTPException) and not isinstance(error, OSError):
         return repr(error)  # its text alone says little: BadStatusLine's is that line
     return told(error)
+
+
+def _release(error: BaseException, handled: BaseException | None) -> None:
+    """Cut what leads from an exception of requests to urllib3's pool; its traceback stays.
+
+    ``Session.close()`` leaves idle connections to the collector, and the client keeps the
+    exception that ended its connection.
+
+    :param handled: what the caller of requests was handling: its frames are not ours.
+    """
+    waiting: list[object] = [error]
+    seen = {id(handled)}
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        if isinstance(one, urllib3.exceptions.PoolError):
+            one.pool = None  # type: ignore[assignment]  # as when urllib3 pickles it
+        waiting += [one.__cause__, one.__context__, *one.args]
 
 
 def _hooks(session: requests.Session) -> list[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import threading
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -13,7 +15,7 @@ from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolErro
 from engineio_gevent.transports import unpatched
 from engineio_gevent.transports.http import SessionHTTP, checked, refused
 from engineio_gevent.transports.route import Route
-from support import free_port
+from support import eventually, free_port
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,14 @@ def warned_already(monkeypatch):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
+
+    def setup(self):
+        super().setup()
+        self.server.open.add(self)
+
+    def finish(self):
+        self.server.open.discard(self)
+        super().finish()
 
     def do_GET(self):
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
@@ -51,7 +61,7 @@ def server():
     """In native threads: a session of requests blocks this one."""
     one = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     one.daemon_threads = True
-    one.answers, one.asked = [], []
+    one.answers, one.asked, one.open = [], [], set()
     one.url = f'http://127.0.0.1:{one.server_port}'
     thread = threading.Thread(target=one.serve_forever, args=(0.01,))
     thread.start()
@@ -161,6 +171,42 @@ def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, 
         with pytest.raises(ConnectionClosed) as caught:
             make_http().get('/', 5)
     assert str(caught.value) == f'{server.url.removeprefix("http://")}: {told}'
+
+
+@pytest.mark.parametrize('cause', ['nothing-comes', 'nobody-listens'])
+def test_a_kept_error_keeps_no_connection(server, make_http, session, cause):
+    """`Session.close()` leaves idle ones to the collector; `disconnect_error` is kept for long."""
+    held = session.get(f'{server.url}/held', stream=True)
+    if cause == 'nothing-comes':
+        server.answers.append(b'')
+    else:
+        server.shutdown()
+        server.socket.close()
+    with pytest.raises(ConnectionClosed) as caught:
+        make_http().get('/', 5)
+    error = caught.value
+    assert 'in urlopen' in ''.join(traceback.format_exception(error)), 'too little is told'
+    assert held.content == b'ok'  # its connection is idle now
+    del held, caught
+    session.close()
+    gc.collect()
+    assert eventually(lambda: not server.open), repr(error)
+
+
+def test_a_kept_error_leaves_the_caller_s_frames_alone(session):
+    def fail():
+        local = 'of the caller'
+        raise OSError(local)
+
+    try:
+        fail()
+    except OSError as exc:
+        route = Route(f'http://127.0.0.1:{free_port()}', http_session=session)
+        with pytest.raises(ConnectionClosed) as caught:
+            SessionHTTP(route, session, None).get('/', 5)
+        *_, frame = (frame for frame, _ in traceback.walk_tb(exc.__traceback__))
+        assert frame.f_locals == {'local': 'of the caller'}
+        assert 'OSError: of the caller' in ''.join(traceback.format_exception(caught.value))
 
 
 def test_the_caller_s_session_is_not_closed(server, session, make_http, monkeypatch):
