@@ -1,4 +1,4 @@
-"""The fixtures of all tests. They are described where they work, in `support.py`."""
+"""The fixtures of all tests. They are described where they work, in `support`."""
 
 import gc
 import os

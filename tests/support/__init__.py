@@ -1,0 +1,71 @@
+"""What tests are made of.
+
+Nothing here patches the standard library: the client has to work without that.
+"""
+
+from .certificates import Certificates
+from .command import converse
+from .frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    accept_websocket,
+    close_frame,
+    frame,
+    read_frame,
+    send_frame,
+)
+from .hostile import HostileServer, NativeServer, open_packet
+from .http1 import (
+    HTTPRequest,
+    read_exactly,
+    read_request,
+    read_to_end,
+    reset,
+    respond,
+    response,
+)
+from .leaks import Leaks, descriptors, greenlets, no_leaks
+from .ports import free_port, has_ipv6, listens
+from .processes import PYTHON_SERVER, START_TIMEOUT, TESTS, ServerProcess, why_no_node
+from .waiting import eventually
+
+__all__ = [
+    'BINARY',
+    'CLOSE',
+    'PING',
+    'PONG',
+    'PYTHON_SERVER',
+    'START_TIMEOUT',
+    'TESTS',
+    'TEXT',
+    'Certificates',
+    'HTTPRequest',
+    'HostileServer',
+    'Leaks',
+    'NativeServer',
+    'ServerProcess',
+    'accept_websocket',
+    'close_frame',
+    'converse',
+    'descriptors',
+    'eventually',
+    'frame',
+    'free_port',
+    'greenlets',
+    'has_ipv6',
+    'listens',
+    'no_leaks',
+    'open_packet',
+    'read_exactly',
+    'read_frame',
+    'read_request',
+    'read_to_end',
+    'reset',
+    'respond',
+    'response',
+    'send_frame',
+    'why_no_node',
+]
