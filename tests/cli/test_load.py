@@ -279,8 +279,8 @@ def test_the_histogram():
     assert histogram([]) == []
 
 
-@pytest.mark.parametrize('more', [[], ['--processes', '2']])
-def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
+@pytest.mark.parametrize('processes', [1, 2])
+def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
     locust = Path(sys.executable).with_name('locust')
     if not locust.exists():
         if os.environ.get('ENGINEIO_GEVENT_REQUIRE_LOCUST') == '1':
@@ -292,6 +292,7 @@ def test_the_locust_command_runs(cli, make_js_server, more, tmp_path):
                '-H', 'X-Load: some of it')
     command = shlex.split(done.out.split('The same by Locust:\n')[1].split('\n\n')[0])
     assert command[0] == 'locust'
+    more = support.locust_processes(processes) if processes > 1 else []
     ran = subprocess.run(
         [locust, *command[1:], *more, '--only-summary', '--csv', tmp_path / 'run'], check=False,
         env=cli.environment, capture_output=True, text=True, timeout=60, cwd=tmp_path)

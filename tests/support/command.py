@@ -1,4 +1,6 @@
-"""The command, as a process."""
+"""Commands, as processes: ours, and Locust's."""
+
+from .ports import free_port
 
 
 def converse(process):
@@ -15,3 +17,13 @@ def converse(process):
     assert (process.returncode, err) == (0, '')
     assert 'disconnected: client disconnect' in out
     return first
+
+
+def locust_processes(count):
+    """Options of Locust for a run in so many forked processes, which meet at a port of their own.
+
+    The default is one port for all: two runs at a time, and the second ends with an error.
+    """
+    port = free_port()
+    return ['--processes', str(count), '--master-bind-host', '127.0.0.1',
+            '--master-bind-port', str(port), '--master-port', str(port)]
