@@ -131,6 +131,12 @@ def matches(expected, printed):
     return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
 
+def replaced(text, others):
+    """The text with others in place of these, which may end in a port; what is put in stays."""
+    pattern = '|'.join(sorted(map(re.escape, others), key=len, reverse=True))
+    return re.sub(rf'({pattern})(?!\d)', lambda found: others[found[0]], text)
+
+
 @pytest.fixture(scope='session')
 def socketio_server():
     process = subprocess.Popen(
@@ -159,20 +165,19 @@ class Here:
             'XDG_STATE_HOME': str(folder),
             'COLUMNS': '100',
             'CURL_HOME': str(folder),
+            **support.locust_port(),
         }
         # Servers in the background need a while; their readers do, too.
         (folder / '.curlrc').write_text(
             'silent\nfail\nretry = 100\nretry-delay = 1\nretry-connrefused\nretry-max-time = 40\n')
 
     def mapped(self, text):
-        for there, here in self._servers.items():
-            text = text.replace(there, here)
-        return text
+        return replaced(text, self._servers)
 
     def unmapped(self, text):
-        for there, here in self._servers.items():
-            text = text.replace(here, there)
-        return text
+        # of two names of a server the first
+        first = {here: there for there, here in reversed(self._servers.items())}
+        return replaced(text, first)
 
     def write(self, block):
         name = block.how.removeprefix('file ').strip()
@@ -325,6 +330,12 @@ def check_requirement(block, command):
         found = re.fullmatch(r"'?(?:engineio-gevent|\.)(?:\[([\w,]+)\])?'?", wanted)
         assert found, f'{block.name}: {wanted}'
         assert set((found[1] or '').split(',')) - {''} <= EXTRAS, f'{block.name}: {wanted}'
+
+
+def test_names_of_servers_are_replaced_whole_and_once():
+    others = {'127.0.0.1:5000': '127.0.0.1:50012', '127.0.0.1:5001': '127.0.0.1:35561'}
+    text = '127.0.0.1:5000 127.0.0.1:5001 127.0.0.1:50012'
+    assert replaced(text, others) == '127.0.0.1:50012 127.0.0.1:35561 127.0.0.1:50012'
 
 
 @pytest.mark.parametrize('language', sorted(PARSED))

@@ -4,7 +4,7 @@ Nothing here patches the standard library: the client has to work without that.
 """
 
 from .certificates import Certificates
-from .command import converse, locust_processes
+from .command import converse, locust_port
 from .frames import (
     BINARY,
     CLOSE,
@@ -57,7 +57,7 @@ __all__ = [
     'greenlets',
     'has_ipv6',
     'listens',
-    'locust_processes',
+    'locust_port',
     'no_leaks',
     'open_packet',
     'read_exactly',

@@ -19,11 +19,11 @@ def converse(process):
     return first
 
 
-def locust_processes(count):
-    """Options of Locust for a run in so many forked processes, which meet at a port of their own.
+def locust_port():
+    """Environment variables that let the processes of a run of Locust meet at a port of their own.
 
-    The default is one port for all: two runs at a time, and the second ends with an error.
+    The default is one port for all: of two runs at a time the second ends with an error.
     """
-    port = free_port()
-    return ['--processes', str(count), '--master-bind-host', '127.0.0.1',
-            '--master-bind-port', str(port), '--master-port', str(port)]
+    port = str(free_port())
+    return {'LOCUST_MASTER_BIND_HOST': '127.0.0.1', 'LOCUST_MASTER_BIND_PORT': port,
+            'LOCUST_MASTER_NODE_PORT': port}

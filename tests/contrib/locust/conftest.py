@@ -77,7 +77,7 @@ class Locust:
         self._process = gevent.subprocess.Popen(
             [str(part) for part in command], stdin=gevent.subprocess.DEVNULL, stdout=self._log,
             stderr=self._log, cwd=folder, start_new_session=True,
-            env=environment(RECORDS=str(self._records)))
+            env=environment(RECORDS=str(self._records), **support.locust_port()))
 
     @property
     def output(self):

@@ -77,7 +77,7 @@ def test_one_process(locust, make_js_server):
 
 def test_forked_workers(locust, make_js_server):
     server = make_js_server()
-    run = locust('visitor.py', server.url, *support.locust_processes(2), users=4)
+    run = locust('visitor.py', server.url, '--processes', 2, users=4)
     run.until_counted('request', 'text', 12)
     run.quit()
     check_reports(run, 4)
