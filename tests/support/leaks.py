@@ -43,13 +43,13 @@ class Leaks:
     def __init__(self):
         gevent.get_hub()
         gevent.sleep(0)
+        _collect()
         self._descriptors = descriptors()
         self._greenlets = weakref.WeakSet(greenlets())
 
     def left(self):
         """A list of what is there now and was not before: texts, empty where nothing is."""
-        if sys.implementation.name != 'cpython':
-            gc.collect()  # elsewhere what nobody has any more is open until then
+        _collect()
         # Numbers are used again, so what counts is how many there are of each kind.
         extra = len(now := descriptors()) - len(self._descriptors)
         texts = []
@@ -69,6 +69,12 @@ class Leaks:
         """Wait until nothing is left; fail with a list of what is."""
         assert eventually(lambda: not self.left(), timeout), (
             f'left after {timeout} s:\n' + '\n'.join(self.left()))
+
+
+def _collect():
+    """Elsewhere than in CPython what nobody has any more is open until the next collection."""
+    if sys.implementation.name != 'cpython':
+        gc.collect()
 
 
 def _kind(target):
