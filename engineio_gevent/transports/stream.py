@@ -117,8 +117,8 @@ class Stream:
             except ssl.SSLWantWriteError:
                 self._watch_writable()
                 return
-            except OSError as exc:
-                self._lose(exc)
+            except Exception as exc:
+                self._lose(_system_error(exc))
                 return
             if not data:
                 self._lose(None)
@@ -215,10 +215,10 @@ class Stream:
             return 0
         except (*_NOT_NOW, ssl.SSLWantWriteError):
             return 0
-        except OSError as exc:
+        except Exception as exc:
             # The caller may be anywhere in application code: tell the owner from the hub.
             self.close()
-            self._hub.loop.run_callback(self._on_lost, exc)
+            self._hub.loop.run_callback(self._on_lost, _system_error(exc))
             return 0
 
     def _flush_turn(self) -> None:
@@ -366,3 +366,15 @@ class Stream:
                 watcher.stop()
                 watcher.close()
         self._reader = self._writer = None
+
+
+def _system_error(error: Exception) -> OSError:
+    """What a socket raised, as what it should be.
+
+    PyPy's ssl (7.3.19 with OpenSSL 3.5) raises RuntimeError for an error of the system's.
+    """
+    if isinstance(error, OSError):
+        return error
+    told = OSError(f'TLS: {error}')
+    told.__cause__ = error
+    return told

@@ -445,7 +445,7 @@ def test_connect_handler_that_is_ended(any_server, make_client, way, error):
 
 
 def test_connect_handler_may_take_its_time(server_with, make_client):
-    server = server_with(pingInterval=200, pingTimeout=200)
+    server = server_with(pingInterval=400, pingTimeout=400)
 
     def connect(way):
         client = make_client()
@@ -453,7 +453,7 @@ def test_connect_handler_may_take_its_time(server_with, make_client):
         @client.on('connect')
         def handler():
             client.send('early')
-            gevent.sleep(0.7)  # past the server's first deadline for a pong
+            gevent.sleep(1.3)  # past the server's first deadline for a pong
             client.send('late')
 
         client.connect(server.url, transports=way)

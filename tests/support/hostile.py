@@ -3,11 +3,15 @@
 import contextlib
 import json
 import socket as stdlib_socket
+import sys
 import threading
 
 import gevent.server
 
 from .waiting import eventually
+
+#: What a socket raises; PyPy's ssl has a RuntimeError for what has no text in OpenSSL.
+SOCKET_ERRORS = (OSError, RuntimeError) if sys.implementation.name == 'pypy' else (OSError,)
 
 
 class HostileServer:
@@ -63,7 +67,7 @@ class HostileServer:
         self.open.add(sock)
         try:
             self.handler(sock)
-        except OSError:
+        except SOCKET_ERRORS:
             pass
         finally:
             self.open.discard(sock)

@@ -189,8 +189,12 @@ def test_a_kept_error_keeps_no_connection(server, make_http, session, cause):
     assert held.content == b'ok'  # its connection is idle now
     del held, caught
     session.close()
-    gc.collect()
-    assert eventually(lambda: not server.open), repr(error)
+
+    def left():
+        gc.collect()
+        return server.open
+
+    assert eventually(lambda: not left()), repr(error)
 
 
 def test_a_kept_error_leaves_the_caller_s_frames_alone(session):
