@@ -445,19 +445,18 @@ def test_connect_handler_that_is_ended(any_server, make_client, way, error):
 
 
 def test_connect_handler_may_take_its_time(server_with, make_client):
-    server = server_with(pingInterval=400, pingTimeout=400)
+    server = server_with(pingInterval=200, pingTimeout=200)
 
-    def connect(way):
-        client = make_client()
-
+    def connect(client, way):
         @client.on('connect')
         def handler():
             client.send('early')
-            gevent.sleep(1.3)  # past the server's first deadline for a pong
+            gevent.sleep(0.7)  # past the server's first deadline for a pong
             client.send('late')
 
         client.connect(server.url, transports=way)
         assert client.take(2) == ['early', 'late']
         assert client.state == 'connected'
 
-    gevent.joinall([gevent.spawn(connect, way) for way in WAYS], raise_error=True)
+    clients = [(make_client(), way) for way in WAYS]  # a look for leaks may take long
+    gevent.joinall([gevent.spawn(connect, *one) for one in clients], raise_error=True)
