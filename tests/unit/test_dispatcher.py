@@ -331,10 +331,11 @@ def test_no_argument_is_kept_while_later_jobs_run(dispatcher):
 
 
 def test_idle_workers_are_few(dispatcher):
-    release, count = Event(), MAX_IDLE + 1000
-    for _ in range(count):
-        submit(dispatcher, lambda _: release.wait())
-    assert eventually(lambda: len(workers(dispatcher)) >= count)
+    release, count, begun = Event(), MAX_IDLE + 1000, []
+    for number in range(count):
+        submit(dispatcher, lambda _, number=number: (begun.append(number), release.wait()))
+    assert eventually(lambda: len(begun) == count)
+    assert len(workers(dispatcher)) >= count
     release.set()
     assert eventually(lambda: len(workers(dispatcher)) <= MAX_IDLE)
 
