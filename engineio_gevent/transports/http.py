@@ -121,26 +121,39 @@ class SessionHTTP:
             headers = {**headers, 'Cookie': self._route.polling_cookies()}
         handled = sys.exc_info()[1]
         try:
-            response = self._session.request(
-                method,
-                self._route.http_origin + target,
-                headers=headers,
-                data=body,
-                timeout=timeout,
-                verify=self._verify,
-                stream=True,
-                # These replace the session's, where it has some of its own.
-                hooks={'response': [*_hooks(self._session), self._look]},
-            )
-            try:
-                content = self._read(response)
-            finally:
-                response.close()
-        except requests.RequestException as exc:
-            _release(exc, handled)
+            status, content = self._exchange(method, target, headers, body, timeout)
+        except Exception as exc:
+            _cut_from_pool(exc, handled)
+            if not isinstance(exc, requests.RequestException):
+                raise
             raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_told(exc)}') from exc
         path = target.partition('?')[0]
-        return checked(method, f'{path}{self._by}', response.status_code, content)
+        return checked(method, f'{path}{self._by}', status, content)
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        timeout: float | None,
+    ) -> tuple[int, bytes]:
+        response = self._session.request(
+            method,
+            self._route.http_origin + target,
+            headers=headers,
+            data=body,
+            timeout=timeout,
+            verify=self._verify,
+            stream=True,
+            # These replace the session's, where it has some of its own.
+            hooks={'response': [*_hooks(self._session), self._look]},
+        )
+        try:
+            return response.status_code, self._read(response)
+        finally:
+            response.close()
+            _detach(response)
 
     def _look(self, response: requests.Response, **_options: object) -> None:
         """A hook of requests, before it follows a redirect: by the rules of our own connections."""
@@ -160,6 +173,7 @@ class SessionHTTP:
             self._read(response)  # requests would do it, without a limit
         except BaseException:  # a time-out of the caller's, too, leaves no socket open
             response.close()
+            _detach(response)
             raise
 
     def _read(self, response: requests.Response) -> bytes:
@@ -200,11 +214,11 @@ def _told(error: BaseException) -> str:
     return told(error)
 
 
-def _release(error: BaseException, handled: BaseException | None) -> None:
-    """Cut what leads from an exception of requests to urllib3's pool; its traceback stays.
+def _cut_from_pool(error: BaseException, handled: BaseException | None) -> None:
+    """Cut what leads from an exception to urllib3's pool, in which connections lie idle.
 
-    ``Session.close()`` leaves idle connections to the collector, and the client keeps the
-    exception that ended its connection.
+    ``Session.close()`` leaves them to the collector, and the client keeps the exception that
+    ended its connection. Its traceback stays, without the local variables.
 
     :param handled: what the caller of requests was handling: its frames are not ours.
     """
@@ -218,7 +232,20 @@ def _release(error: BaseException, handled: BaseException | None) -> None:
         traceback.clear_frames(one.__traceback__)
         if isinstance(one, urllib3.exceptions.PoolError):
             one.pool = None  # type: ignore[assignment]  # as when urllib3 pickles it
+        if isinstance(one, urllib3.exceptions.InvalidChunkLength):
+            one.response, one.args = None, one.args[1:]  # type: ignore[assignment]
+        if isinstance(one, requests.RequestException) and one.response is not None:
+            _detach(one.response)
         waiting += [one.__cause__, one.__context__, *one.args]
+
+
+def _detach(response: requests.Response) -> None:
+    """Let a response, and those of the redirects to it, go on without urllib3's, which has ended.
+
+    That leads to the pool, and many an exception leads to the response.
+    """
+    for one in (response, *response.history):
+        one.raw = None
 
 
 def _hooks(session: requests.Session) -> list[Any]:

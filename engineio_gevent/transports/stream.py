@@ -18,6 +18,7 @@ from gevent.event import Event
 from gevent.hub import get_hub
 
 from ..protocol.frames import LargeFrame
+from .base import describe
 
 _READ = 1
 _WRITE = 2
@@ -31,6 +32,9 @@ GATHER_SIZE = 65536
 _READS_PER_TURN = 8
 
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError)
+# What ends a stream. PyPy's ssl (7.3.19 with OpenSSL 3.5) has a RuntimeError for some of the
+# system's errors, and every ssl a ValueError for a TLS that has ended.
+_FAILURES = (OSError, RuntimeError, ValueError)
 
 
 class Stream:
@@ -117,8 +121,8 @@ class Stream:
             except ssl.SSLWantWriteError:
                 self._watch_writable()
                 return
-            except Exception as exc:
-                self._lose(_system_error(exc))
+            except _FAILURES as exc:
+                self._lose(_as_os_error(exc))
                 return
             if not data:
                 self._lose(None)
@@ -215,10 +219,10 @@ class Stream:
             return 0
         except (*_NOT_NOW, ssl.SSLWantWriteError):
             return 0
-        except Exception as exc:
+        except _FAILURES as exc:
             # The caller may be anywhere in application code: tell the owner from the hub.
             self.close()
-            self._hub.loop.run_callback(self._on_lost, _system_error(exc))
+            self._hub.loop.run_callback(self._on_lost, _as_os_error(exc))
             return 0
 
     def _flush_turn(self) -> None:
@@ -368,13 +372,10 @@ class Stream:
         self._reader = self._writer = None
 
 
-def _system_error(error: Exception) -> OSError:
-    """What a socket raised, as what it should be.
-
-    PyPy's ssl (7.3.19 with OpenSSL 3.5) raises RuntimeError for an error of the system's.
-    """
+def _as_os_error(error: Exception) -> OSError:
+    """What a socket raised, as the kind of exception that it should be."""
     if isinstance(error, OSError):
         return error
-    told = OSError(f'TLS: {error}')
+    told = OSError(describe(error))
     told.__cause__ = error
     return told

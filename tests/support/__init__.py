@@ -17,7 +17,7 @@ from .frames import (
     read_frame,
     send_frame,
 )
-from .hostile import SOCKET_ERRORS, HostileServer, NativeServer, open_packet
+from .hostile import TLS_ERRORS, HostileServer, NativeServer, open_packet
 from .http1 import (
     HTTPRequest,
     read_exactly,
@@ -38,10 +38,10 @@ __all__ = [
     'PING',
     'PONG',
     'PYTHON_SERVER',
-    'SOCKET_ERRORS',
     'START_TIMEOUT',
     'TESTS',
     'TEXT',
+    'TLS_ERRORS',
     'Certificates',
     'HTTPRequest',
     'HostileServer',

@@ -10,16 +10,20 @@ import gevent.server
 
 from .waiting import eventually
 
-#: What a socket raises; PyPy's ssl has a RuntimeError for what has no text in OpenSSL.
-SOCKET_ERRORS = (OSError, RuntimeError) if sys.implementation.name == 'pypy' else (OSError,)
+#: What sockets with TLS raise besides OSErrors: PyPy's ssl has no text for some of these.
+TLS_ERRORS = (RuntimeError,) if sys.implementation.name == 'pypy' else ()
+
+
+def _ignored(ssl_context):
+    return (OSError, *(TLS_ERRORS if ssl_context else ()))
 
 
 class HostileServer:
     """A server in this process that does with each connection what `handler(sock)` does.
 
     The socket is gevent's; it is closed when the handler returns. An `OSError` in a handler (the
-    client went away) is ignored, any other exception fails the test. A context manager; starts
-    at once.
+    client went away) is ignored, with TLS `TLS_ERRORS` as well; any other exception fails the
+    test. A context manager; starts at once.
 
     :param handler: called with the socket of each connection, in a greenlet of its own.
     :param ssl_context: to serve TLS.
@@ -34,6 +38,7 @@ class HostileServer:
         self.open = set()
         self.host = host
         self._scheme = 'https' if ssl_context else 'http'
+        self._ignored = _ignored(ssl_context)
         tls = {'ssl_context': ssl_context} if ssl_context else {}
         self._server = gevent.server.StreamServer((host, 0), self._handle, **tls)
         self._server.start()
@@ -67,7 +72,7 @@ class HostileServer:
         self.open.add(sock)
         try:
             self.handler(sock)
-        except SOCKET_ERRORS:
+        except self._ignored:
             pass
         finally:
             self.open.discard(sock)
@@ -86,6 +91,7 @@ class NativeServer:
         #: how many connections were accepted, with TLS before its handshake
         self.accepted = 0
         self._context = ssl_context
+        self._ignored = _ignored(ssl_context)
         self._threads = []
         self._open = set()
         self._stopped = False
@@ -117,7 +123,7 @@ class NativeServer:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._open.add(sock)
             self.handler(sock)
-        except OSError:
+        except self._ignored:
             pass
         finally:
             sock.close()

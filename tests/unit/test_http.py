@@ -173,19 +173,27 @@ def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, 
     assert str(caught.value) == f'{server.url.removeprefix("http://")}: {told}'
 
 
-@pytest.mark.parametrize('cause', ['nothing-comes', 'nobody-listens'])
-def test_a_kept_error_keeps_no_connection(server, make_http, session, cause):
+@pytest.mark.parametrize(('answer', 'kind', 'where'), [
+    (b'', ConnectionClosed, 'in urlopen'), (None, ConnectionClosed, 'in urlopen'),
+    (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed, 'in generate'),
+    (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', ConnectionClosed,
+     'in generate'),
+    ((400, {}, b'{"message":"Unknown sid"}'), HTTPError, 'in checked'),
+    ((200, {}, b'x' * 1001), ProtocolError, 'in _read'),
+    ((302, {'Location': '/'}, b''), ConnectionClosed, 'in resolve_redirects'),
+    ((302, {'Location': 'ftp://127.0.0.1/'}, b''), ProtocolError, 'in _look'),
+], ids=['nothing', 'nobody-listens', 'cut', 'chunk', '400', 'too-large', 'loop', 'redirect'])
+def test_a_kept_error_keeps_no_connection(server, make_http, session, answer, kind, where):
     """`Session.close()` leaves idle ones to the collector; `disconnect_error` is kept for long."""
     held = session.get(f'{server.url}/held', stream=True)
-    if cause == 'nothing-comes':
-        server.answers.append(b'')
-    else:
+    if answer is None:
         server.shutdown()
         server.socket.close()
-    with pytest.raises(ConnectionClosed) as caught:
-        make_http().get('/', 5)
+    server.answers += [answer] * 40
+    with pytest.raises(kind) as caught:
+        make_http(max_size=1000).get('/', 5)
     error = caught.value
-    assert 'in urlopen' in ''.join(traceback.format_exception(error)), 'too little is told'
+    assert where in ''.join(traceback.format_exception(error)), 'too little is told'
     assert held.content == b'ok'  # its connection is idle now
     del held, caught
     session.close()

@@ -409,6 +409,34 @@ def test_a_peer_that_went_is_noticed_by_writing(make_pair):
     assert owner.stream.write(b'more') == -1
 
 
+@pytest.mark.parametrize('fault', [RuntimeError('no text'), ValueError()])
+@pytest.mark.parametrize('end', ['recv', 'send'])
+def test_a_tls_that_raises_no_oserror_ends_the_stream(end, fault):
+    """As PyPy's does; the others cannot be brought to it."""
+    def fail(*_):
+        raise fault
+
+    class TLS(gevent.socket.socket):
+        do_handshake = None
+        recv = fail if end == 'recv' else gevent.socket.socket.recv
+        send = fail if end == 'send' else gevent.socket.socket.send
+
+    ours, peer = gevent.socket.socketpair()
+    with no_leaks(), peer:
+        owner = Owner(TLS(fileno=ours.detach()), start=end == 'recv')
+        if end == 'send':
+            owner.stream.write(b'x')
+            assert not owner.lost  # by the hub, later
+        else:
+            peer.sendall(b'x')
+        lost = owner.wait_lost()
+        assert owner.lost == [lost]
+        assert isinstance(lost, OSError)
+        assert str(lost) == (str(fault) or 'ValueError')
+        assert lost.__cause__ is fault
+        assert owner.stream.closed
+
+
 def test_an_owner_that_fails_ends_its_own_stream_alone(make_pair, hub_errors):
     fault = RuntimeError('not my day')
 
