@@ -29,8 +29,10 @@ PROGRAM = '''
                  self.client.current_transport, isinstance(self.client.sid, str)])
 
         def take(self, count=1):
-            for _ in range(count):
-                message = self.inbox.get(timeout=10)
+            messages = [self.inbox.get(timeout=10) for _ in range(count)]
+            if module == 'engineio':  # each in a thread of its own, that may overtake another
+                messages.sort()
+            for message in messages:
                 say([type(message).__name__, repr(message)])
 
         def ask(self, *messages):
