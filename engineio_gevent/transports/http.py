@@ -233,7 +233,7 @@ def _cut_from_pool(error: BaseException, handled: BaseException | None) -> None:
         if isinstance(one, urllib3.exceptions.PoolError):
             one.pool = None  # type: ignore[assignment]  # as when urllib3 pickles it
         if isinstance(one, urllib3.exceptions.InvalidChunkLength):
-            one.response, one.args = None, one.args[1:]  # type: ignore[assignment]
+            one.response, one.args = None, one.args[1:]  # type: ignore[assignment]  # it has ended
         if isinstance(one, requests.RequestException) and one.response is not None:
             _detach(one.response)
         waiting += [one.__cause__, one.__context__, *one.args]
