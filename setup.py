@@ -1,15 +1,22 @@
-"""The README as a package index shows it; all else stands in setup.cfg."""
+"""The repository's address and the README as a package index shows it; all else is in setup.cfg."""
 
 import re
 from pathlib import Path
 
 from setuptools import setup
 
-SOURCE = 'https://github.com/engineio-gevent/engineio-gevent/blob/main/'
+#: Where the repository is, as in ``'https://example.org/owner/name'``. It is empty until the
+#: repository is public: nothing may link to a name that somebody else could register.
+ADDRESS = ''
+
+PAGES = {'Source': '', 'Issues': '/issues', 'Changelog': '/blob/main/CHANGELOG.md'}
 README = Path(__file__).with_name('README.md').read_text(encoding='utf-8')
 
+# The page of a package index has none of the files that the README links to.
+link = rf'[\1]({ADDRESS}/blob/main/\2)' if ADDRESS else r'\1'
+
 setup(
-    # Beside the index's page there are none of the files that the README links to.
-    long_description=re.sub(r'\]\((?!https?:|#)', f']({SOURCE}', README),
+    project_urls={name: ADDRESS + path for name, path in PAGES.items() if ADDRESS},
+    long_description=re.sub(r'\[([^]]*)\]\((?!https?:|#)([^)]*)\)', link, README),
     long_description_content_type='text/markdown',
 )

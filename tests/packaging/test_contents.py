@@ -36,7 +36,7 @@ def test_the_sdist_is_the_checkout(sdist):
             'tests/conftest.py', 'tests/servers/js/package-lock.json'} <= names
     made = {'PKG-INFO', *(name for name in names if name.startswith('engineio_gevent.egg-info/'))}
     # What only a checkout has a use for.
-    left_out = {name for name in tracked() if name.startswith(('.ci/', '.git'))}
+    left_out = {name for name in tracked() if name.startswith('.')}
     assert names - made == tracked() - left_out
     assert all(member.isfile() or member.isdir() for member in members)
 
@@ -57,16 +57,48 @@ def test_the_wheel_is_the_package(wheel):
         '[console_scripts]', 'engineio-gevent', '=', 'engineio_gevent.cli:main']
 
 
-def test_links_lead_somewhere_from_the_page_of_an_index(wheel):
+def address():
+    """What ``setup.py`` says."""
+    return re.search(r"^ADDRESS = '(.*)'$", (ROOT / 'setup.py').read_text(), re.MULTILINE)[1]
+
+
+def test_no_file_links_to_the_repository_but_setup_py():
+    """Without an address nothing links to it: somebody else could register the name."""
+    links = re.compile(
+        r'(?:https?://|git@|\w\.(?:com|io|org)/)[\w:/.-]*engineio[-_]gevent[\w/.-]*', re.IGNORECASE)
+    found = {(name, link) for name in tracked()
+             for link in links.findall((ROOT / name).read_text(errors='ignore'))}
+    assert found - {('setup.py', address())} == set()
+
+
+def test_without_an_address_the_page_of_an_index_has_no_link_that_leads_nowhere(wheel):
+    if address():
+        pytest.skip('the repository has an address')
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f'{folder(wheel)}/METADATA').decode()
     links = re.findall(r'\]\((.*?)\)', metadata)
-    assert len(links) > 20
-    ours = 'https://github.com/engineio-gevent/engineio-gevent/blob/main/'
     assert [link for link in links if not link.startswith(('https://', '#'))] == []
-    assert [link for link in links if link.startswith(ours)
-            and not (ROOT / link.removeprefix(ours)).exists()] == []
-    assert 'Project-URL: Source, https://' in metadata
+    texts = re.findall(r'\[([^]]*)\]\((?!https:|#)', (ROOT / 'README.md').read_text())
+    assert len(texts) > 20
+    assert [text for text in texts if text not in metadata] == []
+    assert 'Project-URL' not in metadata
+
+
+def test_with_an_address_the_page_of_an_index_links_to_it(unpacked, environment):
+    ours = 'https://example.org/owner/name'
+    setup = unpacked / 'setup.py'
+    setup.write_text(re.sub("(?m)^ADDRESS = '.*'$", f"ADDRESS = '{ours}'", setup.read_text()))
+    metadata = environment(unpacked).run_python(
+        'from importlib import metadata; print(metadata.distribution("engineio-gevent")'
+        '.read_text("METADATA"))')
+    links = re.findall(r'\]\((.*?)\)', metadata)
+    files = [link.removeprefix(f'{ours}/blob/main/') for link in links if link.startswith(ours)]
+    assert len(files) > 20
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    assert [link for link in links if not link.startswith(('https://', '#'))] == []
+    assert re.findall('Project-URL: (.*)', metadata) == [
+        f'Source, {ours}', f'Issues, {ours}/issues',
+        f'Changelog, {ours}/blob/main/CHANGELOG.md']
 
 
 def folder(wheel):
