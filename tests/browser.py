@@ -91,6 +91,11 @@ class Browser:
         page = self._pages[session] = Page(self, context, session)
         return page
 
+    @property
+    def alive(self):
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def stop(self):
         # What was started may be a script, with the browser and its processes below it.
         with contextlib.suppress(ProcessLookupError):

@@ -1,6 +1,7 @@
 """The fixtures of all tests. They are described where they work, in `support`."""
 
 import gc
+import json
 import os
 
 import gevent
@@ -121,19 +122,50 @@ def make_any_server(request):
 
 
 @pytest.fixture(scope='session')
-def js_server():
-    """The JavaScript server as it is without options; one for the whole session."""
-    server = _start_js()
-    yield server
-    server.stop()
+def pool():
+    """The `support.Pool` of all processes that tests share.
+
+    A test may suspend and resume them; what it kills it has to start for itself.
+    """
+    pool = support.Pool()
+    yield pool
+    pool.stop()
 
 
-@pytest.fixture(scope='session')
-def python_server():
-    """The python-engineio server as it is without options; one for the whole session."""
-    server = support.ServerProcess.python()
-    yield server
-    server.stop()
+def _shared(pool, kind, number=0):
+    return lambda **options: pool.get((kind, number, json.dumps(options, sort_keys=True)),
+                                      lambda: STARTERS[kind](**options))
+
+
+@pytest.fixture
+def js_server_with(pool):
+    """`js_server_with(pingInterval=300)`: a JavaScript server that others may use, too."""
+    return _shared(pool, 'js')
+
+
+@pytest.fixture
+def python_server_with(pool):
+    """`js_server_with` for python-engineio."""
+    return _shared(pool, 'python')
+
+
+@pytest.fixture
+def pair(pool):
+    """`pair('js', pingInterval=300)`: two servers of this kind that others may use, too."""
+    return lambda kind, **options: tuple(
+        _shared(pool, kind, number)(**options) for number in (1, 2))
+
+
+@pytest.fixture
+def js_server(js_server_with):
+    """The JavaScript server as it is without options; others may use it, too."""
+    return js_server_with()
+
+
+@pytest.fixture
+def python_server(python_server_with):
+    """The python-engineio server as it is without options; others may use it, too."""
+    return python_server_with()
 
 
 @pytest.fixture(params=list(STARTERS))

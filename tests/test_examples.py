@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import engineio_gevent
+import support
 
 EXAMPLES = Path(__file__).resolve().parents[1] / 'examples'
 TIMEOUT = 30
@@ -60,15 +61,11 @@ def run(name, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture(scope='module')
-def url():
+@pytest.fixture
+def url(pool):
     """The URL of a demo's server."""
     command = [sys.executable, '-m', 'engineio_gevent', 'demo', '--serve', '--port', '0']
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
-        try:
-            yield re.search(r'http://[\d.]+:\d+', process.stdout.readline())[0]
-        finally:
-            process.terminate()
+    return pool.get('demo', lambda: support.AnnouncedServer(command, ENVIRONMENT)).url
 
 
 def test_none_is_forgotten():

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections import OrderedDict
 from pathlib import Path
 
 import gevent
@@ -71,60 +70,10 @@ class RecordingClient(engineio_gevent.Client):
             self.wait()
 
 
-class Pool:
-    """Server processes by kind and options; starting one takes longer than most tests do.
-
-    A test may suspend and resume them; what it kills it has to make by `make_any_server`.
-    """
-
-    SIZE = 8
-
-    def __init__(self):
-        self._servers = OrderedDict()
-
-    def get(self, kind, options):
-        key = json.dumps([kind, options], sort_keys=True)
-        if key not in self._servers:
-            self._servers[key] = getattr(support.ServerProcess, kind)(**options)
-            while len(self._servers) > self.SIZE:
-                self._servers.popitem(last=False)[1].stop()
-        self._servers.move_to_end(key)
-        return self._servers[key]
-
-    def stop(self):
-        for server in self._servers.values():
-            server.stop()
-
-
-@pytest.fixture(scope='session')
-def pool():
-    pool = Pool()
-    yield pool
-    pool.stop()
-
-
-def _from_pool(request, kind):
-    request.getfixturevalue(f'{kind}_server')  # skips where there is none of this kind
-    pool = request.getfixturevalue('pool')
-    return lambda **options: pool.get(kind, options)
-
-
-@pytest.fixture
-def js_server_with(request):
-    """`js_server_with(pingInterval=300)`: a JavaScript server that others may use, too."""
-    return _from_pool(request, 'js')
-
-
-@pytest.fixture
-def python_server_with(request):
-    """`js_server_with` for python-engineio."""
-    return _from_pool(request, 'python')
-
-
 @pytest.fixture(params=['js', 'python'])
 def server_with(request):
     """`js_server_with`, then `python_server_with`."""
-    return _from_pool(request, request.param)
+    return request.getfixturevalue(f'{request.param}_server_with')
 
 
 @pytest.fixture

@@ -61,27 +61,15 @@ def proxy(native):
     return native(kind=TunnelProxy)
 
 
-def js_server_with(**options):
-    if why := support.why_no_node():
-        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
-    return support.ServerProcess.js(**options)
+@pytest.fixture
+def tls_server(js_server_with, certificates):
+    return js_server_with(tls=certificates.tls)
 
 
-@pytest.fixture(scope='module')
-def tls_server(certificates):
-    server = js_server_with(tls=certificates.tls)
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope='module')
-def mutual_server(certificates):
+@pytest.fixture
+def mutual_server(js_server_with, certificates):
     """One that wants the client's certificate."""
-    server = js_server_with(tls=certificates.mutual_tls)
-    yield server
-    server.stop()
+    return js_server_with(tls=certificates.mutual_tls)
 
 
 def sent_at_once(cli, url, *arguments, **options):

@@ -137,15 +137,11 @@ def replaced(text, others):
     return re.sub(rf'({pattern})(?!\d)', lambda found: others[found[0]], text)
 
 
-@pytest.fixture(scope='session')
-def socketio_server():
-    process = subprocess.Popen(
-        [sys.executable, ROOT / 'examples' / 'socketio_server.py', '0'],
-        stdout=subprocess.PIPE, text=True)
-    port = re.search(r':(\d+)', process.stdout.readline())[1]
-    yield f'http://127.0.0.1:{port}'
-    process.kill()
-    process.communicate()
+@pytest.fixture
+def socketio_server(pool):
+    """The URL of the example's server."""
+    command = [sys.executable, ROOT / 'examples' / 'socketio_server.py', '0']
+    return pool.get('socketio_server.py', lambda: support.AnnouncedServer(command)).url
 
 
 class Here:

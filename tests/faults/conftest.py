@@ -127,12 +127,11 @@ class Lane:
         self._control('close', lane=self._id)
 
 
-@pytest.fixture(scope='session')
-def proxy(certificates):
+@pytest.fixture
+def proxy(pool, certificates):
     """The process of the proxy."""
-    process = support.ServerProcess([sys.executable, PROXY], {'tls': certificates.tls})
-    yield process
-    process.stop()
+    return pool.get(PROXY, lambda: support.ServerProcess([sys.executable, PROXY],
+                                                         {'tls': certificates.tls}))
 
 
 @pytest.fixture
@@ -152,56 +151,23 @@ def make_lane(proxy):
 # -- Servers --------------------------------------------------------------------------------------
 
 
-class Servers:
-    """Server processes by kind and options, for the whole session."""
+def server_of(make, certificates):
+    def get(tls=False, quick=False):
+        return make(**(QUICK if quick else {}), **({'tls': certificates.tls} if tls else {}))
 
-    def __init__(self, certificates):
-        self._certificates = certificates
-        self._servers = {}
-
-    def start(self, kind, tls=False, quick=False):
-        """One that its test may kill."""
-        options = {**(QUICK if quick else {}), **({'tls': self._certificates.tls} if tls else {})}
-        return getattr(support.ServerProcess, kind)(**options)
-
-    def get(self, *key):
-        """One to share; who suspends it resumes it."""
-        if key not in self._servers:
-            self._servers[key] = self.start(*key)
-        return self._servers[key]
-
-    def stop(self):
-        for server in self._servers.values():
-            server.stop()
-
-
-@pytest.fixture(scope='session')
-def all_servers(certificates):
-    servers = Servers(certificates)
-    yield servers
-    servers.stop()
+    return get
 
 
 @pytest.fixture
-def servers(all_servers, kind, request):
-    """`servers(tls, quick)`: a server of this kind to share."""
-    if kind == 'js':
-        request.getfixturevalue('js_server')  # skips where there is none
-    return lambda tls=False, quick=False: all_servers.get(kind, tls, quick)
+def servers(request, kind, certificates):
+    """`servers(tls, quick)`: a server of this kind to share; who suspends it resumes it."""
+    return server_of(request.getfixturevalue(f'{kind}_server_with'), certificates)
 
 
 @pytest.fixture
-def mortal(all_servers, servers, kind):
-    """`mortal(tls, quick)`: a server to kill."""
-    started = []
-
-    def start(tls=False, quick=False):
-        started.append(all_servers.start(kind, tls, quick))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
+def mortal(request, kind, certificates):
+    """`mortal(tls, quick)`: a server of this kind to kill."""
+    return server_of(request.getfixturevalue(f'make_{kind}_server'), certificates)
 
 
 @pytest.fixture(params=['js', 'python'])

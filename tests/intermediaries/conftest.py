@@ -5,6 +5,7 @@ its own, and ends with the test or the session. Without the programs these tests
 with ENGINEIO_GEVENT_REQUIRE_PROXIES=1 they fail instead.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -100,8 +101,13 @@ class Intermediary:
             self._process = subprocess.Popen([self._program, *map(str, arguments)],
                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return support.eventually(
-            lambda: support.listens(self.port) or self._process.poll() is not None,
-            support.START_TIMEOUT) and self._process.poll() is None
+            lambda: support.listens(self.port) or not self.alive,
+            support.START_TIMEOUT) and self.alive
+
+    @property
+    def alive(self):
+        """Whether the process has not ended."""
+        return self._process.poll() is None
 
     @property
     def url(self):
@@ -117,9 +123,9 @@ class Intermediary:
 
     def stop(self):
         """End it, and the workers that it has."""
-        if self._process.poll() is None:
+        if self.alive:
             self._process.terminate()
-        if not support.eventually(lambda: self._process.poll() is not None):
+        if not support.eventually(lambda: not self.alive):
             self._process.kill()
             self._process.wait(10)
 
@@ -303,6 +309,15 @@ class PatchedClient:
             env={**kept, 'PYTHONPATH': path, 'NETRC': os.devnull},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def alive(self):
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def __call__(self, url, way=None, **job):
         """Do a job; its report, an `Outcome`.
 
@@ -320,8 +335,18 @@ class PatchedClient:
         return outcome
 
     def _do(self, url, job):
-        self._process.stdin.write(json.dumps({'url': url, **job}).encode() + b'\n')
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps({'url': url, **job}).encode() + b'\n')
+            self._process.stdin.flush()
+            report = json.loads(self._line())
+        except BaseException:  # the next job must not read this one's report
+            self._process.kill()
+            self._process.wait()
+            raise
+        assert 'crash' not in report, report['crash']
+        return Outcome(**report)
+
+    def _line(self):
         line = b''
         stdout = self._process.stdout.fileno()
         while not line.endswith(b'\n'):
@@ -329,13 +354,12 @@ class PatchedClient:
             chunk = os.read(stdout, 65536)
             assert chunk, 'the patched client has ended'
             line += chunk
-        report = json.loads(line)
-        assert 'crash' not in report, report['crash']
-        return Outcome(**report)
+        return line
 
     def stop(self):
-        self._process.stdin.close()
-        if not support.eventually(lambda: self._process.poll() is not None):
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and a job was not read
+            self._process.stdin.close()
+        if not support.eventually(lambda: not self.alive):
             self._process.kill()
         self._process.wait(10)
         self._process.stdout.close()
@@ -378,25 +402,6 @@ class Outcome:
 # -- Fixtures -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope='session')
-def pair():
-    """`pair(kind, **options)`: two servers that others may use, too."""
-    made = {}
-
-    def get(kind, **options):
-        key = kind, tuple(sorted(options.items()))
-        if kind == 'js' and (why := support.why_no_node()):
-            missing(why)
-        if key not in made:
-            made[key] = tuple(getattr(support.ServerProcess, kind)(**options) for _ in range(2))
-        return made[key]
-
-    yield get
-    for servers in made.values():
-        for server in servers:
-            server.stop()
-
-
 @pytest.fixture
 def servers(request, pair):
     """Two servers, JavaScript's unless the test says something else."""
@@ -427,20 +432,14 @@ def nginx(running, servers):
     return lambda **options: running(Nginx, servers, **options)
 
 
-@pytest.fixture(scope='session')
-def running(tmp_path_factory):
+@pytest.fixture
+def running(pool, tmp_path_factory):
     """`running(kind, *args, **options)`: an intermediary that others may use, too."""
-    made = {}
-
     def get(kind, *args, **options):
-        key = kind, args, tuple(sorted(options.items()))
-        if key not in made:
-            made[key] = kind(tmp_path_factory.mktemp(kind.name), *args, **options)
-        return made[key]
+        return pool.get((kind, args, tuple(sorted(options.items()))),
+                        lambda: kind(tmp_path_factory.mktemp(kind.name), *args, **options))
 
-    yield get
-    for one in made.values():
-        one.stop()
+    return get
 
 
 @pytest.fixture
@@ -524,27 +523,20 @@ def rested(proxy):
     return proxy
 
 
-@pytest.fixture(scope='session')
-def tls_server(certificates):
+@pytest.fixture
+def tls_server(js_server_with, certificates):
     """A JavaScript server with TLS."""
-    if why := support.why_no_node():
-        missing(why)
-    server = support.ServerProcess.js(tls=certificates.tls)
-    yield server
-    server.stop()
+    return js_server_with(tls=certificates.tls)
 
 
-@pytest.fixture(scope='session')
-def patched():
-    """A `PatchedClient` for the session."""
-    client = PatchedClient()
-    yield client
-    client.stop()
+@pytest.fixture
+def patched(pool):
+    """A `PatchedClient` that others use, too."""
+    return pool.get(PatchedClient, PatchedClient)
 
 
-@pytest.fixture(scope='session')
-def bare_patched():
+@pytest.fixture
+def bare_patched(pool):
     """A `PatchedClient` without what SOCKS needs."""
-    client = PatchedClient('socks', 'python_socks')
-    yield client
-    client.stop()
+    unavailable = 'socks', 'python_socks'
+    return pool.get(unavailable, lambda: PatchedClient(*unavailable))

@@ -43,6 +43,8 @@ from urllib3.exceptions import InsecureRequestWarning
 import engineio_gevent
 import support
 
+StandardSocket = monkey.get_original('socket', 'socket')
+
 LIMIT = 20
 """Seconds for a job."""
 
@@ -59,18 +61,24 @@ class Log(logging.Handler):
 
 
 def peers():
-    """The ports of all peers of this process's TCP connections."""
+    """The ports of all peers of this process's TCP connections.
+
+    It needs no descriptor of its own: a socket of gevent's closes its descriptor only at the next
+    turn of the event loop, and here the loop stands still between two jobs.
+    """
     found = []
     for number in support.descriptors():
-        copy = os.dup(number)
         try:
-            sock = socket.socket(fileno=copy)
+            sock = StandardSocket(fileno=number)
         except OSError:  # no socket
-            os.close(copy)
             continue
-        with sock, contextlib.suppress(OSError):
+        try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 found.append(sock.getpeername()[1])
+        except OSError:  # not connected
+            pass
+        finally:
+            sock.detach()
     return sorted(found)
 
 

@@ -260,12 +260,10 @@ def staged_server():
         server.stop()
 
 
-@pytest.fixture(scope='session')
-def js_server_tls(js_server, certificates):
-    """`js_server` by https and wss; where that skips, this does."""
-    server = support.ServerProcess.js(tls=certificates.tls)
-    yield server
-    server.stop()
+@pytest.fixture
+def js_server_tls(js_server_with, certificates):
+    """`js_server` by https and wss."""
+    return js_server_with(tls=certificates.tls)
 
 
 # -- Programs -----------------------------------------------------------------------------------

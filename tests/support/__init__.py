@@ -28,8 +28,16 @@ from .http1 import (
     response,
 )
 from .leaks import Leaks, descriptors, greenlets, no_leaks
+from .pool import Pool
 from .ports import free_port, has_ipv6, listens
-from .processes import PYTHON_SERVER, START_TIMEOUT, TESTS, ServerProcess, why_no_node
+from .processes import (
+    PYTHON_SERVER,
+    START_TIMEOUT,
+    TESTS,
+    AnnouncedServer,
+    ServerProcess,
+    why_no_node,
+)
 from .waiting import eventually
 
 __all__ = [
@@ -42,11 +50,13 @@ __all__ = [
     'TESTS',
     'TEXT',
     'TLS_ERRORS',
+    'AnnouncedServer',
     'Certificates',
     'HTTPRequest',
     'HostileServer',
     'Leaks',
     'NativeServer',
+    'Pool',
     'ServerProcess',
     'accept_websocket',
     'close_frame',

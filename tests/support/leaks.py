@@ -12,6 +12,7 @@ import greenlet
 
 from engineio_gevent.dispatcher import get_dispatcher
 
+from .processes import ServerProcess
 from .waiting import eventually
 
 
@@ -37,21 +38,22 @@ def greenlets():
 class Leaks:
     """What is open when it is made, to compare with later.
 
-    Whatever a test needs for itself (servers, a warmed-up resolver) is started before.
+    Whatever a test needs for itself (a server in this process, a warmed-up resolver) is started
+    before. Server processes may start at any time: their descriptors do not count.
     """
 
     def __init__(self):
         gevent.get_hub()
         gevent.sleep(0)
         _collect()
-        self._descriptors = descriptors()
+        self._descriptors = _own_descriptors()
         self._greenlets = weakref.WeakSet(greenlets())
 
     def left(self):
         """A list of what is there now and was not before: texts, empty where nothing is."""
         _collect()
         # Numbers are used again, so what counts is how many there are of each kind.
-        extra = len(now := descriptors()) - len(self._descriptors)
+        extra = len(now := _own_descriptors()) - len(self._descriptors)
         texts = []
         if extra > 0:
             new = Counter(map(_kind, now.values()))
@@ -69,6 +71,12 @@ class Leaks:
         """Wait until nothing is left; fail with a list of what is."""
         assert eventually(lambda: not self.left(), timeout), (
             f'left after {timeout} s:\n' + '\n'.join(self.left()))
+
+
+def _own_descriptors():
+    """The `descriptors` without those of the server processes."""
+    others = set().union(*(server.descriptors for server in ServerProcess.running))
+    return {number: what for number, what in descriptors().items() if number not in others}
 
 
 def _collect():

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket as stdlib_socket
@@ -37,6 +38,29 @@ def why_no_node():
     if not (JS_SERVER.parent / 'node_modules' / 'engine.io').is_dir():
         return 'no JavaScript server: run "npm ci" in tests/servers/js'
     return None
+
+
+class AnnouncedServer:
+    """A server in a process of its own, which prints its port in its first line."""
+
+    def __init__(self, command, environment=None):
+        self._process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE,
+                                         env=environment)
+        line = self._process.stdout.readline()
+        port = re.search(r':(\d+)', line)
+        if port is None:
+            self.stop()
+            raise RuntimeError(f'{command} has no port: {line!r}')
+        self.url = f'http://127.0.0.1:{port[1]}'
+
+    @property
+    def alive(self):
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def stop(self):
+        self._process.terminate()
+        self._process.communicate()
 
 
 class ServerProcess:
@@ -82,6 +106,17 @@ class ServerProcess:
     @property
     def pid(self):
         return self._process.pid
+
+    @property
+    def alive(self):
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def descriptors(self):
+        """The descriptors of this process that lead to the server's."""
+        return {file.fileno() for file in (self._process.stdin, self._process.stdout, self._stderr)
+                if not file.closed}
 
     @property
     def netloc(self):

@@ -45,15 +45,10 @@ def between(tmp_path_factory):
         one.stop()
 
 
-@pytest.fixture(scope='module', params=['js', 'python'])
-def servers(request):
+@pytest.fixture(params=['js', 'python'])
+def servers(request, pair):
     """Two servers."""
-    if request.param == 'js' and (missing := support.why_no_node()):
-        pytest.skip(missing)
-    made = [getattr(support.ServerProcess, request.param)() for _ in range(2)]
-    yield made
-    for server in made:
-        server.stop()
+    return pair(request.param)
 
 
 class TestBalancers:

@@ -49,20 +49,16 @@ def start_python(**options):
 STARTERS = {'js': start_js, 'python': start_python}
 
 
-@pytest.fixture(scope='session')
-def js_sio():
-    """The JavaScript server without options, one for the whole session."""
-    server = start_js()
-    yield server
-    server.stop()
+@pytest.fixture
+def js_sio(pool):
+    """The JavaScript server without options; others may use it, too."""
+    return pool.get(start_js, start_js)
 
 
-@pytest.fixture(scope='session')
-def python_sio():
-    """python-socketio's server without options, one for the whole session."""
-    server = start_python()
-    yield server
-    server.stop()
+@pytest.fixture
+def python_sio(pool):
+    """python-socketio's server without options; others may use it, too."""
+    return pool.get(start_python, start_python)
 
 
 @pytest.fixture(params=list(STARTERS))

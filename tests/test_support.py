@@ -1,0 +1,46 @@
+"""What the tests are made of does what they rely on."""
+
+import os
+import signal
+
+import support
+
+
+def test_a_shared_process_that_was_killed_is_replaced(pool):
+    def start():
+        return support.ServerProcess.python()
+
+    first = pool.get('to be killed', start)
+    assert pool.get('to be killed', start) is first
+    os.kill(first.pid, signal.SIGKILL)
+    assert support.eventually(lambda: not first.alive)
+    second = pool.get('to be killed', start)
+    assert second.pid != first.pid
+    assert second.count() == 0
+    assert pool.get('to be killed', start) is second
+
+
+class Process:
+    """What a pool sees of a process."""
+
+    def __init__(self):
+        self.alive = True
+
+    def stop(self):
+        self.alive = False
+
+
+def test_a_pool_stops_what_was_not_used_for_the_longest_time():
+    pool = support.Pool(size=2)
+    first, second = (pool.get(key, Process) for key in ('first', 'second'))
+    assert pool.get('first', Process) is first
+    third = pool.get('third', Process)
+    assert (first.alive, second.alive, third.alive) == (True, False, True)
+    pool.stop()
+    assert (first.alive, third.alive) == (False, False)
+
+
+def test_a_server_that_is_started_in_the_midst_of_a_test_is_no_leak():
+    with support.no_leaks():
+        server = support.ServerProcess.python()
+    server.stop()
