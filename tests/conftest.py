@@ -12,12 +12,14 @@ import pytest
 import support
 
 TIME_LIMIT = 60
-"""Seconds that a test may take; `@pytest.mark.time_limit(seconds)` sets another."""
+"""Seconds that a test may take on an idle machine, if no `@pytest.mark.time_limit(seconds)` says
+something else."""
 
 
 def pytest_configure(config):
     config.addinivalue_line(
-        'markers', f'time_limit(seconds): the time this test may take, instead of {TIME_LIMIT} s')
+        'markers', 'time_limit(seconds): the time this test may take on an idle machine, '
+                   f'instead of {TIME_LIMIT} s')
     # A busy machine is slow, and that is no failure.
     hypothesis.settings.register_profile(
         'patient', parent=hypothesis.settings(), deadline=None,
@@ -41,8 +43,9 @@ def time_limit(request):
 
     One that hangs elsewhere is ended by pytest's `faulthandler_timeout`.
     """
+    support.measure_slowness()
     marker = request.node.get_closest_marker('time_limit')
-    with gevent.Timeout(marker.args[0] if marker else TIME_LIMIT):
+    with gevent.Timeout(support.patience(marker.args[0] if marker else TIME_LIMIT)):
         yield
 
 

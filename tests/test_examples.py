@@ -13,7 +13,8 @@ import engineio_gevent
 import support
 
 EXAMPLES = Path(__file__).resolve().parents[1] / 'examples'
-TIMEOUT = 30
+TIMEOUT = 60
+"""Seconds that an example may take on an idle machine."""
 
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(Path(engineio_gevent.__file__).parents[1])}
 
@@ -57,7 +58,8 @@ SHORTER = {
 def run(name, *arguments):
     """Run an example; returns the exit code, the standard output and the standard error."""
     done = subprocess.run([sys.executable, EXAMPLES / name, *arguments], text=True,
-                          capture_output=True, timeout=TIMEOUT, env=ENVIRONMENT, check=False)
+                          capture_output=True, timeout=support.patience(TIMEOUT),
+                          env=ENVIRONMENT, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+
+import gevent
 
 import support
 
@@ -44,3 +47,20 @@ def test_a_server_that_is_started_in_the_midst_of_a_test_is_no_leak():
     with support.no_leaks():
         server = support.ServerProcess.python()
     server.stop()
+
+
+def test_a_thread_that_waits_for_the_next_job_is_no_leak():
+    """gevent's pool starts another where all are busy, as with names that are slow to look up.
+
+    It ends those that have had nothing to do for five seconds.
+    """
+    pool = gevent.get_hub().threadpool
+    release = threading.Event()
+    before = support.Leaks()
+    jobs = [pool.spawn(release.wait) for _ in range(pool.size + 1)]
+    try:
+        assert before.left() == []
+    finally:
+        release.set()
+        gevent.joinall(jobs)
+    assert before.left() == []

@@ -34,14 +34,15 @@ class SlowServer:
     def __init__(self, hostile_server, transport, rate):
         self.rate = rate
         self.transport = transport
-        #: seconds between each PING and its PONG
-        self.delays = []
+        #: what was read between each PING and its PONG, in bytes
+        self.before_pong = []
         self.pings = 0
-        self._asked = 0.0
+        self._asked = None
         self._buffer = b''
-        #: the messages that came, without their type
+        #: how many messages came
         self.messages = 0
-        self.bytes = 0
+        #: how many bytes were read of the websocket, or of the bodies of POSTs
+        self.read = 0
         self.over = Event()
         self._server = hostile_server(self._serve)
         self.url = self._server.url
@@ -50,17 +51,16 @@ class SlowServer:
 
     def _take(self, packet):
         if packet.startswith(b'3'):
-            self.delays.append(time.monotonic() - self._asked)
-            self._asked = 0
+            self.before_pong.append(self.read - self._asked)
+            self._asked = None
         elif packet != b'1':
             self.messages += 1
-            self.bytes += len(packet)
 
     def _ping(self, send):
         """Ping until the test is over; the next PING waits for a PONG, as servers' do."""
         while not self.over.wait(PING_INTERVAL):
-            if not self._asked:
-                self._asked = time.monotonic()
+            if self._asked is None:
+                self._asked = self.read
                 self.pings += 1
                 send('2')
 
@@ -69,11 +69,12 @@ class SlowServer:
         if not self._buffer:
             gevent.sleep(READ_SIZE / self.rate)
             self._buffer = self._sock.recv(READ_SIZE)
+            self.read += len(self._buffer)
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
     def _serve(self, sock):
-        opening = support.open_packet(pingInterval=int(PING_INTERVAL * 1000), pingTimeout=2000)
+        opening = support.open_packet(pingInterval=int(PING_INTERVAL * 1000), pingTimeout=60_000)
         try:
             if self.transport == 'websocket':
                 support.accept_websocket(sock)
@@ -102,6 +103,7 @@ class SlowServer:
                 gevent.sleep(len(request.body) / self.rate)
                 for packet in request.body.split(b'\x1e'):
                     self._take(packet)
+                    self.read += len(packet)
                 support.respond(sock, 'ok')
             elif 'sid=' not in request.target:
                 support.respond(sock, opening)
@@ -113,11 +115,16 @@ class SlowServer:
 
     def _ping_once(self, sock, sent):
         while not sent and not self.over.wait(PING_INTERVAL):
-            if not self._asked:
-                self._asked = time.monotonic()
+            if self._asked is None:
+                self._asked = self.read
                 self.pings += 1
                 sent.append('2')
                 support.respond(sock, '2')
+
+
+def milliseconds(number):
+    """An option of a server, on a machine as busy as this one."""
+    return int(support.patience(number))
 
 
 @pytest.fixture
@@ -150,9 +157,7 @@ def test_a_sender_waits_and_the_heartbeat_goes_on(slow_server, make_client, tran
     assert waited > limit / 2 / server.rate / 2
     server.over.set()
     assert client.state == 'connected'
-    assert len(server.delays) >= PINGS - 1
-    # It stands behind what was begun, not behind all that is queued.
-    assert max(server.delays) < 1
+    assert len(server.before_pong) >= PINGS - 1
     client.disconnect()
     assert (client.reasons, client.disconnect_error) == (['client disconnect'], None)
     assert server.messages == sent
@@ -171,7 +176,8 @@ def test_without_a_limit_nothing_waits(slow_server, make_client, transport):
     support.eventually(lambda: server.pings > 2 and client.unsent == 0, 20)
     server.over.set()
     assert client.unsent == 0
-    assert max(server.delays) < 0.5
+    # A PONG stands behind what was begun, not behind all that is queued.
+    assert max(server.before_pong) < 1 << 20
     client.disconnect()
     assert server.messages == 20_000
 
@@ -180,8 +186,8 @@ def test_without_a_limit_nothing_waits(slow_server, make_client, transport):
 def test_pings_in_the_midst_of_many_messages(kind, transport, request, make_client):
     """The server would give up a client whose PONG waits behind them."""
     make_server = request.getfixturevalue(f'make_{kind}_server')
-    count = {'js': 40_000, 'python': 10_000}[kind]  # what takes a server seconds
-    server = make_server(pingInterval=1000, pingTimeout=800)
+    count = {'js': 40_000, 'python': 10_000}[kind]  # by polling, seconds of work
+    server = make_server(pingInterval=1000, pingTimeout=milliseconds(800))
     client = make_client(write_limit=None)
     client.connect(f'{server.url}/?check=1', transports=transport)
     sid = client.sid
@@ -226,14 +232,15 @@ def test_memory_stays_bounded_while_a_server_stands_still(make_js_server, make_c
 
 def test_a_client_that_is_slow_to_read(make_js_server, make_client, transport):
     """Its handlers take the processor for longer than the server takes to send."""
-    server = make_js_server(pingInterval=800, pingTimeout=800)
+    server = make_js_server(pingInterval=800, pingTimeout=milliseconds(800))
     client = make_client()
     count = 20_000
     came = []
+    while_blocked = support.patience(0.001)
 
     def work(message):
         if not len(came) % 10:
-            time.sleep(0.001)
+            time.sleep(while_blocked)
         came.append(message)
 
     client.on('message', work)
@@ -303,7 +310,7 @@ def test_a_server_that_pings_and_does_not_read(hostile_server, make_client, ping
 
 def test_a_client_whose_handlers_wait(make_js_server, make_client, transport):
     """None of them delays another, nor the heartbeat."""
-    server = make_js_server(pingInterval=800, pingTimeout=800)
+    server = make_js_server(pingInterval=800, pingTimeout=milliseconds(800))
     client = make_client()
     count = 1000
     began, ended = [], []

@@ -38,7 +38,7 @@ from .processes import (
     ServerProcess,
     why_no_node,
 )
-from .waiting import eventually
+from .waiting import eventually, measure_slowness, patience
 
 __all__ = [
     'BINARY',
@@ -69,8 +69,10 @@ __all__ = [
     'has_ipv6',
     'listens',
     'locust_port',
+    'measure_slowness',
     'no_leaks',
     'open_packet',
+    'patience',
     'read_exactly',
     'read_frame',
     'read_request',

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 
 import gevent
+import gevent.threadpool
 import greenlet
 
 from engineio_gevent.dispatcher import get_dispatcher
@@ -29,10 +30,14 @@ def descriptors():
 
 
 def greenlets():
-    """The greenlets of this process that have not ended, without hubs and main greenlets."""
+    """The greenlets of this process that have not ended, without those that are a thread's own.
+
+    These are hubs, main greenlets, and workers of gevent's pool of threads, which come with the
+    need and go when they have had nothing to do for a while.
+    """
     return [item for item in gc.get_objects()
-            if isinstance(item, greenlet.greenlet) and not item.dead
-            and item.parent is not None and not isinstance(item, gevent.hub.Hub)]
+            if isinstance(item, greenlet.greenlet) and not item.dead and item.parent is not None
+            and not isinstance(item, (gevent.hub.Hub, gevent.threadpool._WorkerGreenlet))]
 
 
 class Leaks:

@@ -1,13 +1,48 @@
-"""Waiting for what is to come."""
+"""Waiting for what is to come, as long as a machine needs that is as busy as this one."""
 
 import time
 
 import gevent
 
+WORK = 0.02
+"""Seconds of the processor's time that a measurement takes."""
+INTERVAL = 5
+"""Seconds for which a measurement is good."""
+MOST = 10
+"""The most that a bound is multiplied by."""
+
+_slowness = 1.0
+_measured = float('-inf')
+
+
+def measure_slowness():
+    """Measure how many times slower than an idle machine this one is, unless that was just done.
+
+    It takes the processor for a moment, so it is done between tests, not in the midst of one.
+    """
+    global _slowness, _measured
+    if time.monotonic() - _measured < INTERVAL:
+        return
+    began, worked = time.monotonic(), time.thread_time()
+    while (spent := time.thread_time() - worked) < WORK:
+        pass
+    found = (time.monotonic() - began) / spent
+    # Another process may by chance have let this one pass: what was found before fades slowly.
+    _slowness = min(max(1.0, found, 0.8 * _slowness), MOST)
+    _measured = time.monotonic()
+
+
+def patience(seconds):
+    """A bound for an idle machine, multiplied by how much slower this one is: by 1 to `MOST`."""
+    return seconds * _slowness
+
 
 def eventually(condition, timeout=5, interval=0.01):
-    """Wait cooperatively until `condition()` is true; return its last value, true or not."""
-    deadline = time.monotonic() + timeout
+    """Wait cooperatively until `condition()` is true; return its last value, true or not.
+
+    :param timeout: in seconds, see `patience`.
+    """
+    deadline = time.monotonic() + patience(timeout)
     while True:
         value = condition()
         if value or time.monotonic() >= deadline:

@@ -276,6 +276,15 @@ def test_others_get_their_turn_though_there_is_always_more_to_read(begin, repeat
     assert len(turns) > 3
 
 
+def test_timers_run_though_a_response_has_very_many_chunks():
+    """A turn of the other greenlets is not enough: the bound of a handshake is a timer."""
+    fired = []
+    timer = gevent.spawn_later(0.001, fired.append, True)
+    read(CHUNKED, b'1\r\n0\r\n' * 100_000 + b'0\r\n\r\n')
+    assert fired
+    timer.join()
+
+
 # -- Compression -----------------------------------------------------------------------------------
 
 
