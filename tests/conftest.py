@@ -76,6 +76,18 @@ def little_to_look_through():
         gc.unfreeze()
 
 
+@pytest.fixture(params=list(support.WAYS))
+def way(request):
+    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
+    return support.WAYS[request.param]
+
+
+@pytest.fixture(params=['polling', 'websocket'])
+def transport(request):
+    """'polling', then 'websocket'."""
+    return request.param
+
+
 @pytest.fixture
 def leaks():
     """`with leaks():` fails where its block leaves descriptors or greenlets behind."""

@@ -1,13 +1,6 @@
 """Clients that write down what happens to them, and scripts in processes of their own."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import textwrap
-from pathlib import Path
 
 import gevent
 import gevent.queue
@@ -19,8 +12,6 @@ import support
 
 TIMEOUT = 10
 """Seconds within which anything has to happen that a test waits for."""
-
-PROJECT = Path(engineio_gevent.__file__).parent.parent
 
 
 class RecordingClient(engineio_gevent.Client):
@@ -78,26 +69,8 @@ def server_with(request):
 
 @pytest.fixture
 def make_client():
-    """Make a `RecordingClient`; the test fails where one leaves something open.
-
-    Servers that run in this process are made before the first client.
-    """
-    clients = []
-    leaks = []
-
-    def make(*args, **kwargs):
-        if not leaks:
-            leaks.append(support.Leaks())
-        clients.append(RecordingClient(*args, **kwargs))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.disconnect(abort=True)
-    if leaks:
-        support.eventually(lambda: not leaks[0].left())
-        if left := leaks[0].left():
-            pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
+    """Make a `RecordingClient`, see `support.made_clients`."""
+    yield from support.made_clients(RecordingClient)
 
 
 @pytest.fixture
@@ -106,125 +79,46 @@ def client(make_client):
     return make_client()
 
 
-WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
-
-
-@pytest.fixture(params=list(WAYS))
-def way(request):
-    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
-    return WAYS[request.param]
-
-
 @pytest.fixture
 def connect_all_ways(make_client):
     """`connect_all_ways(server)`: three clients, one for each `way`, for what takes its time."""
 
     def connect(server, **options):
-        clients = [make_client(**options) for _ in WAYS]
-        for client, transports in zip(clients, WAYS.values(), strict=True):
+        clients = [make_client(**options) for _ in support.WAYS]
+        for client, transports in zip(clients, support.WAYS.values(), strict=True):
             client.connect(server.url, transports=transports)
         return clients
 
     return connect
 
 
-@pytest.fixture(params=['polling', 'websocket'])
-def transport(request):
-    """'polling', then 'websocket'."""
-    return request.param
+PREFACE = textwrap.dedent("""\
+    import json
+    import signal
+    import sys
+
+    # a test run in the background ignores SIGINT, and its children do, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    argv = [json.loads(argument) for argument in sys.argv[1:]]
 
 
-class Script:
-    """A Python program in a process of its own, which prints lines of JSON.
-
-    :param source: the program; `say(value)` prints a line, `argv` is what follows here.
-    """
-
-    PREFACE = textwrap.dedent("""\
-        import json
-        import signal
-        import sys
-
-        # a test run in the background ignores SIGINT, and its children do, too
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        argv = [json.loads(argument) for argument in sys.argv[1:]]
+    def say(value):
+        print(json.dumps(value), flush=True)
 
 
-        def say(value):
-            print(json.dumps(value), flush=True)
-
-
-        """)
-
-    def __init__(self, source, *argv):
-        source = self.PREFACE + textwrap.dedent(source)
-        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
-        self.process = subprocess.Popen(
-            [sys.executable, '-W', 'error', '-c', source, *map(json.dumps, argv)],
-            env={**os.environ, 'PYTHONPATH': path}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._stderr)
-        self._unheard = b''
-
-    @property
-    def stderr(self):
-        """What the script has written to its standard error so far."""
-        size = os.fstat(self._stderr.fileno()).st_size
-        return os.pread(self._stderr.fileno(), size, 0).decode(errors='replace')
-
-    def hear(self):
-        """Wait for the next line; its value."""
-        while b'\n' not in self._unheard:
-            assert self._read(), f'the script has ended; its standard error:\n{self.stderr}'
-        line, _, self._unheard = self._unheard.partition(b'\n')
-        return json.loads(line)
-
-    def _read(self):
-        stdout = self.process.stdout.fileno()
-        gevent.select.select([stdout], [], [])
-        chunk = os.read(stdout, 65536)
-        self._unheard += chunk
-        return chunk
-
-    def go_on(self):
-        """Give the script a line to read."""
-        self.process.stdin.write(b'\n')
-        self.process.stdin.flush()
-
-    def interrupt(self):
-        """What Ctrl-C does."""
-        self.process.send_signal(signal.SIGINT)
-
-    def end(self):
-        """Wait for the end; the values of the lines that nobody has heard."""
-        self.process.stdin.close()
-        while self._read():
-            pass
-        assert support.eventually(lambda: self.process.poll() is not None, 20)
-        return [json.loads(line) for line in self._unheard.splitlines()]
-
-    def result(self):
-        """Wait for the end, which has to be a good one; the lines, as `end` gives them."""
-        lines = self.end()
-        assert self.process.returncode == 0, self.stderr
-        assert not self.stderr
-        return lines
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self._stderr.close()
+    """)
 
 
 @pytest.fixture
 def script():
-    """Start a `Script`."""
+    """Start a `support.Program` from its source, in which `say(value)` prints a line.
+
+    Its `argv` has what follows the source.
+    """
     scripts = []
 
     def start(source, *argv):
-        scripts.append(Script(source, *argv))
+        scripts.append(support.Program('-c', PREFACE + textwrap.dedent(source), argv=argv))
         return scripts[-1]
 
     yield start

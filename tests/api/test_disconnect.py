@@ -141,6 +141,17 @@ def test_own_reason(any_server, client, way):
     assert client.disconnect_error is None
 
 
+def test_own_reason_though_the_heartbeat_ends_meanwhile(js_server_with, client):
+    server = js_server_with(pingInterval=300, pingTimeout=200)
+    client.connect(server.url, transports='websocket')
+    server.suspend()
+    try:
+        client.disconnect(reason='bye')
+    finally:
+        server.resume()
+    assert client.reasons == ['bye']
+
+
 def test_by_several_greenlets(any_server, client, way):
     client.connect(any_server.url, transports=way)
     sid = client.sid
@@ -188,6 +199,25 @@ def test_while_connecting(server_with, make_client, transport):
     assert client.events == []
     client.connect(server.url)
     assert client.ask('hello') == 'hello'
+
+
+def test_while_the_first_of_several_transports_connects(hostile_server, make_client):
+    def hang(sock):
+        sock.recv(65536)
+        asked.set()
+        sock.recv(65536)
+
+    asked = gevent.event.Event()
+    server = hostile_server(hang)
+    client = make_client(try_all_transports=True)
+    connecting = gevent.spawn(support.outcome, client.connect, server.url)
+    assert asked.wait(5)
+    client.disconnect()
+    error = connecting.get(timeout=5)
+    assert isinstance(error, ConnectionError)
+    assert 'disconnected while connecting' in str(error)
+    assert server.accepted == 1
+    assert client.state == 'disconnected'
 
 
 def test_connect_after_abort_of_a_busy_connection(any_server, make_client, way):

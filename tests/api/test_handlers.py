@@ -290,6 +290,31 @@ def test_context_variables(any_server, make_client, way):
 # -- What a handler may do ----------------------------------------------------------------------
 
 
+def test_messages_before_the_servers_end_within_the_connect_handler(js_server, make_client, way):
+    client = make_client()
+    connected = client.handlers['connect']
+    ended = gevent.event.Event()
+
+    @client.on('connect')
+    def connect():
+        connected()
+        client.send('close')
+        ended.wait(5)
+
+    noted = client.handlers['disconnect']
+
+    @client.on('disconnect')
+    def disconnect(reason):
+        noted(reason)
+        ended.set()
+
+    client.connect(f'{js_server.url}?greet=3', transports=way)
+    client.wait_end()
+    assert [argument for event, argument in client.events if event == 'message'] == [
+        'g0', 'g1', 'g2']
+    assert client.events[-1][0] == 'disconnect'
+
+
 @pytest.mark.parametrize('abort', [False, True])
 def test_disconnect_in_the_connect_handler(any_server, make_client, way, abort):
     client = make_client()

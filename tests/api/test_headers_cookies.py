@@ -2,8 +2,16 @@
 
 import copy
 import json
+import logging
 
+import gevent
 import pytest
+import requests
+
+import support
+from engineio_gevent.transports import unpatched
+from engineio_gevent.transports.http import SessionHTTP
+from engineio_gevent.transports.route import Route
 
 HEADERS = {'Authorization': 'Bearer abc', 'X-Custom': 'some value', 'User-Agent': 'mine/1.0'}
 
@@ -93,6 +101,20 @@ def test_cookies_end_with_their_connection(server_with, make_client, way):
         first = server.requests(client.sid)[0]
         assert 'cookie' not in first['headers']
         client.disconnect()
+
+
+def test_cookies_of_the_server_join_the_callers_through_a_session(js_server_with, monkeypatch):
+    monkeypatch.setattr(unpatched, '_warned', True)  # the warning is others' to test
+    server = js_server_with(cookie={'name': 'sticky', 'path': '/'})
+    before = len(server.requests())
+    with requests.Session() as session:
+        route = Route(server.url, {'Cookie': 'mine=1'}, http_session=session)
+        http = SessionHTTP(route, session, None)
+        for _ in range(2):
+            http.get(route.target('polling'), 5)
+    first, second = (one['headers']['cookie'] for one in server.requests()[before:])
+    assert first == 'mine=1'
+    assert second.startswith('mine=1; sticky=')
 
 
 def test_cookie_for_another_path_stays_away(server_with, make_client):
@@ -240,6 +262,11 @@ def test_unpatched_http_session_warns_once(any_server, script):
     assert 'patch_all' in text
 
 
+def test_http_session_can_be_read_before_a_connect(make_client):
+    session = requests.Session()
+    assert make_client(http_session=session).http is session
+
+
 def test_logger_sees_packets(any_server, make_client, caplog):
     quiet = make_client()
     quiet.connect(any_server.url)
@@ -253,6 +280,44 @@ def test_logger_sees_packets(any_server, make_client, caplog):
         client.disconnect()
     assert 'Sending packet MESSAGE data the message' in caplog.text
     assert 'Received packet MESSAGE data the message' in caplog.text
+
+
+class SlowHandler(logging.Handler):
+    """A log handler that waits, as one that writes to a socket does."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        gevent.sleep(0.001)
+        self.records.append(record.getMessage())
+
+
+def test_a_log_handler_that_waits_costs_nothing_but_time(js_server, make_client, transport):
+    handler = SlowHandler()
+    logger = logging.Logger('of.the.application', logging.INFO)
+    logger.addHandler(handler)
+    client = make_client(logger=logger)
+    client.connect(js_server.url, transports=transport)
+    client.send('numbers 20')
+    assert client.take(20) == [str(number) for number in range(20)]
+    client.disconnect()
+    assert support.eventually(lambda: any('data 19' in record for record in handler.records))
+
+
+def test_the_callers_logger_gets_the_errors_of_handlers(js_server, make_client):
+    handler = SlowHandler()
+    logger = logging.Logger('of.the.application', logging.ERROR)
+    logger.addHandler(handler)
+    client = make_client(logger=logger)
+    client.on('message', lambda data: 1 / 0)
+    client.on('disconnect', lambda reason: 1 / 0)
+    client.connect(js_server.url)
+    client.send('x')
+    assert support.eventually(lambda: handler.records == ['message handler error'])
+    client.disconnect()
+    assert handler.records == ['message handler error', 'disconnect handler error']
 
 
 def test_own_json_module_is_the_clients_own(any_server, make_client):

@@ -311,11 +311,11 @@ def test_everything_is_cooperative_without_patching(
         assert one.hear() == ['connect', True]
         for what in ['receive', 'send']:
             server.suspend()
-            one.go_on()
+            one.tell()
             slow_server()
             assert one.hear() == [what, True]
         server.suspend()
-        one.go_on()
+        one.tell()
         slow_server()
         assert one.result() == [
             ['disconnect', 'client disconnect'], ['disconnect', True], [True, True]]

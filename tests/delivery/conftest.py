@@ -70,41 +70,8 @@ class CountingClient(engineio_gevent.Client):
 
 @pytest.fixture
 def make_client():
-    """Make a `CountingClient`; the test fails where one leaves something open.
-
-    Servers that run in this process are made before the first client.
-    """
-    clients = []
-    leaks = []
-
-    def make(**options):
-        if not leaks:
-            leaks.append(support.Leaks())
-        clients.append(CountingClient(**options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.disconnect(abort=True)
-    if leaks:
-        support.eventually(lambda: not leaks[0].left())
-        if left := leaks[0].left():
-            pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
-
-
-@pytest.fixture(params=['polling', 'websocket'])
-def transport(request):
-    """'polling', then 'websocket'."""
-    return request.param
-
-
-WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
-
-
-@pytest.fixture(params=list(WAYS))
-def way(request):
-    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
-    return WAYS[request.param]
+    """Make a `CountingClient`, see `support.made_clients`."""
+    yield from support.made_clients(CountingClient)
 
 
 @pytest.fixture

@@ -23,16 +23,12 @@ from urllib.parse import quote
 import gevent.select
 import pytest
 
-import engineio_gevent
 import support
 
 HERE = Path(__file__).resolve().parent
 PATCHED_CLIENT = HERE / 'patched_client.py'
-PROJECT = Path(engineio_gevent.__file__).parent.parent
 ROUTE_VARIABLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'SSL_CERT_FILE', 'SSL_CERT_DIR',
                    'WEBSOCKET_CLIENT_CA_BUNDLE', 'NETRC')
-#: `transports` of a connect
-WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
 # Debian has them where not every user's PATH leads.
 SEARCH = os.pathsep.join([os.environ.get('PATH', os.defpath), '/usr/sbin', '/usr/local/sbin'])
 
@@ -303,7 +299,7 @@ class PatchedClient:
     def __init__(self, *unavailable):
         kept = {name: value for name, value in os.environ.items()
                 if not name.lower().endswith('_proxy') and name not in ROUTE_VARIABLES}
-        path = os.pathsep.join([str(PROJECT), str(HERE.parent)])
+        path = os.pathsep.join([str(support.PROJECT), str(HERE.parent)])
         self._process = subprocess.Popen(
             [sys.executable, '-W', 'error', PATCHED_CLIENT, *unavailable],
             env={**kept, 'PYTHONPATH': path, 'NETRC': os.devnull},
@@ -321,9 +317,9 @@ class PatchedClient:
     def __call__(self, url, way=None, **job):
         """Do a job; its report, an `Outcome`.
 
-        :param way: a key of `WAYS`, for the transports.
+        :param way: a key of `support.WAYS`, for the transports.
         """
-        job.setdefault('transports', WAYS[way] if way else None)
+        job.setdefault('transports', support.WAYS[way] if way else None)
         for attempt in range(1, 4):
             outcome = self._do(url, job)
             assert not outcome.left, f'left open: {outcome}'
@@ -456,16 +452,16 @@ def start(tmp_path_factory):
         one.stop()
 
 
-@pytest.fixture(params=list(WAYS))
+@pytest.fixture(params=list(support.WAYS))
 def way(request):
-    """polling, websocket, polling upgraded to websocket: a key of `WAYS`."""
+    """polling, websocket, polling upgraded to websocket: a key of `support.WAYS`."""
     return request.param
 
 
 @pytest.fixture
 def way_transports(way):
     """The argument of `connect()` for this way."""
-    return WAYS[way]
+    return support.WAYS[way]
 
 
 @pytest.fixture(params=['http', 'https'])

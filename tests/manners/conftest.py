@@ -1,10 +1,5 @@
 """A server that stops where it is told to, clients that keep count, programs of their own."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from socket import MSG_PEEK
 from urllib.parse import parse_qs, urlsplit
@@ -19,16 +14,6 @@ import engineio_gevent
 import support
 
 PROGRAMS = Path(__file__).parent / 'programs'
-PROJECT = Path(engineio_gevent.__file__).parent.parent
-
-WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
-
-
-@pytest.fixture(params=list(WAYS))
-def way(request):
-    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
-    return WAYS[request.param]
-
 
 # -- Clients ------------------------------------------------------------------------------------
 
@@ -85,44 +70,14 @@ class Remains(support.Leaks):
 
 @pytest.fixture
 def make_client():
-    """Make a `Watched`; the test fails where one leaves something behind.
-
-    Servers that run in this process are made before the first client.
-    """
-    clients = []
-    remains = []
-
-    def make(*args, **kwargs):
-        if not remains:
-            remains.append(Remains())
-        clients.append(Watched(*args, **kwargs))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.disconnect(abort=True)
-    for one in remains:
-        one.check()
+    """Make a `Watched`, see `support.made_clients`."""
+    yield from support.made_clients(Watched, leaks=Remains)
 
 
 @pytest.fixture
 def client(make_client):
     """A `Watched` without options; what else the test needs it asks for before."""
     return make_client()
-
-
-def outcome(function, *args, **kwargs):
-    """What a call raises, or None; for greenlets, whose exceptions the hub would print."""
-    try:
-        function(*args, **kwargs)
-    except (Exception, gevent.GreenletExit, gevent.Timeout) as exc:
-        return exc
-    return None
-
-
-@pytest.fixture(name='outcome')
-def _outcome():
-    return outcome
 
 
 # -- A server that stops where it is told to ----------------------------------------------------
@@ -269,78 +224,13 @@ def js_server_tls(js_server_with, certificates):
 # -- Programs -----------------------------------------------------------------------------------
 
 
-class Program:
-    """One of `programs/` in a process of its own, which says lines of JSON on standard output.
-
-    :param name: the file.
-    :param argv: what it finds in `sys.argv[1:]`, each as JSON.
-    :param options: for the interpreter.
-    """
-
-    def __init__(self, name, *argv, options=('-W', 'error')):
-        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
-        self.process = subprocess.Popen(
-            [sys.executable, *options, PROGRAMS / name, *map(json.dumps, argv)],
-            env={**os.environ, 'PYTHONPATH': path}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._stderr)
-        self._unheard = b''
-
-    @property
-    def stderr(self):
-        """What the program has written to its standard error so far."""
-        size = os.fstat(self._stderr.fileno()).st_size
-        return os.pread(self._stderr.fileno(), size, 0).decode(errors='replace')
-
-    def hear(self):
-        """Wait for the next line; its value."""
-        while b'\n' not in self._unheard:
-            assert self._read(), f'the program has ended; its standard error:\n{self.stderr}'
-        line, _, self._unheard = self._unheard.partition(b'\n')
-        return json.loads(line)
-
-    def _read(self):
-        stdout = self.process.stdout.fileno()
-        gevent.select.select([stdout], [], [])
-        chunk = os.read(stdout, 65536)
-        self._unheard += chunk
-        return chunk
-
-    def tell(self, line=''):
-        """Give the program a line to read."""
-        self.process.stdin.write(f'{line}\n'.encode())
-        self.process.stdin.flush()
-
-    def end(self):
-        """Wait for the end; the values of the lines that nobody has heard."""
-        self.process.stdin.close()
-        while self._read():
-            pass
-        assert support.eventually(lambda: self.process.poll() is not None, 20)
-        return [json.loads(line) for line in self._unheard.splitlines()]
-
-    def result(self):
-        """Wait for the end, which has to be a good one; the lines, as `end` gives them."""
-        lines = self.end()
-        assert self.process.returncode == 0, self.stderr
-        assert not self.stderr
-        return lines
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self._stderr.close()
-
-
 @pytest.fixture
 def program():
-    """Start a `Program`."""
+    """Start one of `programs/`, a `support.Program`: `program('forking.py', url)`."""
     programs = []
 
     def start(name, *argv, **kwargs):
-        programs.append(Program(name, *argv, **kwargs))
+        programs.append(support.Program(PROGRAMS / name, argv=argv, **kwargs))
         return programs[-1]
 
     yield start

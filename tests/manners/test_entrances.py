@@ -225,14 +225,14 @@ def test_connect_in_the_disconnect_handler(js_server, client, way, end):
     assert client.connects == 20
 
 
-def test_failing_connect_in_the_disconnect_handler(js_server, client, way, outcome):
+def test_failing_connect_in_the_disconnect_handler(js_server, client, way):
     """It ends like any other, and so does the connection before it."""
     failures = []
 
     @client.on('disconnect')
     def disconnect(reason):
         client.reasons.append(reason)
-        failures.append(outcome(client.connect, f'http://127.0.0.1:{support.free_port()}',
+        failures.append(support.outcome(client.connect, f'http://127.0.0.1:{support.free_port()}',
                                 transports=way))
 
     client.connect(js_server.url, transports=way)
@@ -298,13 +298,13 @@ def test_connect_in_the_signal_handler_of_gevent(js_server, client, way):
     client.check_out()
 
 
-def test_connect_in_the_hub_is_refused(staged_server, make_client, way, outcome):
+def test_connect_in_the_hub_is_refused(staged_server, make_client, way):
     """It would have to wait there, which nobody may; the client is as it was."""
     server = staged_server()
     client = make_client()
     failures = []
     gevent.get_hub().loop.run_callback(
-        lambda: failures.append(outcome(client.connect, server.url, transports=way)))
+        lambda: failures.append(support.outcome(client.connect, server.url, transports=way)))
     assert support.eventually(lambda: failures)
     assert isinstance(failures[0], (ConnectionError, AssertionError))  # gevent's is an assertion
     client.check_out()
@@ -312,8 +312,9 @@ def test_connect_in_the_hub_is_refused(staged_server, make_client, way, outcome)
     assert client.ask('hello') == 'hello'
 
 
-def test_two_connects_at_once(js_server, client, way, outcome):
-    both = [gevent.spawn(outcome, client.connect, js_server.url, transports=way) for _ in range(2)]
+def test_two_connects_at_once(js_server, client, way):
+    both = [gevent.spawn(support.outcome, client.connect, js_server.url, transports=way)
+            for _ in range(2)]
     failures = [one.get(timeout=SOON) for one in both]
     assert sorted(type(failure).__name__ for failure in failures) == ['NoneType', 'ValueError']
     assert client.ask('hello') == 'hello'
@@ -322,7 +323,7 @@ def test_two_connects_at_once(js_server, client, way, outcome):
     assert client.connects == 1
 
 
-def test_connect_during_a_farewell(staged_server, make_client, outcome):
+def test_connect_during_a_farewell(staged_server, make_client):
     """Not yet: the connection is still there, and says so; then yes."""
     server = staged_server('farewell')
     client = make_client()
@@ -330,7 +331,7 @@ def test_connect_during_a_farewell(staged_server, make_client, outcome):
     leaving = gevent.spawn(client.disconnect)
     assert server.reached.wait(5)
     assert client.state == 'disconnecting'
-    assert isinstance(outcome(client.connect, server.url), ValueError)
+    assert isinstance(support.outcome(client.connect, server.url), ValueError)
     server.go_on.set()
     leaving.get(timeout=SOON)
     client.check_out()
@@ -362,11 +363,11 @@ BLOWS = {
 
 @pytest.mark.parametrize('blow', list(BLOWS))
 @pytest.mark.parametrize(('way', 'stage', 'came_up'), STAGES)
-def test_connect_ended_at_a_stage(staged_server, make_client, outcome, way, stage, came_up, blow):
+def test_connect_ended_at_a_stage(staged_server, make_client, way, stage, came_up, blow):
     """By each blow, while the server keeps it waiting; the next connect works."""
     server = staged_server(stage)
     client = make_client()
-    connecting = gevent.spawn(outcome, client.connect, server.url, transports=way)
+    connecting = gevent.spawn(support.outcome, client.connect, server.url, transports=way)
     assert server.reached.wait(5)
     with gevent.Timeout(SOON):
         BLOWS[blow](client, connecting)
@@ -389,7 +390,7 @@ def test_connect_ended_at_a_stage(staged_server, make_client, outcome, way, stag
 
 
 @pytest.mark.parametrize('blow', list(BLOWS))
-def test_connect_ended_in_any_turn_of_the_loop(staged_server, make_client, outcome, way, blow):
+def test_connect_ended_in_any_turn_of_the_loop(staged_server, make_client, way, blow):
     """Begin, give the loop 0, 1, 2 ... turns, strike: every state of a connect has its turn.
 
     Among these turns are the one in which the handshake's answer arrives, the one between that
@@ -405,7 +406,7 @@ def test_connect_ended_in_any_turn_of_the_loop(staged_server, make_client, outco
 
     states = []
     for count in range(1, TURNS):
-        connecting = gevent.spawn(outcome, client.connect, server.url, transports=way)
+        connecting = gevent.spawn(support.outcome, client.connect, server.url, transports=way)
         turns(count)
         if connecting.ready():
             break
@@ -434,14 +435,14 @@ def test_connect_ended_in_any_turn_of_the_loop(staged_server, make_client, outco
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
 def test_disconnect_ended_in_any_turn_of_the_loop(
-        staged_server, make_client, outcome, way, blow):
+        staged_server, make_client, way, blow):
     """The farewell is cut short; the connection ends all the same."""
     server = staged_server()
     client = make_client()
     for count in range(1, TURNS):
         client.connect(server.url, transports=way)
         client.send('hello')
-        leaving = gevent.spawn(outcome, client.disconnect)
+        leaving = gevent.spawn(support.outcome, client.disconnect)
         turns(count)
         finished = leaving.ready()
         with gevent.Timeout(SOON):
@@ -455,12 +456,12 @@ def test_disconnect_ended_in_any_turn_of_the_loop(
     assert client.connects == count > 2
 
 
-def test_connects_and_disconnects_of_many_greenlets_at_once(js_server, client, way, outcome):
+def test_connects_and_disconnects_of_many_greenlets_at_once(js_server, client, way):
     """Whatever they agree on, each connection that came up has one end, and none remains."""
 
     def come_and_go(number):
         for _ in range(5):
-            failure = outcome(client.connect, js_server.url, transports=way)
+            failure = support.outcome(client.connect, js_server.url, transports=way)
             assert failure is None or isinstance(failure, (ValueError, ConnectionError)), failure
             gevent.sleep(number / 500)
             # a handshake that others cut short again and again would never come up
@@ -490,13 +491,13 @@ NARROW = {'sockopt': [(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)]}
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
 @pytest.mark.parametrize(('way', 'stage'), FULL)
-def test_send_ended_at_the_write_limit(staged_server, make_client, outcome, way, stage, blow):
+def test_send_ended_at_the_write_limit(staged_server, make_client, way, stage, blow):
     """Only the waiting ends: the connection stays, and every message arrives whole, in order."""
     server = staged_server(stage)
     client = make_client(write_limit=10_000, websocket_extra_options=NARROW)
     client.connect(server.url, transports=way)
     large = 'x' * LARGE
-    sending = gevent.spawn(outcome, client.send, large)
+    sending = gevent.spawn(support.outcome, client.send, large)
     assert server.reached.wait(5)
     gevent.sleep(0.02)
     assert not sending.ready()
@@ -515,12 +516,12 @@ def test_send_ended_at_the_write_limit(staged_server, make_client, outcome, way,
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
 @pytest.mark.parametrize(('way', 'stage'), FULL)
-def test_one_of_several_senders_ended(staged_server, make_client, outcome, way, stage, blow):
+def test_one_of_several_senders_ended(staged_server, make_client, way, stage, blow):
     server = staged_server(stage)
     client = make_client(write_limit=10_000, websocket_extra_options=NARROW)
     client.connect(server.url, transports=way)
     names = 'abc'
-    senders = [gevent.spawn(outcome, client.send, name * LARGE) for name in names]
+    senders = [gevent.spawn(support.outcome, client.send, name * LARGE) for name in names]
     assert server.reached.wait(5)
     gevent.sleep(0.02)
     assert not any(sender.ready() for sender in senders)
@@ -536,11 +537,11 @@ def test_one_of_several_senders_ended(staged_server, make_client, outcome, way, 
 
 @pytest.mark.parametrize('abort', [False, True], ids=['orderly', 'abort'])
 @pytest.mark.parametrize(('way', 'stage'), FULL)
-def test_disconnect_lets_senders_go(staged_server, make_client, outcome, way, stage, abort):
+def test_disconnect_lets_senders_go(staged_server, make_client, way, stage, abort):
     server = staged_server(stage)
     client = make_client(write_limit=10_000, websocket_extra_options=NARROW)
     client.connect(server.url, transports=way)
-    senders = [gevent.spawn(outcome, client.send, name * LARGE) for name in 'abc']
+    senders = [gevent.spawn(support.outcome, client.send, name * LARGE) for name in 'abc']
     assert server.reached.wait(5)
     gevent.sleep(0.02)
     assert not any(sender.ready() for sender in senders)
@@ -553,10 +554,10 @@ def test_disconnect_lets_senders_go(staged_server, make_client, outcome, way, st
 
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
-def test_wait_ended(js_server, client, way, outcome, blow):
+def test_wait_ended(js_server, client, way, blow):
     """The others still wait, and the connection lives."""
     client.connect(js_server.url, transports=way)
-    waiting = [gevent.spawn(outcome, client.wait) for _ in range(3)]
+    waiting = [gevent.spawn(support.outcome, client.wait) for _ in range(3)]
     turns(3)
     BLOWS[blow](client, waiting[0])
     assert isinstance(waiting[0].get(timeout=SOON), (gevent.GreenletExit, gevent.Timeout))
@@ -573,13 +574,13 @@ def test_wait_ended(js_server, client, way, outcome, blow):
 @pytest.mark.parametrize(('way', 'stage'), [
     (['polling'], 'POST'), (['websocket'], 'frames'), (['websocket'], 'farewell'),
     (None, 'frames'), (None, 'farewell')])
-def test_disconnect_ended_at_a_stage(staged_server, make_client, outcome, way, stage, blow):
+def test_disconnect_ended_at_a_stage(staged_server, make_client, way, stage, blow):
     """While the server takes its time over the farewell: at once, with all closed."""
     server = staged_server(stage)
     client = make_client(websocket_extra_options=NARROW)
     client.connect(server.url, transports=way)
     client.send('x' * LARGE)
-    leaving = gevent.spawn(outcome, client.disconnect)
+    leaving = gevent.spawn(support.outcome, client.disconnect)
     assert server.reached.wait(5)
     turns(3)
     assert not leaving.ready()
@@ -595,7 +596,7 @@ def test_disconnect_ended_at_a_stage(staged_server, make_client, outcome, way, s
 
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
-def test_disconnect_ended_while_its_handler_runs(js_server, client, way, outcome, blow):
+def test_disconnect_ended_while_its_handler_runs(js_server, client, way, blow):
     """The handler is not the caller's: it runs to its end, and that is the connection's."""
     entered, go_on = gevent.event.Event(), gevent.event.Event()
 
@@ -606,7 +607,7 @@ def test_disconnect_ended_while_its_handler_runs(js_server, client, way, outcome
         client.reasons.append(reason)
 
     client.connect(js_server.url, transports=way)
-    leaving = gevent.spawn(outcome, client.disconnect)
+    leaving = gevent.spawn(support.outcome, client.disconnect)
     assert entered.wait(5)
     BLOWS[blow](client, leaving)
     assert isinstance(leaving.get(timeout=SOON), (gevent.GreenletExit, gevent.Timeout))

@@ -18,7 +18,7 @@ import pytest
 
 import support
 
-from .conftest import PROGRAMS, PROJECT
+from .conftest import PROGRAMS
 
 pytest.importorskip('gunicorn')
 
@@ -42,7 +42,8 @@ class Gunicorn:
     def __init__(self, url, places, *options, **environment):
         self._listener = socket.create_server(('127.0.0.1', 0))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
-        environment = {**os.environ, 'URL': url, 'PLACES': places, 'PYTHONPATH': str(PROJECT),
+        environment = {**os.environ, 'URL': url, 'PLACES': places,
+                       'PYTHONPATH': str(support.PROJECT),
                        'LISTENER': str(self._listener.fileno()), **environment}
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'gunicorn', '--config', PROGRAMS / 'gunicorn_conf.py',

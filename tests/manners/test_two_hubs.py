@@ -206,11 +206,11 @@ def test_connect_while_connected(js_server, client, way, elsewhere):
 
 
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-def test_disconnect_while_connecting(staged_server, make_client, elsewhere, outcome, transport):
+def test_disconnect_while_connecting(staged_server, make_client, elsewhere, transport):
     stage = {'polling': 'GET of the handshake', 'websocket': 'open packet'}[transport]
     server = staged_server(stage)
     client = make_client()
-    connecting = gevent.spawn(outcome, client.connect, server.url, transports=transport)
+    connecting = gevent.spawn(support.outcome, client.connect, server.url, transports=transport)
     assert server.reached.wait(5)
     elsewhere(client.disconnect).get(timeout=2)
     failure = connecting.get(timeout=2)

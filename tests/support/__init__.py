@@ -4,6 +4,7 @@ Nothing here patches the standard library: the client has to work without that.
 """
 
 from .certificates import Certificates
+from .clients import WAYS, made_clients, outcome
 from .command import converse, locust_port
 from .frames import (
     BINARY,
@@ -38,6 +39,7 @@ from .processes import (
     ServerProcess,
     why_no_node,
 )
+from .programs import PROJECT, Program
 from .waiting import eventually, measure_slowness, patience
 
 __all__ = [
@@ -45,11 +47,13 @@ __all__ = [
     'CLOSE',
     'PING',
     'PONG',
+    'PROJECT',
     'PYTHON_SERVER',
     'START_TIMEOUT',
     'TESTS',
     'TEXT',
     'TLS_ERRORS',
+    'WAYS',
     'AnnouncedServer',
     'Certificates',
     'HTTPRequest',
@@ -57,6 +61,7 @@ __all__ = [
     'Leaks',
     'NativeServer',
     'Pool',
+    'Program',
     'ServerProcess',
     'accept_websocket',
     'close_frame',
@@ -69,9 +74,11 @@ __all__ = [
     'has_ipv6',
     'listens',
     'locust_port',
+    'made_clients',
     'measure_slowness',
     'no_leaks',
     'open_packet',
+    'outcome',
     'patience',
     'read_exactly',
     'read_frame',

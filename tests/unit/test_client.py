@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import pickle
 import signal
 import subprocess
 import sys
@@ -368,3 +369,12 @@ def test_a_json_module_of_its_own(server):
 
 def test_the_public_names():
     assert set(engineio_gevent.__all__) == {'Client', 'exceptions', '__version__'}
+
+
+@pytest.mark.parametrize('error', [
+    exceptions.ConnectionError('what', {'code': 1}), exceptions.HeartbeatTimeout('what'),
+    exceptions.ProtocolError('what'), exceptions.ConnectionClosed('what')],
+    ids=lambda error: type(error).__name__)
+def test_exceptions_travel_between_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.args, again.__dict__) == (type(error), error.args, error.__dict__)

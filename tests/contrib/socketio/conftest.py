@@ -19,15 +19,6 @@ PYTHON_SERVER = HERE / 'python_server.py'
 TIMEOUT = 10
 """Seconds within which anything has to happen that a test waits for."""
 
-WAYS = {'polling': ['polling'], 'websocket': ['websocket'], 'upgraded': None}
-
-
-@pytest.fixture(params=list(WAYS))
-def way(request):
-    """The `transports` of a connect: polling, websocket, polling upgraded to websocket."""
-    return WAYS[request.param]
-
-
 # -- Servers ------------------------------------------------------------------------------------
 
 
@@ -139,26 +130,8 @@ class RecordingClient(Client):
 
 @pytest.fixture
 def make_client():
-    """Make a `RecordingClient`; the test fails where one leaves something open.
-
-    Servers of the test's own are made before the first client.
-    """
-    clients = []
-    leaks = []
-
-    def make(*args, **kwargs):
-        if not leaks:
-            leaks.append(support.Leaks())
-        clients.append(RecordingClient(*args, **kwargs))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.shutdown()
-    if leaks:
-        support.eventually(lambda: not leaks[0].left())
-        if left := leaks[0].left():
-            pytest.fail('left open:\n' + '\n'.join(left), pytrace=False)
+    """Make a `RecordingClient`, see `support.made_clients`."""
+    yield from support.made_clients(RecordingClient, end=RecordingClient.shutdown)
     assert socketio.base_client.reconnecting_clients == []
 
 
