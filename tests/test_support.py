@@ -5,8 +5,10 @@ import signal
 import threading
 
 import gevent
+import pytest
 
 import support
+from support import waiting
 
 
 def test_a_shared_process_that_was_killed_is_replaced(pool):
@@ -64,3 +66,41 @@ def test_a_thread_that_waits_for_the_next_job_is_no_leak():
         release.set()
         gevent.joinall(jobs)
     assert before.left() == []
+
+
+class Clocks:
+    """Clocks of a machine that gives this thread one moment of so many."""
+
+    def __init__(self, slowness):
+        self.slowness = slowness
+        self.wall = self.worked = 0.0
+
+    def thread_time(self):
+        self.worked += 0.001
+        self.wall += 0.001 * self.slowness
+        return self.worked
+
+    def monotonic(self):
+        return self.wall
+
+
+@pytest.mark.parametrize(('slowness', 'factor'), [(1, 1), (3, 3), (50, waiting.MOST)])
+def test_patience_is_for_how_slow_the_machine_is(monkeypatch, slowness, factor):
+    monkeypatch.setattr(waiting, 'time', Clocks(slowness))
+    monkeypatch.setattr(waiting, '_measured', float('-inf'))
+    monkeypatch.setattr(waiting, '_slowness', 1.0)
+    support.measure_slowness()
+    assert support.patience(2) == pytest.approx(2 * factor, rel=0.1)
+
+
+def test_patience_ends_slowly_and_is_not_measured_all_the_time(monkeypatch):
+    clocks = Clocks(1)
+    monkeypatch.setattr(waiting, 'time', clocks)
+    monkeypatch.setattr(waiting, '_measured', float('-inf'))
+    monkeypatch.setattr(waiting, '_slowness', 4.0)
+    for _ in range(2):
+        support.measure_slowness()
+        assert support.patience(1) == pytest.approx(3.2)
+    clocks.wall += waiting.INTERVAL
+    support.measure_slowness()
+    assert support.patience(1) == pytest.approx(2.56)

@@ -11,7 +11,7 @@ import engineio_gevent
 import support
 
 TIMEOUT = 10
-"""Seconds within which anything has to happen that a test waits for."""
+"""Seconds within which anything has to happen that a test waits for, on an idle machine."""
 
 
 class RecordingClient(engineio_gevent.Client):
@@ -44,7 +44,7 @@ class RecordingClient(engineio_gevent.Client):
 
     def next(self):
         """Wait for a message."""
-        return self.inbox.get(timeout=TIMEOUT)
+        return self.inbox.get(timeout=support.patience(TIMEOUT))
 
     def take(self, count):
         """Wait for so many messages."""
@@ -57,7 +57,7 @@ class RecordingClient(engineio_gevent.Client):
 
     def wait_end(self, timeout=TIMEOUT):
         """`wait()`, with a bound."""
-        with gevent.Timeout(timeout):
+        with gevent.Timeout(support.patience(timeout)):
             self.wait()
 
 

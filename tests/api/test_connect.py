@@ -333,7 +333,7 @@ def test_two_connects_and_a_session_that_takes_its_time(js_server, make_client):
         gevent.spawn(support.outcome, client.connect, js_server.url, transports='websocket')
         for _ in range(2)
     ]
-    outcomes = [one.get(timeout=5) for one in both]
+    outcomes = [one.get(timeout=support.patience(5)) for one in both]
     assert outcomes.count(None) == 1
     assert any(isinstance(one, ValueError) for one in outcomes)
 

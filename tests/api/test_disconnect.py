@@ -158,7 +158,7 @@ def test_by_several_greenlets(any_server, client, way):
     for number in range(100):
         client.send(str(number))
     leaving = [gevent.spawn(client.disconnect) for _ in range(5)]
-    gevent.joinall(leaving, timeout=5, raise_error=True)
+    gevent.joinall(leaving, timeout=support.patience(5), raise_error=True)
     assert all(one.ready() for one in leaving)
     assert client.state == 'disconnected'
     assert client.reasons == ['client disconnect']
@@ -192,7 +192,7 @@ def test_while_connecting(server_with, make_client, transport):
         gevent.sleep(0.05)
         assert not connecting.ready()
         client.disconnect()
-        connecting.get(timeout=2)
+        connecting.get(timeout=support.patience(2))
     finally:
         server.resume()
     assert client.state == 'disconnected'
@@ -213,7 +213,7 @@ def test_while_the_first_of_several_transports_connects(hostile_server, make_cli
     connecting = gevent.spawn(support.outcome, client.connect, server.url)
     assert asked.wait(5)
     client.disconnect()
-    error = connecting.get(timeout=5)
+    error = connecting.get(timeout=support.patience(5))
     assert isinstance(error, ConnectionError)
     assert 'disconnected while connecting' in str(error)
     assert server.accepted == 1

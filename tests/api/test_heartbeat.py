@@ -20,15 +20,16 @@ def server(server_with):
     return server_with(pingInterval=INTERVAL, pingTimeout=TIMEOUT)
 
 
-def patience(client):
+def silence(client):
+    """Seconds of silence that the protocol allows."""
     return client.ping_interval + client.ping_timeout
 
 
 def wait_end(client, since):
-    client.wait_end(patience(client) + SLACK)
+    client.wait_end(silence(client) + SLACK)
     assert client.reasons == ['transport error']
     assert isinstance(client.disconnect_error, HeartbeatTimeout)
-    assert time.monotonic() - since >= patience(client) - INTERVAL / 1000 - 0.05
+    assert time.monotonic() - since >= silence(client) - INTERVAL / 1000 - 0.05
 
 
 def test_pings_keep_the_connection(server, connect_all_ways):
@@ -94,7 +95,7 @@ def test_no_deadline_after_the_end(js_server_with, make_client):
     client.disconnect()
     client.connect(server.url)
     sid = client.sid
-    gevent.sleep(patience(client) + 0.2)
+    gevent.sleep(silence(client) + 0.2)
     assert client.sid == sid
     assert client.reasons == ['client disconnect']
 

@@ -5,6 +5,8 @@ import time
 import gevent
 import pytest
 
+import support
+
 CONNECT = """
     import os
     import signal
@@ -31,7 +33,7 @@ def timed_end(script):
     began = time.monotonic()
     script.interrupt()
     lines = script.end()
-    assert time.monotonic() - began < EXIT_TIMEOUT, 'it took too long'
+    assert time.monotonic() - began < support.patience(EXIT_TIMEOUT), 'it took too long'
     return lines
 
 

@@ -115,7 +115,8 @@ class CLI:
         """Run to the end: a `Result`."""
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)], check=False, input=given, text=True,
-            capture_output=True, cwd='/', env={**self.environment, **dict(env)}, timeout=timeout)
+            capture_output=True, cwd='/', env={**self.environment, **dict(env)},
+            timeout=support.patience(timeout))
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments, env=(), **options):

@@ -10,7 +10,7 @@ import engineio_gevent
 import support
 
 TIMEOUT = 30
-"""Seconds within which anything has to happen that a test waits for."""
+"""Seconds within which anything has to happen that a test waits for, on an idle machine."""
 
 
 class CountingClient(engineio_gevent.Client):
@@ -57,14 +57,14 @@ class CountingClient(engineio_gevent.Client):
     def end_stream(self):
         """Have the server end its stream; all of it must have come. Returns how much that was."""
         self.send('end')
-        count = self._end.get(timeout=TIMEOUT)
+        count = self._end.get(timeout=support.patience(TIMEOUT))
         assert self.faults == []
         assert self.streamed == count
         return count
 
     def wait_end(self, timeout=TIMEOUT):
         """`wait()`, with a bound."""
-        with gevent.Timeout(timeout):
+        with gevent.Timeout(support.patience(timeout)):
             self.wait()
 
 

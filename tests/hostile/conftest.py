@@ -6,6 +6,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent import Client, exceptions
+from support import patience
 
 
 class Witness:
@@ -48,7 +49,7 @@ class Witness:
 
     def loses(self, reason='transport error', state='connected', timeout=5):
         """Wait for the one disconnect; returns its cause."""
-        assert self.ended.wait(timeout), 'no disconnect'
+        assert self.ended.wait(patience(timeout)), 'no disconnect'
         self.client.wait()
         gevent.sleep(0.01)  # for a second one, if there were any
         assert self.ends == [(reason, state)]

@@ -135,7 +135,7 @@ class TestErrors:
         outcome = patched(
             origin.url, env=env, client={'request_timeout': 0.5}, transports=[transport])
         assert outcome.text
-        assert 0.4 < outcome.seconds < 1.5
+        assert 0.4 < outcome.seconds < support.patience(1.5)
         proxy.wait_open(0)
 
     def test_proxy_that_is_none(self, patched, transport, js_server, scheme, origin, env):

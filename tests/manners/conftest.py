@@ -40,7 +40,7 @@ class Watched(engineio_gevent.Client):
     def ask(self, message):
         """Send a message and wait for the next one."""
         self.send(message)
-        return self.inbox.get(timeout=10)
+        return self.inbox.get(timeout=support.patience(10))
 
     def is_out(self):
         """Whether nothing of a connection is to be seen, and each that came up has ended once."""

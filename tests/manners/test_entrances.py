@@ -18,11 +18,13 @@ import pytest
 import support
 from engineio_gevent.exceptions import ConnectionError
 
-SOON = 2
-"""Seconds in which anything ends that waits for nobody; a farewell's own bound is longer."""
-
 TURNS = 300
 """Turns of the loop in which a connect or a disconnect is over in any case."""
+
+
+def soon():
+    """Seconds in which anything ends that waits for nobody; a farewell's own bound is longer."""
+    return support.patience(2)
 
 
 def turns(count):
@@ -153,7 +155,7 @@ def test_disconnect(js_server, client, way, entrance, abort):
     normal = dict(client.handlers)
     for number in range(3):
         client.handlers.update(normal)
-        with gevent.Timeout(SOON):
+        with gevent.Timeout(soon()):
             entrance(client, connect, lambda: client.disconnect(abort))
         client.check_out()
         assert client.connects == number + 1
@@ -175,7 +177,7 @@ def test_wait_in_the_disconnect_handler(js_server, client, way, ended_by, abort)
         ran.append(reason)
 
     client.connect(js_server.url, transports=way)
-    with gevent.Timeout(SOON):
+    with gevent.Timeout(soon()):
         if ended_by:
             client.send(ended_by)
             client.wait()
@@ -213,7 +215,7 @@ def test_connect_in_the_disconnect_handler(js_server, client, way, end):
     for _ in range(19):
         sids.append(client.sid)
         back.clear()
-        with gevent.Timeout(SOON):
+        with gevent.Timeout(soon()):
             ENDS[end](client)
             back.wait()
         assert client.state == 'connected'
@@ -253,8 +255,8 @@ def test_disconnect_and_connect_in_a_message_handler(js_server, client, way):
     client.connect(js_server.url, transports=way)
     first = client.sid
     client.send('move')
-    assert client.inbox.get(timeout=SOON) == 'move'
-    assert client.inbox.get(timeout=SOON) == 'moved'
+    assert client.inbox.get(timeout=soon()) == 'move'
+    assert client.inbox.get(timeout=soon()) == 'moved'
     assert client.sid != first
     client.disconnect()
     client.check_out()
@@ -271,7 +273,7 @@ def test_disconnect_and_connect_in_the_connect_handler(js_server, client, way):
             client.disconnect()
             client.connect(js_server.url, transports=way)
 
-    with gevent.Timeout(SOON):
+    with gevent.Timeout(soon()):
         client.connect(js_server.url, transports=way)
     assert client.state == 'connected'
     assert client.ask('hello') == 'hello'
@@ -290,7 +292,7 @@ def test_connect_in_the_signal_handler_of_gevent(js_server, client, way):
     watcher = gevent.signal_handler(signal.SIGUSR1, connect)
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert connected.wait(SOON)
+        assert connected.wait(soon())
     finally:
         watcher.cancel()
     assert client.ask('hello') == 'hello'
@@ -315,7 +317,7 @@ def test_connect_in_the_hub_is_refused(staged_server, make_client, way):
 def test_two_connects_at_once(js_server, client, way):
     both = [gevent.spawn(support.outcome, client.connect, js_server.url, transports=way)
             for _ in range(2)]
-    failures = [one.get(timeout=SOON) for one in both]
+    failures = [one.get(timeout=soon()) for one in both]
     assert sorted(type(failure).__name__ for failure in failures) == ['NoneType', 'ValueError']
     assert client.ask('hello') == 'hello'
     client.disconnect()
@@ -333,7 +335,7 @@ def test_connect_during_a_farewell(staged_server, make_client):
     assert client.state == 'disconnecting'
     assert isinstance(support.outcome(client.connect, server.url), ValueError)
     server.go_on.set()
-    leaving.get(timeout=SOON)
+    leaving.get(timeout=soon())
     client.check_out()
     client.connect(server.url)
     assert client.ask('hello') == 'hello'
@@ -369,7 +371,7 @@ def test_connect_ended_at_a_stage(staged_server, make_client, way, stage, came_u
     client = make_client()
     connecting = gevent.spawn(support.outcome, client.connect, server.url, transports=way)
     assert server.reached.wait(5)
-    with gevent.Timeout(SOON):
+    with gevent.Timeout(soon()):
         BLOWS[blow](client, connecting)
         failure = connecting.get()
     if blow == 'timeout':
@@ -411,7 +413,7 @@ def test_connect_ended_in_any_turn_of_the_loop(staged_server, make_client, way, 
         if connecting.ready():
             break
         states.append(client.state)
-        with gevent.Timeout(SOON):
+        with gevent.Timeout(soon()):
             BLOWS[blow](client, connecting)
             failure = connecting.get()
         if states[-1] == 'disconnected':
@@ -445,7 +447,7 @@ def test_disconnect_ended_in_any_turn_of_the_loop(
         leaving = gevent.spawn(support.outcome, client.disconnect)
         turns(count)
         finished = leaving.ready()
-        with gevent.Timeout(SOON):
+        with gevent.Timeout(soon()):
             BLOWS[blow](client, leaving)
             client.disconnect()
         client.check_out()
@@ -502,7 +504,7 @@ def test_send_ended_at_the_write_limit(staged_server, make_client, way, stage, b
     gevent.sleep(0.02)
     assert not sending.ready()
     BLOWS[blow](client, sending)
-    assert isinstance(sending.get(timeout=SOON), (gevent.GreenletExit, gevent.Timeout))
+    assert isinstance(sending.get(timeout=soon()), (gevent.GreenletExit, gevent.Timeout))
     assert client.state == 'connected'
     server.go_on.set()
     client.send('after')
@@ -547,7 +549,7 @@ def test_disconnect_lets_senders_go(staged_server, make_client, way, stage, abor
     assert not any(sender.ready() for sender in senders)
     with gevent.Timeout(0.5 if abort else 5):
         client.disconnect(abort)
-    assert [sender.get(timeout=SOON) for sender in senders] == [None] * 3
+    assert [sender.get(timeout=soon()) for sender in senders] == [None] * 3
     client.check_out()
     server.go_on.set()
     server.wait_open(0)
@@ -560,13 +562,13 @@ def test_wait_ended(js_server, client, way, blow):
     waiting = [gevent.spawn(support.outcome, client.wait) for _ in range(3)]
     turns(3)
     BLOWS[blow](client, waiting[0])
-    assert isinstance(waiting[0].get(timeout=SOON), (gevent.GreenletExit, gevent.Timeout))
+    assert isinstance(waiting[0].get(timeout=soon()), (gevent.GreenletExit, gevent.Timeout))
     with gevent.Timeout(0.01, False):
         client.wait()
     assert client.ask('hello') == 'hello'
     assert not any(one.ready() for one in waiting[1:])
     client.disconnect()
-    assert [one.get(timeout=SOON) for one in waiting[1:]] == [None, None]
+    assert [one.get(timeout=soon()) for one in waiting[1:]] == [None, None]
     client.check_out()
 
 
@@ -586,7 +588,7 @@ def test_disconnect_ended_at_a_stage(staged_server, make_client, way, stage, blo
     assert not leaving.ready()
     with gevent.Timeout(0.5):
         BLOWS[blow](client, leaving)
-    assert isinstance(leaving.get(timeout=SOON), (gevent.GreenletExit, gevent.Timeout))
+    assert isinstance(leaving.get(timeout=soon()), (gevent.GreenletExit, gevent.Timeout))
     client.check_out()
     assert client.reasons == ['client disconnect']
     server.go_on.set()
@@ -610,7 +612,7 @@ def test_disconnect_ended_while_its_handler_runs(js_server, client, way, blow):
     leaving = gevent.spawn(support.outcome, client.disconnect)
     assert entered.wait(5)
     BLOWS[blow](client, leaving)
-    assert isinstance(leaving.get(timeout=SOON), (gevent.GreenletExit, gevent.Timeout))
+    assert isinstance(leaving.get(timeout=soon()), (gevent.GreenletExit, gevent.Timeout))
     assert client.reasons == []
     go_on.set()
     client.check_out()
@@ -636,12 +638,12 @@ def test_kill_of_a_handler(js_server, client, way, caplog):
 
     client.connect(js_server.url, transports=way)
     assert client.ask('stay') == 'stay'
-    greenlets.pop().kill(timeout=SOON)
+    greenlets.pop().kill(timeout=soon())
     assert client.ask('hello') == 'hello'
     leaving = gevent.spawn(client.disconnect)
     assert support.eventually(lambda: greenlets)
-    greenlets.pop().kill(timeout=SOON)
-    leaving.get(timeout=SOON)
+    greenlets.pop().kill(timeout=soon())
+    leaving.get(timeout=soon())
     client.check_out()
     assert client.reasons == ['client disconnect']
     assert caplog.messages == ['a handler was killed'] * 2
@@ -657,7 +659,7 @@ def test_timeout_around_a_reconnecting_program(staged_server, make_client):
         client.check_out()
         server.wait_open(0)
     server.go_on.set()
-    with gevent.Timeout(SOON):
+    with gevent.Timeout(soon()):
         client.connect(server.url, transports='websocket')
     with gevent.Timeout(0.01, False):
         client.wait()

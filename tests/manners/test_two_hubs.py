@@ -75,7 +75,7 @@ def with_hub(function, *args):
             ticks.append(time.monotonic())
             ticking.kill()
             gaps = [after - before for before, after in itertools.pairwise(ticks)]
-            assert max(gaps) < 0.5, 'the other greenlets of the thread stood still'
+            assert max(gaps) < support.patience(0.5), 'the other greenlets stood still'
 
     return InThread(run)
 

@@ -21,14 +21,14 @@ import gevent
 import gevent.select
 import gevent.socket
 
-from .waiting import eventually
+from .waiting import eventually, patience
 
 TESTS = Path(__file__).resolve().parents[1]
 JS_SERVER = TESTS / 'servers' / 'js' / 'server.js'
 PYTHON_SERVER = TESTS / 'servers' / 'python_server.py'
 
 START_TIMEOUT = 30
-"""Seconds that a server process may take until it listens."""
+"""Seconds that a server process may take until it listens, on an idle machine."""
 
 
 def why_no_node():
@@ -145,7 +145,7 @@ class ServerProcess:
         """GET `/control/<path>`; returns the JSON value. Cooperative."""
         connection = http.client.HTTPConnection(self.host, self._control_port)
         family = stdlib_socket.AF_INET6 if ':' in self.host else stdlib_socket.AF_INET
-        with gevent.Timeout(10), contextlib.closing(connection):
+        with gevent.Timeout(patience(10)), contextlib.closing(connection):
             # set before connecting, so that an error closes it
             connection.sock = gevent.socket.socket(family, stdlib_socket.SOCK_STREAM)
             connection.sock.connect((self.host, self._control_port))
@@ -223,13 +223,14 @@ class ServerProcess:
 
     def _first_line(self):
         line = b''
-        deadline = time.monotonic() + START_TIMEOUT
+        limit = patience(START_TIMEOUT)
+        deadline = time.monotonic() + limit
         stdout = self._process.stdout.fileno()
         while not line.endswith(b'\n'):
             ready, _, _ = gevent.select.select([stdout], [], [], deadline - time.monotonic())
             chunk = os.read(stdout, 4096) if ready else b''
             if not chunk:
-                what = 'ended' if ready else f'did not listen within {START_TIMEOUT} s'
+                what = 'ended' if ready else f'did not listen within {limit:.0f} s'
                 raise RuntimeError(f'{self!r} {what}; its standard error:\n{self.stderr}')
             line += chunk
         return line

@@ -17,7 +17,7 @@ JS_SERVER = HERE / 'js' / 'server.js'
 PYTHON_SERVER = HERE / 'python_server.py'
 
 TIMEOUT = 10
-"""Seconds within which anything has to happen that a test waits for."""
+"""Seconds within which anything has to happen that a test waits for, on an idle machine."""
 
 # -- Servers ------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class RecordingClient(Client):
 
     def next(self):
         """Wait for an event of the server's."""
-        return self.inbox.get(timeout=TIMEOUT)
+        return self.inbox.get(timeout=support.patience(TIMEOUT))
 
     def wait_seen(self, event, count=1, timeout=TIMEOUT):
         """Wait until there have been so many of these events; their arguments."""
