@@ -30,7 +30,8 @@ from .http1 import (
 from .leaks import Leaks, descriptors, greenlets, no_leaks
 from .ports import free_port, has_ipv6, listens
 from .processes import PYTHON_SERVER, START_TIMEOUT, TESTS, ServerProcess, why_no_node
-from .waiting import eventually
+from .scripted import ScriptedLoop
+from .waiting import eventually, settle
 
 __all__ = [
     'BINARY',
@@ -47,6 +48,7 @@ __all__ = [
     'HostileServer',
     'Leaks',
     'NativeServer',
+    'ScriptedLoop',
     'ServerProcess',
     'accept_websocket',
     'close_frame',
@@ -69,5 +71,6 @@ __all__ = [
     'respond',
     'response',
     'send_frame',
+    'settle',
     'why_no_node',
 ]

@@ -21,6 +21,7 @@ from support import (
     reset,
     respond,
     response,
+    settle,
 )
 
 
@@ -204,18 +205,15 @@ def test_connections_that_are_not_kept(start, answer):
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
 @pytest.mark.parametrize('method', ['GET', 'POST'])
 def test_a_kept_connection_that_the_server_has_closed(start, end, method):
-    closed = Event()
-
     def answer(sock):
         respond(sock, 'one')
         end(sock)
-        closed.set()
 
     script, _, http = start(answer)
     ask = http.get if method == 'GET' else lambda target, timeout: http.post(target, b'x', timeout)
     assert ask('/', 5) == b'one'
-    closed.wait()
-    gevent.sleep(0.01)
+    kept = (http._getter if method == 'GET' else http._poster)._sock
+    assert gevent.select.select([kept], [], [], 5)[0]  # the end has arrived
     assert ask('/', 5) == b'ok'
     assert len(script.asked) == 2
 
@@ -306,13 +304,14 @@ def test_the_time_is_for_all_of_the_answer(start, answer, kept):
 
 
 def test_no_bound(start):
-    script, server, http = start(read_to_end)
+    release = Event()
+    script, _, http = start(lambda sock: (release.wait(), respond(sock, 'late')))
     waiting = gevent.spawn(http.get, '/', None)
     assert eventually(lambda: script.asked)
-    gevent.sleep(0.05)
+    settle()
     assert not waiting.ready()
-    waiting.kill()
-    server.wait_open(0)
+    release.set()
+    assert waiting.get(timeout=5) == b'late'
 
 
 @pytest.mark.parametrize('answer', [

@@ -12,14 +12,16 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from engineio_gevent import heartbeat
 from engineio_gevent.connecting import Connecting
 from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
+from engineio_gevent.heartbeat import GRACE
 from engineio_gevent.legacy import call_disconnect
 from engineio_gevent.options import Options, Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
 from engineio_gevent.session import Session
 from engineio_gevent.transports.route import Route
-from support import eventually, no_leaks, open_packet
+from support import ScriptedLoop, eventually, no_leaks, open_packet, settle
 
 
 class FakeTransport:
@@ -108,7 +110,7 @@ class Room:
 
     def wait_end(self):
         assert self.session.wait(5)
-        gevent.sleep(0.01)
+        settle()
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def test_before_it_is_open(make_room):
 def test_disconnecting_before_it_opens(make_room):
     session = make_room().session
     session.disconnect()
-    gevent.sleep(0.01)
+    settle()
     assert (session.state, session.sid) == ('disconnected', None)
 
 
@@ -182,15 +184,18 @@ def test_nothing_comes(make_room):
 
 def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
     seen = []
+    release = Event()
     room = make_room(first=[OPENED, (MESSAGE, 'early')],
-                     handlers={'connect': lambda: (gevent.sleep(0.01), seen.append(list(
+                     handlers={'connect': lambda: (release.wait(), seen.append(list(
                          room.messages)))})
     opening = gevent.spawn(room.open)
-    gevent.sleep(0)
+    settle()
     room.transport.say((MESSAGE, 'within'))
+    settle()
+    release.set()
     opening.get(timeout=5)
     room.transport.say((MESSAGE, 'after'))
-    assert eventually(lambda: len(room.messages) == 3)
+    settle()
     assert seen == [[]]
     assert room.messages == ['early', 'within', 'after']
 
@@ -208,7 +213,7 @@ def test_a_connect_handler_that_raises(make_room, error):
     assert 'finish' in room.transport.log
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.transport.say((MESSAGE, 'late'))
-    gevent.sleep(0.01)
+    settle()
     assert room.messages == []
 
 
@@ -234,7 +239,7 @@ def test_no_handlers_at_all(make_room):
     room.handlers.clear()
     room.open()
     room.transport.say((MESSAGE, 'x'))
-    gevent.sleep(0.01)
+    settle()
     room.transport.fail(ConnectionClosed('gone'))
     room.wait_end()
     assert room.session.state == 'disconnected'
@@ -255,7 +260,7 @@ def test_sending_waits_above_the_limit(room):
     assert 'wait 500' not in room.transport.log
     room.transport.queued = 1001
     sending = gevent.spawn(room.session.send, 'x')
-    gevent.sleep(0.01)
+    settle()
     assert 'wait 500' in room.transport.log
     assert not sending.ready()
     room.transport.room.set()
@@ -328,7 +333,7 @@ def test_all_ends_together_are_one(room):
 def test_a_farewell_that_fails_keeps_its_reason_and_its_cause(room):
     room.transport.farewell.clear()
     leaving = gevent.spawn(room.session.disconnect)
-    gevent.sleep(0.01)
+    settle()
     error = ConnectionClosed('gone')
     room.transport.fail(error)
     room.transport.farewell.set()
@@ -340,7 +345,7 @@ def test_a_farewell_that_fails_keeps_its_reason_and_its_cause(room):
 def test_another_transport_s_end_is_not_the_connection_s(room):
     old = FakeTransport(room.session)
     old.fail(ConnectionClosed('of long ago'))
-    gevent.sleep(0.01)
+    settle()
     assert (room.session.state, room.ends) == ('connected', [])
 
 
@@ -350,7 +355,7 @@ def test_wait_returns_after_the_handler(make_room):
     room.transport.fail(ConnectionClosed('gone'))
     assert room.session.wait(0.01) is False
     waiting = [gevent.spawn(room.session.wait) for _ in range(3)]
-    gevent.sleep(0.01)
+    settle()
     assert not any(one.ready() for one in waiting)
     running.set()
     assert [one.get(timeout=5) for one in waiting] == [True] * 3
@@ -392,7 +397,7 @@ def test_a_type_error_of_a_handler_is_its_own():
 def test_nothing_is_kept(make_room):
     """No timer in the loop, and of the transport no reference."""
     loop = gevent.get_hub().loop
-    gevent.sleep(0.01)
+    settle()
     before = loop.activecnt
     with no_leaks():
         room = make_room().open()
@@ -421,27 +426,48 @@ def opened(interval, timeout):
     return (OPEN, open_packet(pingInterval=interval, pingTimeout=timeout)[1:])
 
 
-def test_no_ping(make_room):
-    room = make_room(first=[opened(50, 50)]).open()
+@pytest.fixture
+def loop(monkeypatch):
+    return ScriptedLoop.install(monkeypatch, heartbeat)
+
+
+def test_no_ping(make_room, loop):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    loop.run_to(110)
+    assert not room.session.over
+    loop.run_to(110 + GRACE)
     room.wait_end()
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
     assert isinstance(room.session.error, HeartbeatTimeout)
-    assert '0.1 seconds' in str(room.session.error)
+    assert '10 seconds' in str(room.session.error)
 
 
 @pytest.mark.parametrize('packet', [(MESSAGE, 'x'), (NOOP, ''), (PONG, '')])
-def test_other_packets_do_not_count(make_room, packet):
-    room = make_room(first=[opened(50, 50)]).open()
-    while not room.session.over:
+def test_other_packets_do_not_count(make_room, loop, packet):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    for _ in range(10):
         room.transport.say(packet)
-        gevent.sleep(0.01)
+        loop.run_to(loop.now + 1)
+    assert not room.session.over
+    loop.run_to(110 + GRACE)
+    assert isinstance(room.session.error, HeartbeatTimeout)
+
+
+def test_each_ping_moves_the_deadline(make_room, loop):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    for _ in range(5):
+        loop.run_to(loop.now + 9)
+        room.transport.say((PING, ''))
+    loop.run_to(155)
+    assert not room.session.over
+    loop.run_to(155 + GRACE)
     assert isinstance(room.session.error, HeartbeatTimeout)
 
 
 @pytest.mark.parametrize('milliseconds', [10 ** 9, 10 ** 15, 1e300])
-def test_a_server_that_never_means_to_ping(make_room, milliseconds):
+def test_a_server_that_never_means_to_ping(make_room, loop, milliseconds):
     room = make_room(first=[opened(milliseconds, 0)]).open()
-    gevent.sleep(0.02)
+    loop.run_to(100 + 10 * 86400)
     assert room.session.state == 'connected'
 
 
