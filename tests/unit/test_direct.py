@@ -235,6 +235,41 @@ def test_a_new_connection_is_not_tried_twice(start):
     assert len(script.asked) == 1
 
 
+def break_off(sock):
+    """Reset the connection while the client sends its request."""
+    assert sock.recv(5) == b'POST '
+    reset(sock)
+
+
+#: More than the system's buffers take.
+LARGE_BODY = bytes(32 << 20)
+
+
+def test_a_post_that_breaks_off_on_a_new_connection_is_not_repeated(hostile_server, make_http):
+    server = hostile_server(break_off)
+    with pytest.raises(ConnectionClosed):
+        make_http(server.url).post('/', LARGE_BODY, 5)
+    settle()
+    assert server.accepted == 1
+
+
+def test_a_post_that_breaks_off_on_a_kept_connection_is_repeated_once(hostile_server, make_http):
+    """On a new one; it was not sent whole, so that the server cannot have taken it."""
+    def handle(sock):
+        if server.accepted == 1:
+            read_request(sock)
+            respond(sock, 'ok')
+        break_off(sock)
+
+    server = hostile_server(handle)
+    http = make_http(server.url)
+    http.post('/', b'x', 5)
+    with pytest.raises(ConnectionClosed):
+        http.post('/', LARGE_BODY, 5)
+    settle()
+    assert server.accepted == 2
+
+
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
 @pytest.mark.parametrize('begun', [b'', b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
                          ids=['nothing', 'a-byte', 'head', 'all-but-a-byte'])

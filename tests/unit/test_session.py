@@ -200,6 +200,59 @@ def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
     assert room.messages == ['early', 'within', 'after']
 
 
+def test_a_connect_handler_that_disconnects(make_room):
+    """It has seen no message, and none is delivered to an application that has left."""
+    room = make_room(first=[OPENED, (MESSAGE, 'early')],
+                     handlers={'connect': lambda: room.session.disconnect()})
+    room.session.open('websocket')
+    room.session.greet()
+    room.session.settle()
+    settle()
+    assert room.messages == []
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert 'start' not in room.transport.log
+
+
+def test_a_connect_handler_that_has_another_greenlet_disconnect(make_room):
+    """The handler returns before the farewell has been said."""
+    def connect():
+        leaving.start()
+        settle()
+
+    room = make_room(first=[OPENED, (MESSAGE, 'early')], handlers={'connect': connect})
+    leaving = gevent.Greenlet(room.session.disconnect)
+    room.transport.farewell.clear()
+    room.open()
+    room.transport.say((MESSAGE, 'late'))
+    settle()
+    assert not leaving.ready()
+    assert room.session.state == 'disconnecting'
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.messages == []
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+@pytest.mark.parametrize('close', [False, True], ids=['lost', 'closed'])
+def test_a_connection_that_ends_within_the_connect_handler(make_room, close):
+    """What the server said before is delivered, and in order."""
+    def connect():
+        room.transport.say((MESSAGE, 'within'))
+        if close:
+            room.transport.say((CLOSE, ''))
+        else:
+            room.transport.fail(ConnectionClosed('gone'))
+        settle()
+
+    seen = []
+    room = make_room(first=[OPENED, (MESSAGE, 'early')], handlers={
+        'connect': connect, 'message': seen.append, 'disconnect': seen.append})
+    room.open()
+    room.wait_end()
+    assert seen == ['early', 'within',
+                    Reason.SERVER_DISCONNECT if close else Reason.TRANSPORT_ERROR]
+
+
 @pytest.mark.parametrize('error', [ValueError('no'), gevent.GreenletExit()])
 def test_a_connect_handler_that_raises(make_room, error):
     def connect():

@@ -14,8 +14,20 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
+from engineio_gevent.protocol.frames import LargeFrame
 from engineio_gevent.transports.stream import GATHER_SIZE, Stream
-from support import eventually, no_leaks, read_exactly, read_to_end, reset, settle
+from support import (
+    BINARY,
+    TEXT,
+    eventually,
+    frame,
+    no_leaks,
+    read_exactly,
+    read_frame,
+    read_to_end,
+    reset,
+    settle,
+)
 
 SMALL = 65536
 """The buffers of a connection that soon takes no more; the kernel may double them."""
@@ -356,6 +368,124 @@ def test_waiting_again_and_again(make_pair):
         assert owner.stream.queued == 0
     owner.stream.close()
     assert len(reading.get(timeout=5)) == 20 * 500_000
+
+
+# -- Answers that go ahead -------------------------------------------------------------------------
+
+
+PONG, OTHER = 1, 2
+"""Kinds of answers."""
+
+
+@pytest.fixture
+def waiting(make_pair):
+    """`waiting(answers)`: a stream whose socket takes no more, those answers behind; its peer.
+
+    What waits before them is `FILLER`.
+    """
+    owners = []
+
+    def make(*answers):
+        ours, peer = make_pair(small=True)
+        owners.append(Owner(ours))
+        stream = owners[-1].stream
+        stream.write(FILLER)
+        assert stream.queued
+        for kind, data in answers:
+            stream.write_first(kind, data)
+        return stream, peer
+
+    yield make
+    for owner in owners:
+        owner.stream.close()
+
+
+FILLER = b'f' * MUCH
+HEAD = 14
+"""Bytes before the payload of a large frame."""
+
+
+def all_of(stream, peer):
+    """All that the peer hears until the stream has sent what is queued, `FILLER` left out."""
+    reading = gevent.spawn(read_to_end, peer)
+    assert stream.drain(20)
+    assert stream.queued == 0
+    stream.close()
+    heard = reading.get(timeout=20)
+    assert heard.startswith(FILLER)
+    return heard[MUCH:]
+
+
+def test_an_answer_is_a_write_where_nothing_waits(records):
+    stream, peer = records
+    gevent.sleep(0.001)
+    assert stream.write_first(PONG, b'one') == 0
+    assert peer.recv(100, socket.MSG_DONTWAIT) == b'one'
+    assert [stream.write_first(PONG, data) for data in (b'two', b'three')] == [3, 8]
+    assert peer.recv(100) == b'twothree'  # each of them, in their order
+
+
+def test_an_answer_goes_ahead_of_what_is_not_begun(waiting):
+    stream, peer = waiting()
+    stream.write(b'message')
+    before = stream.queued
+    assert stream.write_first(PONG, b'pong') == before + 4
+    assert stream.queued == before + 4
+    assert all_of(stream, peer) == b'pongmessage'
+
+
+@pytest.mark.parametrize('newer', [b'new', b'newer and longer', b''])
+def test_an_answer_replaces_an_older_one_of_its_kind(waiting, newer):
+    stream, peer = waiting((PONG, b'older one'), (OTHER, b'other'))
+    stream.write(b'message')
+    before = stream.queued
+    assert stream.write_first(PONG, newer) == before - 9 + len(newer)
+    assert all_of(stream, peer) == b'other' + newer + b'message'
+
+
+def test_thousands_of_answers_are_one(waiting):
+    """The memory for a peer that asks and does not read has a bound."""
+    stream, peer = waiting()
+    before = stream.queued
+    for number in range(5000):
+        assert stream.write_first(PONG, b'%04d' % number) == before + 4
+    assert all_of(stream, peer) == b'4999'
+
+
+def test_an_answer_that_is_begun_is_sent_whole(waiting):
+    older = b'o' * MUCH
+    stream, peer = waiting((PONG, older))
+    stream.write(b'message')
+    assert read_exactly(peer, MUCH + 1) == FILLER + b'o'
+    settle()  # the socket takes no more
+    before = stream.queued
+    assert before > 7
+    for newer in (b'first', b'second'):
+        assert stream.write_first(PONG, newer) == before + len(newer)
+    reading = gevent.spawn(read_exactly, peer, MUCH - 1 + 6 + 7)
+    assert stream.drain(20)
+    assert reading.get(timeout=20) == older[1:] + b'secondmessage'
+
+
+def test_an_answer_does_not_go_into_the_midst_of_a_large_frame(waiting):
+    stream, peer = waiting()
+    stream.write_large(LargeFrame(bytes(MUCH)))
+    stream.write_first(PONG, frame('one', mask=b'mask'))
+    gevent.spawn(stream.drain)
+    assert read_exactly(peer, MUCH) == FILLER
+    assert read_frame(peer) == (TEXT, b'one')  # the large one was not begun
+    assert read_exactly(peer, 1) == bytes([0x80 | BINARY])  # now it is
+    stream.write_first(PONG, frame('two', mask=b'mask'))
+    read_exactly(peer, HEAD - 1 + MUCH)
+    assert read_frame(peer) == (TEXT, b'two')
+
+
+def test_after_the_end_there_are_no_answers(waiting):
+    stream, _ = waiting((PONG, b'one'))
+    stream.close()
+    queued = stream.queued
+    assert stream.write_first(PONG, b'two') == -1
+    assert stream.queued == queued
 
 
 # -- The end ---------------------------------------------------------------------------------------
