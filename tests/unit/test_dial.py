@@ -288,10 +288,13 @@ def test_a_bound_over_a_block():
 
 
 def test_a_bound_over_a_call():
+    settle()
+    timers = gevent.get_hub().loop.activecnt
     with pytest.raises(TimeoutError):
         dial.within(0.01, Event().wait, 5)
     assert dial.within(5, lambda one, two: one + two, 1, 2) == 3
     assert dial.within(None, len, 'abc') == 3
+    assert gevent.get_hub().loop.activecnt == timers
 
 
 def test_the_bound_around_is_not_taken_for_the_inner():
