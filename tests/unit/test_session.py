@@ -140,6 +140,33 @@ def test_before_it_is_open(make_room):
     assert (session.state, session.sid, session.over) == ('disconnected', None, False)
 
 
+def test_what_it_says_of_itself_in_each_phase(make_room):
+    said = []
+
+    def look(phase):
+        session = room.session
+        said.append((phase, session.state, session.sid, session.is_open, session.is_pointless,
+                     session.over))
+
+    room = make_room(handlers={'connect': lambda: look('connect handler'),
+                               'disconnect': lambda reason: look('disconnect handler')})
+    room.transport.finish = lambda timeout, limit=None: look('farewell')
+    look('before')
+    room.open()
+    look('open')
+    room.session.disconnect()
+    look('after')
+    assert said == [
+        # phase, state, sid, is_open, is_pointless, over
+        ('before', 'disconnected', None, False, True, False),
+        ('connect handler', 'connected', 'the-sid', False, False, False),
+        ('open', 'connected', 'the-sid', True, False, False),
+        ('farewell', 'disconnecting', 'the-sid', False, False, False),
+        ('disconnect handler', 'disconnecting', 'the-sid', False, True, True),
+        ('after', 'disconnected', None, False, True, True),
+    ]
+
+
 def test_disconnecting_before_it_opens(make_room):
     session = make_room().session
     session.disconnect()

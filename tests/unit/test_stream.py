@@ -370,6 +370,90 @@ def test_waiting_again_and_again(make_pair):
     assert len(reading.get(timeout=5)) == 20 * 500_000
 
 
+# -- TLS that reads in order to write, and the other way round -------------------------------------
+# As in a renegotiation, which no server of ours can be brought to at the right moment.
+
+
+class ReadsFirst(gevent.socket.socket):
+    """Cannot send before the peer has said something, which to send reads."""
+
+    do_handshake = None
+    refusals = 0
+    kept = None
+
+    def recv(self, *arguments):
+        if self.kept:
+            data, self.kept = self.kept, b''
+            return data
+        return super().recv(*arguments)
+
+    def send(self, data):
+        if self.kept is None:
+            try:
+                self.kept = super().recv(100)
+            except BlockingIOError:
+                self.refusals += 1
+                raise gevent.ssl.SSLWantReadError from None
+        return super().send(data)
+
+
+class WritesFirst(gevent.socket.socket):
+    """Takes what it reads off the system's buffer, and gives it out only when asked again."""
+
+    do_handshake = None
+    kept = b''
+
+    def recv(self, *arguments):
+        if self.kept:
+            data, self.kept = self.kept, b''
+            return data
+        self.kept = super().recv(*arguments)
+        raise gevent.ssl.SSLWantWriteError
+
+
+@pytest.fixture
+def make_odd():
+    """`make_odd(kind)`: an owner of a started stream over such a socket, the socket, its peer."""
+    made = []
+
+    def make(kind):
+        ours, peer = gevent.socket.socketpair()
+        sock = kind(fileno=ours.detach())
+        made.append((Owner(sock), sock, peer))
+        return made[-1]
+
+    yield make
+    for owner, _, peer in made:
+        owner.stream.close()
+        peer.close()
+
+
+def test_a_write_that_has_to_read_first(make_odd):
+    owner, sock, peer = make_odd(ReadsFirst)
+    stream = owner.stream
+    assert [stream.write(data) for data in (b'one', b'two')] == [3, 6]
+    settle()
+    assert sock.refusals < 5  # it does not ask again and again
+    assert stream.queued == 6
+    peer.sendall(b'now')
+    assert read_exactly(peer, 6) == b'onetwo'
+    assert eventually(lambda: owner.data == b'now')
+    # Then it is as any other.
+    stream.write(bytes(MUCH))
+    assert stream.queued
+    reading = gevent.spawn(read_exactly, peer, MUCH)
+    assert stream.drain(20)
+    assert reading.get(timeout=20) == bytes(MUCH)
+
+
+def test_a_read_that_has_to_write_first(make_odd):
+    owner, _, peer = make_odd(WritesFirst)
+    for data in (b'one', b'two'):
+        peer.sendall(data)
+        assert eventually(lambda data=data: owner.pieces[-1:] == [data])
+    assert owner.pieces == [b'one', b'two']
+
+
 # -- Answers that go ahead -------------------------------------------------------------------------
 
 
