@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from engineio_gevent import heartbeat
+from engineio_gevent import heartbeat, session
 from engineio_gevent.connecting import Connecting
 from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
 from engineio_gevent.heartbeat import GRACE
@@ -33,6 +33,7 @@ class FakeTransport:
         self.sink = sink
         self.first = first
         self.sent = []
+        self.sent_first = []
         self.log = []
         self.queued = 0
         self.room = Event()
@@ -50,7 +51,7 @@ class FakeTransport:
         return self.queued
 
     def send_first(self, packet):
-        self.sent.append(packet)
+        self.sent_first.append(packet)
 
     unsent = 0
 
@@ -60,6 +61,7 @@ class FakeTransport:
 
     def finish(self, timeout, limit=None):
         self.log.append('finish')
+        self.bounds = (timeout, limit)
         self.farewell.wait(timeout)
         self.close()
 
@@ -185,8 +187,8 @@ def test_open(room):
     [(MESSAGE, 'x')], [(OPEN, '{')], [(OPEN, '[]')], [(NOOP, '')], [(PING, '')], [(CLOSE, '')],
     [OPENED, (CLOSE, '')]])
 def test_what_is_no_handshake(make_room, first):
-    room = make_room(first=first)
-    with no_leaks(), pytest.raises((ProtocolError, ConnectionClosed)):
+    room = make_room(first=first, request_timeout=None)
+    with gevent.Timeout(5), no_leaks(), pytest.raises((ProtocolError, ConnectionClosed)):
         room.session.open('websocket')
     assert 'close' in room.transport.log
     assert room.session.sid is None
@@ -200,6 +202,41 @@ def test_a_transport_that_fails_after_its_handshake(make_room):
     with pytest.raises(ConnectionClosed) as caught:
         room.session.open('websocket')
     assert caught.value is error
+
+
+def test_the_first_error_is_the_cause(make_room):
+    room = make_room()
+    errors = [ConnectionClosed('first'), ConnectionClosed('second')]
+    room.transport.open = lambda sid=None: [room.transport.fail(error) for error in errors]
+    with pytest.raises(ConnectionClosed) as caught:
+        room.session.open('websocket')
+    assert caught.value is errors[0]
+
+
+def test_another_transport_does_not_open_it(make_room):
+    room = make_room()
+    other = FakeTransport(room.session)
+    room.transport.open = lambda sid=None: (other.say((OPEN, open_packet(sid='other')[1:])),
+                                            room.transport.say(OPENED))
+    room.open()
+    assert room.session.sid == 'the-sid'
+
+
+def test_disconnecting_while_it_opens(make_room):
+    room = make_room(first=(), request_timeout=None)
+    opening = gevent.spawn(pytest.raises, ConnectionClosed, room.session.open, 'websocket')
+    settle()
+    room.session.disconnect()
+    assert 'while connecting' in str(opening.get(timeout=5).value)
+    assert (room.session.state, room.ends) == ('disconnected', [])
+    assert 'close' in room.transport.log
+
+
+def test_urls(make_room):
+    session = make_room().open().session
+    assert session.base_url == 'ws://a.test/engine.io/?transport=websocket&EIO=4'
+    session.made_http = object()  # as after a handshake by polling
+    assert session.base_url == 'http://a.test/engine.io/?transport=polling&EIO=4&sid=the-sid'
 
 
 def test_nothing_comes(make_room):
@@ -254,10 +291,25 @@ def test_a_connect_handler_that_has_another_greenlet_disconnect(make_room):
     settle()
     assert not leaving.ready()
     assert room.session.state == 'disconnecting'
+    room.session.start_polling()  # as the timer of the head start may
+    assert 'start' not in room.transport.log
     room.transport.farewell.set()
     leaving.get(timeout=5)
     assert room.messages == []
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_connect_handler_that_disconnects_and_raises(make_room):
+    def connect():
+        room.session.disconnect()
+        raise ValueError('no')
+
+    room = make_room(handlers={'connect': connect})
+    with pytest.raises(ValueError, match='no'):
+        room.open()
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert room.transport.log.count('finish') == 1
+    assert room.session.state == 'disconnected'
 
 
 @pytest.mark.parametrize('close', [False, True], ids=['lost', 'closed'])
@@ -285,12 +337,16 @@ def test_a_connect_handler_that_raises(make_room, error):
     def connect():
         raise error
 
+    farewells = []
     room = make_room(handlers={'connect': connect})
+    room.transport.finish = lambda timeout, limit=None: farewells.append(
+        (timeout, room.session.state))
     with no_leaks():
         room.session.open('websocket')
         with pytest.raises(type(error)):
             room.session.greet()
-    assert 'finish' in room.transport.log
+    assert farewells == [(session.ABORT_TIMEOUT, 'disconnecting')]
+    assert room.transport.log == ['close']
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.transport.say((MESSAGE, 'late'))
     settle()
@@ -301,11 +357,22 @@ def test_a_connect_handler_that_raises(make_room, error):
 
 
 def test_packets(room):
-    room.transport.say((MESSAGE, 'text'), (PING, 'data'), (MESSAGE, b'bytes'), (NOOP, ''),
+    room.transport.say((MESSAGE, 'text'), (PING, 'data'), (MESSAGE, b'{"a":1}'), (NOOP, ''),
                        (PONG, 'x'), (UPGRADE, ''), OPENED, (MESSAGE, '{"a":1}'), (MESSAGE, '12'))
-    assert eventually(lambda: len(room.messages) == 4)
-    assert room.messages == ['text', b'bytes', {'a': 1}, '12']
-    assert room.transport.sent == ['3data']
+    settle()
+    assert room.messages == ['text', b'{"a":1}', {'a': 1}, '12']
+    assert (room.transport.sent, room.transport.sent_first) == ([], ['3data'])
+
+
+def test_a_message_handler_that_raises(make_room, caplog):
+    """It is logged, and the next message comes all the same."""
+    seen = []
+    room = make_room(handlers={'message': lambda data: seen.append(data) or 1 / 0}).open()
+    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
+    settle()
+    assert seen == ['one', 'two']
+    assert [record.name for record in caplog.records] == ['test'] * 2
+    assert room.session.state == 'connected'
 
 
 def test_parse_json_off(make_room):
@@ -347,6 +414,74 @@ def test_sending_waits_above_the_limit(room):
     sending.get(timeout=5)
 
 
+def test_who_waits_for_room_waits_on_after_an_upgrade(room):
+    room.transport.queued = 1001
+    sending = gevent.spawn(room.session.send, 'x')
+    settle()
+    room.session.transport = websocket = FakeTransport(room.session)
+    room.transport.close()
+    settle()
+    assert websocket.log == ['wait 500']
+    assert not sending.ready()
+    websocket.room.set()
+    sending.get(timeout=5)
+
+
+def test_what_an_ended_transport_does_not_take_is_counted(room):
+    room.transport.queued = -1  # the session is yet to learn of its end
+    others = []
+    for number in range(2):
+        gevent.spawn(others.append, number)
+        room.session.send('dropped')
+        assert others[-1:] == [number]  # a loop of such sends lets others run
+    gevent.get_hub().loop.run_callback(room.session.send, 'dropped')
+    settle()
+    assert room.session.unsent == 3
+    room.transport.unsent = 4
+    assert room.session.unsent == 7
+    room.transport.fail(ConnectionClosed('gone'))
+    room.wait_end()
+    assert room.session.unsent == 7
+
+
+def test_sending_after_the_end(room):
+    room.session.disconnect()
+    sent = list(room.transport.sent)
+    room.session.send('nobody hears it')
+    assert room.transport.sent == sent
+
+
+class Queued:
+    """Polling, at rest for the upgrade, with these packets."""
+
+    def __init__(self, *packets):
+        self.packets = packets
+
+    def take_queued(self):
+        return self.packets
+
+
+def test_going_on_over_a_websocket(room):
+    websocket = FakeTransport(None)
+    room.session.transport_name = 'polling'
+    room.session.switch(websocket, Queued('4one', b'two'))
+    assert websocket.sent == ['5', '4one', b'two']
+    assert (room.session.transport, room.session.transport_name) == (websocket, 'websocket')
+    websocket.say((MESSAGE, 'hello'))
+    room.transport.fail(ConnectionClosed('polling has ended'))
+    settle()
+    assert (room.messages, room.ends) == (['hello'], [])
+    assert room.session.unsent == 0
+
+
+def test_going_on_over_a_websocket_that_has_ended(room):
+    """The messages are lost, and counted; a pong is no message."""
+    websocket = FakeTransport(None)
+    websocket.queued = -1
+    room.session.switch(websocket, Queued('3', '4one', b'two'))
+    assert room.session.unsent == 2
+
+
 def test_sending_never_waits_in_the_hub_or_without_a_limit(room, make_room):
     room.transport.queued = 10_000
     done = Event()
@@ -386,8 +521,61 @@ def test_one_s_own_wish(room):
     room.session.disconnect()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
     assert room.transport.log[-1] == 'close'
-    assert 'finish' in room.transport.log
+    assert room.transport.bounds == (session.CLOSE_TIMEOUT, session.FAREWELL_LIMIT)
     assert room.session.error is None
+
+
+def test_the_server_s_words_within_the_farewell(room):
+    """The application has left: nothing is delivered, answered or taken for the reason."""
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    room.transport.say((MESSAGE, 'late'), (PING, 'x'), (CLOSE, ''))
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    settle()
+    assert (room.messages, room.transport.sent_first) == ([], [])
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
+    """Which are both over at once: it would wait for its own end."""
+    room = make_room()
+    room.handlers['disconnect'] = lambda reason: (
+        room.session.wait(), room.session.disconnect(), room.ends.append(reason))
+    room.open()
+    with gevent.Timeout(2):
+        room.session.disconnect()
+    assert room.ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_a_disconnect_handler_that_raises(make_room, caplog):
+    room = make_room(handlers={'disconnect': lambda reason: 1 / 0}).open()
+    room.session.disconnect()
+    assert [record.name for record in caplog.records] == ['test']
+    assert room.session.state == 'disconnected'
+
+
+def test_a_second_disconnect_waits_for_the_first(make_room):
+    running = Event()
+    room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
+    leaving = [gevent.spawn(room.session.disconnect) for _ in range(2)]
+    settle()
+    assert not any(one.ready() for one in leaving)
+    running.set()
+    gevent.joinall(leaving, timeout=5, raise_error=True)
+    assert all(one.ready() for one in leaving)
+
+
+def test_disconnecting_in_the_hub(room):
+    """A greenlet does what waits."""
+    room.transport.farewell.clear()
+    gevent.get_hub().loop.run_callback(room.session.disconnect, False, 'a signal')
+    settle()
+    assert room.session.state == 'disconnecting'
+    room.transport.farewell.set()
+    room.wait_end()
+    assert room.ends == [('a signal', 'disconnecting')]
 
 
 def test_at_once(room):
@@ -396,6 +584,18 @@ def test_at_once(room):
     assert room.transport.sent == ['1']
     assert ('close', 1000) in room.transport.log
     assert 'finish' not in room.transport.log
+
+
+def test_at_once_though_the_disconnect_handler_takes_long(make_room, monkeypatch):
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01)
+    running = Event()
+    room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
+    with gevent.Timeout(5):
+        room.session.disconnect(abort=True)
+        room.session.disconnect(abort=True)  # it is under way already
+    assert room.session.state == 'disconnecting'
+    running.set()
+    assert room.session.wait(5)
 
 
 def test_all_ends_together_are_one(room):
@@ -493,6 +693,7 @@ def test_nothing_is_kept(make_room):
 def test_abandoning(room):
     room.session.abandon()
     assert room.session.forked
+    assert 'forked' in str(room.session.error)
     assert room.transport.log[-1] == 'abandon'
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.session.disconnect()
@@ -544,6 +745,19 @@ def test_each_ping_moves_the_deadline(make_room, loop):
     assert isinstance(room.session.error, HeartbeatTimeout)
 
 
+def test_a_farewell_has_bounds_of_its_own(make_room, loop):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    loop.run_to(1000)
+    assert not room.session.over
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.session.error is None
+    assert loop.armed == []
+
+
 @pytest.mark.parametrize('milliseconds', [10 ** 9, 10 ** 15, 1e300])
 def test_a_server_that_never_means_to_ping(make_room, loop, milliseconds):
     room = make_room(first=[opened(milliseconds, 0)]).open()
@@ -557,12 +771,13 @@ def test_a_server_that_never_means_to_ping(make_room, loop, milliseconds):
 def test_packets_are_logged_without_their_bytes(make_room, caplog):
     caplog.set_level(logging.INFO)
     room = make_room(verbose=True).open()
-    room.transport.say((MESSAGE, 'text'), (MESSAGE, b'secret'))
+    room.transport.say((MESSAGE, 'text'), (MESSAGE, b'secret'), (NOOP, ''), (UPGRADE, ''))
     room.session.send('other')
     room.session.send(b'secret')
     logged = ' '.join(record.getMessage() for record in caplog.records)
     assert 'MESSAGE data text' in logged
     assert 'MESSAGE data other' in logged
+    assert logged.count('unexpected') == 1  # the UPGRADE
     assert 'secret' not in logged
     assert '<binary>' in logged
 

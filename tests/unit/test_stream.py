@@ -370,6 +370,68 @@ def test_waiting_again_and_again(make_pair):
     assert len(reading.get(timeout=5)) == 20 * 500_000
 
 
+class Narrow(gevent.socket.socket):
+    """Takes as many bytes as there is `room` for."""
+
+    do_handshake = None
+    room = 0
+
+    def send(self, data):
+        data = data[:self.room]
+        if not data:
+            raise BlockingIOError
+        self.room -= len(data)
+        return super().send(data)
+
+
+def test_what_has_not_left_whole(make_odd):
+    owner, sock, peer = make_odd(Narrow)
+    stream = owner.stream
+    sock.room = 3
+    for data in (b'one', b'two', b'three', b'four'):
+        stream.write(data)
+    assert stream.unsent() == [b'two', b'three', b'four']
+    for room, left in ((1, [b'two', b'three', b'four']), (3, [b'three', b'four']),
+                       (4, [b'four']), (3, [b'four'])):
+        sock.room = room
+        stream.flush()
+        assert stream.unsent() == left
+    stream.write(b'five')
+    stream.write_large(large := LargeFrame(bytes(500_000)))
+    stream.write(b'six')
+    assert stream.unsent() == [b'four', b'five', large, b'six']
+    sock.room = 1000
+    stream.flush()
+    assert stream.unsent() == [large, b'six']
+    assert stream.queued == 500_000 + HEAD - 1000 + 1 + 4 + 3
+    stream.close()
+    assert stream.unsent() == [large, b'six']
+    assert peer.recv(100).startswith(b'onetwothreefourfive')
+
+
+def test_a_flush_is_at_once(records):
+    stream, peer = records
+    stream.flush()
+    gevent.sleep(0.001)
+    for data in (b'one', b'two', b'three'):
+        stream.write(data)
+    stream.flush()
+    assert [peer.recv(100, socket.MSG_DONTWAIT) for _ in range(2)] == [b'one', b'twothree']
+
+
+def test_a_flush_after_the_end(pair):
+    owner, _ = pair
+    for _ in range(3):
+        owner.stream.write(b'x')
+    owner.stream.close()
+    left = owner.stream.queued
+    assert left
+    owner.stream.flush()
+    settle()
+    assert owner.stream.queued == left
+    assert owner.lost == []
+
+
 # -- TLS that reads in order to write, and the other way round -------------------------------------
 # As in a renegotiation, which no server of ours can be brought to at the right moment.
 
@@ -549,6 +611,19 @@ def test_an_answer_that_is_begun_is_sent_whole(waiting):
     reading = gevent.spawn(read_exactly, peer, MUCH - 1 + 6 + 7)
     assert stream.drain(20)
     assert reading.get(timeout=20) == older[1:] + b'secondmessage'
+
+
+def test_a_large_frame(pair):
+    """It begins to leave at once, and is over with the stream."""
+    owner, peer = pair
+    stream = owner.stream
+    payload = os.urandom(MUCH)
+    stream.write_large(LargeFrame(payload))
+    assert read_frame(peer) == (BINARY, payload)
+    assert stream.drain(20)
+    stream.close()
+    assert stream.write_large(LargeFrame(payload)) == -1
+    assert stream.queued == 0
 
 
 def test_an_answer_does_not_go_into_the_midst_of_a_large_frame(waiting):
