@@ -16,6 +16,7 @@ from engineio_gevent.transports.route import Route
 from support import (
     eventually,
     has_ipv6,
+    no_leaks,
     read_request,
     read_to_end,
     reset,
@@ -104,6 +105,32 @@ def test_a_post(start):
     assert (request.method, request.target, request.body) == ('POST', '/x', b'4\xe2\x82\xac')
     assert request.headers['content-type'] == 'text/plain;charset=UTF-8'
     assert request.headers['user-agent'].startswith('engineio-gevent/')
+
+
+def test_a_get_after_a_post_has_nothing_of_it(start):
+    script, _, http = start()
+    http.post('/', b'x', 5)
+    http.get('/', 5)
+    assert 'content-type' not in script.requests[1].headers
+    assert 'content-length' not in script.requests[1].headers
+
+
+def test_each_header_goes_once_however_the_caller_writes_its_name(hostile_server, make_http):
+    heads = []
+
+    def handle(sock):
+        head = b''
+        while not head.endswith(b'\r\n\r\n'):
+            head += sock.recv(1000)
+        heads.append(head)
+        respond(sock, 'ok')
+
+    own = {'user-agent': 'mine', 'ACCEPT': 'text/plain', 'cookie': 'own=1', 'host': 'h.test'}
+    make_http(hostile_server(handle).url, own).get('/', 5)
+    lines = heads[0].decode().split('\r\n')[1:-2]
+    assert sorted(line.lower() for line in lines) == [
+        'accept-encoding: gzip, deflate', 'accept: text/plain', 'cookie: own=1', 'host: h.test',
+        'user-agent: mine']
 
 
 @pytest.mark.parametrize('status', ['200 OK', '201 Created', '299 Odd'])
@@ -338,6 +365,23 @@ def test_the_time_is_for_all_of_the_answer(start, answer, kept):
     server.wait_open(0)
 
 
+def test_the_time_is_for_a_body_that_nobody_reads(hostile_server, make_http):
+    over = Event()
+    server = hostile_server(lambda sock: over.wait())
+    with gevent.Timeout(5), pytest.raises(ConnectionClosed):
+        make_http(server.url).post('/', LARGE_BODY, 0.2)
+    over.set()
+    assert server.accepted == 1
+
+
+def test_the_time_is_for_a_tls_handshake(hostile_server, make_http):
+    server = hostile_server(read_to_end)  # it says nothing
+    http = make_http(server.url.replace('http:', 'https:'))
+    with no_leaks(), gevent.Timeout(5), pytest.raises(ConnectionClosed):
+        http.get('/', 0.2)
+    server.wait_open(0)
+
+
 def test_no_bound(start):
     release = Event()
     script, _, http = start(lambda sock: (release.wait(), respond(sock, 'late')))
@@ -350,7 +394,7 @@ def test_no_bound(start):
 
 
 @pytest.mark.parametrize('answer', [
-    response('x' * 1001), response(gzip.compress(bytes(1 << 20)),
+    response('x' * 1001), response(gzip.compress(bytes(1 << 18)),  # a few hundred bytes
                                    headers=[('Content-Encoding', 'gzip')])],
     ids=['plain', 'bomb'])
 def test_a_body_over_the_limit(start, answer):
@@ -560,3 +604,7 @@ def test_abandoning_sends_nothing(start):
     http.abandon()
     server.wait_open(0)  # there is no parent here who would hold them open
     assert len(script.asked) == 2
+    for ask in (lambda: http.get('/', 5), lambda: http.post('/', b'x', 5)):
+        with pytest.raises(ConnectionClosed):
+            ask()
+    assert server.accepted == 2

@@ -312,6 +312,24 @@ def test_a_connect_handler_that_disconnects_and_raises(make_room):
     assert room.session.state == 'disconnected'
 
 
+def test_a_connect_handler_that_raises_while_another_greenlet_disconnects(make_room):
+    """There is one farewell."""
+    def connect():
+        leaving.start()
+        settle()
+        raise ValueError('no')
+
+    room = make_room(handlers={'connect': connect})
+    leaving = gevent.Greenlet(room.session.disconnect)
+    room.transport.farewell.clear()
+    with pytest.raises(ValueError, match='no'):
+        room.open()
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.transport.log.count('finish') == 1
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
 @pytest.mark.parametrize('close', [False, True], ids=['lost', 'closed'])
 def test_a_connection_that_ends_within_the_connect_handler(make_room, close):
     """What the server said before is delivered, and in order."""
@@ -780,6 +798,28 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     assert logged.count('unexpected') == 1  # the UPGRADE
     assert 'secret' not in logged
     assert '<binary>' in logged
+
+
+def test_a_log_handler_may_wait(make_room):
+    """The packets come in the hub, where nothing may."""
+    class Waiting(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(0)
+            logged.append(record.getMessage())
+
+    logged = []
+    logger = logging.getLogger('test.waiting')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Waiting())
+    try:
+        room = make_room(verbose=True, logger=logger).open()
+        gevent.get_hub().loop.run_callback(room.transport.say, (MESSAGE, 'hello'))
+        settle()
+        assert 'Received packet MESSAGE data hello' in logged
+        assert room.messages == ['hello']
+        room.session.disconnect()
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_nothing_is_logged_by_default(room, caplog):
