@@ -246,7 +246,7 @@ class Subject:
         assert self.ended.wait(support.patience(within)), f'no disconnect within {within} s'
         assert time.monotonic() - began >= at_least
         self.client.wait()
-        gevent.sleep(0.005)  # for a second one, if there were any
+        support.settle()  # for a second one, if there were any
         assert self.ends == [('transport error', 'connected')]
         assert (self.client.state, self.client.sid) == ('disconnected', None)
         error = self.client.disconnect_error

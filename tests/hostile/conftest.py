@@ -1,12 +1,11 @@
 """What the tests against hostile servers share: a client that keeps a record, a look for leaks."""
 
 
-import gevent
 import pytest
 from gevent.event import Event
 
 from engineio_gevent import Client, exceptions
-from support import patience
+from support import patience, settle
 
 
 class Witness:
@@ -51,7 +50,7 @@ class Witness:
         """Wait for the one disconnect; returns its cause."""
         assert self.ended.wait(patience(timeout)), 'no disconnect'
         self.client.wait()
-        gevent.sleep(0.01)  # for a second one, if there were any
+        settle()  # for a second one, if there were any
         assert self.ends == [(reason, state)]
         assert (self.client.state, self.client.sid) == ('disconnected', None)
         return self.client.disconnect_error

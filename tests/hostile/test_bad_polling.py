@@ -25,6 +25,7 @@ from support import (
     read_to_end,
     reset,
     response,
+    settle,
 )
 
 UNKNOWN_SID = {'code': 1, 'message': 'Session ID unknown'}
@@ -163,7 +164,7 @@ def test_a_post_whose_answer_has_begun_is_not_sent_again(hostile_server, witness
     one = witness().connect(server)
     one.client.send('first')
     assert script.posted.get(timeout=5) == b'4first'
-    gevent.sleep(0.01)
+    assert eventually(lambda: not one.client.unsent)  # the answer has been read
     script.posts.put(answer)
     one.client.send('second')
     one.loses()
@@ -176,17 +177,16 @@ def test_a_kept_connection_that_ended_is_opened_anew(hostile_server, witness):
     """Servers close what is idle; the message that comes then is neither lost nor doubled."""
     script = PollingServer()
     one = witness().connect(hostile_server(script))
-    closed = Event()
 
     def answer(sock):
         sock.sendall(response('ok'))
         sock.close()
-        closed.set()
 
     script.posts.put(answer)
     one.client.send('first')
-    closed.wait(5)
-    gevent.sleep(0.01)
+    assert eventually(lambda: not one.client.unsent)
+    kept = one.client._session.made_http._poster._sock
+    assert gevent.select.select([kept], [], [], 5)[0]  # its end has arrived
     one.client.send('second')
     assert script.posted.get(timeout=5) == b'4first'
     assert script.posted.get(timeout=5) == b'4second'
@@ -271,7 +271,7 @@ def test_a_close_packet_and_a_fault_behind_it_are_one_end(hostile_server, witnes
     one = witness().connect(hostile_server(script))
     script.say(b'4one\x1e1\x1e9\xff')
     one.ended.wait(5)
-    gevent.sleep(0.01)
+    settle()
     assert len(one.ends) == 1
     assert one.messages == ['one']
 

@@ -29,6 +29,7 @@ from support import (
     respond,
     response,
     send_frame,
+    settle,
 )
 
 
@@ -92,6 +93,11 @@ class UpgradingServer:
 
     def say(self, *packets):
         self.bodies.put(packets)
+
+
+def pong_is_read(one):
+    """Wait until the probe has its answer: polling comes to rest then."""
+    assert eventually(lambda: one.client._session.transport._paused)
 
 
 def is_polling(one, script):
@@ -234,10 +240,10 @@ def test_a_pong_that_is_slow(hostile_server, witness):
         sock.sendall(frame('3probe'))
         # The client asks for nothing new: what it waits for is ended by a noop.
         assert eventually(lambda: script.polling)
-        gevent.sleep(0.02)  # the pong arrives
+        pong_is_read(one)
         for number in range(10, 20):
             one.client.send(f'up {number}')
-        gevent.sleep(0.02)
+        settle()
         assert script.posted.empty()
         script.say('410', '6')
         assert read_frame(sock) == (TEXT, b'5')
@@ -271,16 +277,18 @@ def test_a_websocket_that_ends_between_its_pong_and_the_upgrade(hostile_server, 
         assert read_frame(sock) == (TEXT, b'2probe')
         assert eventually(lambda: script.polling)
         sock.sendall(frame('3probe'))
-        gevent.sleep(0.02)
+        pong_is_read(one)
+        websocket = one.client._session._connecting._probe.websocket
         then(sock)
         if sock.fileno() >= 0:
             read_to_end(sock)
-        gevent.sleep(0.02)
+        assert eventually(lambda: websocket._closed)  # noticed, while the GET is awaited
         script.say('4by polling', '6')
 
     script = UpgradingServer(probe)
     server = hostile_server(script)
-    one = witness(request_timeout=2).connect(server, None)
+    one = witness(request_timeout=2)
+    one.connect(server, None)
     assert eventually(lambda: one.messages == ['by polling'])
     is_polling(one, script)
     server.wait_open(2)
@@ -301,7 +309,7 @@ def test_a_get_that_does_not_end_for_the_upgrade(hostile_server, witness):
     one = witness(request_timeout=0.5)
     connecting = gevent.spawn(one.connect, server, None)
     assert eventually(lambda: script.polling)
-    gevent.sleep(0.1)
+    pong_is_read(one)
     one.client.send('waiting')
     connecting.get(timeout=5)
     assert script.posted.get(timeout=5) == '4waiting'
@@ -359,7 +367,8 @@ def test_polling_that_fails_within_the_upgrade(hostile_server, witness, failure,
         assert read_frame(sock) == (TEXT, b'2probe')
         assert eventually(lambda: script.polling)
         sock.sendall(pong)
-        gevent.sleep(0.02)
+        if pong:
+            pong_is_read(one)
         script.say('fail')
         read_to_end(sock)
 
@@ -409,7 +418,8 @@ def test_disconnecting_within_the_upgrade(hostile_server, witness, pong, abort):
     one = witness()
     connecting = gevent.spawn(one.connect, server, None)
     assert reached.wait(5)
-    gevent.sleep(0.02)
+    if pong:
+        pong_is_read(one)
     one.client.disconnect(abort=abort)
     connecting.join(timeout=5)
     assert connecting.ready()
@@ -440,7 +450,7 @@ def test_a_caller_that_is_interrupted_within_the_upgrade(
     one = witness()
     connecting = gevent.spawn(one.connect, server, None)
     assert script.probed.wait(5)
-    gevent.sleep(0.05)
+    settle()
     connecting.kill(error, block=False)
     connecting.join(timeout=5)
     assert connecting.ready()

@@ -28,6 +28,7 @@ from support import (
     read_frame,
     reset,
     send_frame,
+    settle,
 )
 
 LIMIT = 20000
@@ -258,7 +259,7 @@ def test_a_sender_that_waits_for_room_is_let_go_when_the_server_goes(hostile_ser
 
     one = witness(write_limit=100_000).connect(hostile_server(handle), 'websocket')
     waiting = gevent.spawn(lambda: [one.client.send(bytes(1_000_000)) for _ in range(50)])
-    gevent.sleep(0.05)
+    settle()
     assert not waiting.ready()
     going.set()
     waiting.get(timeout=5)
@@ -334,7 +335,7 @@ def test_the_farewell_is_packet_then_frame_and_the_server_s_answer_is_awaited(on
     leaving = gevent.spawn(one.client.disconnect)
     assert [script.heard.get(timeout=5) for _ in range(3)] == [
         (TEXT, b'4last words'), (TEXT, b'1'), (CLOSE, b'\x03\xe8')]
-    gevent.sleep(0.01)
+    settle()
     assert not leaving.ready()
     script.say(frame('4crossing') + close_frame(1000))
     leaving.get(timeout=5)

@@ -23,6 +23,7 @@ from support import (
     respond,
     response,
     send_frame,
+    settle,
 )
 
 LIMIT = 0.2
@@ -234,7 +235,7 @@ def test_no_bound_at_all(hostile_server, witness, transport):
     one = witness(request_timeout=None)
     failing = gevent.spawn(one.fails_to_connect, server, transport)
     assert eventually(lambda: server.open)
-    gevent.sleep(0.05)
+    settle()
     assert not failing.ready()
     one.client.disconnect()
     failing.get(timeout=patience(5))

@@ -40,7 +40,8 @@ from .processes import (
     why_no_node,
 )
 from .programs import PROJECT, Program
-from .waiting import eventually, measure_slowness, patience
+from .scripted import ScriptedLoop
+from .waiting import eventually, measure_slowness, patience, settle
 
 __all__ = [
     'BINARY',
@@ -62,6 +63,7 @@ __all__ = [
     'NativeServer',
     'Pool',
     'Program',
+    'ScriptedLoop',
     'ServerProcess',
     'accept_websocket',
     'close_frame',
@@ -88,5 +90,6 @@ __all__ = [
     'respond',
     'response',
     'send_frame',
+    'settle',
     'why_no_node',
 ]

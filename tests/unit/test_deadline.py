@@ -6,61 +6,12 @@ import pytest
 
 from engineio_gevent import heartbeat
 from engineio_gevent.heartbeat import GRACE, Heartbeat
-
-
-class Loop:
-    """Holds timers; `run_to` lets time pass and fires what is due."""
-
-    def __init__(self):
-        self.now = 100.0
-        self.made = []
-
-    def timer(self, seconds):
-        one = Timer(self.now + seconds)
-        self.made.append(one)
-        return one
-
-    @property
-    def armed(self):
-        return [one for one in self.made if one.callback is not None]
-
-    def run_to(self, moment):
-        while self.armed and min(one.moment for one in self.armed) <= moment:
-            next_one = min(self.armed, key=lambda one: one.moment)
-            self.now = max(self.now, next_one.moment)
-            callback, next_one.callback = next_one.callback, None
-            callback()
-        self.now = max(self.now, moment)
-
-
-class Timer:
-    def __init__(self, moment):
-        self.moment = moment
-        self.callback = None
-        self.closed = False
-
-    def start(self, callback):
-        self.callback = callback
-
-    def stop(self):
-        self.callback = None
-
-    def close(self):
-        self.closed = True
-
-
-class Hub:
-    def __init__(self, loop):
-        self.loop = loop
+from support import ScriptedLoop
 
 
 @pytest.fixture
 def loop(monkeypatch):
-    one = Loop()
-    hub = Hub(one)
-    monkeypatch.setattr(heartbeat, 'get_hub', lambda: hub)
-    monkeypatch.setattr(heartbeat, 'monotonic', lambda: one.now)
-    return one
+    return ScriptedLoop.install(monkeypatch, heartbeat)
 
 
 @pytest.fixture

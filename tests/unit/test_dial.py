@@ -10,7 +10,7 @@ from gevent import socket
 from gevent.event import Event
 
 from engineio_gevent.transports import dial
-from support import free_port, has_ipv6, no_leaks
+from support import free_port, has_ipv6, no_leaks, settle
 
 
 def address(ip, port=80, family=socket.AF_INET):
@@ -103,7 +103,7 @@ def test_the_cache_does_not_grow_without_end(resolver):
 def test_many_who_ask_together_ask_once(resolver):
     resolver.may_answer.clear()
     asking = [gevent.spawn(dial.look_up, 'example.test', 80) for _ in range(1000)]
-    gevent.sleep(0.01)
+    settle()
     assert resolver.asked == [('example.test', 80)]
     resolver.may_answer.set()
     assert [one.get(timeout=5) for one in asking] == [resolver.answer] * 1000
@@ -122,7 +122,7 @@ def test_many_who_ask_together_fail_together(resolver):
         failures.append(caught.value)
 
     asking = [gevent.spawn(ask) for _ in range(10)]
-    gevent.sleep(0.01)
+    settle()
     resolver.may_answer.set()
     gevent.joinall(asking, timeout=5, raise_error=True)
     assert len(failures) == 10
@@ -141,7 +141,7 @@ def test_one_that_is_killed_while_it_asks_for_many(resolver, hub_errors, error):
     assert len(resolver.asked) == 1
     first.kill(error)
     hub_errors.clear()  # the end of this test's own greenlet
-    gevent.sleep(0.01)
+    settle()
     resolver.may_answer.set()
     assert [one.get(timeout=5) for one in others] == [resolver.answer] * 3
     assert dial._pending == {}
@@ -268,7 +268,7 @@ def test_an_option_that_is_refused_closes_the_socket(listener):
 def test_one_that_is_killed_while_it_connects(black_hole):
     with no_leaks():
         connecting = gevent.spawn(dial.open_socket, *black_hole)
-        gevent.sleep(0.02)
+        settle()
         connecting.kill()
 
 
@@ -276,20 +276,25 @@ def test_one_that_is_killed_while_it_connects(black_hole):
 
 
 def test_a_bound_over_a_block():
+    settle()
+    timers = gevent.get_hub().loop.activecnt
     with pytest.raises(dial.Expired, match='timed out'), dial.bounded(0.01):
         Event().wait(5)
     with dial.bounded(None):
         gevent.sleep(0)
-    with dial.bounded(0.01):
+    with dial.bounded(5):
         pass
-    gevent.sleep(0.02)  # nothing comes later
+    assert gevent.get_hub().loop.activecnt == timers  # nothing comes later
 
 
 def test_a_bound_over_a_call():
+    settle()
+    timers = gevent.get_hub().loop.activecnt
     with pytest.raises(TimeoutError):
         dial.within(0.01, Event().wait, 5)
     assert dial.within(5, lambda one, two: one + two, 1, 2) == 3
     assert dial.within(None, len, 'abc') == 3
+    assert gevent.get_hub().loop.activecnt == timers
 
 
 def test_the_bound_around_is_not_taken_for_the_inner():

@@ -16,11 +16,13 @@ from engineio_gevent.transports.route import Route
 from support import (
     eventually,
     has_ipv6,
+    no_leaks,
     read_request,
     read_to_end,
     reset,
     respond,
     response,
+    settle,
 )
 
 
@@ -103,6 +105,32 @@ def test_a_post(start):
     assert (request.method, request.target, request.body) == ('POST', '/x', b'4\xe2\x82\xac')
     assert request.headers['content-type'] == 'text/plain;charset=UTF-8'
     assert request.headers['user-agent'].startswith('engineio-gevent/')
+
+
+def test_a_get_after_a_post_has_nothing_of_it(start):
+    script, _, http = start()
+    http.post('/', b'x', 5)
+    http.get('/', 5)
+    assert 'content-type' not in script.requests[1].headers
+    assert 'content-length' not in script.requests[1].headers
+
+
+def test_each_header_goes_once_however_the_caller_writes_its_name(hostile_server, make_http):
+    heads = []
+
+    def handle(sock):
+        head = b''
+        while not head.endswith(b'\r\n\r\n'):
+            head += sock.recv(1000)
+        heads.append(head)
+        respond(sock, 'ok')
+
+    own = {'user-agent': 'mine', 'ACCEPT': 'text/plain', 'cookie': 'own=1', 'host': 'h.test'}
+    make_http(hostile_server(handle).url, own).get('/', 5)
+    lines = heads[0].decode().split('\r\n')[1:-2]
+    assert sorted(line.lower() for line in lines) == [
+        'accept-encoding: gzip, deflate', 'accept: text/plain', 'cookie: own=1', 'host: h.test',
+        'user-agent: mine']
 
 
 @pytest.mark.parametrize('status', ['200 OK', '201 Created', '299 Odd'])
@@ -204,18 +232,15 @@ def test_connections_that_are_not_kept(start, answer):
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
 @pytest.mark.parametrize('method', ['GET', 'POST'])
 def test_a_kept_connection_that_the_server_has_closed(start, end, method):
-    closed = Event()
-
     def answer(sock):
         respond(sock, 'one')
         end(sock)
-        closed.set()
 
     script, _, http = start(answer)
     ask = http.get if method == 'GET' else lambda target, timeout: http.post(target, b'x', timeout)
     assert ask('/', 5) == b'one'
-    closed.wait()
-    gevent.sleep(0.01)
+    kept = (http._getter if method == 'GET' else http._poster)._sock
+    assert gevent.select.select([kept], [], [], 5)[0]  # the end has arrived
     assert ask('/', 5) == b'ok'
     assert len(script.asked) == 2
 
@@ -235,6 +260,41 @@ def test_a_new_connection_is_not_tried_twice(start):
     with pytest.raises(ConnectionClosed):
         http.get('/', 5)
     assert len(script.asked) == 1
+
+
+def break_off(sock):
+    """Reset the connection while the client sends its request."""
+    assert sock.recv(5) == b'POST '
+    reset(sock)
+
+
+#: More than the system's buffers take.
+LARGE_BODY = bytes(32 << 20)
+
+
+def test_a_post_that_breaks_off_on_a_new_connection_is_not_repeated(hostile_server, make_http):
+    server = hostile_server(break_off)
+    with pytest.raises(ConnectionClosed):
+        make_http(server.url).post('/', LARGE_BODY, 5)
+    settle()
+    assert server.accepted == 1
+
+
+def test_a_post_that_breaks_off_on_a_kept_connection_is_repeated_once(hostile_server, make_http):
+    """On a new one; it was not sent whole, so that the server cannot have taken it."""
+    def handle(sock):
+        if server.accepted == 1:
+            read_request(sock)
+            respond(sock, 'ok')
+        break_off(sock)
+
+    server = hostile_server(handle)
+    http = make_http(server.url)
+    http.post('/', b'x', 5)
+    with pytest.raises(ConnectionClosed):
+        http.post('/', LARGE_BODY, 5)
+    settle()
+    assert server.accepted == 2
 
 
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
@@ -305,18 +365,36 @@ def test_the_time_is_for_all_of_the_answer(start, answer, kept):
     server.wait_open(0)
 
 
-def test_no_bound(start):
-    script, server, http = start(read_to_end)
-    waiting = gevent.spawn(http.get, '/', None)
-    assert eventually(lambda: script.asked)
-    gevent.sleep(0.05)
-    assert not waiting.ready()
-    waiting.kill()
+def test_the_time_is_for_a_body_that_nobody_reads(hostile_server, make_http):
+    over = Event()
+    server = hostile_server(lambda sock: over.wait())
+    with gevent.Timeout(5), pytest.raises(ConnectionClosed):
+        make_http(server.url).post('/', LARGE_BODY, 0.2)
+    over.set()
+    assert server.accepted == 1
+
+
+def test_the_time_is_for_a_tls_handshake(hostile_server, make_http):
+    server = hostile_server(read_to_end)  # it says nothing
+    http = make_http(server.url.replace('http:', 'https:'))
+    with no_leaks(), gevent.Timeout(5), pytest.raises(ConnectionClosed):
+        http.get('/', 0.2)
     server.wait_open(0)
 
 
+def test_no_bound(start):
+    release = Event()
+    script, _, http = start(lambda sock: (release.wait(), respond(sock, 'late')))
+    waiting = gevent.spawn(http.get, '/', None)
+    assert eventually(lambda: script.asked)
+    settle()
+    assert not waiting.ready()
+    release.set()
+    assert waiting.get(timeout=5) == b'late'
+
+
 @pytest.mark.parametrize('answer', [
-    response('x' * 1001), response(gzip.compress(bytes(1 << 20)),
+    response('x' * 1001), response(gzip.compress(bytes(1 << 18)),  # a few hundred bytes
                                    headers=[('Content-Encoding', 'gzip')])],
     ids=['plain', 'bomb'])
 def test_a_body_over_the_limit(start, answer):
@@ -526,3 +604,7 @@ def test_abandoning_sends_nothing(start):
     http.abandon()
     server.wait_open(0)  # there is no parent here who would hold them open
     assert len(script.asked) == 2
+    for ask in (lambda: http.get('/', 5), lambda: http.post('/', b'x', 5)):
+        with pytest.raises(ConnectionClosed):
+            ask()
+    assert server.accepted == 2

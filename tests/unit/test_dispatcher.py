@@ -16,7 +16,7 @@ from gevent.event import Event
 
 from engineio_gevent import dispatcher as module
 from engineio_gevent.dispatcher import BATCH, MAX_IDLE, MIN_IDLE, Dispatcher, get_dispatcher
-from support import eventually
+from support import eventually, settle
 
 CONTEXT = contextvars.copy_context()
 VARIABLE = contextvars.ContextVar('VARIABLE', default='unset')
@@ -302,7 +302,7 @@ def is_gone(reference):
 
 @pytest.mark.parametrize('job', [
     lambda thing: None,
-    lambda thing: gevent.sleep(0.01),
+    lambda thing: gevent.sleep(0),
     lambda thing: 1 / 0,
 ], ids=['returns', 'blocks', 'fails'])
 def test_no_argument_is_kept(dispatcher, job, caplog):
@@ -311,7 +311,7 @@ def test_no_argument_is_kept(dispatcher, job, caplog):
     gone = weakref.ref(thing)
     submit(dispatcher, job, thing)
     finish(dispatcher)
-    gevent.sleep(0.05)
+    settle()
     caplog.clear()
     del thing
     assert sys.exc_info() == (None, None, None)
@@ -353,7 +353,7 @@ def test_there_is_one_for_each_hub():
         others.append(other)
         ran = []
         other.submit(CONTEXT, ran.append, threading.get_ident())
-        gevent.sleep(0.01)
+        settle()
         others.append(ran == [threading.get_ident()])
         gevent.get_hub().destroy(destroy_loop=True)
 
@@ -393,6 +393,6 @@ def test_workers_that_are_needed_again_and_again_are_kept(dispatcher, monkeypatc
         crowd(dispatcher, needed)
         kept = set(workers(dispatcher))
         dispatcher.hub.loop.run_callback(dispatcher._release)
-        gevent.sleep(0.01)
+        settle()
     assert len(kept) == needed + 1 + MIN_IDLE
     assert kept == set(workers(dispatcher))

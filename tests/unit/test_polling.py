@@ -12,7 +12,7 @@ from engineio_gevent.protocol import payload
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING
 from engineio_gevent.transports.polling import Polling
 from engineio_gevent.transports.route import Route
-from support import eventually, no_leaks
+from support import eventually, no_leaks, settle
 
 
 class FakeHTTP:
@@ -138,7 +138,7 @@ def test_open_with_a_body_of_something_else(http, sink, body, words):
 
 def test_nothing_happens_before_the_start(http, polling):
     polling.send('4one')
-    gevent.sleep(0.01)
+    settle()
     assert http.targets == []
     assert polling.queued == 4
 
@@ -177,7 +177,7 @@ def test_a_request_that_fails(http, sink, started, error, method):
     gevent.sleep(0)
     getattr(http, method).get(timeout=5)[2].set_exception(error)
     assert eventually(lambda: sink.lost)
-    gevent.sleep(0.01)
+    settle()
     assert sink.lost == [error]
     assert http.in_flight == {'GET': 0, 'POST': 0}  # the other one is ended
     assert http.closed == 1
@@ -189,7 +189,7 @@ def test_both_requests_fail_together(http, sink, started):
     answers = [http.gets.get()[2], http.posts.get()[2]]
     for answer in answers:
         answer.set_exception(ConnectionClosed('gone'))
-    gevent.sleep(0.01)
+    settle()
     assert len(sink.lost) == 1
 
 
@@ -197,7 +197,7 @@ def test_a_sink_that_closes_while_packets_come(http, sink, started):
     """As the session does on a CLOSE packet."""
     sink.on_packets = lambda transport, packets: transport.close()
     http.answer_get('1')
-    gevent.sleep(0.01)
+    settle()
     assert sink.lost == []
     assert http.gets.empty()
 
@@ -269,11 +269,11 @@ def test_waiting_for_room(http, started):
         started.send('4' + 'x' * 999)
     waiting = [gevent.spawn(started.wait_below, limit) for limit in (3000, 1000, 0)]
     started.wait_below(4000)
-    gevent.sleep(0.01)
+    settle()
     for ready in ([False] * 3, [True, False, False], [True, False, False], [True, True, False]):
         assert [one.ready() for one in waiting] == ready
         http.answer_post()
-        gevent.sleep(0.01)
+        settle()
     gevent.joinall(waiting, timeout=5, raise_error=True)
     assert all(one.ready() for one in waiting)
 
@@ -281,7 +281,7 @@ def test_waiting_for_room(http, started):
 def test_those_who_wait_go_at_the_end(http, started):
     started.send('4' + 'x' * 999)
     waiting = [gevent.spawn(started.wait_below, 0) for _ in range(3)]
-    gevent.sleep(0.01)
+    settle()
     started.close()
     gevent.joinall(waiting, timeout=5, raise_error=True)
     assert all(one.ready() for one in waiting)
@@ -295,10 +295,10 @@ def test_a_pause_awaits_what_is_in_flight(http, sink, started):
     http.posts.peek(timeout=5)
     http.gets.peek(timeout=5)
     pausing = gevent.spawn(started.pause)
-    gevent.sleep(0.01)
+    settle()
     started.send('4second')
     http.answer_get('4hello')
-    gevent.sleep(0.01)
+    settle()
     assert not pausing.ready()
     http.answer_post()
     pausing.get(timeout=5)
@@ -312,7 +312,7 @@ def test_a_pause_before_the_start_is_at_once(http, polling):
     polling.send('4one')
     polling.pause()
     polling.start()
-    gevent.sleep(0.01)
+    settle()
     assert http.targets == []
     assert polling.take_queued() == ['4one']
 
@@ -338,7 +338,7 @@ def test_going_on_while_the_get_of_before_is_still_in_flight(http, started):
     gevent.sleep(0)
     pausing.kill()
     started.resume()
-    gevent.sleep(0.01)
+    settle()
     assert http.gets.qsize() == 1
     http.answer_get('6')
     http.answer_get('6')
@@ -396,7 +396,7 @@ def test_a_get_may_end_as_it_likes_within_a_farewell(http, sink, started):
     finishing = gevent.spawn(started.finish, 5)
     http.posts.peek(timeout=5)
     get[2].set_exception(HTTPError('closed', 400))
-    gevent.sleep(0.01)
+    settle()
     assert not finishing.ready()
     assert http.answer_post() == ['1']
     finishing.get(timeout=5)
@@ -433,7 +433,7 @@ def test_closing_ends_all_at_once(http, sink, started):
         assert started.send('4more') == -1
         started.start()
         started.resume()
-        gevent.sleep(0.01)
+        settle()
         assert http.in_flight == {'GET': 0, 'POST': 0}
 
 
@@ -442,7 +442,7 @@ def test_closing_before_the_first_switch(http, sink, polling):
     polling.start()
     polling.send('4one')
     polling.close()
-    gevent.sleep(0.01)
+    settle()
     assert http.targets == []
     assert sink.lost == []
 
@@ -453,5 +453,5 @@ def test_abandoning(http, sink, started):
     assert (http.abandoned, http.closed, sink.lost) == (1, 0, [])
     assert started.send('4x') == -1
     http.gets.get()[2].set(b'4late')
-    gevent.sleep(0.01)
+    settle()
     assert sink.packets == []

@@ -15,7 +15,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent import process
-from support import eventually, patience
+from support import eventually, patience, settle
 
 
 class Connection:
@@ -185,7 +185,7 @@ def test_who_waits_for_the_end_waits_for_the_signal_too(log, own_handler):
     one = connect(log, 'a', may_leave=False)
     signal.raise_signal(signal.SIGINT)
     waiting = gevent.spawn(process.wait_for_sigint)
-    gevent.sleep(0.01)
+    settle()
     assert not waiting.ready()
     one.may_leave.set()
     waiting.get(timeout=5)

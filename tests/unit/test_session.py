@@ -12,14 +12,16 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from engineio_gevent import heartbeat, session
 from engineio_gevent.connecting import Connecting
 from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
+from engineio_gevent.heartbeat import GRACE
 from engineio_gevent.legacy import call_disconnect
 from engineio_gevent.options import Options, Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
 from engineio_gevent.session import Session
 from engineio_gevent.transports.route import Route
-from support import eventually, no_leaks, open_packet
+from support import ScriptedLoop, eventually, no_leaks, open_packet, settle
 
 
 class FakeTransport:
@@ -31,6 +33,7 @@ class FakeTransport:
         self.sink = sink
         self.first = first
         self.sent = []
+        self.sent_first = []
         self.log = []
         self.queued = 0
         self.room = Event()
@@ -48,7 +51,7 @@ class FakeTransport:
         return self.queued
 
     def send_first(self, packet):
-        self.sent.append(packet)
+        self.sent_first.append(packet)
 
     unsent = 0
 
@@ -58,6 +61,7 @@ class FakeTransport:
 
     def finish(self, timeout, limit=None):
         self.log.append('finish')
+        self.bounds = (timeout, limit)
         self.farewell.wait(timeout)
         self.close()
 
@@ -108,7 +112,7 @@ class Room:
 
     def wait_end(self):
         assert self.session.wait(5)
-        gevent.sleep(0.01)
+        settle()
 
 
 @pytest.fixture
@@ -138,10 +142,37 @@ def test_before_it_is_open(make_room):
     assert (session.state, session.sid, session.over) == ('disconnected', None, False)
 
 
+def test_what_it_says_of_itself_in_each_phase(make_room):
+    said = []
+
+    def look(phase):
+        session = room.session
+        said.append((phase, session.state, session.sid, session.is_open, session.is_pointless,
+                     session.over))
+
+    room = make_room(handlers={'connect': lambda: look('connect handler'),
+                               'disconnect': lambda reason: look('disconnect handler')})
+    room.transport.finish = lambda timeout, limit=None: look('farewell')
+    look('before')
+    room.open()
+    look('open')
+    room.session.disconnect()
+    look('after')
+    assert said == [
+        # phase, state, sid, is_open, is_pointless, over
+        ('before', 'disconnected', None, False, True, False),
+        ('connect handler', 'connected', 'the-sid', False, False, False),
+        ('open', 'connected', 'the-sid', True, False, False),
+        ('farewell', 'disconnecting', 'the-sid', False, False, False),
+        ('disconnect handler', 'disconnecting', 'the-sid', False, True, True),
+        ('after', 'disconnected', None, False, True, True),
+    ]
+
+
 def test_disconnecting_before_it_opens(make_room):
     session = make_room().session
     session.disconnect()
-    gevent.sleep(0.01)
+    settle()
     assert (session.state, session.sid) == ('disconnected', None)
 
 
@@ -156,8 +187,8 @@ def test_open(room):
     [(MESSAGE, 'x')], [(OPEN, '{')], [(OPEN, '[]')], [(NOOP, '')], [(PING, '')], [(CLOSE, '')],
     [OPENED, (CLOSE, '')]])
 def test_what_is_no_handshake(make_room, first):
-    room = make_room(first=first)
-    with no_leaks(), pytest.raises((ProtocolError, ConnectionClosed)):
+    room = make_room(first=first, request_timeout=None)
+    with gevent.Timeout(5), no_leaks(), pytest.raises((ProtocolError, ConnectionClosed)):
         room.session.open('websocket')
     assert 'close' in room.transport.log
     assert room.session.sid is None
@@ -173,6 +204,41 @@ def test_a_transport_that_fails_after_its_handshake(make_room):
     assert caught.value is error
 
 
+def test_the_first_error_is_the_cause(make_room):
+    room = make_room()
+    errors = [ConnectionClosed('first'), ConnectionClosed('second')]
+    room.transport.open = lambda sid=None: [room.transport.fail(error) for error in errors]
+    with pytest.raises(ConnectionClosed) as caught:
+        room.session.open('websocket')
+    assert caught.value is errors[0]
+
+
+def test_another_transport_does_not_open_it(make_room):
+    room = make_room()
+    other = FakeTransport(room.session)
+    room.transport.open = lambda sid=None: (other.say((OPEN, open_packet(sid='other')[1:])),
+                                            room.transport.say(OPENED))
+    room.open()
+    assert room.session.sid == 'the-sid'
+
+
+def test_disconnecting_while_it_opens(make_room):
+    room = make_room(first=(), request_timeout=None)
+    opening = gevent.spawn(pytest.raises, ConnectionClosed, room.session.open, 'websocket')
+    settle()
+    room.session.disconnect()
+    assert 'while connecting' in str(opening.get(timeout=5).value)
+    assert (room.session.state, room.ends) == ('disconnected', [])
+    assert 'close' in room.transport.log
+
+
+def test_urls(make_room):
+    session = make_room().open().session
+    assert session.base_url == 'ws://a.test/engine.io/?transport=websocket&EIO=4'
+    session.made_http = object()  # as after a handshake by polling
+    assert session.base_url == 'http://a.test/engine.io/?transport=polling&EIO=4&sid=the-sid'
+
+
 def test_nothing_comes(make_room):
     room = make_room(first=(), request_timeout=0.05)
     with pytest.raises(ConnectionClosed, match=r'0\.05 seconds'):
@@ -182,17 +248,106 @@ def test_nothing_comes(make_room):
 
 def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
     seen = []
+    release = Event()
     room = make_room(first=[OPENED, (MESSAGE, 'early')],
-                     handlers={'connect': lambda: (gevent.sleep(0.01), seen.append(list(
+                     handlers={'connect': lambda: (release.wait(), seen.append(list(
                          room.messages)))})
     opening = gevent.spawn(room.open)
-    gevent.sleep(0)
+    settle()
     room.transport.say((MESSAGE, 'within'))
+    settle()
+    release.set()
     opening.get(timeout=5)
     room.transport.say((MESSAGE, 'after'))
-    assert eventually(lambda: len(room.messages) == 3)
+    settle()
     assert seen == [[]]
     assert room.messages == ['early', 'within', 'after']
+
+
+def test_a_connect_handler_that_disconnects(make_room):
+    """It has seen no message, and none is delivered to an application that has left."""
+    room = make_room(first=[OPENED, (MESSAGE, 'early')],
+                     handlers={'connect': lambda: room.session.disconnect()})
+    room.session.open('websocket')
+    room.session.greet()
+    room.session.settle()
+    settle()
+    assert room.messages == []
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert 'start' not in room.transport.log
+
+
+def test_a_connect_handler_that_has_another_greenlet_disconnect(make_room):
+    """The handler returns before the farewell has been said."""
+    def connect():
+        leaving.start()
+        settle()
+
+    room = make_room(first=[OPENED, (MESSAGE, 'early')], handlers={'connect': connect})
+    leaving = gevent.Greenlet(room.session.disconnect)
+    room.transport.farewell.clear()
+    room.open()
+    room.transport.say((MESSAGE, 'late'))
+    settle()
+    assert not leaving.ready()
+    assert room.session.state == 'disconnecting'
+    room.session.start_polling()  # as the timer of the head start may
+    assert 'start' not in room.transport.log
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.messages == []
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_connect_handler_that_disconnects_and_raises(make_room):
+    def connect():
+        room.session.disconnect()
+        raise ValueError('no')
+
+    room = make_room(handlers={'connect': connect})
+    with pytest.raises(ValueError, match='no'):
+        room.open()
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert room.transport.log.count('finish') == 1
+    assert room.session.state == 'disconnected'
+
+
+def test_a_connect_handler_that_raises_while_another_greenlet_disconnects(make_room):
+    """There is one farewell."""
+    def connect():
+        leaving.start()
+        settle()
+        raise ValueError('no')
+
+    room = make_room(handlers={'connect': connect})
+    leaving = gevent.Greenlet(room.session.disconnect)
+    room.transport.farewell.clear()
+    with pytest.raises(ValueError, match='no'):
+        room.open()
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.transport.log.count('finish') == 1
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+@pytest.mark.parametrize('close', [False, True], ids=['lost', 'closed'])
+def test_a_connection_that_ends_within_the_connect_handler(make_room, close):
+    """What the server said before is delivered, and in order."""
+    def connect():
+        room.transport.say((MESSAGE, 'within'))
+        if close:
+            room.transport.say((CLOSE, ''))
+        else:
+            room.transport.fail(ConnectionClosed('gone'))
+        settle()
+
+    seen = []
+    room = make_room(first=[OPENED, (MESSAGE, 'early')], handlers={
+        'connect': connect, 'message': seen.append, 'disconnect': seen.append})
+    room.open()
+    room.wait_end()
+    assert seen == ['early', 'within',
+                    Reason.SERVER_DISCONNECT if close else Reason.TRANSPORT_ERROR]
 
 
 @pytest.mark.parametrize('error', [ValueError('no'), gevent.GreenletExit()])
@@ -200,15 +355,19 @@ def test_a_connect_handler_that_raises(make_room, error):
     def connect():
         raise error
 
+    farewells = []
     room = make_room(handlers={'connect': connect})
+    room.transport.finish = lambda timeout, limit=None: farewells.append(
+        (timeout, room.session.state))
     with no_leaks():
         room.session.open('websocket')
         with pytest.raises(type(error)):
             room.session.greet()
-    assert 'finish' in room.transport.log
+    assert farewells == [(session.ABORT_TIMEOUT, 'disconnecting')]
+    assert room.transport.log == ['close']
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.transport.say((MESSAGE, 'late'))
-    gevent.sleep(0.01)
+    settle()
     assert room.messages == []
 
 
@@ -216,11 +375,22 @@ def test_a_connect_handler_that_raises(make_room, error):
 
 
 def test_packets(room):
-    room.transport.say((MESSAGE, 'text'), (PING, 'data'), (MESSAGE, b'bytes'), (NOOP, ''),
+    room.transport.say((MESSAGE, 'text'), (PING, 'data'), (MESSAGE, b'{"a":1}'), (NOOP, ''),
                        (PONG, 'x'), (UPGRADE, ''), OPENED, (MESSAGE, '{"a":1}'), (MESSAGE, '12'))
-    assert eventually(lambda: len(room.messages) == 4)
-    assert room.messages == ['text', b'bytes', {'a': 1}, '12']
-    assert room.transport.sent == ['3data']
+    settle()
+    assert room.messages == ['text', b'{"a":1}', {'a': 1}, '12']
+    assert (room.transport.sent, room.transport.sent_first) == ([], ['3data'])
+
+
+def test_a_message_handler_that_raises(make_room, caplog):
+    """It is logged, and the next message comes all the same."""
+    seen = []
+    room = make_room(handlers={'message': lambda data: seen.append(data) or 1 / 0}).open()
+    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
+    settle()
+    assert seen == ['one', 'two']
+    assert [record.name for record in caplog.records] == ['test'] * 2
+    assert room.session.state == 'connected'
 
 
 def test_parse_json_off(make_room):
@@ -234,7 +404,7 @@ def test_no_handlers_at_all(make_room):
     room.handlers.clear()
     room.open()
     room.transport.say((MESSAGE, 'x'))
-    gevent.sleep(0.01)
+    settle()
     room.transport.fail(ConnectionClosed('gone'))
     room.wait_end()
     assert room.session.state == 'disconnected'
@@ -255,11 +425,79 @@ def test_sending_waits_above_the_limit(room):
     assert 'wait 500' not in room.transport.log
     room.transport.queued = 1001
     sending = gevent.spawn(room.session.send, 'x')
-    gevent.sleep(0.01)
+    settle()
     assert 'wait 500' in room.transport.log
     assert not sending.ready()
     room.transport.room.set()
     sending.get(timeout=5)
+
+
+def test_who_waits_for_room_waits_on_after_an_upgrade(room):
+    room.transport.queued = 1001
+    sending = gevent.spawn(room.session.send, 'x')
+    settle()
+    room.session.transport = websocket = FakeTransport(room.session)
+    room.transport.close()
+    settle()
+    assert websocket.log == ['wait 500']
+    assert not sending.ready()
+    websocket.room.set()
+    sending.get(timeout=5)
+
+
+def test_what_an_ended_transport_does_not_take_is_counted(room):
+    room.transport.queued = -1  # the session is yet to learn of its end
+    others = []
+    for number in range(2):
+        gevent.spawn(others.append, number)
+        room.session.send('dropped')
+        assert others[-1:] == [number]  # a loop of such sends lets others run
+    gevent.get_hub().loop.run_callback(room.session.send, 'dropped')
+    settle()
+    assert room.session.unsent == 3
+    room.transport.unsent = 4
+    assert room.session.unsent == 7
+    room.transport.fail(ConnectionClosed('gone'))
+    room.wait_end()
+    assert room.session.unsent == 7
+
+
+def test_sending_after_the_end(room):
+    room.session.disconnect()
+    sent = list(room.transport.sent)
+    room.session.send('nobody hears it')
+    assert room.transport.sent == sent
+
+
+class Queued:
+    """Polling, at rest for the upgrade, with these packets."""
+
+    def __init__(self, *packets):
+        self.packets = packets
+
+    def take_queued(self):
+        return self.packets
+
+
+def test_going_on_over_a_websocket(room):
+    websocket = FakeTransport(None)
+    room.session.transport_name = 'polling'
+    room.session.switch(websocket, Queued('4one', b'two'))
+    assert websocket.sent == ['5', '4one', b'two']
+    assert (room.session.transport, room.session.transport_name) == (websocket, 'websocket')
+    websocket.say((MESSAGE, 'hello'))
+    room.transport.fail(ConnectionClosed('polling has ended'))
+    settle()
+    assert (room.messages, room.ends) == (['hello'], [])
+    assert room.session.unsent == 0
+
+
+def test_going_on_over_a_websocket_that_has_ended(room):
+    """The messages are lost, and counted; a pong is no message."""
+    websocket = FakeTransport(None)
+    websocket.queued = -1
+    room.session.switch(websocket, Queued('3', '4one', b'two'))
+    assert room.session.unsent == 2
 
 
 def test_sending_never_waits_in_the_hub_or_without_a_limit(room, make_room):
@@ -301,8 +539,61 @@ def test_one_s_own_wish(room):
     room.session.disconnect()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
     assert room.transport.log[-1] == 'close'
-    assert 'finish' in room.transport.log
+    assert room.transport.bounds == (session.CLOSE_TIMEOUT, session.FAREWELL_LIMIT)
     assert room.session.error is None
+
+
+def test_the_server_s_words_within_the_farewell(room):
+    """The application has left: nothing is delivered, answered or taken for the reason."""
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    room.transport.say((MESSAGE, 'late'), (PING, 'x'), (CLOSE, ''))
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    settle()
+    assert (room.messages, room.transport.sent_first) == ([], [])
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
+    """Which are both over at once: it would wait for its own end."""
+    room = make_room()
+    room.handlers['disconnect'] = lambda reason: (
+        room.session.wait(), room.session.disconnect(), room.ends.append(reason))
+    room.open()
+    with gevent.Timeout(2):
+        room.session.disconnect()
+    assert room.ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_a_disconnect_handler_that_raises(make_room, caplog):
+    room = make_room(handlers={'disconnect': lambda reason: 1 / 0}).open()
+    room.session.disconnect()
+    assert [record.name for record in caplog.records] == ['test']
+    assert room.session.state == 'disconnected'
+
+
+def test_a_second_disconnect_waits_for_the_first(make_room):
+    running = Event()
+    room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
+    leaving = [gevent.spawn(room.session.disconnect) for _ in range(2)]
+    settle()
+    assert not any(one.ready() for one in leaving)
+    running.set()
+    gevent.joinall(leaving, timeout=5, raise_error=True)
+    assert all(one.ready() for one in leaving)
+
+
+def test_disconnecting_in_the_hub(room):
+    """A greenlet does what waits."""
+    room.transport.farewell.clear()
+    gevent.get_hub().loop.run_callback(room.session.disconnect, False, 'a signal')
+    settle()
+    assert room.session.state == 'disconnecting'
+    room.transport.farewell.set()
+    room.wait_end()
+    assert room.ends == [('a signal', 'disconnecting')]
 
 
 def test_at_once(room):
@@ -311,6 +602,18 @@ def test_at_once(room):
     assert room.transport.sent == ['1']
     assert ('close', 1000) in room.transport.log
     assert 'finish' not in room.transport.log
+
+
+def test_at_once_though_the_disconnect_handler_takes_long(make_room, monkeypatch):
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01)
+    running = Event()
+    room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
+    with gevent.Timeout(5):
+        room.session.disconnect(abort=True)
+        room.session.disconnect(abort=True)  # it is under way already
+    assert room.session.state == 'disconnecting'
+    running.set()
+    assert room.session.wait(5)
 
 
 def test_all_ends_together_are_one(room):
@@ -328,7 +631,7 @@ def test_all_ends_together_are_one(room):
 def test_a_farewell_that_fails_keeps_its_reason_and_its_cause(room):
     room.transport.farewell.clear()
     leaving = gevent.spawn(room.session.disconnect)
-    gevent.sleep(0.01)
+    settle()
     error = ConnectionClosed('gone')
     room.transport.fail(error)
     room.transport.farewell.set()
@@ -340,7 +643,7 @@ def test_a_farewell_that_fails_keeps_its_reason_and_its_cause(room):
 def test_another_transport_s_end_is_not_the_connection_s(room):
     old = FakeTransport(room.session)
     old.fail(ConnectionClosed('of long ago'))
-    gevent.sleep(0.01)
+    settle()
     assert (room.session.state, room.ends) == ('connected', [])
 
 
@@ -350,7 +653,7 @@ def test_wait_returns_after_the_handler(make_room):
     room.transport.fail(ConnectionClosed('gone'))
     assert room.session.wait(0.01) is False
     waiting = [gevent.spawn(room.session.wait) for _ in range(3)]
-    gevent.sleep(0.01)
+    settle()
     assert not any(one.ready() for one in waiting)
     running.set()
     assert [one.get(timeout=5) for one in waiting] == [True] * 3
@@ -392,7 +695,7 @@ def test_a_type_error_of_a_handler_is_its_own():
 def test_nothing_is_kept(make_room):
     """No timer in the loop, and of the transport no reference."""
     loop = gevent.get_hub().loop
-    gevent.sleep(0.01)
+    settle()
     before = loop.activecnt
     with no_leaks():
         room = make_room().open()
@@ -408,6 +711,7 @@ def test_nothing_is_kept(make_room):
 def test_abandoning(room):
     room.session.abandon()
     assert room.session.forked
+    assert 'forked' in str(room.session.error)
     assert room.transport.log[-1] == 'abandon'
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.session.disconnect()
@@ -421,27 +725,61 @@ def opened(interval, timeout):
     return (OPEN, open_packet(pingInterval=interval, pingTimeout=timeout)[1:])
 
 
-def test_no_ping(make_room):
-    room = make_room(first=[opened(50, 50)]).open()
+@pytest.fixture
+def loop(monkeypatch):
+    return ScriptedLoop.install(monkeypatch, heartbeat)
+
+
+def test_no_ping(make_room, loop):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    loop.run_to(110)
+    assert not room.session.over
+    loop.run_to(110 + GRACE)
     room.wait_end()
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
     assert isinstance(room.session.error, HeartbeatTimeout)
-    assert '0.1 seconds' in str(room.session.error)
+    assert '10 seconds' in str(room.session.error)
 
 
 @pytest.mark.parametrize('packet', [(MESSAGE, 'x'), (NOOP, ''), (PONG, '')])
-def test_other_packets_do_not_count(make_room, packet):
-    room = make_room(first=[opened(50, 50)]).open()
-    while not room.session.over:
+def test_other_packets_do_not_count(make_room, loop, packet):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    for _ in range(10):
         room.transport.say(packet)
-        gevent.sleep(0.01)
+        loop.run_to(loop.now + 1)
+    assert not room.session.over
+    loop.run_to(110 + GRACE)
     assert isinstance(room.session.error, HeartbeatTimeout)
 
 
+def test_each_ping_moves_the_deadline(make_room, loop):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    for _ in range(5):
+        loop.run_to(loop.now + 9)
+        room.transport.say((PING, ''))
+    loop.run_to(155)
+    assert not room.session.over
+    loop.run_to(155 + GRACE)
+    assert isinstance(room.session.error, HeartbeatTimeout)
+
+
+def test_a_farewell_has_bounds_of_its_own(make_room, loop):
+    room = make_room(first=[opened(7000, 3000)]).open()
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    loop.run_to(1000)
+    assert not room.session.over
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.session.error is None
+    assert loop.armed == []
+
+
 @pytest.mark.parametrize('milliseconds', [10 ** 9, 10 ** 15, 1e300])
-def test_a_server_that_never_means_to_ping(make_room, milliseconds):
+def test_a_server_that_never_means_to_ping(make_room, loop, milliseconds):
     room = make_room(first=[opened(milliseconds, 0)]).open()
-    gevent.sleep(0.02)
+    loop.run_to(100 + 10 * 86400)
     assert room.session.state == 'connected'
 
 
@@ -451,14 +789,37 @@ def test_a_server_that_never_means_to_ping(make_room, milliseconds):
 def test_packets_are_logged_without_their_bytes(make_room, caplog):
     caplog.set_level(logging.INFO)
     room = make_room(verbose=True).open()
-    room.transport.say((MESSAGE, 'text'), (MESSAGE, b'secret'))
+    room.transport.say((MESSAGE, 'text'), (MESSAGE, b'secret'), (NOOP, ''), (UPGRADE, ''))
     room.session.send('other')
     room.session.send(b'secret')
     logged = ' '.join(record.getMessage() for record in caplog.records)
     assert 'MESSAGE data text' in logged
     assert 'MESSAGE data other' in logged
+    assert logged.count('unexpected') == 1  # the UPGRADE
     assert 'secret' not in logged
     assert '<binary>' in logged
+
+
+def test_a_log_handler_may_wait(make_room):
+    """The packets come in the hub, where nothing may."""
+    class Waiting(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(0)
+            logged.append(record.getMessage())
+
+    logged = []
+    logger = logging.getLogger('test.waiting')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Waiting())
+    try:
+        room = make_room(verbose=True, logger=logger).open()
+        gevent.get_hub().loop.run_callback(room.transport.say, (MESSAGE, 'hello'))
+        settle()
+        assert 'Received packet MESSAGE data hello' in logged
+        assert room.messages == ['hello']
+        room.session.disconnect()
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_nothing_is_logged_by_default(room, caplog):

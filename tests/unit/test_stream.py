@@ -14,8 +14,20 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
+from engineio_gevent.protocol.frames import LargeFrame
 from engineio_gevent.transports.stream import GATHER_SIZE, Stream
-from support import eventually, no_leaks, read_exactly, read_to_end, reset
+from support import (
+    BINARY,
+    TEXT,
+    eventually,
+    frame,
+    no_leaks,
+    read_exactly,
+    read_frame,
+    read_to_end,
+    reset,
+    settle,
+)
 
 SMALL = 65536
 """The buffers of a connection that soon takes no more; the kernel may double them."""
@@ -49,7 +61,7 @@ class Owner:
     def wait_lost(self):
         """The one error that it was told of."""
         assert self.was_lost.wait(5), 'not told of the end'
-        gevent.sleep(0.01)
+        settle()
         assert len(self.lost) == 1
         assert self.stream.closed
         return self.lost[0]
@@ -145,9 +157,9 @@ def test_five_megabytes_both_ways_at_once(pair):
 def test_what_comes_before_the_start_is_not_lost(make_pair):
     ours, peer = make_pair()
     peer.sendall(b'early')
-    gevent.sleep(0.01)
+    assert gevent.select.select([ours], [], [], 5)[0]  # it has arrived
     owner = Owner(ours, start=False)
-    gevent.sleep(0.01)
+    settle()
     assert owner.data == b''
     owner.stream.start()
     assert eventually(lambda: owner.data == b'early')
@@ -314,7 +326,7 @@ def test_several_wait_for_room(make_pair):
 
     waiting = [gevent.spawn(wait, limit) for limit in limits]
     assert stream.wait_below(total)  # true already
-    gevent.sleep(0.01)
+    settle()
     assert woken == []
     read = 0
     while read < size:
@@ -356,6 +368,283 @@ def test_waiting_again_and_again(make_pair):
         assert owner.stream.queued == 0
     owner.stream.close()
     assert len(reading.get(timeout=5)) == 20 * 500_000
+
+
+class Narrow(gevent.socket.socket):
+    """Takes as many bytes as there is `room` for."""
+
+    do_handshake = None
+    room = 0
+
+    def send(self, data):
+        data = data[:self.room]
+        if not data:
+            raise BlockingIOError
+        self.room -= len(data)
+        return super().send(data)
+
+
+def test_what_has_not_left_whole(make_odd):
+    owner, sock, peer = make_odd(Narrow)
+    stream = owner.stream
+    sock.room = 3
+    for data in (b'one', b'two', b'three', b'four'):
+        stream.write(data)
+    assert stream.unsent() == [b'two', b'three', b'four']
+    for room, left in ((1, [b'two', b'three', b'four']), (3, [b'three', b'four']),
+                       (4, [b'four']), (3, [b'four'])):
+        sock.room = room
+        stream.flush()
+        assert stream.unsent() == left
+    stream.write(b'five')
+    stream.write_large(large := LargeFrame(bytes(500_000)))
+    stream.write(b'six')
+    assert stream.unsent() == [b'four', b'five', large, b'six']
+    sock.room = 1000
+    stream.flush()
+    assert stream.unsent() == [large, b'six']
+    assert stream.queued == 500_000 + HEAD - 1000 + 1 + 4 + 3
+    stream.close()
+    assert stream.unsent() == [large, b'six']
+    assert peer.recv(100).startswith(b'onetwothreefourfive')
+
+
+def test_a_flush_is_at_once(records):
+    stream, peer = records
+    stream.flush()
+    gevent.sleep(0.001)
+    for data in (b'one', b'two', b'three'):
+        stream.write(data)
+    stream.flush()
+    assert [peer.recv(100, socket.MSG_DONTWAIT) for _ in range(2)] == [b'one', b'twothree']
+
+
+def test_a_flush_after_the_end(pair):
+    owner, _ = pair
+    for _ in range(3):
+        owner.stream.write(b'x')
+    owner.stream.close()
+    left = owner.stream.queued
+    assert left
+    owner.stream.flush()
+    settle()
+    assert owner.stream.queued == left
+    assert owner.lost == []
+
+
+# -- TLS that reads in order to write, and the other way round -------------------------------------
+# As in a renegotiation, which no server of ours can be brought to at the right moment.
+
+
+class ReadsFirst(gevent.socket.socket):
+    """Cannot send before the peer has said something, which to send reads."""
+
+    do_handshake = None
+    refusals = 0
+    kept = None
+
+    def recv(self, *arguments):
+        if self.kept:
+            data, self.kept = self.kept, b''
+            return data
+        return super().recv(*arguments)
+
+    def send(self, data):
+        if self.kept is None:
+            try:
+                self.kept = super().recv(100)
+            except BlockingIOError:
+                self.refusals += 1
+                raise gevent.ssl.SSLWantReadError from None
+        return super().send(data)
+
+
+class WritesFirst(gevent.socket.socket):
+    """Takes what it reads off the system's buffer, and gives it out only when asked again."""
+
+    do_handshake = None
+    kept = b''
+
+    def recv(self, *arguments):
+        if self.kept:
+            data, self.kept = self.kept, b''
+            return data
+        self.kept = super().recv(*arguments)
+        raise gevent.ssl.SSLWantWriteError
+
+
+@pytest.fixture
+def make_odd():
+    """`make_odd(kind)`: an owner of a started stream over such a socket, the socket, its peer."""
+    made = []
+
+    def make(kind):
+        ours, peer = gevent.socket.socketpair()
+        sock = kind(fileno=ours.detach())
+        made.append((Owner(sock), sock, peer))
+        return made[-1]
+
+    yield make
+    for owner, _, peer in made:
+        owner.stream.close()
+        peer.close()
+
+
+def test_a_write_that_has_to_read_first(make_odd):
+    owner, sock, peer = make_odd(ReadsFirst)
+    stream = owner.stream
+    assert [stream.write(data) for data in (b'one', b'two')] == [3, 6]
+    settle()
+    assert sock.refusals < 5  # it does not ask again and again
+    assert stream.queued == 6
+    peer.sendall(b'now')
+    assert read_exactly(peer, 6) == b'onetwo'
+    assert eventually(lambda: owner.data == b'now')
+    # Then it is as any other.
+    stream.write(bytes(MUCH))
+    assert stream.queued
+    reading = gevent.spawn(read_exactly, peer, MUCH)
+    assert stream.drain(20)
+    assert reading.get(timeout=20) == bytes(MUCH)
+
+
+def test_a_read_that_has_to_write_first(make_odd):
+    owner, _, peer = make_odd(WritesFirst)
+    for data in (b'one', b'two'):
+        peer.sendall(data)
+        assert eventually(lambda data=data: owner.pieces[-1:] == [data])
+    assert owner.pieces == [b'one', b'two']
+
+
+# -- Answers that go ahead -------------------------------------------------------------------------
+
+
+PONG, OTHER = 1, 2
+"""Kinds of answers."""
+
+
+@pytest.fixture
+def waiting(make_pair):
+    """`waiting(answers)`: a stream whose socket takes no more, those answers behind; its peer.
+
+    What waits before them is `FILLER`.
+    """
+    owners = []
+
+    def make(*answers):
+        ours, peer = make_pair(small=True)
+        owners.append(Owner(ours))
+        stream = owners[-1].stream
+        stream.write(FILLER)
+        assert stream.queued
+        for kind, data in answers:
+            stream.write_first(kind, data)
+        return stream, peer
+
+    yield make
+    for owner in owners:
+        owner.stream.close()
+
+
+FILLER = b'f' * MUCH
+HEAD = 14
+"""Bytes before the payload of a large frame."""
+
+
+def all_of(stream, peer):
+    """All that the peer hears until the stream has sent what is queued, `FILLER` left out."""
+    reading = gevent.spawn(read_to_end, peer)
+    assert stream.drain(20)
+    assert stream.queued == 0
+    stream.close()
+    heard = reading.get(timeout=20)
+    assert heard.startswith(FILLER)
+    return heard[MUCH:]
+
+
+def test_an_answer_is_a_write_where_nothing_waits(records):
+    stream, peer = records
+    gevent.sleep(0.001)
+    assert stream.write_first(PONG, b'one') == 0
+    assert peer.recv(100, socket.MSG_DONTWAIT) == b'one'
+    assert [stream.write_first(PONG, data) for data in (b'two', b'three')] == [3, 8]
+    assert peer.recv(100) == b'twothree'  # each of them, in their order
+
+
+def test_an_answer_goes_ahead_of_what_is_not_begun(waiting):
+    stream, peer = waiting()
+    stream.write(b'message')
+    before = stream.queued
+    assert stream.write_first(PONG, b'pong') == before + 4
+    assert stream.queued == before + 4
+    assert all_of(stream, peer) == b'pongmessage'
+
+
+@pytest.mark.parametrize('newer', [b'new', b'newer and longer', b''])
+def test_an_answer_replaces_an_older_one_of_its_kind(waiting, newer):
+    stream, peer = waiting((PONG, b'older one'), (OTHER, b'other'))
+    stream.write(b'message')
+    before = stream.queued
+    assert stream.write_first(PONG, newer) == before - 9 + len(newer)
+    assert all_of(stream, peer) == b'other' + newer + b'message'
+
+
+def test_thousands_of_answers_are_one(waiting):
+    """The memory for a peer that asks and does not read has a bound."""
+    stream, peer = waiting()
+    before = stream.queued
+    for number in range(5000):
+        assert stream.write_first(PONG, b'%04d' % number) == before + 4
+    assert all_of(stream, peer) == b'4999'
+
+
+def test_an_answer_that_is_begun_is_sent_whole(waiting):
+    older = b'o' * MUCH
+    stream, peer = waiting((PONG, older))
+    stream.write(b'message')
+    assert read_exactly(peer, MUCH + 1) == FILLER + b'o'
+    settle()  # the socket takes no more
+    before = stream.queued
+    assert before > 7
+    for newer in (b'first', b'second'):
+        assert stream.write_first(PONG, newer) == before + len(newer)
+    reading = gevent.spawn(read_exactly, peer, MUCH - 1 + 6 + 7)
+    assert stream.drain(20)
+    assert reading.get(timeout=20) == older[1:] + b'secondmessage'
+
+
+def test_a_large_frame(pair):
+    """It begins to leave at once, and is over with the stream."""
+    owner, peer = pair
+    stream = owner.stream
+    payload = os.urandom(MUCH)
+    stream.write_large(LargeFrame(payload))
+    assert read_frame(peer) == (BINARY, payload)
+    assert stream.drain(20)
+    stream.close()
+    assert stream.write_large(LargeFrame(payload)) == -1
+    assert stream.queued == 0
+
+
+def test_an_answer_does_not_go_into_the_midst_of_a_large_frame(waiting):
+    stream, peer = waiting()
+    stream.write_large(LargeFrame(bytes(MUCH)))
+    stream.write_first(PONG, frame('one', mask=b'mask'))
+    gevent.spawn(stream.drain)
+    assert read_exactly(peer, MUCH) == FILLER
+    assert read_frame(peer) == (TEXT, b'one')  # the large one was not begun
+    assert read_exactly(peer, 1) == bytes([0x80 | BINARY])  # now it is
+    stream.write_first(PONG, frame('two', mask=b'mask'))
+    read_exactly(peer, HEAD - 1 + MUCH)
+    assert read_frame(peer) == (TEXT, b'two')
+
+
+def test_after_the_end_there_are_no_answers(waiting):
+    stream, _ = waiting((PONG, b'one'))
+    stream.close()
+    queued = stream.queued
+    assert stream.write_first(PONG, b'two') == -1
+    assert stream.queued == queued
 
 
 # -- The end ---------------------------------------------------------------------------------------
@@ -465,12 +754,12 @@ def test_closing_from_within_the_owner(make_pair):
             self.stream.close()
 
     ours, peer = make_pair()
-    owner = Closing(ours, start=False)
     sending = gevent.spawn(peer.sendall, bytes(1 << 20))
-    gevent.sleep(0.01)
+    assert gevent.select.select([ours], [], [], 5)[0]  # it has arrived
+    owner = Closing(ours, start=False)
     owner.stream.start()
     assert eventually(lambda: owner.stream.closed)
-    gevent.sleep(0.01)
+    settle()
     assert len(owner.pieces) == 1
     assert owner.lost == []
     sending.kill()
@@ -486,7 +775,7 @@ def test_closing_and_raising_from_within_the_owner(make_pair):
     owner = Both(ours)
     peer.sendall(b'x')
     assert eventually(lambda: owner.stream.closed)
-    gevent.sleep(0.01)
+    settle()
     assert owner.lost == []
 
 
@@ -511,13 +800,13 @@ def test_closing_is_idempotent_and_lets_those_who_wait_go(make_pair):
     stream.write(bytes(MUCH))
     waiting = [gevent.spawn(stream.drain), gevent.spawn(stream.wait_below, 1000, 60),
                gevent.spawn(stream.wait_below, 0)]
-    gevent.sleep(0.01)
+    settle()
     stream.close()
     stream.close()
     assert [one.get(timeout=5) for one in waiting] == [False] * 3
     assert stream.closed
     assert stream.write(b'more') == -1
-    gevent.sleep(0.01)
+    settle()
     assert owner.lost == []
     reading = gevent.spawn(read_to_end, peer)
     assert len(reading.get(timeout=5)) < MUCH
@@ -528,7 +817,7 @@ def test_those_who_wait_go_when_the_peer_does(make_pair):
     owner = Owner(ours)
     owner.stream.write(bytes(MUCH))
     waiting = gevent.spawn(owner.stream.drain)
-    gevent.sleep(0.01)
+    settle()
     reset(peer)
     waiting.get(timeout=5)
     owner.wait_lost()
@@ -540,7 +829,7 @@ def test_closing_with_a_flush_to_come(pair):
     for _ in range(10):
         owner.stream.write(b'x' * 100)
     owner.stream.close()
-    gevent.sleep(0.01)
+    settle()
     assert owner.lost == []
 
 
@@ -548,14 +837,14 @@ def test_closing_with_a_flush_to_come(pair):
 def test_nothing_is_left(make_pair, end):
     """No watcher, no descriptor, no reference from the loop."""
     loop = gevent.get_hub().loop
-    gevent.sleep(0.01)
+    settle()
     before = loop.activecnt
     with no_leaks():
         ours, peer = make_pair(small=True)
         owner = Owner(ours)
         owner.stream.write(bytes(MUCH))  # it watches for room as well
         assert owner.stream.queued
-        gevent.sleep(0.01)
+        settle()
         assert loop.activecnt > before
         if end == 'close':
             owner.stream.close()
@@ -579,6 +868,14 @@ def test_nothing_is_left(make_pair, end):
         assert gone() is None
 
 
+def assert_silent(copy, peer):
+    """What a copy of our descriptor sends now is the next that the peer hears, TLS or not."""
+    with open(copy, 'wb') as ours:
+        ours.write(b'sentinel')
+    with socket.socket(fileno=os.dup(peer.fileno())) as bare:
+        assert bare.recv(100) == b'sentinel'
+
+
 def test_abandoning_tells_the_peer_nothing(make_pair):
     """In a forked child, the descriptor is a copy of the parent's, who goes on."""
     ours, peer = make_pair()
@@ -591,9 +888,9 @@ def test_abandoning_tells_the_peer_nothing(make_pair):
     owner.stream.abandon()
     assert owner.stream.closed
     assert owner.stream.write(b'more') == -1
-    assert gevent.select.select([peer], [], [], 0.05) == ([], [], [])
+    settle()
+    assert_silent(copy, peer)
     assert owner.lost == []
-    os.close(copy)
 
 
 def test_abandoning_drops_what_is_queued(make_pair):
@@ -603,7 +900,6 @@ def test_abandoning_drops_what_is_queued(make_pair):
     for _ in range(10):
         owner.stream.write(b'x' * 1000)  # all but the first for the end of the turn
     owner.stream.abandon()
-    gevent.sleep(0.05)
+    settle()
     assert read_exactly(peer, 1000) == b'x' * 1000
-    assert gevent.select.select([peer], [], [], 0.05) == ([], [], [])
-    os.close(copy)
+    assert_silent(copy, peer)

@@ -26,6 +26,7 @@ from support import (
     read_request,
     read_to_end,
     respond,
+    settle,
 )
 
 
@@ -188,7 +189,7 @@ def test_a_socket_that_is_no_tcp(make_websocket, script):
 
         accept_websocket(Collector, read_request(theirs))
         theirs.sendall(answer[0][:20])
-        gevent.sleep(0.01)
+        settle()  # that piece has been read
         theirs.sendall(answer[0][20:] + frame('4hello'))
 
     serving = gevent.spawn(serve)
@@ -285,12 +286,12 @@ def test_a_refusal(hostile_server, make_websocket):
 
 
 def test_closing_while_it_opens(hostile_server, make_websocket):
-    reached = AsyncResult()
+    reached, closed = AsyncResult(), AsyncResult()
 
     def handle(sock):
         request = read_request(sock)
         reached.set()
-        gevent.sleep(0.05)
+        closed.get()
         accept_websocket(sock, request)
         read_to_end(sock)
 
@@ -299,6 +300,7 @@ def test_closing_while_it_opens(hostile_server, make_websocket):
     opening = gevent.spawn(pytest.raises, ConnectionClosed, one.open)
     reached.get(timeout=5)
     one.close()
+    closed.set()
     opening.get(timeout=5)
     server.wait_open(0)
 
@@ -332,12 +334,11 @@ def test_a_sink_that_closes(opened, script):
 def test_a_fault_is_told_once(opened, script):
     one = opened()
     script.say(frame('4a') + frame('9') + frame('4b') + frame('\xff', rsv=7))
-    assert eventually(lambda: one.sink.lost)
-    gevent.sleep(0.01)
+    (opcode, said), = script.frames()  # to the end of the connection
+    settle()
     assert one.sink.packets == [(MESSAGE, 'a')]
     assert len(one.sink.lost) == 1
     assert isinstance(one.sink.lost[0], ProtocolError)
-    (opcode, said), = script.frames()
     assert (opcode, said[:2]) == (CLOSE, b'\x03\xea')
     assert 0 < len(said) - 2 <= 123
 
@@ -382,7 +383,7 @@ def test_room(hostile_server, make_websocket):
     while one.send(bytes(1 << 20)) < 3 << 20:
         pass
     waiting = gevent.spawn(one.wait_below, 1 << 20)
-    gevent.sleep(0.01)
+    settle()
     assert not waiting.ready()
     going.set()
     waiting.get(timeout=10)
@@ -438,7 +439,7 @@ def test_closing_at_once(opened, script, code):
     frames = script.frames()
     if code is not None:
         assert frames == [(TEXT, b'4a'), (TEXT, b'4b'), (CLOSE, code.to_bytes(2, 'big') + b'words')]
-    gevent.sleep(0.01)
+    settle()
     assert one.sink.lost == []
 
 
@@ -456,7 +457,7 @@ def test_it_costs_no_greenlet_and_one_descriptor(hostile_server, make_websocket,
     before = len(descriptors()), len(greenlets())
     make_websocket(server.url).open()
     assert script.connected.get(timeout=5)
-    gevent.sleep(0.01)
+    settle()
     # the server, which is in this process too, has a greenlet and a descriptor
     assert len(descriptors()) - before[0] == 2
     assert len(greenlets()) - before[1] == 1

@@ -1,0 +1,56 @@
+"""A loop and a clock of the test's own: time passes when the test says so."""
+
+
+class ScriptedLoop:
+    """Holds timers; `run_to` lets time pass and fires what is due."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.made = []
+
+    @classmethod
+    def install(cls, monkeypatch, module):
+        """Have `get_hub()` and `monotonic()` of a module of the package lead to a new one."""
+        loop = cls()
+        hub = _Hub(loop)
+        monkeypatch.setattr(module, 'get_hub', lambda: hub)
+        monkeypatch.setattr(module, 'monotonic', lambda: loop.now)
+        return loop
+
+    def timer(self, seconds):
+        one = _Timer(self.now + seconds)
+        self.made.append(one)
+        return one
+
+    @property
+    def armed(self):
+        return [one for one in self.made if one.callback is not None]
+
+    def run_to(self, moment):
+        while self.armed and min(one.moment for one in self.armed) <= moment:
+            next_one = min(self.armed, key=lambda one: one.moment)
+            self.now = max(self.now, next_one.moment)
+            callback, next_one.callback = next_one.callback, None
+            callback()
+        self.now = max(self.now, moment)
+
+
+class _Timer:
+    def __init__(self, moment):
+        self.moment = moment
+        self.callback = None
+        self.closed = False
+
+    def start(self, callback):
+        self.callback = callback
+
+    def stop(self):
+        self.callback = None
+
+    def close(self):
+        self.closed = True
+
+
+class _Hub:
+    def __init__(self, loop):
+        self.loop = loop
