@@ -17,12 +17,13 @@ BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 export UV_PYTHON_DOWNLOADS := never
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help demo test test-all lint types docs soak fuzz audit bench profile dist clean
+.PHONY: help demo test test-all test-py314 test-pypy311 lint types docs soak fuzz audit bench profile dist clean
 
 help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
 	@echo 'make test    what every change has to pass, in 8 minutes (ARGS="-e py311,lint")'
 	@echo 'make test-all every suite on every Python, packages, benchmarks: for a release'
+	@echo 'make test-py314, make test-pypy311   the tests on an interpreter from Debian, in a chroot'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy; a user'"'"'s programs with mypy and pyright'
 	@echo 'make docs    the documentation, in build/docs/'
@@ -41,6 +42,9 @@ demo: $(VENV)/.demo
 test test-all: $(VENV)/.tools $(if $(NPM),$(NODE_MODULES) $(SOCKETIO_MODULES) $(BENCH_MODULES))
 	@$(if $(NPM),,echo 'npm is missing: the tests with JavaScript servers are skipped.')
 	@$(BIN)/python tests/run.py $(if $(filter test-all,$@),--all) $(ARGS)
+
+test-py314 test-pypy311: $(if $(NPM),$(NODE_MODULES))
+	tests/debian.sh $(@:test-%=%) $(ARGS)
 
 lint types: $(VENV)/.tools
 	$(BIN)/tox run -e $@
@@ -72,6 +76,7 @@ dist: $(VENV)/.tools
 	$(BIN)/tox run -e packaging
 
 clean:
+	rm -rf .chroot || sudo rm -rf .chroot
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf build dist *.egg-info $(JS)/node_modules $(SOCKETIO_JS)/node_modules
 	rm -rf $(BENCH_JS)/node_modules
