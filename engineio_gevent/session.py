@@ -14,7 +14,7 @@ import gevent
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
-from gevent.hub import get_hub
+from gevent.hub import Hub, get_hub
 
 from . import foreign, process
 from .connecting import Connecting, DisconnectedEarly
@@ -99,6 +99,11 @@ class Session:
         self.forked = False
 
     # Facts
+
+    @property
+    def hub(self) -> Hub:
+        """Whose loop drives it: that of the thread that made it."""
+        return self._hub
 
     @property
     def is_open(self) -> bool:

@@ -101,10 +101,27 @@ class PlainSocket(_socket.socket):
 
     def close(self) -> None:
         """Close at once; whoever waits gets an ``OSError``."""
-        if self._watcher is not None:
-            closed = OSError(errno.EBADF, 'closed by another greenlet')
-            get_hub().cancel_wait(self._watcher, closed, True)
+        self._stop_waiting()
         super().close()
+
+    def detach(self) -> int:
+        """Give up the descriptor, which stays open; whoever waits gets an ``OSError``."""
+        self._stop_waiting()
+        return super().detach()
+
+    def _stop_waiting(self) -> None:
+        watcher = self._watcher
+        if watcher is None or watcher.callback is None:
+            return
+        waiter = watcher.callback.__self__
+        loop = waiter.hub.loop
+        if loop is None:  # the hub has been destroyed, and its watchers with it
+            return
+        # Now, not by gevent's cancel_wait(), which leaves it to a later callback: the process is
+        # aborted by a loop that gets to look at a closed descriptor which it still watches.
+        watcher.stop()
+        closed = OSError(errno.EBADF, 'closed by another greenlet')
+        loop.run_callback(waiter.throw, closed)
 
     def __enter__(self) -> PlainSocket:
         return self
