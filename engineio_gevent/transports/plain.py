@@ -16,6 +16,8 @@ from typing import Any
 from gevent import socket
 from gevent.hub import get_hub
 
+from ..timers import timer_seconds
+
 _READ = 1
 _WRITE = 2
 _UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
@@ -94,7 +96,7 @@ class PlainSocket(_socket.socket):
                 socket.wait(self._watcher)
             else:
                 expired = TimeoutError(errno.ETIMEDOUT, 'timed out')
-                socket.wait(self._watcher, self._seconds, expired)
+                socket.wait(self._watcher, timer_seconds(self._seconds), expired)
         finally:
             self._watcher.close()
             self._watcher = None

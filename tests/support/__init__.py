@@ -27,7 +27,7 @@ from .http1 import (
     respond,
     response,
 )
-from .leaks import Leaks, descriptors, greenlets, no_leaks
+from .leaks import Leaks, descriptors, greenlets, no_leaks, watchers
 from .ports import free_port, has_ipv6, listens
 from .processes import PYTHON_SERVER, START_TIMEOUT, TESTS, ServerProcess, why_no_node
 from .waiting import eventually
@@ -69,5 +69,6 @@ __all__ = [
     'respond',
     'response',
     'send_frame',
+    'watchers',
     'why_no_node',
 ]

@@ -15,10 +15,11 @@ ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
 LAYERS = {
     'exceptions': set(),
     'protocol': {'exceptions'},
-    'transports': {'exceptions', 'protocol'},
+    'transports': {'exceptions', 'protocol', 'timers'},
     'dispatcher': {'exceptions'},
     'process': {'exceptions'},
-    'heartbeat': set(),
+    'heartbeat': {'timers'},
+    'timers': set(),
     'foreign': set(),
     'legacy': set(),
     'upgrade': {'exceptions', 'protocol', 'transports'},
@@ -27,10 +28,10 @@ LAYERS = {
     'session': {
         'exceptions', 'options', 'protocol', 'transports', 'dispatcher', 'foreign', 'heartbeat',
         'legacy', 'process', 'connecting'},
-    'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session'},
+    'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session', 'timers'},
     '': {'exceptions', 'client'},
-    'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol'},
-    'cli': {'', 'exceptions', 'client', 'demo', 'protocol', 'transports', 'contrib'},
+    'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol', 'timers'},
+    'cli': {'', 'exceptions', 'client', 'demo', 'protocol', 'transports', 'contrib', 'timers'},
     'demo': {'', 'exceptions', 'client', 'cli'},
     '__main__': {'cli'},
 }

@@ -12,6 +12,8 @@ from locust import User
 from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
+from ...timers import timer_seconds
+
 #: Seconds between two attempts to connect, at most, unless ``connect_retry_delay`` is more.
 MAX_RETRY_DELAY = 30.0
 
@@ -69,7 +71,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         delay = self.connect_retry_delay
         longest = max(delay, MAX_RETRY_DELAY)
         while True:
-            yield delay * random.uniform(0.5, 1)
+            yield timer_seconds(delay * random.uniform(0.5, 1))
             delay = min(2 * delay, longest)
 
     def _attempt(self) -> bool:
