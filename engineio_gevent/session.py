@@ -26,6 +26,7 @@ from .options import Options, Reason, State
 from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
 from .protocol.packet import MESSAGE, Encoded
+from .timers import timer_seconds
 from .transports.base import Packet, Transport
 from .transports.http import HTTP, HTTPSession
 from .transports.polling import Polling
@@ -520,7 +521,7 @@ class Session:
                 return self._phase == _CLOSED
             if self._closed is None:
                 self._closed = Event()
-            self._closed.wait(timeout)
+            self._closed.wait(timer_seconds(timeout))
         return self._phase == _CLOSED
 
     def _orphaned(self) -> bool:

@@ -370,7 +370,7 @@ def test_watches_are_shared_and_kept(loop):
 
 
 def test_as_many_watches_are_kept_as_said(loop):
-    kept = heartbeat._MAX_WATCHES
+    kept = 64
     first = Heartbeat(1, int)
     beating = [Heartbeat(number + 2, int) for number in range(kept - 1)]
     assert len(heartbeat._per_thread.watches) == kept

@@ -58,7 +58,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
                 return
             # So that Locust does not wait for this user when it is to stop.
             before, self._state = self._state, LOCUST_STATE_WAITING
-            gevent.sleep(delay)
+            gevent.sleep(timer_seconds(delay))
             self._state = before or LOCUST_STATE_RUNNING
 
     def on_stop(self) -> None:
@@ -71,7 +71,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         delay = self.connect_retry_delay
         longest = max(delay, MAX_RETRY_DELAY)
         while True:
-            yield timer_seconds(delay * random.uniform(0.5, 1))
+            yield delay * random.uniform(0.5, 1)
             delay = min(2 * delay, longest)
 
     def _attempt(self) -> bool:
