@@ -17,6 +17,7 @@ from .connecting import DisconnectedEarly
 from .exceptions import ConnectionError, EngineIOError, HTTPError
 from .options import Options, Reason, State
 from .session import Session
+from .timers import timer_seconds
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
@@ -459,7 +460,7 @@ class Client:
 
     def sleep(self, seconds: float = 0) -> None:
         """Sleep for some seconds while other greenlets run."""
-        gevent.sleep(seconds)
+        gevent.sleep(timer_seconds(seconds))
 
     def create_queue(self, *args: Any, **kwargs: Any) -> gevent.queue.Queue[Any]:
         """A new ``gevent.queue.Queue``."""

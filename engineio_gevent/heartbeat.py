@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
@@ -9,6 +10,8 @@ from typing import Any
 
 from gevent.hub import Hub, get_hub
 from gevent.monkey import get_original
+
+from .timers import timer_seconds
 
 #: Seconds past the deadline for a PING that lies unread in the socket because the
 #: process itself was busy or stopped.
@@ -73,7 +76,8 @@ class _Watch:
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
-        self._timer = self._hub.loop.timer(min(seconds, _LONGEST_TIMER))
+        loop = self._hub.loop
+        self._timer = loop.timer(timer_seconds(min(seconds, _LONGEST_TIMER), loop))
         self._timer.start(self._look)
 
     def _disarm(self) -> None:
@@ -101,7 +105,11 @@ class _Watch:
         else:
             self._disarm()
         for heartbeat in silent:
-            heartbeat.on_silence()
+            try:
+                heartbeat.on_silence()
+            except Exception:  # of the application's logger, most likely
+                # The others are told all the same.
+                self._hub.handle_error(heartbeat, *sys.exc_info())
 
 
 class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]  # the stubs say Any

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import gevent
 from gevent.event import Event
+from gevent.hub import Hub
 
 #: Seconds for all clients together to leave on Ctrl-C.
 SIGINT_TIMEOUT = 1.0
@@ -21,6 +22,10 @@ class Connection(Protocol):
     """A live connection, as far as the process is concerned."""
 
     handle_sigint: bool
+
+    @property
+    def hub(self) -> Hub:
+        """Whose loop drives it."""
 
     @property
     def state(self) -> str:
@@ -55,6 +60,12 @@ def discard(connection: Connection) -> None:
 
 
 def _abandon_all() -> None:
+    """In a forked child."""
+    for hub in {connection.hub for connection in _connections}:
+        if hub.loop is not None:
+            # A loop of libuv shares its epoll descriptor with the parent's until then, and what
+            # stops being watched in the child would no longer be watched in the parent.
+            hub.loop.reinit()
     while _connections:
         _connections.pop().abandon()
 

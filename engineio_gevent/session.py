@@ -14,7 +14,7 @@ import gevent
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
-from gevent.hub import get_hub
+from gevent.hub import Hub, get_hub
 
 from . import foreign, process
 from .connecting import Connecting, DisconnectedEarly
@@ -26,6 +26,7 @@ from .options import Options, Reason, State
 from .protocol import handshake, packet, payload
 from .protocol.handshake import Handshake
 from .protocol.packet import MESSAGE, Encoded
+from .timers import timer_seconds
 from .transports.base import Packet, Transport
 from .transports.http import HTTP, HTTPSession
 from .transports.polling import Polling
@@ -99,6 +100,11 @@ class Session:
         self.forked = False
 
     # Facts
+
+    @property
+    def hub(self) -> Hub:
+        """Whose loop drives it: that of the thread that made it."""
+        return self._hub
 
     @property
     def is_open(self) -> bool:
@@ -515,7 +521,7 @@ class Session:
                 return self._phase == _CLOSED
             if self._closed is None:
                 self._closed = Event()
-            self._closed.wait(timeout)
+            self._closed.wait(timer_seconds(timeout))
         return self._phase == _CLOSED
 
     def _orphaned(self) -> bool:

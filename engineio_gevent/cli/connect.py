@@ -12,6 +12,7 @@ import gevent
 from gevent.event import Event
 
 from ..exceptions import ConnectionClosed
+from ..timers import timer_seconds
 from .errors import CommandError, Exit
 from .options import ConnectingCommand, Connection, Number, connection_options
 from .printer import ForPeople, ForPrograms, Printer
@@ -137,7 +138,7 @@ class Conversation:
                     raise failure
                 # by hand: Ctrl-D
                 if not keyboard.by_hand:
-                    self._over.wait(None if wait < 0 else wait)
+                    self._over.wait(timer_seconds(None if wait < 0 else wait))
             self._shown_until = time.monotonic() + _LEAVING
         except BaseException:  # Ctrl-C: no more of it
             self._shown_until = -math.inf

@@ -12,6 +12,7 @@ from gevent import socket
 from gevent.event import AsyncResult
 from gevent.timeout import Timeout
 
+from ..timers import timer_seconds
 from .plain import PlainSocket
 
 #: Seconds for which the addresses of a host are remembered. A thousand clients
@@ -121,7 +122,7 @@ def open_socket(
 
 def bounded(seconds: float | None) -> Timeout:
     """A bound over a block, as a context manager; passing it raises :class:`Expired`."""
-    return Timeout(seconds, Expired())
+    return Timeout(timer_seconds(seconds), Expired())
 
 
 def within(seconds: float | None, function: Callable[..., _Result], *arguments: Any) -> _Result:

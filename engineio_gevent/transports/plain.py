@@ -16,6 +16,8 @@ from typing import Any
 from gevent import socket
 from gevent.hub import get_hub
 
+from ..timers import timer_seconds
+
 _READ = 1
 _WRITE = 2
 _UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
@@ -94,17 +96,34 @@ class PlainSocket(_socket.socket):
                 socket.wait(self._watcher)
             else:
                 expired = TimeoutError(errno.ETIMEDOUT, 'timed out')
-                socket.wait(self._watcher, self._seconds, expired)
+                socket.wait(self._watcher, timer_seconds(self._seconds), expired)
         finally:
             self._watcher.close()
             self._watcher = None
 
     def close(self) -> None:
         """Close at once; whoever waits gets an ``OSError``."""
-        if self._watcher is not None:
-            closed = OSError(errno.EBADF, 'closed by another greenlet')
-            get_hub().cancel_wait(self._watcher, closed, True)
+        self._stop_waiting()
         super().close()
+
+    def detach(self) -> int:
+        """Give up the descriptor, which stays open; whoever waits gets an ``OSError``."""
+        self._stop_waiting()
+        return super().detach()
+
+    def _stop_waiting(self) -> None:
+        watcher = self._watcher
+        if watcher is None or watcher.callback is None:
+            return
+        waiter = watcher.callback.__self__
+        loop = waiter.hub.loop
+        if loop is None:  # the hub has been destroyed, and its watchers with it
+            return
+        # Now, not by gevent's cancel_wait(), which leaves it to a later callback: the process is
+        # aborted by a loop that gets to look at a closed descriptor which it still watches.
+        watcher.stop()
+        closed = OSError(errno.EBADF, 'closed by another greenlet')
+        loop.run_callback(waiter.throw, closed)
 
     def __enter__(self) -> PlainSocket:
         return self

@@ -11,6 +11,7 @@ from gevent.event import Event
 from ..exceptions import ProtocolError
 from ..protocol import packet, payload
 from ..protocol.packet import Encoded
+from ..timers import timer_seconds
 from .base import Limits, Sink, unsent
 from .http import HTTP
 from .route import Route
@@ -179,7 +180,7 @@ class Polling:
         if self._changed is None:
             self._changed = Event()
         self._changed.clear()
-        self._changed.wait(timeout)
+        self._changed.wait(timer_seconds(timeout))
 
     def wait_below(self, limit: int) -> None:
         """Wait until at most ``limit`` bytes are queued, or the transport is closed."""
@@ -233,7 +234,7 @@ class Polling:
             greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
             # A request that was in flight gives its descriptor back when its greenlet ends.
-            joinall(greenlets, timeout=max(0.0, deadline - monotonic()))
+            joinall(greenlets, timeout=timer_seconds(deadline - monotonic()))
 
     def _lose(self, error: Exception) -> None:
         if not self._closed:

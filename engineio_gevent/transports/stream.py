@@ -18,6 +18,7 @@ from gevent.event import Event
 from gevent.hub import get_hub
 
 from ..protocol.frames import LargeFrame
+from ..timers import timer_seconds
 from .base import describe
 
 _READ = 1
@@ -331,7 +332,8 @@ class Stream:
                 # Several greenlets wait on one event: it is set for the most
                 # content of them, and each looks again when it wakes.
                 self._room_limit = max(self._room_limit, limit)
-            if not room.wait(None if deadline is None else max(0.0, deadline - monotonic())):
+            left = None if deadline is None else deadline - monotonic()
+            if not room.wait(timer_seconds(left)):
                 break
         return self.queued <= limit
 

@@ -5,6 +5,7 @@ Building one costs about 20 ms and 0.7 MB, most of it the certificate authoritie
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 from functools import lru_cache
@@ -64,6 +65,20 @@ class _Socket(gevent.ssl.SSLSocket):
             if options['sock'].fileno() < 0:  # it is ours by now
                 self.close()
             raise
+
+    def detach(self) -> int:
+        """Give up the descriptor, and watch it no longer: the owner may close it at once.
+
+        gevent's own goes on watching while a greenlet waits, up to a later callback, and a loop
+        that watches a closed descriptor aborts the process.
+        """
+        # Where the hub has been destroyed its watchers have, too, and say so.
+        with contextlib.suppress(ValueError):
+            for name in ('_read_event', '_write_event'):
+                watcher = getattr(self, name)
+                if watcher is not None:
+                    watcher.stop()
+        return super().detach()
 
 
 def wrap(

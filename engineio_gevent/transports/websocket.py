@@ -20,6 +20,7 @@ from ..protocol.frames import (
     encode_frame,
 )
 from ..protocol.packet import Encoded
+from ..timers import timer_seconds
 from .base import Limits, Sink, describe, unsent
 from .opening import open_websocket
 from .route import Route
@@ -204,7 +205,7 @@ class WebSocket:
                     if now >= min(patience, deadline):
                         break
                 if not stream.queued:
-                    self._peer_closed.wait(max(0.0, min(timeout, deadline - monotonic())))
+                    self._peer_closed.wait(timer_seconds(min(timeout, deadline - monotonic())))
                 else:
                     self.sink.on_lost(self, self._lost or unsent(stream.queued))
         finally:

@@ -87,7 +87,7 @@ def test_handlers_start_in_order(any_server, make_client, way):
     @client.on('message')
     def message(data):
         started.append(int(data))
-        gevent.sleep(0.0005 * (int(data) * 7 % 5))
+        gevent.sleep(0.001 * (int(data) * 7 % 5))
         ended.append(int(data))
 
     client.connect(any_server.url, transports=way)

@@ -323,7 +323,7 @@ class Traces:
 
     def __init__(self):
         self._leaks = support.Leaks()
-        self._watching = gevent.get_hub().loop.activecnt
+        self._watching = support.watchers()
         self._own = self._count()
 
     @staticmethod
@@ -334,7 +334,7 @@ class Traces:
     def left(self):
         """A list of what is there in addition now."""
         texts = self._leaks.left()
-        more = gevent.get_hub().loop.activecnt - self._watching
+        more = support.watchers() - self._watching
         if more > 0:
             texts.append(f'{more} active watchers or timers')
         if not texts and (own := self._count() - self._own):

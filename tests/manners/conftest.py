@@ -57,12 +57,12 @@ class Remains(support.Leaks):
 
     def __init__(self):
         super().__init__()
-        self._active = gevent.get_hub().loop.activecnt
+        self._active = support.watchers()
 
     def left(self):
         texts = super().left()
         # The look-up of what is left runs in no callback of the loop: what counts is others'.
-        active = gevent.get_hub().loop.activecnt
+        active = support.watchers()
         if active > self._active:
             texts.append(f'{active - self._active} watchers or timers')
         return texts

@@ -28,7 +28,7 @@ from .http1 import (
     respond,
     response,
 )
-from .leaks import Leaks, descriptors, greenlets, no_leaks
+from .leaks import Leaks, descriptors, greenlets, no_leaks, watchers
 from .pool import Pool
 from .ports import free_port, has_ipv6, listens
 from .processes import (
@@ -91,5 +91,6 @@ __all__ = [
     'response',
     'send_frame',
     'settle',
+    'watchers',
     'why_no_node',
 ]

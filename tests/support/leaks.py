@@ -40,6 +40,14 @@ def greenlets():
             and not isinstance(item, (gevent.hub.Hub, gevent.threadpool._WorkerGreenlet))]
 
 
+def watchers():
+    """How many watchers the loop has that may still call somebody."""
+    loop = gevent.get_hub().loop
+    if hasattr(loop, 'debug'):  # libuv's has no count
+        return sum(bool(one.active and not one.closing) for one in loop.debug())
+    return loop.activecnt
+
+
 class Leaks:
     """What is open when it is made, to compare with later.
 

@@ -15,10 +15,11 @@ ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
 LAYERS = {
     'exceptions': set(),
     'protocol': {'exceptions'},
-    'transports': {'exceptions', 'protocol'},
+    'transports': {'exceptions', 'protocol', 'timers'},
     'dispatcher': {'exceptions'},
     'process': {'exceptions'},
-    'heartbeat': set(),
+    'heartbeat': {'timers'},
+    'timers': set(),
     'foreign': set(),
     'legacy': set(),
     'upgrade': {'exceptions', 'protocol', 'transports'},
@@ -26,11 +27,11 @@ LAYERS = {
     'connecting': {'exceptions', 'options', 'transports', 'upgrade', 'session'},
     'session': {
         'exceptions', 'options', 'protocol', 'transports', 'dispatcher', 'foreign', 'heartbeat',
-        'legacy', 'process', 'connecting'},
-    'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session'},
+        'legacy', 'process', 'connecting', 'timers'},
+    'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session', 'timers'},
     '': {'exceptions', 'client'},
-    'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol'},
-    'cli': {'', 'exceptions', 'client', 'demo', 'protocol', 'transports', 'contrib'},
+    'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol', 'timers'},
+    'cli': {'', 'exceptions', 'client', 'demo', 'protocol', 'transports', 'contrib', 'timers'},
     'demo': {'', 'exceptions', 'client', 'cli'},
     '__main__': {'cli'},
 }
@@ -226,3 +227,49 @@ def test_importing_loads_nothing_optional():
 def test_the_public_names_are_few():
     assert run(f'import {NAME} as it; print(it.Client.__name__, it.exceptions.ConnectionError'
                '.__name__, it.__version__.count("."))') == 'Client ConnectionError 2\n'
+
+
+# What waits, or makes a timer, and which of its positional arguments is the seconds. The first
+# one of join() may be a list of texts.
+WAITING = {'sleep': 0, 'timer': 0, 'Timeout': 0, 'wait': 0, 'join': 1, 'joinall': 1}
+# Calls whose first argument is something else, and waits of native threads.
+OTHER_WAITS = {
+    ('cli.connect', 'gevent.wait(waited, count=1)'),
+    ('contrib.locust.client', 'awaited.wait(timeout, watch)'),
+    ('foreign', 'wait(timeout=timeout)'),
+    ('transports.plain', 'socket.wait(self._watcher)'),
+    ('transports.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
+}
+
+
+def seconds_of(call):
+    """The expression for the seconds that a call waits, or None."""
+    name = getattr(call.func, 'attr', getattr(call.func, 'id', None))
+    if name not in WAITING or isinstance(getattr(call.func, 'value', None), ast.Constant):
+        return None
+    for keyword in call.keywords:
+        if keyword.arg == 'timeout':
+            return keyword.value
+    return call.args[WAITING[name]] if len(call.args) > WAITING[name] else None
+
+
+def is_constant(node):
+    """Of the text or of a module: `5`, `None`, `CLOSE_TIMEOUT`, `_LOOK / 2`, one of the two."""
+    if isinstance(node, ast.IfExp):
+        return is_constant(node.body) and is_constant(node.orelse)
+    if isinstance(node, ast.BinOp):
+        return is_constant(node.left) and is_constant(node.right)
+    name = getattr(node, 'attr', getattr(node, 'id', ''))
+    return isinstance(node, ast.Constant) or name.isupper()
+
+
+@every_module
+def test_no_timer_is_shorter_than_a_loop_takes(module):
+    """What is computed or given goes through `timer_seconds()`."""
+    for node in ast.walk(TREES[module]):
+        seconds = seconds_of(node) if isinstance(node, ast.Call) else None
+        if seconds is None or is_constant(seconds):
+            continue
+        through = isinstance(seconds, ast.Call) and ast.unparse(seconds.func) == 'timer_seconds'
+        assert through or (module, ast.unparse(node)) in OTHER_WAITS, (
+            f'{module}, line {node.lineno}: {ast.unparse(node)}')

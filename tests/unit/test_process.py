@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 
 import gevent
 import pytest
@@ -25,6 +26,7 @@ class Connection:
         self.log = log
         self.name = name
         self.handle_sigint = handle_sigint
+        self.hub = gevent.get_hub()
         self.state = 'connected'
         self.may_leave = Event()
         if may_leave:
@@ -38,6 +40,13 @@ class Connection:
 
     def abandon(self):
         self.log.append(f'{self.name} abandoned')
+
+
+class Hub:
+    """One of another thread's, as far as it matters."""
+
+    def __init__(self, loop):
+        self.loop = loop
 
 
 @pytest.fixture
@@ -237,6 +246,17 @@ def test_all_are_abandoned(log):
     assert process._connections == set()
 
 
+def test_no_loop_shares_its_descriptors_with_the_parent(log, monkeypatch):
+    """Before anything is abandoned; each loop once, and none that has been destroyed."""
+    loops = [SimpleNamespace(reinit=lambda name=name: log.append(name)) for name in 'xy']
+    hubs = [Hub(loop) for loop in (*loops, None)]
+    for name, hub in zip('abcd', [*hubs, hubs[0]], strict=True):
+        connect(log, name).hub = hub
+    process._abandon_all()
+    assert sorted(log[:2]) == ['x', 'y']
+    assert sorted(log[2:]) == [f'{name} abandoned' for name in 'abcd']
+
+
 def run(script, **settings):
     done = subprocess.run([sys.executable, '-W', 'error', '-c', textwrap.dedent(script)], text=True,
                           timeout=30, check=False, stdout=subprocess.PIPE,
@@ -248,10 +268,12 @@ def run(script, **settings):
 def test_a_child_abandons_and_its_parent_does_not():
     code, said = run("""
         import os, sys
+        import gevent
         from engineio_gevent import process
 
         class Connection:
             handle_sigint = True
+            hub = gevent.get_hub()
             def disconnect(self, abort=False, reason=None): pass
             def abandon(self):
                 print('abandoned', flush=True)

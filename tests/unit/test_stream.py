@@ -8,7 +8,6 @@ import os
 import weakref
 
 import gevent
-import gevent.select
 import gevent.ssl
 import pytest
 from gevent import socket
@@ -27,6 +26,7 @@ from support import (
     read_to_end,
     reset,
     settle,
+    watchers,
 )
 
 SMALL = 65536
@@ -836,16 +836,15 @@ def test_closing_with_a_flush_to_come(pair):
 @pytest.mark.parametrize('end', ['close', 'eof', 'reset', 'write', 'abandon'])
 def test_nothing_is_left(make_pair, end):
     """No watcher, no descriptor, no reference from the loop."""
-    loop = gevent.get_hub().loop
     settle()
-    before = loop.activecnt
+    before = watchers()
     with no_leaks():
         ours, peer = make_pair(small=True)
         owner = Owner(ours)
         owner.stream.write(bytes(MUCH))  # it watches for room as well
         assert owner.stream.queued
         settle()
-        assert loop.activecnt > before
+        assert watchers() > before
         if end == 'close':
             owner.stream.close()
         elif end == 'abandon':
@@ -861,7 +860,7 @@ def test_nothing_is_left(make_pair, end):
             owner.was_lost.wait(5)
         peer.close()
         assert owner.stream.closed
-        assert eventually(lambda: loop.activecnt == before)
+        assert eventually(lambda: watchers() == before)
         gone = weakref.ref(owner)
         del owner, ours
         gc.collect()

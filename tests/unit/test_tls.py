@@ -209,3 +209,22 @@ def test_an_end_within_the_handshake_closes_the_socket(context, leaks):
         wrapping.kill()
         assert theirs.recv(4096) == b''
         theirs.close()
+
+
+def test_a_detached_socket_is_no_longer_watched(context, certificates):
+    """Its owner closes the descriptor next, and a loop that watches such a one aborts the process.
+
+    That is so at once, not after the callbacks that the loop has to run first.
+    """
+    ours, theirs = socket.socketpair()
+    serving = gevent.spawn(certificates.server_context().wrap_socket, theirs, server_side=True)
+    sock = tls.wrap(ours, context(), 'localhost')
+    receiving = gevent.spawn(sock.recv, 10)
+    gevent.sleep(0.01)
+    watcher = sock._read_event
+    assert watcher.active
+    descriptor = sock.detach()
+    assert not watcher.active
+    os.close(descriptor)
+    receiving.kill()
+    serving.get().close()

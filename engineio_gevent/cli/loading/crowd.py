@@ -13,6 +13,7 @@ from gevent.pool import Pool
 from ... import Client
 from ...contrib._template import Template
 from ...exceptions import ConnectionError
+from ...timers import timer_seconds
 from ..options import Connection, told
 
 #: How many clients connect, or disconnect, at the same time.
@@ -143,7 +144,7 @@ class Crowd:
         try:
             for number in range(self.size):
                 if rate:
-                    gevent.sleep(max(0.0, start + number / rate - time.perf_counter()))
+                    gevent.sleep(timer_seconds(start + number / rate - time.perf_counter()))
                 if not self.members and self.tally.failures.total() >= AT_ONCE:
                     break  # nor will the others
                 pool.spawn(self._connect_one)  # waits for one of the others

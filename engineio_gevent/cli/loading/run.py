@@ -10,6 +10,7 @@ import gevent
 
 from ...contrib._template import Template
 from ...demo.measure import Usage
+from ...timers import timer_seconds
 from .crowd import Crowd, start_closed_loop, stop_closed_loop
 
 #: Messages that are sent before other greenlets, and the sockets, have their turn.
@@ -117,10 +118,10 @@ class Run:
                     outcome.early = True
                     break
                 progress(passed)
-                gevent.sleep(min(_LOOK, self._duration - passed))
+                gevent.sleep(timer_seconds(min(_LOOK, self._duration - passed)))
             if schedule is not None and not outcome.early:
                 # Its last messages may be late. Left out, they would hide that.
-                schedule.join(self._patience)
+                schedule.join(timer_seconds(self._patience))
                 if not schedule.ready():
                     total = round(self._duration * self._rate * len(crowd.members))
                     outcome.unsent = max(0, total - tally.sent)
@@ -163,4 +164,5 @@ class Run:
                 sent += 1
             if sent == total:
                 return
-            gevent.sleep(max(_TURN, start + sent * between - time.perf_counter()))
+            left = start + sent * between - time.perf_counter()
+            gevent.sleep(timer_seconds(max(_TURN, left)))

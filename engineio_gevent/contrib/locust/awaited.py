@@ -8,6 +8,7 @@ from typing import Any
 
 from gevent.event import Event
 
+from ...timers import timer_seconds
 from .failures import Failure, scrub
 from .reports import Stopwatch
 
@@ -65,8 +66,8 @@ class Awaited:
         :param since: since when.
         :raises Failure: it did not come, or did not come in time.
         """
-        left = None if timeout is None else max(0, timeout - since.milliseconds() / 1000)
-        if not self._arrived.wait(left):
+        left = None if timeout is None else timeout - since.milliseconds() / 1000
+        if not self._arrived.wait(timer_seconds(left)):
             text = f'nothing came within {timeout:g} seconds'
             if self.trouble is not None:
                 text += f'; the matcher raised {scrub(repr(self.trouble))}'

@@ -14,6 +14,7 @@ from gevent.hub import get_hub
 from ...client import Client
 from ...legacy import call_disconnect
 from ...protocol.packet import encode_message, parse_text
+from ...timers import timer_seconds
 from .awaited import Awaited, Match
 from .failures import Failure
 from .reports import Reports, Stopwatch
@@ -308,7 +309,7 @@ class EngineIOClient(Client):
         encoded = encode_message(data, self._dumps)
         late = None if timeout is None else Failure(f'not sent within {timeout:g} seconds')
         # The wait for a connection, and the wait at the write limit.
-        with gevent.Timeout(timeout, late):
+        with gevent.Timeout(timer_seconds(timeout), late):
             self._wait_until_usable(timeout)
             if isinstance(encoded, bytes):
                 super().send(encoded)
@@ -319,7 +320,7 @@ class EngineIOClient(Client):
 
     def _wait_until_usable(self, timeout: float | None) -> None:
         if not self.usable and not (
-            self.reconnecting and self._usable.wait(timeout)
+            self.reconnecting and self._usable.wait(timer_seconds(timeout))
         ):
             raise Failure('not connected')
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gevent
 
+from ...timers import timer_seconds
 from .client import EngineIOClient
 from .keeping import ConnectedUser
 from .reports import Reports
@@ -80,7 +81,7 @@ class EngineIOUser(ConnectedUser):
     def _connect_again(self) -> None:
         try:
             for delay in self._delays():
-                gevent.sleep(delay)
+                gevent.sleep(timer_seconds(delay))
                 if self._attempt() and self.eio.usable:  # it may be lost already
                     return
         finally:

@@ -12,6 +12,8 @@ from locust import User
 from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
+from ...timers import timer_seconds
+
 #: Seconds between two attempts to connect, at most, unless ``connect_retry_delay`` is more.
 MAX_RETRY_DELAY = 30.0
 
@@ -56,7 +58,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
                 return
             # So that Locust does not wait for this user when it is to stop.
             before, self._state = self._state, LOCUST_STATE_WAITING
-            gevent.sleep(delay)
+            gevent.sleep(timer_seconds(delay))
             self._state = before or LOCUST_STATE_RUNNING
 
     def on_stop(self) -> None:

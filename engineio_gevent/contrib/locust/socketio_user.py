@@ -7,6 +7,7 @@ from typing import Any
 
 import gevent
 
+from ...timers import timer_seconds
 from .keeping import ConnectedUser
 from .reports import Reports
 from .socketio_client import SocketIOClient
@@ -74,7 +75,7 @@ class SocketIOUser(ConnectedUser):
         self.sio.wait()
         while self.reconnect and self.sio.sent_away:
             for delay in self._delays():
-                gevent.sleep(delay)
+                gevent.sleep(timer_seconds(delay))
                 if self._attempt():
                     break
             self.sio.wait()
