@@ -4,6 +4,8 @@
 class ScriptedLoop:
     """Holds timers; `run_to` lets time pass and fires what is due."""
 
+    approx_timer_resolution = 0.001
+
     def __init__(self):
         self.now = 100.0
         self.made = []
@@ -18,9 +20,15 @@ class ScriptedLoop:
         return loop
 
     def timer(self, seconds):
+        # libuv warns of what is shorter, and warnings may be errors.
+        assert seconds == 0 or seconds >= self.approx_timer_resolution
         one = _Timer(self.now + seconds)
         self.made.append(one)
         return one
+
+    @property
+    def open(self):
+        return [one for one in self.made if not one.closed]
 
     @property
     def armed(self):
@@ -42,15 +50,22 @@ class _Timer:
         self.closed = False
 
     def start(self, callback):
+        assert not self.closed
         self.callback = callback
 
     def stop(self):
+        assert not self.closed
         self.callback = None
 
     def close(self):
+        assert self.callback is None  # it has been stopped, or has fired
         self.closed = True
 
 
 class _Hub:
     def __init__(self, loop):
         self.loop = loop
+        self.errors = []
+
+    def handle_error(self, context, kind, error, traceback):
+        self.errors.append((context, kind, error, traceback))

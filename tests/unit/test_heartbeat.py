@@ -12,76 +12,12 @@ import pytest
 
 from engineio_gevent import heartbeat
 from engineio_gevent.heartbeat import GRACE, Heartbeat
-
-
-class Loop:
-    """Holds timers; `run_to` lets time pass and fires what is due."""
-
-    approx_timer_resolution = 0.001
-
-    def __init__(self):
-        self.now = 100.0
-        self.made = []
-
-    def timer(self, seconds):
-        # libuv warns of what is shorter, and warnings may be errors.
-        assert seconds == 0 or seconds >= self.approx_timer_resolution
-        one = Timer(self.now + seconds)
-        self.made.append(one)
-        return one
-
-    @property
-    def open(self):
-        return [one for one in self.made if not one.closed]
-
-    @property
-    def armed(self):
-        return [one for one in self.made if one.callback is not None]
-
-    def run_to(self, moment):
-        while self.armed and min(one.moment for one in self.armed) <= moment:
-            next_one = min(self.armed, key=lambda one: one.moment)
-            self.now = max(self.now, next_one.moment)
-            callback, next_one.callback = next_one.callback, None
-            callback()
-        self.now = max(self.now, moment)
-
-
-class Timer:
-    def __init__(self, moment):
-        self.moment = moment
-        self.callback = None
-        self.closed = False
-
-    def start(self, callback):
-        assert not self.closed
-        self.callback = callback
-
-    def stop(self):
-        assert not self.closed
-        self.callback = None
-
-    def close(self):
-        assert self.callback is None  # it has been stopped, or has fired
-        self.closed = True
-
-
-class Hub:
-    def __init__(self, loop):
-        self.loop = loop
-        self.errors = []
-
-    def handle_error(self, context, kind, error, traceback):
-        self.errors.append((context, kind, error, traceback))
+from support import ScriptedLoop
 
 
 @pytest.fixture
 def loop(monkeypatch):
-    one = Loop()
-    hub = Hub(one)
-    monkeypatch.setattr(heartbeat, 'get_hub', lambda: hub)
-    monkeypatch.setattr(heartbeat, 'monotonic', lambda: one.now)
-    return one
+    return ScriptedLoop.install(monkeypatch, heartbeat)
 
 
 @pytest.fixture
@@ -384,9 +320,8 @@ def test_as_many_watches_are_kept_as_said(loop):
 def test_each_hub_has_timers_of_its_own(monkeypatch, loop, silences):
     """A thread may get another hub, after the first has been destroyed."""
     Heartbeat(10, lambda: silences.append(loop.now))
-    other = Loop()
-    hub = Hub(other)
-    monkeypatch.setattr(heartbeat, 'get_hub', lambda: hub)
+    other = ScriptedLoop.install(monkeypatch, heartbeat)
+    monkeypatch.setattr(heartbeat, 'monotonic', lambda: loop.now)  # there is one clock
     Heartbeat(10, lambda: silences.append('other'))
     assert (len(loop.armed), len(other.armed)) == (1, 1)
     other.run_to(111)
