@@ -185,6 +185,11 @@ class SessionHTTP:
             if limit is not None and size > limit:
                 raise ProtocolError(f'a response of more than {limit} bytes', 1009)
             parts.append(part)
+        # The adapter is the caller's, and need not have urllib3 refuse a body that is cut short.
+        missing = getattr(response.raw, 'length_remaining', None)
+        if missing:
+            raise requests.ConnectionError(
+                urllib3.exceptions.IncompleteRead(response.raw.tell(), missing))
         return b''.join(parts)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from engineio_gevent.transports import unpatched
@@ -147,6 +148,33 @@ def test_what_goes_wrong(server, make_http, answer, kind):
     if kind is ConnectionClosed:
         assert isinstance(caught.value.__cause__, requests.RequestException)
         assert server.url.removeprefix('http://') in str(caught.value)
+
+
+class Lenient(HTTPAdapter):
+    """Lets a body end early, as urllib3 before 2.0 does."""
+
+    def send(self, *args, **kwargs):
+        response = super().send(*args, **kwargs)
+        response.raw.enforce_content_length = False
+        return response
+
+
+@pytest.mark.parametrize(('encoding', 'body'), [
+    ('identity', b'4whole'), ('gzip', gzip.compress(b'4whole')),
+], ids=['plain', 'gzip'])
+def test_a_body_cut_short_is_no_message(server, session, make_http, encoding, body):
+    """Even where the session's adapter accepts it."""
+    cut = (f'HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\n'
+           f'Content-Length: {len(body) + 3}\r\n\r\n').encode() + body
+    session.mount('http://', Lenient())
+    http = make_http()
+    server.answers += [(200, {'Content-Encoding': encoding}, body), cut]
+    assert http.get('/', 5) == b'4whole'
+    with pytest.raises(ConnectionClosed) as caught:
+        http.get('/', 5)
+    assert str(caught.value) == (
+        f'{server.url.removeprefix("http://")}: '
+        f'IncompleteRead({len(body)} bytes read, 3 more expected)')
 
 
 def test_nobody_listens(session):
