@@ -29,6 +29,12 @@ def find():
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def need():
+    """Skip without a browser."""
+    if find() is None:
+        support.missing('a headless browser', 'apt-get install chromium-headless-shell')
+
+
 class Browser:
     """A browser; `page` opens a page in it.
 

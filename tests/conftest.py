@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 
 import gevent
 import gevent.hub
@@ -95,11 +94,7 @@ def leaks():
 
 
 def _start_js(**options):
-    missing = support.why_no_node()
-    if missing and os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
-        pytest.fail(missing, pytrace=False)
-    if missing:
-        pytest.skip(missing)
+    support.need_node(support.JS_SERVER.parent)
     return support.ServerProcess.js(**options)
 
 

@@ -308,11 +308,7 @@ def listen():
 @pytest.fixture
 def browser(pool, tmp_path_factory):
     """A browser that others use, too."""
-    if browsers.find() is None:
-        what = f'no browser: none of {", ".join(browsers.NAMES)} is on the PATH'
-        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_BROWSER') == '1':
-            pytest.fail(what, pytrace=False)
-        pytest.skip(what)
+    browsers.need()
     return pool.get(browsers.Browser,
                     lambda: browsers.Browser(tmp_path_factory.mktemp('browser')))
 

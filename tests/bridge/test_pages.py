@@ -1,7 +1,4 @@
-"""What people see: the page in a headless browser, while all around it comes and goes.
-
-For want of a browser these are skipped, unless ENGINEIO_GEVENT_REQUIRE_BROWSER is 1.
-"""
+"""What people see: the page in a headless browser, while all around it comes and goes."""
 
 import os
 import signal

@@ -1,7 +1,6 @@
 """`engineio-gevent load`: it counts what the server has seen, and what it prints can be run."""
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -283,9 +282,7 @@ def test_the_histogram():
 def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
     locust = Path(sys.executable).with_name('locust')
     if not locust.exists():
-        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_LOCUST') == '1':
-            pytest.fail('Locust is not installed', pytrace=False)
-        pytest.skip('Locust is not installed')
+        support.missing('Locust', 'pip install "engineio-gevent[locust]"')
     server = make_js_server()
     done = cli('load', server.url, '--clients', '4', '--rate', '5', '--duration', '5',
                '--message', "it's {n}", '--size', '50', '--transports', 'websocket',

@@ -1,8 +1,7 @@
 """Real intermediaries in processes of their own: nginx, HAProxy, tinyproxy, microsocks.
 
 Each runs in the foreground on a port of 127.0.0.1, with a configuration and files in a folder of
-its own, and ends with the test or the session. Without the programs these tests skip, visibly;
-with ENGINEIO_GEVENT_REQUIRE_PROXIES=1 they fail instead.
+its own, and ends with the test or the session. Without the programs these tests are skipped.
 """
 
 import contextlib
@@ -31,25 +30,20 @@ ROUTE_VARIABLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'SSL_CERT_FILE', 'SSL
                    'WEBSOCKET_CLIENT_CA_BUNDLE', 'NETRC')
 # Debian has them where not every user's PATH leads.
 SEARCH = os.pathsep.join([os.environ.get('PATH', os.defpath), '/usr/sbin', '/usr/local/sbin'])
-
-
-def missing(what):
-    """Skip the test, or fail it where everything has to be there."""
-    if os.environ.get('ENGINEIO_GEVENT_REQUIRE_PROXIES') == '1':
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
+#: Debian's packages with another name than the program's
+PACKAGES = {'nginx': 'nginx-light'}
 
 
 def program(name):
     """The path of a program."""
     path = shutil.which(name, path=SEARCH)
-    return path or missing(f'no intermediary: there is no "{name}" on the PATH')
+    return path or support.missing(name, f'apt-get install {PACKAGES.get(name, name)}')
 
 
 def require_module(name, package):
     """Skip without this module."""
     if importlib.util.find_spec(name) is None:
-        missing(f'no SOCKS: the package "{package}" is not installed')
+        support.missing(package, 'pip install "engineio-gevent[socks]"')
 
 
 # -- Intermediaries -----------------------------------------------------------------------------

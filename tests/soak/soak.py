@@ -337,8 +337,6 @@ def main():
     parser.add_argument('--seconds', type=float, default=1800, help='how long (%(default)g)')
     parser.add_argument('--clients', type=int, default=500, help='how many (%(default)d)')
     arguments = parser.parse_args()
-    if missing := support.why_no_node():
-        sys.exit(missing)
     soak = Soak(arguments.clients, lambda line: print(f'{time.strftime("%H:%M:%S")} {line}',
                                                       flush=True))
     try:

@@ -29,15 +29,16 @@ from .http1 import (
     response,
 )
 from .leaks import Leaks, descriptors, greenlets, no_leaks, watchers
+from .missing import missing, need_node
 from .pool import Pool
 from .ports import free_port, has_ipv6, listens
 from .processes import (
+    JS_SERVER,
     PYTHON_SERVER,
     START_TIMEOUT,
     TESTS,
     AnnouncedServer,
     ServerProcess,
-    why_no_node,
 )
 from .programs import PROJECT, Program
 from .scripted import ScriptedLoop
@@ -46,6 +47,7 @@ from .waiting import eventually, measure_slowness, patience, settle
 __all__ = [
     'BINARY',
     'CLOSE',
+    'JS_SERVER',
     'PING',
     'PONG',
     'PROJECT',
@@ -78,6 +80,8 @@ __all__ = [
     'locust_port',
     'made_clients',
     'measure_slowness',
+    'missing',
+    'need_node',
     'no_leaks',
     'open_packet',
     'outcome',
@@ -92,5 +96,4 @@ __all__ = [
     'send_frame',
     'settle',
     'watchers',
-    'why_no_node',
 ]

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket as stdlib_socket
 import subprocess
@@ -29,15 +28,6 @@ PYTHON_SERVER = TESTS / 'servers' / 'python_server.py'
 
 START_TIMEOUT = 30
 """Seconds that a server process may take until it listens, on an idle machine."""
-
-
-def why_no_node():
-    """What is missing for the JavaScript server, or None."""
-    if shutil.which('node') is None:
-        return 'no JavaScript server: there is no "node" on the PATH'
-    if not (JS_SERVER.parent / 'node_modules' / 'engine.io').is_dir():
-        return 'no JavaScript server: run "npm ci" in tests/servers/js'
-    return None
 
 
 class AnnouncedServer:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import support
+
 HERE = Path(__file__).parent
 FILES = 'user.py', 'wrong.py'
 #: The oldest Python that is supported: what it lacks, the hints must not need.
@@ -73,22 +75,15 @@ def test_mypy(folder):
     assert code == 0, printed
 
 
-def need_node():
-    if not shutil.which('node'):
-        if os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
-            pytest.fail('pyright needs node', pytrace=False)
-        pytest.skip('pyright needs node')
-
-
 def test_pyright(folder):
-    need_node()
+    support.need_node()
     code, printed = run(folder, 'pyright', *FILES)
     assert code == 0, printed
 
 
 def test_all_that_is_public_has_types(folder):
     """What pyright says of the package itself; it infers types that others would not."""
-    need_node()
+    support.need_node()
     _, printed = run(
         folder, 'pyright', '--verifytypes', 'engineio_gevent', '--ignoreexternal', '--outputjson')
     symbols = json.loads(printed)['typeCompleteness']['symbols']

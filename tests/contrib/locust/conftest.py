@@ -8,7 +8,6 @@ import csv
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import sys
 from collections import Counter
@@ -29,22 +28,10 @@ PACKAGE = Path(engineio_gevent.__file__).parent
 PATIENCE = 40
 
 
-@pytest.fixture
-def missing():
-    """`missing(what, variable)` skips, visibly; or fails, where that variable is set to 1."""
-    def give_up(what, variable):
-        if os.environ.get(variable) == '1':
-            pytest.fail(what, pytrace=False)
-        pytest.skip(what)
-
-    return give_up
-
-
 @pytest.fixture(autouse=True)
-def locust_is_there(missing):
+def locust_is_there():
     if importlib.util.find_spec('locust') is None:
-        missing('Locust is not installed: pip install "engineio-gevent[locust]"',
-                'ENGINEIO_GEVENT_REQUIRE_LOCUST')
+        support.missing('Locust', 'pip install "engineio-gevent[locust]"')
 
 
 def environment(**more):
@@ -220,12 +207,10 @@ def flaky_server(hostile_server):
 
 
 @pytest.fixture
-def socketio_server(missing):
+def socketio_server():
     """The JavaScript Socket.IO server of `../socketio`."""
     server_js = HERE.parent / 'socketio' / 'js' / 'server.js'
-    if shutil.which('node') is None or not (server_js.parent / 'node_modules').is_dir():
-        missing(f'no Socket.IO server: it takes "node", and "npm ci" in {server_js.parent}',
-                'ENGINEIO_GEVENT_REQUIRE_NODE')
+    support.need_node(server_js.parent)
     server = support.ServerProcess(['node', server_js])
     yield server
     server.stop()

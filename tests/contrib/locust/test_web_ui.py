@@ -1,7 +1,4 @@
-"""Locust's web UI, opened in a real browser: a run with our users is started and stopped there.
-
-For want of a browser it is skipped, unless ENGINEIO_GEVENT_REQUIRE_BROWSER is 1.
-"""
+"""Locust's web UI, opened in a real browser: a run with our users is started and stopped there."""
 
 import browser
 import pytest
@@ -12,10 +9,8 @@ STATUS = "document.body.innerText.replace(/\\s+/g, ' ')"
 
 
 @pytest.fixture
-def page(tmp_path, missing):
-    if browser.find() is None:
-        missing(f'no browser: none of {", ".join(browser.NAMES)} is on the PATH',
-                'ENGINEIO_GEVENT_REQUIRE_BROWSER')
+def page(tmp_path):
+    browser.need()
     folder = tmp_path / 'browser'
     folder.mkdir()
     opened = browser.Browser(folder)

@@ -1,6 +1,5 @@
 """Socket.IO servers, and clients that write down what happens to them."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,13 +22,7 @@ TIMEOUT = 10
 
 
 def start_js(**options):
-    missing = support.why_no_node()
-    if missing is None and not (JS_SERVER.parent / 'node_modules' / 'socket.io').is_dir():
-        missing = f'no JavaScript server: run "npm ci" in {JS_SERVER.parent}'
-    if missing and os.environ.get('ENGINEIO_GEVENT_REQUIRE_NODE') == '1':
-        pytest.fail(missing, pytrace=False)
-    if missing:
-        pytest.skip(missing)
+    support.need_node(JS_SERVER.parent)
     return support.ServerProcess(['node', JS_SERVER], options)
 
 
