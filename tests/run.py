@@ -31,6 +31,10 @@ SYSTEM_FOLDERS = [Path('/usr/local/bin'), Path('/usr/bin')]
 ONCE = ['lint', 'types', 'docs', 'benchmarks']
 #: Suites that `make test` runs on one Python, and `make test-all` on each.
 SUITES = ['adversity', 'contrib']
+#: What `make test-all` runs besides: the lowest versions of the dependencies, gevent's other event
+#: loops and resolvers, and python-socketio's own tests.
+OTHERS = ['lowest', 'lowest_contrib', 'libuv', 'libev_cffi', 'ares', 'dnspython', 'block',
+          'socketio_upstream']
 #: Environment variables of `make test-all`, where the caller has not set them.
 THOROUGH = {
     'ENGINEIO_GEVENT_FUZZ_INPUTS': '100000',
@@ -118,7 +122,7 @@ def plan(pythons: list[str], everything: bool) -> list[str]:
     tests = [name if name in whole else f'{name}-part' for name in pythons]
     suites = SUITES if not everything else [
         f'{name}-{suite}' for name in cpython for suite in SUITES]
-    return [*tests, *suites, *ONCE]
+    return [*tests, *suites, *ONCE, *(OTHERS if everything else [])]
 
 
 # -- The run ------------------------------------------------------------------------------------
