@@ -82,7 +82,7 @@ def find_pythons() -> dict[str, Path]:
     found = {}
     for name, command in PYTHONS.items():
         for folder in _folders():
-            if _runs(path := folder / command):
+            if path := _interpreter(folder / command):
                 found[name] = path
                 break
     return found
@@ -99,10 +99,13 @@ def _folders() -> Iterator[Path]:
     yield from SYSTEM_FOLDERS
 
 
-def _runs(path: Path) -> bool:
-    """Whether it is an interpreter; pyenv has commands that only say that there is none."""
-    return os.access(path, os.X_OK) and subprocess.run(
-        [path, '-c', 'import venv'], capture_output=True, check=False).returncode == 0
+def _interpreter(command: Path) -> Path | None:
+    """The interpreter that a command runs; pyenv has commands that fail, or run another path."""
+    if not os.access(command, os.X_OK):
+        return None
+    done = subprocess.run([command, '-c', 'import sys, venv; print(sys.executable)'],
+                          capture_output=True, text=True, check=False)
+    return Path(done.stdout.strip()) if done.returncode == 0 else None
 
 
 def print_pythons(pythons: dict[str, Path]) -> None:

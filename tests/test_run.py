@@ -49,13 +49,14 @@ def home(tmp_path, monkeypatch):
 
 
 def test_interpreters_are_found_where_they_usually_are(home, capsys):
-    on_path = program(home / 'bin' / 'python3.11', 'exit 0')
+    on_path = home / 'opt' / 'python3.11'
+    program(home / 'bin' / 'python3.11', f'echo {on_path}')
     # what pyenv puts on the PATH for a Python that is not the chosen one
     program(home / 'bin' / 'python3.12', 'exit 127')
-    of_pyenv = program(home / '.pyenv' / 'versions' / '3.12.1' / 'bin' / 'python3.12', 'exit 0')
-    program(home / '.pyenv' / 'versions' / '3.11.7' / 'bin' / 'python3.11', 'exit 0')
-    of_uv = program(home / '.local/share/uv/python/cpython-3.13/bin/python3.13', 'exit 0')
-    of_debian = program(home / 'usr' / 'bin' / 'pypy3.11', 'exit 0')
+    of_pyenv = program(home / '.pyenv/versions/3.12.1/bin/python3.12', 'echo "$0"')
+    program(home / '.pyenv/versions/3.11.7/bin/python3.11', 'echo "$0"')
+    of_uv = program(home / '.local/share/uv/python/cpython-3.13/bin/python3.13', 'echo "$0"')
+    of_debian = program(home / 'usr/bin/pypy3.11', 'echo "$0"')
     found = run.find_pythons()
     assert found == {'py311': on_path, 'py312': of_pyenv, 'py313': of_uv, 'pypy311': of_debian}
     run.print_pythons(found)
