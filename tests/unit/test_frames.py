@@ -25,7 +25,9 @@ from engineio_gevent.protocol.frames import (
     encode_close,
     encode_frame,
     parse_close,
+    peek,
 )
+from engineio_gevent.protocol.masking import keys
 
 # -- the server's side -------------------------------------------------------
 
@@ -83,6 +85,37 @@ def feed_until_fault(decoder, data, size):
         except ProtocolError as error:
             return messages + error.decoded, error
     raise AssertionError('no fault')
+
+
+# -- by the book -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('data', 'payload', 'messages'), [
+    ('81 05', b'Hello', [(1, 'Hello')]),
+    ('01 03 48 65 6c 80 02', b'lo', [(1, 'Hello')]),
+    ('02 01 ff 00 01 fe 80 00', b'', [(2, b'\xff\xfe')]),
+    ('89 05', b'Hello', [(9, b'Hello')]),
+    ('8a 05', b'Hello', [(10, b'Hello')]),
+    ('82 7e 01 00', bytes(256), [(2, bytes(256))]),
+    ('82 7f 00 00 00 00 00 01 00 00', bytes(65536), [(2, bytes(65536))]),
+    ('88 02', b'\x03\xe8', [(8, b'\x03\xe8')]),
+], ids=['text', 'fragments', 'binary', 'ping', 'pong', '16 bits', '64 bits', 'close'])
+def test_what_a_server_sends(data, payload, messages):
+    """Most of it is from RFC 6455, section 5.7."""
+    assert FrameDecoder(None).feed(bytes.fromhex(data) + payload) == messages
+
+
+@pytest.mark.parametrize(('opcode', 'payload', 'header'), [
+    (TEXT, b'', '81 80'),
+    (BINARY, b'', '82 80'),
+    (CLOSE, b'', '88 80'),
+    (PING, b'', '89 80'),
+    (PONG, b'x' * 125, '8a fd'),
+    (TEXT, b'x' * 126, '81 fe 00 7e'),
+    (BINARY, b'x' * 65536, '82 ff 00 00 00 00 00 01 00 00'),
+], ids=['text', 'binary', 'close', 'ping', 'pong', '16 bits', '64 bits'])
+def test_the_header_of_what_is_sent(opcode, payload, header):
+    assert encode_frame(opcode, payload)[: -4 - len(payload)] == bytes.fromhex(header)
 
 
 # -- whole messages ------------------------------------------------------------
@@ -257,6 +290,16 @@ def test_a_message_that_began_behind_another_is_joined_once(looked_at):
     assert looked_at == [first + data[:500], data]
 
 
+@pytest.mark.parametrize('length', [126, 65536])
+@pytest.mark.parametrize('cut', [1, 2, 3])
+def test_a_header_that_is_cut_behind_another_message(length, cut):
+    first, data = server_frame(PING, b'x' * 125), server_frame(BINARY, bytes(length))
+    decoder = FrameDecoder(None)
+    assert decoder.feed(first * 1000 + data[:cut]) == [(PING, b'x' * 125)] * 1000
+    assert decoder.feed(data[cut:-1]) == []
+    assert decoder.feed(data[-1:]) == [(BINARY, bytes(length))]
+
+
 def test_whole_frames_are_not_copied_before_they_are_read(looked_at):
     decoder = FrameDecoder(None)
     for _ in range(2):
@@ -369,6 +412,12 @@ def test_a_bad_header_is_refused_before_its_payload_comes(header):
     decoder.feed(header[:-1])
     with pytest.raises(ProtocolError):
         decoder.feed(header[-1:])
+
+
+def test_the_longest_message_is_waited_for():
+    decoder = FrameDecoder(None)
+    assert decoder.feed(struct.pack('!BBQ', 0x82, 127, (1 << 63) - 1)) == []
+    assert decoder.feed(b'x') == []
 
 
 # -- the limit ------------------------------------------------------------------
@@ -563,6 +612,31 @@ def test_a_lone_surrogate_is_refused(length):
         encode_frame(TEXT, 'x' * length + '\ud800')
 
 
+@pytest.mark.parametrize('opcode', [TEXT, BINARY, PING])
+@pytest.mark.parametrize('length', [0, 1, 125])
+def test_a_short_frame_can_be_peeked_into(opcode, length):
+    payload = b'4' * length
+    assert peek(encode_frame(opcode, payload)) == (opcode, ord('4') if length else None)
+
+
+@pytest.mark.parametrize('length', [126, 65535, 65536])
+def test_a_long_frame_can_be_peeked_into(length):
+    for first in b'4\xfe':
+        payload = bytes([first]) + bytes(length - 1)
+        assert peek(encode_frame(BINARY, payload)) == (BINARY, first)
+
+
+@pytest.mark.parametrize('encode', [
+    lambda payload: encode_frame(BINARY, payload),
+    lambda payload: b''.join(taken(LargeFrame(payload))),
+], ids=['at once', 'in pieces'])
+def test_keys_are_drawn_where_none_are_left(encode):
+    keys.clear()
+    frames = [read_client_frame(encode(bytes(LARGE))) for _ in range(3)]
+    assert {(opcode, payload) for opcode, _, payload in frames} == {(BINARY, bytes(LARGE))}
+    assert len({key for _, key, _ in frames}) == 3
+
+
 # -- large frames -------------------------------------------------------------------
 
 
@@ -570,8 +644,10 @@ def taken(frame):
     """All pieces of a large frame; its length is what is left after each."""
     pieces = []
     left = len(frame)
+    assert not frame.begun
     while frame:
         pieces.append(frame.take())
+        assert frame.begun
         left -= len(pieces[-1])
         assert len(frame) == left
     return pieces
