@@ -28,7 +28,7 @@ FILES = {
 #: Per cent of the mutants that are not equivalent.
 LEAST_KILLED = 90
 
-COLUMNS = '{:<24}{:>9}{:>9}{:>10}{:>10}{:>10}{:>12}{:>9}'
+COLUMNS = '{:<24}{:>9}{:>8}{:>13}{:>10}{:>10}{:>12}{:>8}'
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def main() -> int:
         faults += found
     print()
     print(COLUMNS.format(
-        'file', 'mutants', 'killed', '(timeout)', 'survived', 'accepted', 'equivalent', 'killed'))
+        'file', 'mutants', 'killed', '(by timeout)', 'survived', 'accepted', 'equivalent', 'score'))
     for row in rows:
         print(COLUMNS.format(*row))
     print()
