@@ -258,10 +258,10 @@ def test_a_worker_can_be_killed(dispatcher, caplog):
 
 def test_a_parked_worker_can_be_killed(dispatcher):
     ran = []
-    finish(dispatcher)
-    gevent.sleep(0)
+    crowd(dispatcher, 10)
     gevent.killall(workers(dispatcher), timeout=5)
     assert workers(dispatcher) == []
+    assert dispatcher._idle == []
     submit(dispatcher, ran.append, 1)
     finish(dispatcher)
     assert ran == [1]
