@@ -17,7 +17,7 @@ BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 export UV_PYTHON_DOWNLOADS := never
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help demo test test-all test-py314 test-pypy311 lint types docs soak fuzz audit bench profile dist clean
+.PHONY: help demo test test-all test-py314 test-pypy311 lint types docs soak fuzz mutants audit bench profile dist clean
 
 help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
@@ -29,6 +29,7 @@ help:
 	@echo 'make docs    the documentation, in build/docs/'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
+	@echo 'make mutants whether the tests notice small changes (ARGS="protocol/packet.py")'
 	@echo 'make audit   known vulnerabilities of what this depends on, by pip-audit'
 	@echo 'make bench   measure this client and its peers, 40 minutes (ARGS=--quick: a minute)'
 	@echo 'make profile where the time goes (ARGS="echo connect-ws")'
@@ -58,6 +59,9 @@ soak: $(VENV)/.dev $(if $(NPM),$(NODE_MODULES))
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+mutants: $(VENV)/.mutants
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 audit: $(VENV)/.dev
 	$(PIP) install pip-audit
@@ -93,6 +97,12 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+# another version makes other mutants than those that tests/mutants/survivors.toml lists
+$(VENV)/.mutants: $(VENV)/.dev Makefile
+	@echo 'Installing cosmic-ray into $(VENV) ...'
+	@$(PIP) install 'cosmic-ray==8.7.0'
 	@touch $@
 
 $(VENV)/.docs: setup.cfg pyproject.toml | $(VENV)/bin/python

@@ -6,6 +6,7 @@ import contextvars
 import gc
 import itertools
 import logging
+import subprocess
 import sys
 import threading
 import weakref
@@ -157,21 +158,45 @@ def test_workers_are_used_again(dispatcher):
     assert len(workers(dispatcher)) == 1
 
 
-def test_the_hub_gets_its_turn_within_a_long_batch(dispatcher):
-    done, seen = [], []
+@pytest.mark.parametrize('blocks', [False, True])
+def test_the_hub_gets_its_turn_after_each_batch(dispatcher, blocks):
+    done, seen, release = [], [], Event()
+
+    def job(number):
+        done.append(number)
+        if blocks:
+            release.wait()
 
     def look():
-        while len(done) < 20 * BATCH:
+        while len(done) < 10 * BATCH:
             seen.append(len(done))
             gevent.sleep(0)
 
     looking = gevent.spawn(look)
-    for number in range(20 * BATCH):
-        submit(dispatcher, done.append, number)
+    for number in range(10 * BATCH):
+        submit(dispatcher, job, number)
     looking.get(timeout=5)
-    steps = [after - before for before, after in itertools.pairwise(seen)]
-    assert len(seen) > 10
-    assert max(steps) <= 2 * BATCH
+    release.set()
+    steps = {after - before for before, after in itertools.pairwise(seen)}
+    assert steps <= {0, BATCH}
+    assert BATCH in steps
+
+
+def test_an_idle_dispatcher_keeps_no_hub_running():
+    """A program whose last greenlet has ended can end."""
+    program = (
+        'import contextvars, gevent, gevent.event\n'
+        'from engineio_gevent import dispatcher\n'
+        'dispatcher.IDLE_SECONDS = 1000\n'
+        'context, release = contextvars.copy_context(), gevent.event.Event()\n'
+        'for _ in range(2 * dispatcher.MIN_IDLE):\n'
+        '    dispatcher.get_dispatcher().submit(context, lambda _: release.wait(), None)\n'
+        'gevent.spawn_later(0.05, release.set)\n'
+        'print(gevent.get_hub().join(timeout=30))\n'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True)
+    assert result.stdout == 'True\n'
 
 
 # -- Jobs that fail --------------------------------------------------------------------------------
@@ -233,10 +258,10 @@ def test_a_worker_can_be_killed(dispatcher, caplog):
 
 def test_a_parked_worker_can_be_killed(dispatcher):
     ran = []
-    finish(dispatcher)
-    gevent.sleep(0)
+    crowd(dispatcher, 10)
     gevent.killall(workers(dispatcher), timeout=5)
     assert workers(dispatcher) == []
+    assert dispatcher._idle == []
     submit(dispatcher, ran.append, 1)
     finish(dispatcher)
     assert ran == [1]

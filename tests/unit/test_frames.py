@@ -25,7 +25,9 @@ from engineio_gevent.protocol.frames import (
     encode_close,
     encode_frame,
     parse_close,
+    peek,
 )
+from engineio_gevent.protocol.masking import keys
 
 # -- the server's side -------------------------------------------------------
 
@@ -83,6 +85,37 @@ def feed_until_fault(decoder, data, size):
         except ProtocolError as error:
             return messages + error.decoded, error
     raise AssertionError('no fault')
+
+
+# -- by the book -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('data', 'payload', 'messages'), [
+    ('81 05', b'Hello', [(1, 'Hello')]),
+    ('01 03 48 65 6c 80 02', b'lo', [(1, 'Hello')]),
+    ('02 01 ff 00 01 fe 80 00', b'', [(2, b'\xff\xfe')]),
+    ('89 05', b'Hello', [(9, b'Hello')]),
+    ('8a 05', b'Hello', [(10, b'Hello')]),
+    ('82 7e 01 00', bytes(256), [(2, bytes(256))]),
+    ('82 7f 00 00 00 00 00 01 00 00', bytes(65536), [(2, bytes(65536))]),
+    ('88 02', b'\x03\xe8', [(8, b'\x03\xe8')]),
+], ids=['text', 'fragments', 'binary', 'ping', 'pong', '16 bits', '64 bits', 'close'])
+def test_what_a_server_sends(data, payload, messages):
+    """Most of it is from RFC 6455, section 5.7."""
+    assert FrameDecoder(None).feed(bytes.fromhex(data) + payload) == messages
+
+
+@pytest.mark.parametrize(('opcode', 'payload', 'header'), [
+    (TEXT, b'', '81 80'),
+    (BINARY, b'', '82 80'),
+    (CLOSE, b'', '88 80'),
+    (PING, b'', '89 80'),
+    (PONG, b'x' * 125, '8a fd'),
+    (TEXT, b'x' * 126, '81 fe 00 7e'),
+    (BINARY, b'x' * 65536, '82 ff 00 00 00 00 00 01 00 00'),
+], ids=['text', 'binary', 'close', 'ping', 'pong', '16 bits', '64 bits'])
+def test_the_header_of_what_is_sent(opcode, payload, header):
+    assert encode_frame(opcode, payload)[: -4 - len(payload)] == bytes.fromhex(header)
 
 
 # -- whole messages ------------------------------------------------------------
@@ -241,8 +274,9 @@ def looked_at(monkeypatch):
 
 @pytest.mark.parametrize('size', [1, 2, 1000, 65536])
 def test_a_large_message_is_joined_once(size, looked_at):
-    data = server_frame(BINARY, bytes(1 << 20))
-    assert feed_in_pieces(FrameDecoder(None), data, size) == [(BINARY, bytes(1 << 20))]
+    payload = bytes(1 << (18 if size < 1000 else 20))
+    data = server_frame(BINARY, payload)
+    assert feed_in_pieces(FrameDecoder(None), data, size) == [(BINARY, payload)]
     # The header may be looked at in pieces, the payload with its first and last byte.
     assert len(looked_at) <= 5
     assert sum(map(len, looked_at)) <= len(data) + 2 * size + 20
@@ -255,6 +289,16 @@ def test_a_message_that_began_behind_another_is_joined_once(looked_at):
     assert decoder.feed(first + data[:500]) == [(TEXT, 'x' * 100)]
     assert feed_in_pieces(decoder, data[500:], 1) == [(BINARY, bytes(1000))]
     assert looked_at == [first + data[:500], data]
+
+
+@pytest.mark.parametrize('length', [126, 65536])
+@pytest.mark.parametrize('cut', [1, 2, 3])
+def test_a_header_that_is_cut_behind_another_message(length, cut):
+    first, data = server_frame(PING, b'x' * 125), server_frame(BINARY, bytes(length))
+    decoder = FrameDecoder(None)
+    assert decoder.feed(first * 1000 + data[:cut]) == [(PING, b'x' * 125)] * 1000
+    assert decoder.feed(data[cut:-1]) == []
+    assert decoder.feed(data[-1:]) == [(BINARY, bytes(length))]
 
 
 def test_whole_frames_are_not_copied_before_they_are_read(looked_at):
@@ -369,6 +413,12 @@ def test_a_bad_header_is_refused_before_its_payload_comes(header):
     decoder.feed(header[:-1])
     with pytest.raises(ProtocolError):
         decoder.feed(header[-1:])
+
+
+def test_the_longest_message_is_waited_for():
+    decoder = FrameDecoder(None)
+    assert decoder.feed(struct.pack('!BBQ', 0x82, 127, (1 << 63) - 1)) == []
+    assert decoder.feed(b'x') == []
 
 
 # -- the limit ------------------------------------------------------------------
@@ -563,6 +613,31 @@ def test_a_lone_surrogate_is_refused(length):
         encode_frame(TEXT, 'x' * length + '\ud800')
 
 
+@pytest.mark.parametrize('opcode', [TEXT, BINARY, PING])
+@pytest.mark.parametrize('length', [0, 1, 125])
+def test_a_short_frame_can_be_peeked_into(opcode, length):
+    payload = b'4' * length
+    assert peek(encode_frame(opcode, payload)) == (opcode, ord('4') if length else None)
+
+
+@pytest.mark.parametrize('length', [126, 65535, 65536])
+def test_a_long_frame_can_be_peeked_into(length):
+    for first in b'4\xfe':
+        payload = bytes([first]) + bytes(length - 1)
+        assert peek(encode_frame(BINARY, payload)) == (BINARY, first)
+
+
+@pytest.mark.parametrize('encode', [
+    lambda payload: encode_frame(BINARY, payload),
+    lambda payload: b''.join(taken(LargeFrame(payload))),
+], ids=['at once', 'in pieces'])
+def test_keys_are_drawn_where_none_are_left(encode):
+    keys.clear()
+    frames = [read_client_frame(encode(bytes(LARGE))) for _ in range(3)]
+    assert {(opcode, payload) for opcode, _, payload in frames} == {(BINARY, bytes(LARGE))}
+    assert len({key for _, key, _ in frames}) == 3
+
+
 # -- large frames -------------------------------------------------------------------
 
 
@@ -570,8 +645,10 @@ def taken(frame):
     """All pieces of a large frame; its length is what is left after each."""
     pieces = []
     left = len(frame)
+    assert not frame.begun
     while frame:
         pieces.append(frame.take())
+        assert frame.begun
         left -= len(pieces[-1])
         assert len(frame) == left
     return pieces
@@ -602,8 +679,10 @@ def test_what_stands_around_a_large_frame(size):
     text = 'ä' * LARGE
     data = server_frame(PING, b'a') + server_frame(TEXT, text.encode()) + server_frame(PONG, b'b')
     data += server_frame(BINARY, bytes(LARGE)) + server_frame(TEXT, b'c')
+    data += server_frame(BINARY, bytes(LARGE), fin=False) + server_frame(CONTINUATION, bytes(LARGE))
     assert feed_in_pieces(FrameDecoder(None), data, size) == [
-        (PING, b'a'), (TEXT, text), (PONG, b'b'), (BINARY, bytes(LARGE)), (TEXT, 'c')]
+        (PING, b'a'), (TEXT, text), (PONG, b'b'), (BINARY, bytes(LARGE)), (TEXT, 'c'),
+        (BINARY, bytes(2 * LARGE))]
 
 
 def test_a_large_text_that_is_not_utf_8():
@@ -618,7 +697,7 @@ def test_a_large_text_that_is_not_utf_8():
 
 def test_a_large_message_cut_into_bytes_takes_its_own_size():
     decoder = FrameDecoder(None)
-    data = server_frame(BINARY, bytes(1 << 18))
+    data = server_frame(BINARY, bytes(1 << 17))
     tracemalloc = pytest.importorskip('tracemalloc')  # PyPy has none
     tracemalloc.start()
     try:
@@ -627,4 +706,4 @@ def test_a_large_message_cut_into_bytes_takes_its_own_size():
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert held < 1.5 * (1 << 18)  # pieces of one byte each would be 30 times as much
+    assert held < 1.5 * (1 << 17)  # pieces of one byte each would be 30 times as much

@@ -87,6 +87,15 @@ def test_a_wrong_field_is_named_with_what_came(field, value):
     assert repr(value)[:10] in str(caught.value)
 
 
+@pytest.mark.parametrize(('field', 'expected'), [
+    ('sid', 'a string that fits into a URL'), ('upgrades', 'a list of strings'),
+    ('pingInterval', 'milliseconds, above zero'), ('pingTimeout', 'milliseconds, not negative'),
+    ('maxPayload', 'a positive integer of bytes')])
+def test_an_error_says_what_was_expected(field, expected):
+    with pytest.raises(ProtocolError, match=f'must be {expected}; got -1$'):
+        parse_with(**{field: -1})
+
+
 @pytest.mark.parametrize('field', ['sid', 'upgrades', 'pingInterval', 'pingTimeout'])
 def test_a_missing_field_is_named(field):
     fields = {name: value for name, value in GOOD.items() if name != field}
@@ -113,6 +122,15 @@ def test_broken_json_is_refused(data):
         handshake.parse(data)
     assert len(str(caught.value)) < 100
     assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize('encode', [str, str.encode])
+def test_json_that_nests_too_deep_for_the_stack_is_not_read(monkeypatch, encode):
+    data = json.dumps({**GOOD, 'future': [[]]})
+    monkeypatch.setattr(handshake, 'too_deep', lambda text: text == data)
+    with pytest.raises(ProtocolError, match='nests too deep'):
+        handshake.parse(encode(data))
+    assert handshake.parse(encode(json.dumps(GOOD))) == parse_with()
 
 
 @pytest.mark.parametrize('data', ['[]', 'null', '5', '"sid"', 'true', 'NaN'])

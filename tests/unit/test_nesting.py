@@ -9,6 +9,9 @@ from engineio_gevent.protocol import nesting
 from engineio_gevent.protocol.nesting import MAX_NESTING, nests_deeper, too_deep
 
 MANY = 600
+# Deeper than what is left out before the rest is counted.
+LISTS = ('[' * 20 + ']' * 20 + ',') * MANY
+OBJECTS = ('{"a":' * 20 + '1' + '}' * 20 + ',') * MANY
 
 
 @pytest.mark.parametrize(('text', 'depth'), [
@@ -18,10 +21,11 @@ MANY = 600
     ('["[[{{",' * MANY, MANY), ('["]]}}",' * MANY, MANY),
     ('["\\"]]",' * MANY, MANY), ('["\\\\",' * MANY, MANY),
     ('["é\ud800]",' * MANY, MANY), ('"' + '[' * MANY + '"', 0), ('1,' * MANY, 0),
-], ids=range(13))
+    (LISTS, 20), (OBJECTS, 20), (LISTS + '[' * MANY, MANY), (OBJECTS + '{"a":' * MANY, MANY),
+], ids=range(17))
 def test_depth(text, depth):
     assert not nests_deeper(text, depth)
-    assert depth < 20 or nests_deeper(text, depth - 20)  # "a few more may be"
+    assert depth <= 20 or nests_deeper(text, depth - 20)  # "a few more may be"
 
 
 DEEP = '[' * (MAX_NESTING + 10) + ']' * (MAX_NESTING + 10)
@@ -35,6 +39,14 @@ def test_it_matters_where_the_stack_may_be_small(monkeypatch, version, in_main, 
     assert too_deep(DEEP) is expected
     assert too_deep('[1],' * 1000) is False
     assert too_deep('[' * MAX_NESTING) is False
+
+
+@pytest.mark.parametrize('opening', ['[', '{"a":'])
+@pytest.mark.parametrize(('levels', 'expected'), [(500, False), (501, True)])
+def test_five_hundred_levels_are_read_anywhere(monkeypatch, opening, levels, expected):
+    monkeypatch.setattr(nesting.sys, 'version_info', (3, 13))
+    monkeypatch.setattr(nesting, 'get_native_id', lambda: -1)
+    assert too_deep(opening * levels) is expected
 
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='Linux alone')

@@ -92,6 +92,18 @@ def test_a_json_module_may_make_bytes():
     assert packet.encode_message({'a': '\u20ac'}, bytes_dumps) == '4{"a":"\\u20ac"}'
 
 
+@pytest.mark.parametrize('text', ['{}', b'{}'])
+def test_another_json_module_makes_the_text(text):
+    calls = []
+
+    def dumps(data, **options):
+        calls.append((data, options))
+        return text
+
+    assert packet.encode_message([1], dumps) == '4{}'
+    assert calls == [([1], {'separators': (',', ':')})]
+
+
 @pytest.mark.parametrize('data', [(1, 2), {1}, object(), 1j, print])
 def test_other_types_are_refused_by_name(data):
     with pytest.raises(TypeError, match=f'{type(data).__name__}.*dict, list, int'):
@@ -126,6 +138,13 @@ def test_an_error_shows_little_of_a_long_packet():
         packet.decode('<html>' + 'x' * 10_000)
     assert '<html>xxx' in str(caught.value)
     assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(('encoded', 'expected'), [
+    ('4', True), ('4hello', True), (b'', True), (b'2', True),
+    ('', False), ('2', False), ('3probe', False), ('14', False)])
+def test_messages_are_told_from_other_packets(encoded, expected):
+    assert packet.is_message(encoded) is expected
 
 
 @given(st.text() | st.binary())
@@ -207,6 +226,13 @@ def test_another_json_module_may_know_other_beginnings():
 @pytest.mark.parametrize('text', ['5', '\u0665', '\xb2', '\xbd'])
 def test_another_json_module_never_gets_text_that_starts_with_a_digit(text):
     assert packet.parse_text(text, lambda text: 'parsed') == text
+
+
+@pytest.mark.parametrize('loads', [json.loads, lambda text: json.loads(text)])
+def test_json_that_nests_too_deep_for_the_stack_stays_text(monkeypatch, loads):
+    monkeypatch.setattr(packet, 'too_deep', lambda text: text == '[[]]')
+    assert packet.parse_text('[[]]', loads) == '[[]]'
+    assert packet.parse_text('[]', loads) == []
 
 
 def test_plain_words_do_not_reach_the_standard_loads(monkeypatch):

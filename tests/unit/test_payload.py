@@ -75,6 +75,7 @@ def test_an_empty_queue_makes_no_body():
         ([b'abc', '4b'], 7, b'bYWJj', ['4b']),  # so does base64
         ([b'abc', '4b'], 8, b'bYWJj\x1e4b', []),
         (['3', '4b'], 1, b'3', ['4b']),
+        (['4a', '4b', '4\x1e'], 3, b'4a', ['4b', '4\x1e']),  # what is not reached is not refused
     ],
 )
 def test_a_body_takes_what_fits(queue, max_payload, body, left):
@@ -146,6 +147,12 @@ def test_a_body_holds_any_number_of_packets():
     numbers = range(10_000)
     body = payload.SEPARATOR.join(b'4%d' % number for number in numbers)
     assert payload.decode(body) == [(packet.MESSAGE, str(number)) for number in numbers]
+
+
+@pytest.mark.parametrize(('queue', 'count'), [
+    ([], 0), (['4a'], 1), ([b''], 1), (['2', '3probe', '1'], 0), (['3', '4a', b'b', '4', '6'], 3)])
+def test_the_messages_in_a_body_are_counted(queue, count):
+    assert payload.count_messages(payload.take_body(deque(queue), None)) == count
 
 
 _FAULTS = [
