@@ -32,9 +32,9 @@ ONCE = ['lint', 'types', 'docs', 'benchmarks']
 #: Suites that `make test` runs on one Python, and `make test-all` on each.
 SUITES = ['adversity', 'contrib']
 #: What `make test-all` runs besides: the lowest versions of the dependencies, gevent's other event
-#: loops and resolvers, and python-socketio's own tests.
+#: loops and resolvers, python-socketio's own tests, mutation testing.
 OTHERS = ['lowest', 'lowest_contrib', 'libuv', 'libev_cffi', 'ares', 'dnspython', 'block',
-          'socketio_upstream']
+          'socketio_upstream', 'mutants_tests', 'mutants']
 #: Environment variables of `make test-all`, where the caller has not set them.
 THOROUGH = {
     'ENGINEIO_GEVENT_FUZZ_INPUTS': '100000',
