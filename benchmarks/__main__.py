@@ -59,16 +59,39 @@ def _parser() -> argparse.ArgumentParser:
     add('--measure', action='append', choices=MEASURES, metavar='NAME', help='only this; repeat')
     add('--system', action='append', choices=SYSTEMS, metavar='NAME', help='only this; repeat')
     add('--rounds', type=int, help=f'rounds of each measure ({ROUNDS}; quick: {QUICK_ROUNDS})')
-    add('--out', type=Path, default=Path('build/benchmarks'), metavar='DIR',
-        help='where to write results.json (%(default)s)')
+    add(
+        '--out',
+        type=Path,
+        default=Path('build/benchmarks'),
+        metavar='DIR',
+        help='where to write results.json (%(default)s)',
+    )
     add('--results', type=Path, metavar='FILE', help='a results.json to show again, not to run')
-    add('--report', type=Path, nargs='?', const=Path('docs/benchmarks.md'), metavar='PAGE',
-        help='write the results page, with plots (%(const)s)')
-    add('--guard', type=Path, nargs='?', const=guard.BASELINE, metavar='FILE',
+    add(
+        '--report',
+        type=Path,
+        nargs='?',
+        const=Path('docs/benchmarks.md'),
+        metavar='PAGE',
+        help='write the results page, with plots (%(const)s)',
+    )
+    add(
+        '--guard',
+        type=Path,
+        nargs='?',
+        const=guard.BASELINE,
+        metavar='FILE',
         help='fail where the ratios to python-engineio and to the bare loop are both clearly worse '
-             'than stored, twice in a row')
-    add('--write-baseline', type=Path, nargs='?', const=guard.BASELINE, metavar='FILE',
-        help='store these ratios for --guard, where they are higher than those stored')
+        'than stored, twice in a row',
+    )
+    add(
+        '--write-baseline',
+        type=Path,
+        nargs='?',
+        const=guard.BASELINE,
+        metavar='FILE',
+        help='store these ratios for --guard, where they are higher than those stored',
+    )
     add('--list', action='store_true', help='the names of measures and systems')
     return parser
 
@@ -113,8 +136,12 @@ def measure(
 
     def progress(what: str) -> None:
         line = f'{time.monotonic() - start:4.0f} s  {what}'
-        print(f'\r\033[K{line}' if terminal else line, end='' if terminal else '\n',
-              file=sys.stderr, flush=True)
+        print(
+            f'\r\033[K{line}' if terminal else line,
+            end='' if terminal else '\n',
+            file=sys.stderr,
+            flush=True,
+        )
 
     runner.run(results, measures, systems, rounds, progress)
     progress('done\n' if terminal else 'done')

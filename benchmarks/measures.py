@@ -203,8 +203,15 @@ _ALL = (
     _flood('send', 'send flood', 'send', _targets(0.2, 0.33, 0.4, 1.7), 100_000),
     _big('big-binary', 'binary', _targets(0.2, 0.5, 0.3, 1.4), 40, 10, kind='binary'),
     _big('big-text', 'text', _targets(0.025, 0.9, 0.4, 1.25), 20, 3),
-    _big('big-binary-c', 'binary, masks in C', _targets(0.2, 0.5, 0.3, 1.4), 40, 10,
-         kind='binary', speedups=True),
+    _big(
+        'big-binary-c',
+        'binary, masks in C',
+        _targets(0.2, 0.5, 0.3, 1.4),
+        40,
+        10,
+        kind='binary',
+        speedups=True,
+    ),
     _big('big-text-c', 'text, masks in C', _targets(0.025, 0.9, 0.4, 1.25), 20, 3, speedups=True),
     _connect('connect-ws', 'websocket', _targets(0.45, 0.5, 0.45, 2.5)),
     _connect('connect-polling', 'polling', _targets(0.2, 0.55, 0.4, 2.7), transport='polling'),
@@ -233,6 +240,13 @@ MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 
 #: What a quick run measures.
 QUICK = (
-    'echo-ws', 'echo-polling', 'receive', 'send', 'big-text',
-    'connect-ws', 'connect-upgrade', 'connect-wss', 'crowd-100',
+    'echo-ws',
+    'echo-polling',
+    'receive',
+    'send',
+    'big-text',
+    'connect-ws',
+    'connect-upgrade',
+    'connect-wss',
+    'crowd-100',
 )

@@ -91,7 +91,10 @@ def _growth(rows: list[Row], systems: list[str]) -> Any:
             if known:
                 axis.plot(
                     *zip(*known, strict=True),
-                    marker='o', markersize=4, color=_COLOURS[name], label=SYSTEMS[name].title,
+                    marker='o',
+                    markersize=4,
+                    color=_COLOURS[name],
+                    label=SYSTEMS[name].title,
                 )
         axis.set_xscale('log')
         axis.set_ylim(bottom=0)

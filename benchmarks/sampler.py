@@ -128,4 +128,3 @@ def _box(name: str, left: float, top: float, share: float) -> str:
         f'<rect x="{left:.1f}" y="{top}" width="{max(width - 0.5, 0.2):.1f}" height="{_ROW - 1}" '
         f'fill="hsl({hue} 85% 65%)"/><text x="{left + 2:.1f}" y="{top + 11}">{shown}</text></g>'
     )
-

@@ -12,5 +12,17 @@ from sphinx.cmd.build import main
 
 HERE = Path(__file__).parent
 
-sys.exit(main(['-b', 'html', '-W', '--keep-going', '-n', *sys.argv[1:],
-               str(HERE), str(HERE.parent / 'build' / 'docs')]))
+sys.exit(
+    main(
+        [
+            '-b',
+            'html',
+            '-W',
+            '--keep-going',
+            '-n',
+            *sys.argv[1:],
+            str(HERE),
+            str(HERE.parent / 'build' / 'docs'),
+        ]
+    )
+)

@@ -41,13 +41,22 @@ nitpicky = True
 # What lies in other projects, or is not public: the build looks at no other site.
 nitpick_ignore_regex = [
     (r'py:.*', r'engineio_gevent\.(transports|session|protocol|contrib\.locust)\..*'),
-    (r'py:.*', r'(gevent|requests|logging|locust|socketio|engineio|contextlib|collections|types|'
-               r'typing|ssl)(\..*)?'),
-    (r'py:.*', r'(Callable|Mapping|Iterable|Iterator|Any|ModuleType|TracebackType|Logger|Session|'
-               r'HTTPSession|HTTP|State|User|Greenlet|Queue|Event|_Handler|Response|int|str|bool|float|'
-               r'bytes|None|list|dict|tuple|object|type|Exception|BaseException|Match|.*\._.*|_.*)'),
-    (r'py:(exc|class)', r'(ValueError|TypeError|RuntimeError|OSError|ImportError|KeyboardInterrupt|'
-                        r'TimeoutError)'),
+    (
+        r'py:.*',
+        r'(gevent|requests|logging|locust|socketio|engineio|contextlib|collections|types|'
+        r'typing|ssl)(\..*)?',
+    ),
+    (
+        r'py:.*',
+        r'(Callable|Mapping|Iterable|Iterator|Any|ModuleType|TracebackType|Logger|Session|'
+        r'HTTPSession|HTTP|State|User|Greenlet|Queue|Event|_Handler|Response|int|str|bool|float|'
+        r'bytes|None|list|dict|tuple|object|type|Exception|BaseException|Match|.*\._.*|_.*)',
+    ),
+    (
+        r'py:(exc|class)',
+        r'(ValueError|TypeError|RuntimeError|OSError|ImportError|KeyboardInterrupt|'
+        r'TimeoutError)',
+    ),
 ]
 
 

@@ -41,7 +41,14 @@ class Dispatcher:
 
     # Mutable, and touched only in the hub's own thread: all of it.
     __slots__ = (
-        '_active', '_idle', '_jobs', '_left', '_needless', '_next_turn', '_releaser', '_wake_up',
+        '_active',
+        '_idle',
+        '_jobs',
+        '_left',
+        '_needless',
+        '_next_turn',
+        '_releaser',
+        '_wake_up',
         'hub',
     )
 

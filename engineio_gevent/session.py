@@ -62,9 +62,27 @@ class Session:
 
     # Mutable, and touched only in the hub's own thread: all but options, handlers, route.
     __slots__ = (
-        '_closed', '_connecting', '_context', '_dispatcher', '_dropped', '_early', '_finisher',
-        '_handlers', '_heartbeat', '_hub', '_options', '_phase', '_route', 'error', 'forked',
-        'handle_sigint', 'handshake', 'made_http', 'state', 'transport', 'transport_name',
+        '_closed',
+        '_connecting',
+        '_context',
+        '_dispatcher',
+        '_dropped',
+        '_early',
+        '_finisher',
+        '_handlers',
+        '_heartbeat',
+        '_hub',
+        '_options',
+        '_phase',
+        '_route',
+        'error',
+        'forked',
+        'handle_sigint',
+        'handshake',
+        'made_http',
+        'state',
+        'transport',
+        'transport_name',
     )
 
     def __init__(

@@ -44,11 +44,25 @@ class Browser:
     def __init__(self, folder):
         self._log = (folder / 'browser.log').open('w+b')
         self._process = gevent.subprocess.Popen(
-            [find(), '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
-             '--no-first-run', '--disable-background-networking', '--remote-debugging-port=0',
-             f'--user-data-dir={folder / "profile"}', '--window-size=1200,900', 'about:blank'],
-            stdin=gevent.subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            start_new_session=True, env={**os.environ, 'HOME': str(folder)})
+            [
+                find(),
+                '--headless',
+                '--no-sandbox',
+                '--disable-gpu',
+                '--disable-dev-shm-usage',
+                '--no-first-run',
+                '--disable-background-networking',
+                '--remote-debugging-port=0',
+                f'--user-data-dir={folder / "profile"}',
+                '--window-size=1200,900',
+                'about:blank',
+            ],
+            stdin=gevent.subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            env={**os.environ, 'HOME': str(folder)},
+        )
         self._last = 0
         self._pages = {}
         try:
@@ -91,8 +105,13 @@ class Browser:
     def page(self):
         """A new page, which shares nothing with the others: cookies and storage are its own."""
         context = self.call('Target.createBrowserContext')['browserContextId']
-        target = self.call('Target.createTarget', url='about:blank', browserContextId=context,
-                           width=1200, height=900)['targetId']
+        target = self.call(
+            'Target.createTarget',
+            url='about:blank',
+            browserContextId=context,
+            width=1200,
+            height=900,
+        )['targetId']
         session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
         page = self._pages[session] = Page(self, context, session)
         return page
@@ -134,8 +153,11 @@ class Page:
             details = parameters['exceptionDetails']
             self.errors.append(details.get('exception', {}).get('description', details['text']))
         elif event == 'Runtime.consoleAPICalled' and parameters['type'] in ('error', 'assert'):
-            self.errors.append(' '.join(str(part.get('value', part.get('description')))
-                                        for part in parameters['args']))
+            self.errors.append(
+                ' '.join(
+                    str(part.get('value', part.get('description'))) for part in parameters['args']
+                )
+            )
         elif event == 'Log.entryAdded' and parameters['entry']['source'] == 'security':
             self.errors.append(parameters['entry']['text'])
 
@@ -180,8 +202,10 @@ class Page:
         self.wait_for(until)
 
     def _click(self, label):
-        button = ("[...document.querySelectorAll('button')].find(button => "
-                  f'button.innerText.trim().toLowerCase() === {json.dumps(label.lower())})')
+        button = (
+            "[...document.querySelectorAll('button')].find(button => "
+            f'button.innerText.trim().toLowerCase() === {json.dumps(label.lower())})'
+        )
         x, y = self.evaluate(f"""(() => {{
             const button = {button};
             if (!button) return [0, 0];
@@ -190,16 +214,27 @@ class Page:
             return [box.x + box.width / 2, box.y + box.height / 2];
         }})()""")
         for kind in ('mousePressed', 'mouseReleased'):
-            self._call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left',
-                       clickCount=1)
+            self._call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
     def look(self, width=1200, height=900, scheme='light', motion=True):
         """Show the page in a window of this size, in this colour scheme, with animations or not."""
-        self._call('Emulation.setDeviceMetricsOverride', width=width, height=height,
-                   deviceScaleFactor=1, mobile=False)
-        self._call('Emulation.setEmulatedMedia', features=[
-            {'name': 'prefers-color-scheme', 'value': scheme},
-            {'name': 'prefers-reduced-motion', 'value': 'no-preference' if motion else 'reduce'}])
+        self._call(
+            'Emulation.setDeviceMetricsOverride',
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        self._call(
+            'Emulation.setEmulatedMedia',
+            features=[
+                {'name': 'prefers-color-scheme', 'value': scheme},
+                {
+                    'name': 'prefers-reduced-motion',
+                    'value': 'no-preference' if motion else 'reduce',
+                },
+            ],
+        )
 
     def screenshot(self, path):
         """Write what the page looks like, as PNG."""

@@ -17,12 +17,17 @@ something else."""
 
 def pytest_configure(config):
     config.addinivalue_line(
-        'markers', 'time_limit(seconds): the time this test may take on an idle machine, '
-                   f'instead of {TIME_LIMIT} s')
+        'markers',
+        'time_limit(seconds): the time this test may take on an idle machine, '
+        f'instead of {TIME_LIMIT} s',
+    )
     # A busy machine is slow, and that is no failure.
     hypothesis.settings.register_profile(
-        'patient', parent=hypothesis.settings(), deadline=None,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow])
+        'patient',
+        parent=hypothesis.settings(),
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
     hypothesis.settings.load_profile('patient')
 
 
@@ -143,8 +148,9 @@ def pool():
 
 
 def _shared(pool, kind, number=0):
-    return lambda **options: pool.get((kind, number, json.dumps(options, sort_keys=True)),
-                                      lambda: STARTERS[kind](**options))
+    return lambda **options: pool.get(
+        (kind, number, json.dumps(options, sort_keys=True)), lambda: STARTERS[kind](**options)
+    )
 
 
 @pytest.fixture
@@ -163,7 +169,8 @@ def python_server_with(pool):
 def pair(pool):
     """`pair('js', pingInterval=300)`: two servers of this kind that others may use, too."""
     return lambda kind, **options: tuple(
-        _shared(pool, kind, number)(**options) for number in (1, 2))
+        _shared(pool, kind, number)(**options) for number in (1, 2)
+    )
 
 
 @pytest.fixture

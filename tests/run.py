@@ -33,8 +33,18 @@ ONCE = ['lint', 'types', 'docs', 'benchmarks']
 SUITES = ['adversity', 'contrib']
 #: What `make test-all` runs besides: the lowest versions of the dependencies, gevent's other event
 #: loops and resolvers, python-socketio's own tests, mutation testing.
-OTHERS = ['lowest', 'lowest_contrib', 'libuv', 'libev_cffi', 'ares', 'dnspython', 'block',
-          'socketio_upstream', 'mutants_tests', 'mutants']
+OTHERS = [
+    'lowest',
+    'lowest_contrib',
+    'libuv',
+    'libev_cffi',
+    'ares',
+    'dnspython',
+    'block',
+    'socketio_upstream',
+    'mutants_tests',
+    'mutants',
+]
 #: Environment variables of `make test-all`, where the caller has not set them.
 THOROUGH = {
     'ENGINEIO_GEVENT_FUZZ_INPUTS': '100000',
@@ -59,8 +69,10 @@ def main() -> int:
         'UV_PYTHON_DOWNLOADS': 'never',
     }
     run = Run(environments)
-    run.follow([sys.executable, '-m', 'tox', 'run', '--colored', 'no',
-                '-e', ','.join(environments)], environ)
+    run.follow(
+        [sys.executable, '-m', 'tox', 'run', '--colored', 'no', '-e', ','.join(environments)],
+        environ,
+    )
     run.summary()
     return 0 if run.passed() else 1
 
@@ -69,8 +81,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--all', action='store_true', help='every suite on every Python')
     parser.add_argument(
-        '-e', dest='environments', type=lambda text: text.split(','), metavar='NAME,..',
-        help='the tox environments to run, instead of those chosen')
+        '-e',
+        dest='environments',
+        type=lambda text: text.split(','),
+        metavar='NAME,..',
+        help='the tox environments to run, instead of those chosen',
+    )
     return parser.parse_args()
 
 
@@ -103,8 +119,12 @@ def _interpreter(command: Path) -> Path | None:
     """The interpreter that a command runs; pyenv has commands that fail, or run another path."""
     if not os.access(command, os.X_OK):
         return None
-    done = subprocess.run([command, '-c', 'import sys, venv; print(sys.executable)'],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [command, '-c', 'import sys, venv; print(sys.executable)'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return Path(done.stdout.strip()) if done.returncode == 0 else None
 
 
@@ -123,8 +143,9 @@ def plan(pythons: list[str], everything: bool) -> list[str]:
     cpython = [name for name in pythons if not name.startswith('pypy')]
     whole = pythons if everything else [*cpython[:1], *cpython[-1:]]
     tests = [name if name in whole else f'{name}-part' for name in pythons]
-    suites = SUITES if not everything else [
-        f'{name}-{suite}' for name in cpython for suite in SUITES]
+    suites = (
+        SUITES if not everything else [f'{name}-{suite}' for name in cpython for suite in SUITES]
+    )
     return [*tests, *suites, *ONCE, *(OTHERS if everything else [])]
 
 
@@ -165,9 +186,12 @@ class Part:
 
     def failures(self) -> list[str]:
         """What it printed from pytest's report on; without one, the last lines."""
-        starts = [number for number, line in enumerate(self.lines)
-                  if re.fullmatch(r'=+ (FAILURES|ERRORS) =+', line)]
-        return self.lines[min(starts, default=-80):]
+        starts = [
+            number
+            for number, line in enumerate(self.lines)
+            if re.fullmatch(r'=+ (FAILURES|ERRORS) =+', line)
+        ]
+        return self.lines[min(starts, default=-80) :]
 
     def log(self) -> Path:
         path = LOGS / f'{self.name}.log'
@@ -175,8 +199,9 @@ class Part:
         return path
 
     def __str__(self) -> str:
-        counts = ', '.join(f'{number} {what}' for what, number in self.counts.items()
-                           if what != 'deselected')
+        counts = ', '.join(
+            f'{number} {what}' for what, number in self.counts.items() if what != 'deselected'
+        )
         return f'{self.name:16} {self.state:8} {self.seconds:5.0f} s   {counts}'
 
 
@@ -193,8 +218,15 @@ class Run:
     def follow(self, command: list[str], environ: dict[str, str]) -> None:
         """Run tox to its end; Ctrl-C ends it, and the summary tells of what was done."""
         part = Part('tox')  # what it prints before the first environment
-        with subprocess.Popen(command, cwd=ROOT, env=environ, text=True, errors='replace',
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as tox:
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environ,
+            text=True,
+            errors='replace',
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as tox:
             assert tox.stdout is not None
             try:
                 for line in map(str.rstrip, tox.stdout):
@@ -225,8 +257,11 @@ class Run:
         passed = time.monotonic() - self._began
         start = '\r\033[K' if self._live else ''
         end = '' if self._live else end
-        print(f'{start}[{number}/{len(self.parts)}] {passed:4.0f} s  {part.name}  {part.doing}',
-              end=end, flush=True)
+        print(
+            f'{start}[{number}/{len(self.parts)}] {passed:4.0f} s  {part.name}  {part.doing}',
+            end=end,
+            flush=True,
+        )
 
     def _report(self, part: Part) -> None:
         """The end of a part; of one that failed, what it printed."""

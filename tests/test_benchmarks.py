@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.skipif(
-    not (ROOT / 'benchmarks').is_dir(), reason='the benchmarks are not part of this tree')
+    not (ROOT / 'benchmarks').is_dir(), reason='the benchmarks are not part of this tree'
+)
 
 TINY = {
     'echo-json': {'clients': 3, 'messages': 2},
@@ -85,7 +86,9 @@ def test_socketio_is_left_to_those_who_have_it(benchmarks):
     measures = benchmarks('measures').MEASURES
     systems = benchmarks('systems').SYSTEMS
     assert [name for name in systems if measures['socketio-echo'].runs_on(name)] == [
-        'ours', 'python-engineio']
+        'ours',
+        'python-engineio',
+    ]
     assert all(measures['echo-ws'].runs_on(name) for name in systems)
 
 
@@ -112,7 +115,17 @@ def results(benchmarks):
 def test_table_has_medians_spreads_ratios_and_targets(benchmarks, results):
     lines = benchmarks('table').text(results).splitlines()
     assert lines[2].split() == [
-        'echo,', 'websocket', '(us)', '20.0', '±50%', '40.0', '±0%', '0.50', '(0.11', '!)']
+        'echo,',
+        'websocket',
+        '(us)',
+        '20.0',
+        '±50%',
+        '40.0',
+        '±0%',
+        '0.50',
+        '(0.11',
+        '!)',
+    ]
     assert lines[3].split()[-4:] == ['4.00', '3.00', '(0.2', '!)']
 
 
@@ -127,8 +140,10 @@ def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
     results.add('send', 'floor', {'send': 3e-6})
     guard.write(results, tmp_path / 'baseline.json')
     stored = guard.read(tmp_path / 'baseline.json')
-    assert stored == {'echo-ws.echo': {'python-engineio': 0.5},
-                      'send.send': {'python-engineio': 3.0, 'floor': 4.0}}
+    assert stored == {
+        'echo-ws.echo': {'python-engineio': 0.5},
+        'send.send': {'python-engineio': 3.0, 'floor': 4.0},
+    }
     for numbers in results.numbers['send']['send'].values():
         numbers[:] = [number * 2 for number in numbers]  # all are slower, for the machine is
     results.numbers['echo-ws']['echo']['ours'] = [1e-5]
@@ -136,11 +151,18 @@ def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
     assert guard.read(tmp_path / 'baseline.json') == stored  # machines differ: the higher stays
     results.numbers['echo-ws']['echo']['ours'] = [2e-5]
     assert guard.worse(results, stored) == {}
-    assert guard.worse(results, {
-        'echo-ws.echo': {'python-engineio': 0.34},
-        'send.send': {'python-engineio': 1.9, 'floor': 2.6},
-    }) == {'send.send': {'python-engineio': (pytest.approx(3.0), 1.9),
-                         'floor': (pytest.approx(4.0), 2.6)}}
+    assert guard.worse(
+        results,
+        {
+            'echo-ws.echo': {'python-engineio': 0.34},
+            'send.send': {'python-engineio': 1.9, 'floor': 2.6},
+        },
+    ) == {
+        'send.send': {
+            'python-engineio': (pytest.approx(3.0), 1.9),
+            'floor': (pytest.approx(4.0), 2.6),
+        }
+    }
     # To one of the two alone it is that one, or the machine.
     for one in {'python-engineio': 1.9, 'floor': 4.0}, {'python-engineio': 3.0, 'floor': 2.6}:
         assert guard.worse(results, {'send.send': one}) == {}
@@ -155,8 +177,10 @@ def test_guard_fails_only_what_is_worse_twice(benchmarks, results, monkeypatch, 
     assert not command._guarded(results, slow, True)
     monkeypatch.setattr(command, 'measure', lambda *_arguments: better)
     assert command._guarded(results, slow, True)
-    assert ('echo-ws.echo: worse once, 0.500 of python-engineio where 0.100 is stored'
-            in capsys.readouterr().out)
+    assert (
+        'echo-ws.echo: worse once, 0.500 of python-engineio where 0.100 is stored'
+        in capsys.readouterr().out
+    )
 
 
 def test_list_names_all(benchmarks, capsys):

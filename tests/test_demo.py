@@ -58,8 +58,10 @@ def demo(*arguments, **options):
 def with_code(code, *arguments):
     """The command after some Python, and that after it."""
     before, after = code
-    program = (f'import sys\n{before}\nfrom engineio_gevent.cli import main\n'
-               f'code = main(sys.argv[1:])\n{after}\nsys.exit(code)')
+    program = (
+        f'import sys\n{before}\nfrom engineio_gevent.cli import main\n'
+        f'code = main(sys.argv[1:])\n{after}\nsys.exit(code)'
+    )
     return run([sys.executable, '-c', program, *arguments])
 
 
@@ -108,8 +110,11 @@ server.serve_forever()
 
 
 def other_server(connects=10000, messages=10000, echo=True, **options):
-    return serving(sys.executable, '-c', SERVER.format(
-        options=options, connects=connects, messages=messages, echo=echo))
+    return serving(
+        sys.executable,
+        '-c',
+        SERVER.format(options=options, connects=connects, messages=messages, echo=echo),
+    )
 
 
 def only_error(code, out, err):
@@ -209,9 +214,15 @@ def test_the_served_demo_changes_nothing():
 
 def test_python_engineio_is_in_the_server_alone():
     code, out, err = with_code(
-        ('', 'import socket\nprint([name for name in ("engineio", "simple_websocket") '
-             'if name in sys.modules], socket.socket.__module__)'),
-        'demo', '--clients', '2')
+        (
+            '',
+            'import socket\nprint([name for name in ("engineio", "simple_websocket") '
+            'if name in sys.modules], socket.socket.__module__)',
+        ),
+        'demo',
+        '--clients',
+        '2',
+    )
     assert (code, err) == (0, '')
     assert out.splitlines()[-1] == '[] socket'
 
@@ -235,7 +246,8 @@ def test_not_a_url():
 def test_a_server_that_does_not_echo():
     with other_server(echo=False) as (_, url):
         assert f'{url} has not sent a message back within 3 seconds' in only_error(
-            *demo('--url', url))
+            *demo('--url', url)
+        )
 
 
 def test_a_server_that_refuses_one_of_many():
@@ -252,27 +264,34 @@ def test_a_server_that_dies():
     assert re.search('closed the connection|reset', line), 'no cause'
 
 
-@pytest.mark.parametrize(('missing', 'arguments'), [
-    ('engineio', []),
-    ('simple_websocket', []),
-    ('engineio', ['--serve', '--port', '0']),
-    ('simple_websocket', ['--serve', '--port', '0']),
-])
+@pytest.mark.parametrize(
+    ('missing', 'arguments'),
+    [
+        ('engineio', []),
+        ('simple_websocket', []),
+        ('engineio', ['--serve', '--port', '0']),
+        ('simple_websocket', ['--serve', '--port', '0']),
+    ],
+)
 def test_without_the_extra(missing, arguments):
     code, _, err = with_code((f'sys.modules[{missing!r}] = None', ''), 'demo', *arguments)
     assert code == 2
-    assert err == (f"engineio-gevent: the demo needs {missing!r}: "
-                   "pip install 'engineio-gevent[demo]'\n")
+    assert err == (
+        f"engineio-gevent: the demo needs {missing!r}: pip install 'engineio-gevent[demo]'\n"
+    )
 
 
-@pytest.mark.parametrize('arguments', [
-    ['nonsense'],
-    ['demo', '--clients', '0'],
-    ['demo', '--clients', 'x'],
-    ['demo', '--port', '5000'],
-    ['demo', '--serve', '--port', '65536'],
-    ['demo', '--serve', '--url', 'http://localhost'],
-])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['nonsense'],
+        ['demo', '--clients', '0'],
+        ['demo', '--clients', 'x'],
+        ['demo', '--port', '5000'],
+        ['demo', '--serve', '--port', '65536'],
+        ['demo', '--serve', '--url', 'http://localhost'],
+    ],
+)
 def test_wrong_arguments(arguments):
     code, out, err = run([*MODULE, *arguments])
     assert (code, out) == (2, '')
@@ -330,10 +349,16 @@ def test_ctrl_c(moment):
 
 def test_ctrl_c_that_arrives_in_some_greenlet():
     """Where Python raises KeyboardInterrupt itself, gevent prints a traceback."""
-    code, _, err = with_code((
-        'import gevent, os, signal\n'
-        'gevent.spawn_later(0.3, os.kill, os.getpid(), signal.SIGINT)', ''),
-        'demo', '--clients', '2000')
+    code, _, err = with_code(
+        (
+            'import gevent, os, signal\n'
+            'gevent.spawn_later(0.3, os.kill, os.getpid(), signal.SIGINT)',
+            '',
+        ),
+        'demo',
+        '--clients',
+        '2000',
+    )
     assert (code, err) == (130, '')
 
 
@@ -348,8 +373,11 @@ def test_the_server_does_not_outlive_a_demo_that_is_killed():
 def test_the_server_of_a_demo_that_has_gone():
     reading, writing = os.pipe()
     os.close(reading)
-    assert run([sys.executable, '-m', 'engineio_gevent.demo.server'], stdin=subprocess.DEVNULL,
-               stdout=writing) == (0, None, '')
+    assert run(
+        [sys.executable, '-m', 'engineio_gevent.demo.server'],
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+    ) == (0, None, '')
     os.close(writing)
 
 
@@ -378,6 +406,6 @@ def test_on_a_terminal():
         assert process.wait(TIMEOUT) == 0
     assert b'50/50' in seen
     assert b'connecting   50 of' not in seen
-    assert b'\x1b[?25h' in seen[seen.rindex(b'\x1b[?25l'):], 'the cursor is still hidden'
+    assert b'\x1b[?25h' in seen[seen.rindex(b'\x1b[?25l') :], 'the cursor is still hidden'
     plain = re.sub(r'\x1b\[[\d;?]*\w', '', seen.decode()).replace('\r', '')
     assert '50 clients in ' in plain

@@ -57,9 +57,14 @@ SHORTER = {
 
 def run(name, *arguments):
     """Run an example; returns the exit code, the standard output and the standard error."""
-    done = subprocess.run([sys.executable, EXAMPLES / name, *arguments], text=True,
-                          capture_output=True, timeout=support.patience(TIMEOUT),
-                          env=ENVIRONMENT, check=False)
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        text=True,
+        capture_output=True,
+        timeout=support.patience(TIMEOUT),
+        env=ENVIRONMENT,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 

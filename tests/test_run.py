@@ -67,8 +67,15 @@ def test_interpreters_are_found_where_they_usually_are(home, capsys):
 
 def test_the_oldest_and_the_newest_run_everything():
     plan = run.plan(['py310', 'py311', 'py312', 'py313', 'pypy311'], everything=False)
-    assert plan == ['py310', 'py311-part', 'py312-part', 'py313', 'pypy311-part',
-                    *run.SUITES, *run.ONCE]
+    assert plan == [
+        'py310',
+        'py311-part',
+        'py312-part',
+        'py313',
+        'pypy311-part',
+        *run.SUITES,
+        *run.ONCE,
+    ]
 
 
 def test_a_single_python_runs_everything():
@@ -106,7 +113,11 @@ def test_summary(capsys, logs):
     one.summary()
     summary = capsys.readouterr().out
     assert [line.split()[:2] for line in summary.splitlines()[2:6]] == [
-        ['lint', 'OK'], ['py310', 'OK'], ['adversity', 'FAIL'], ['docs', 'not']]
+        ['lint', 'OK'],
+        ['py310', 'OK'],
+        ['adversity', 'FAIL'],
+        ['docs', 'not'],
+    ]
     assert '161 passed, 2 skipped, 3 warnings' in summary
     assert '2 x no JavaScript server: there is no "node" on the PATH' in summary
     assert summary.endswith('\n161 passed, 2 failed, 2 skipped\n')

@@ -66,8 +66,11 @@ def websockets():
     clients = []
 
     def make(server, query='', **kwargs):
-        clients.append(websocket.create_connection(
-            f'{server.ws_url}/engine.io/?EIO=4&transport=websocket{query}', timeout=10, **kwargs))
+        clients.append(
+            websocket.create_connection(
+                f'{server.ws_url}/engine.io/?EIO=4&transport=websocket{query}', timeout=10, **kwargs
+            )
+        )
         return clients[-1]
 
     yield make
@@ -85,8 +88,7 @@ def test_handshake_echo_and_control(any_server, polling):
     assert [client.get() for _ in range(3)] == [binary, '4[1, 2]', '47']
 
     assert client.sid in any_server.control('clients')['ids']
-    assert any_server.received(client.sid) == [
-        'hello "world" é', bytes(range(256)), '[1, 2]', '7']
+    assert any_server.received(client.sid) == ['hello "world" é', bytes(range(256)), '[1, 2]', '7']
     assert json.loads(client.ask('log')[1:])[1] == {'b64': binary[1:]}
     requests_seen = any_server.requests(client.sid)
     assert [request['method'] for request in requests_seen[:3]] == ['GET', 'POST', 'GET']
@@ -103,8 +105,12 @@ def test_commands_over_websocket(any_server, websockets):
     client = websockets(any_server, '&greet=3')
     sid = json.loads(client.recv()[1:])['sid']
     assert [client.recv() for _ in range(3)] == ['4g0', '4g1', '4g2']
-    for message, answer in [('4text', '4text'), ('4', '4'), ('4transport', '4websocket'),
-                            ('4big 300000', '4' + 'x' * 300000)]:
+    for message, answer in [
+        ('4text', '4text'),
+        ('4', '4'),
+        ('4transport', '4websocket'),
+        ('4big 300000', '4' + 'x' * 300000),
+    ]:
         client.send(message)
         assert client.recv() == answer
     client.send_binary(b'\x00\xff')
@@ -159,8 +165,11 @@ def test_upgrade(any_server, polling, websockets):
     if answer == '6':  # python-engineio says noop to an upgrade packet
         assert second.recv() == '4websocket'
     second.send('4headers')
-    upgrade = next(request for request in json.loads(second.recv()[1:])
-                   if 'transport=websocket' in request['url'])
+    upgrade = next(
+        request
+        for request in json.loads(second.recv()[1:])
+        if 'transport=websocket' in request['url']
+    )
     assert upgrade['headers']['upgrade'] == 'websocket'
 
 
@@ -181,11 +190,21 @@ def test_silence(make_any_server, websockets):
 
 
 def test_options(make_any_server, polling):
-    server = make_any_server(pingInterval=2000, pingTimeout=1000, maxHttpBufferSize=1000,
-                             allowUpgrades=False, cookie={'name': 'jar'})
+    server = make_any_server(
+        pingInterval=2000,
+        pingTimeout=1000,
+        maxHttpBufferSize=1000,
+        allowUpgrades=False,
+        cookie={'name': 'jar'},
+    )
     client = polling(server)
-    assert client.handshake == {'sid': client.sid, 'upgrades': [], 'pingInterval': 2000,
-                                'pingTimeout': 1000, 'maxPayload': 1000}
+    assert client.handshake == {
+        'sid': client.sid,
+        'upgrades': [],
+        'pingInterval': 2000,
+        'pingTimeout': 1000,
+        'maxPayload': 1000,
+    }
     assert client.http.cookies['jar'] == client.sid
 
 
@@ -222,8 +241,9 @@ def test_tls(make_any_server, certificates, polling, websockets):
 
 def test_client_certificates(make_any_server, certificates, polling):
     server = make_any_server(tls=certificates.mutual_tls)
-    client = polling(server, verify=certificates.ca,
-                     cert=(certificates.client_cert, certificates.client_key))
+    client = polling(
+        server, verify=certificates.ca, cert=(certificates.client_cert, certificates.client_key)
+    )
     assert client.ask('hello') == '4hello'
     with pytest.raises((requests.ConnectionError, *support.TLS_ERRORS)):
         polling(server, verify=certificates.ca)
@@ -252,8 +272,13 @@ for transports in (['polling'], ['websocket'], None):
     client.disconnect()
 print('fine')
 """
-    done = subprocess.run([sys.executable, '-c', script, any_server.url], text=True, timeout=30,
-                          stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [sys.executable, '-c', script, any_server.url],
+        text=True,
+        timeout=30,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     assert done.stdout == 'fine\n'
 
 
@@ -305,7 +330,9 @@ def test_hostile_http(hostile_server):
     sock.close()
     server.wait_open(0)
     assert [(item.method, item.target, item.body) for item in seen] == [
-        ('GET', '/a?b', b''), ('POST', '/c', b'body')]
+        ('GET', '/a?b', b''),
+        ('POST', '/c', b'body'),
+    ]
     assert seen[0].headers == {'host': 'x'}
 
 
@@ -322,14 +349,14 @@ def test_hostile_websocket(hostile_server, certificates, secure):
         sock.sendall(support.frame('2', mask=b'abcd') + support.close_frame(1002, 'why'))
         support.reset(sock)
 
-    server = hostile_server(
-        handler, ssl_context=certificates.server_context() if secure else None)
+    server = hostile_server(handler, ssl_context=certificates.server_context() if secure else None)
     pool = gevent.get_hub().threadpool  # websocket-client blocks, the server must not wait for it
     url = f'{"wss" if secure else "ws"}://127.0.0.1:{server.port}/'
 
     def client():
         connection = websocket.create_connection(
-            url, timeout=10, sslopt={'ca_certs': certificates.ca} if secure else {})
+            url, timeout=10, sslopt={'ca_certs': certificates.ca} if secure else {}
+        )
         connection.send('hello')
         first = connection.recv()
         connection.send_binary(bytes(range(256)) * 300)
@@ -363,7 +390,7 @@ def test_leaks_are_found(leaks):
 
 def test_errors_in_the_hub_are_seen(hub_errors, capsys):
     gevent.spawn(lambda: 1 / 0).join()
-    (_, error), = hub_errors
+    ((_, error),) = hub_errors
     assert isinstance(error, ZeroDivisionError)
     hub_errors.clear()
     gevent.get_hub().loop.run_callback(lambda: 1 / 0)
@@ -375,5 +402,6 @@ def test_errors_in_the_hub_are_seen(hub_errors, capsys):
 
 def test_the_process_is_not_patched():
     from gevent import monkey
+
     assert not monkey.saved
     assert ssl.SSLContext.__module__ == 'ssl'

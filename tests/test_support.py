@@ -106,8 +106,9 @@ def test_patience_ends_slowly_and_is_not_measured_all_the_time(monkeypatch):
     assert support.patience(1) == pytest.approx(2.56)
 
 
-@pytest.mark.parametrize(('required', 'outcome'), [('0', pytest.skip.Exception),
-                                                   ('1', pytest.fail.Exception)])
+@pytest.mark.parametrize(
+    ('required', 'outcome'), [('0', pytest.skip.Exception), ('1', pytest.fail.Exception)]
+)
 def test_a_missing_part_skips_or_fails(monkeypatch, tmp_path, required, outcome):
     monkeypatch.setenv('ENGINEIO_GEVENT_REQUIRE_ALL', required)
     monkeypatch.setenv('PATH', str(tmp_path))

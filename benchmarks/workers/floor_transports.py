@@ -39,12 +39,12 @@ class WebSocket:
         self._on_packet = on_packet
         self._pieces: list[bytes] = []
         self._missing = 0
-        _, rest = self.wire.ask(
+        head = (
             f'GET /engine.io/?{query}EIO=4&transport=websocket HTTP/1.1\r\n'
             f'Host: {urlsplit(url).netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
             'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
-            .encode()
         )
+        _, rest = self.wire.ask(head.encode())
         self._feed(rest)
 
     def pump(self) -> None:
@@ -99,8 +99,17 @@ class WebSocket:
 class Polling:
     """GET over one connection, POST over another."""
 
-    __slots__ = ('_answer', '_get', '_getter', '_on_packet', '_out', '_post',
-                 '_poster', '_posting', '_url')
+    __slots__ = (
+        '_answer',
+        '_get',
+        '_getter',
+        '_on_packet',
+        '_out',
+        '_post',
+        '_poster',
+        '_posting',
+        '_url',
+    )
 
     def __init__(self, url: str, on_packet: Callable[[Packet], None]) -> None:
         self._on_packet = on_packet

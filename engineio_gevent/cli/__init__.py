@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         print(
-            f"engineio-gevent: the command needs {missing[0]!r}: "
+            f'engineio-gevent: the command needs {missing[0]!r}: '
             "pip install 'engineio-gevent[cli]'",
             file=sys.stderr,
         )

@@ -40,13 +40,22 @@ _LEAVING = 1.0
 )
 @connection_options
 @click.option(
-    '-x', '--execute', 'messages', multiple=True, metavar='MESSAGE',
+    '-x',
+    '--execute',
+    'messages',
+    multiple=True,
+    metavar='MESSAGE',
     help='Send this, and nothing of the input; may be given several times.',
 )
 @click.option(
-    '-w', '--wait', type=Number(), default=_WAIT, show_default=True, metavar='SECONDS',
+    '-w',
+    '--wait',
+    type=Number(),
+    default=_WAIT,
+    show_default=True,
+    metavar='SECONDS',
     help='How long to wait for answers after the last -x, or the end of the input; '
-         '-1: until the server closes the connection.',
+    '-1: until the server closes the connection.',
 )
 @click.option('--hex', 'as_hex', is_flag=True, help='What is sent is given in hex, and binary.')
 @click.option('--json', 'as_json', is_flag=True, help='Print a JSON object for each event.')

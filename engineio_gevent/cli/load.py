@@ -48,32 +48,58 @@ locust -f {file} --worker --master-host HOST"""
 )
 @connection_options
 @click.option(
-    '--clients', type=click.IntRange(min=1), default=100, show_default=True, metavar='N',
+    '--clients',
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar='N',
     help='How many clients connect.',
 )
 @click.option(
-    '--rate', type=Number(min=0), default=1.0, show_default=True, metavar='R',
+    '--rate',
+    type=Number(min=0),
+    default=1.0,
+    show_default=True,
+    metavar='R',
     help='Messages a second of each client; 0: the next as soon as the last is answered.',
 )
 @click.option(
-    '--connect-rate', type=Number(min=0), default=0.0, metavar='R',
+    '--connect-rate',
+    type=Number(min=0),
+    default=0.0,
+    metavar='R',
     help=f'Clients that begin to connect in a second.  [default: {AT_ONCE} at a time]',
 )
 @click.option(
-    '--message', 'template', default='message {n}', show_default=True, metavar='TEXT',
+    '--message',
+    'template',
+    default='message {n}',
+    show_default=True,
+    metavar='TEXT',
     help='What is sent, or @FILE; {n} in it is the number of the message.',
 )
 @click.option(
-    '--size', type=click.IntRange(min=0), default=0, metavar='BYTES',
+    '--size',
+    type=click.IntRange(min=0),
+    default=0,
+    metavar='BYTES',
     help='Fill each message up to so many bytes.',
 )
 @click.option('--binary', is_flag=True, help='Send binary messages.')
 @click.option(
-    '--duration', type=Number(min=0, min_open=True), default=10.0, show_default=True,
-    metavar='SECONDS', help='How long to send.',
+    '--duration',
+    type=Number(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar='SECONDS',
+    help='How long to send.',
 )
 @click.option(
-    '--patience', type=Number(min=0), default=3.0, show_default=True, metavar='SECONDS',
+    '--patience',
+    type=Number(min=0),
+    default=3.0,
+    show_default=True,
+    metavar='SECONDS',
     help='How long to wait, after that, for what is late.',
 )
 @click.option('--no-echo', is_flag=True, help='The server does not send messages back.')

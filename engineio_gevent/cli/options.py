@@ -188,9 +188,7 @@ def _headers(
     return dict(headers.values())
 
 
-def _proxy(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> str | None:
+def _proxy(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value:
         try:
             Proxy.parse(value)

@@ -25,7 +25,11 @@ _CODES = {'ok': Exit.DONE, 'warning': Exit.DEGRADED, 'failed': Exit.FAILED}
     """,
 )
 @click.option(
-    '--count', type=click.IntRange(1, 1000), default=1, show_default=True, metavar='N',
+    '--count',
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar='N',
     help='How often; more than once, the least, median and greatest time of each step are shown.',
 )
 @click.option('--wait-ping', is_flag=True, help='Wait for the first PING of the server, too.')

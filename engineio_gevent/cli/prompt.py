@@ -211,5 +211,3 @@ def source() -> Source:
     if all(file is not None and file.isatty() for file in (sys.stdin, sys.stdout)):
         return Prompt()
     return Piped()
-
-

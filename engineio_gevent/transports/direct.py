@@ -106,7 +106,13 @@ class _Connection:
     """One keep-alive connection, opened when needed, used by one greenlet at a time."""
 
     __slots__ = (
-        '_busy', '_closed', '_good_until', '_max_size', '_origin', '_route', '_sock',
+        '_busy',
+        '_closed',
+        '_good_until',
+        '_max_size',
+        '_origin',
+        '_route',
+        '_sock',
     )
 
     def __init__(self, route: Route, max_size: int | None) -> None:

@@ -85,7 +85,13 @@ class SessionHTTP:
     """Every request through a ``requests.Session``, which stays the caller's own."""
 
     __slots__ = (
-        '_by', '_headers', '_joins_cookies', '_max_size', '_route', '_session', '_verify',
+        '_by',
+        '_headers',
+        '_joins_cookies',
+        '_max_size',
+        '_route',
+        '_session',
+        '_verify',
     )
 
     def __init__(self, route: Route, session: requests.Session, max_size: int | None) -> None:
@@ -189,7 +195,8 @@ class SessionHTTP:
         missing = getattr(response.raw, 'length_remaining', None)
         if missing:
             raise requests.ConnectionError(
-                urllib3.exceptions.IncompleteRead(response.raw.tell(), missing))
+                urllib3.exceptions.IncompleteRead(response.raw.tell(), missing)
+            )
         return b''.join(parts)
 
     def close(self) -> None:

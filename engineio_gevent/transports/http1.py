@@ -75,7 +75,14 @@ class Response:
     """
 
     __slots__ = (
-        '_at', '_buffer', '_received', '_sock', 'body', 'cookies', 'headers', 'keep_alive',
+        '_at',
+        '_buffer',
+        '_received',
+        '_sock',
+        'body',
+        'cookies',
+        'headers',
+        'keep_alive',
         'status',
     )
 

@@ -33,9 +33,24 @@ class Polling:
 
     # Mutable: everything from _queue on, touched only in the hub's own thread.
     __slots__ = (
-        '_changed', '_closed', '_finishing', '_getting', '_http', '_in_flight', '_limits',
-        '_max_payload', '_never_sent', '_paused', '_posting', '_queue', '_route', '_sid',
-        '_silence', '_started', 'queued', 'sink',
+        '_changed',
+        '_closed',
+        '_finishing',
+        '_getting',
+        '_http',
+        '_in_flight',
+        '_limits',
+        '_max_payload',
+        '_never_sent',
+        '_paused',
+        '_posting',
+        '_queue',
+        '_route',
+        '_sid',
+        '_silence',
+        '_started',
+        'queued',
+        'sink',
     )
 
     def __init__(self, sink: Sink, route: Route, limits: Limits, http: HTTP) -> None:

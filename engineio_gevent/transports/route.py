@@ -45,10 +45,16 @@ _ENVIRONMENT = tuple(
     for name in (lower, lower.upper())
 )
 # Those of websocket-client's options that choose a proxy, which is not left to it.
-_PROXY_OPTIONS = frozenset((
-    'http_proxy_host', 'http_proxy_port', 'http_no_proxy', 'http_proxy_auth', 'http_proxy_timeout',
-    'proxy_type',
-))
+_PROXY_OPTIONS = frozenset(
+    (
+        'http_proxy_host',
+        'http_proxy_port',
+        'http_no_proxy',
+        'http_proxy_auth',
+        'http_proxy_timeout',
+        'proxy_type',
+    )
+)
 _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 
 Headers = list[tuple[str, str]]
@@ -117,8 +123,21 @@ class Route:
     """
 
     __slots__ = (
-        '_netloc', '_prefix', '_proxies', '_timestamp', '_websocket_headers', 'cert', 'cookies',
-        'headers', 'host', 'http_session', 'owns_session', 'port', 'proxy', 'secure', 'verify',
+        '_netloc',
+        '_prefix',
+        '_proxies',
+        '_timestamp',
+        '_websocket_headers',
+        'cert',
+        'cookies',
+        'headers',
+        'host',
+        'http_session',
+        'owns_session',
+        'port',
+        'proxy',
+        'secure',
+        'verify',
         'websocket_options',
     )
 
@@ -389,6 +408,4 @@ def ascii_host(host: str) -> str:
 
 def _platform_proxies() -> bool:
     """Whether this platform keeps proxies elsewhere than in the environment."""
-    return urllib.request.getproxies is not getattr(
-        urllib.request, 'getproxies_environment', None
-    )
+    return urllib.request.getproxies is not getattr(urllib.request, 'getproxies_environment', None)

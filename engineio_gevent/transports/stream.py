@@ -52,9 +52,27 @@ class Stream:
     # Mutable, and touched only in the hub's own thread: _left, _parts, _out, queued,
     # _turn, _flushing, _writer, _room, closed.
     __slots__ = (
-        '_first', '_flushing', '_hub', '_left', '_on_data', '_on_lost', '_out', '_parts',
-        '_read_size', '_reader', '_recv', '_room', '_room_limit', '_send', '_send_wants_read',
-        '_sock', '_tls', '_turn', '_writer', 'closed', 'queued',
+        '_first',
+        '_flushing',
+        '_hub',
+        '_left',
+        '_on_data',
+        '_on_lost',
+        '_out',
+        '_parts',
+        '_read_size',
+        '_reader',
+        '_recv',
+        '_room',
+        '_room_limit',
+        '_send',
+        '_send_wants_read',
+        '_sock',
+        '_tls',
+        '_turn',
+        '_writer',
+        'closed',
+        'queued',
     )
 
     def __init__(

@@ -44,8 +44,16 @@ class WebSocket:
 
     # Mutable: _stream, _closing, _peer_closed, sink; touched only in the hub's own thread.
     __slots__ = (
-        '_closed', '_closing', '_decoder', '_limits', '_lost', '_never_sent', '_peer_closed',
-        '_route', '_stream', 'sink',
+        '_closed',
+        '_closing',
+        '_decoder',
+        '_limits',
+        '_lost',
+        '_never_sent',
+        '_peer_closed',
+        '_route',
+        '_stream',
+        'sink',
     )
 
     def __init__(self, sink: Sink, route: Route, limits: Limits) -> None:

@@ -42,16 +42,20 @@ def on_start(environment: Any, **kwargs: Any) -> None:
 @events.spawning_complete.add_listener
 def on_complete(user_count: int, **kwargs: Any) -> None:
     used, spent = process.memory_info().rss - before['memory'], cpu() - before['cpu']
-    print(f'{user_count} users: {used / 1024 / user_count:.0f} KiB each, '
-          f'{1000 * spent / user_count:.2f} ms of CPU each to begin')
+    print(
+        f'{user_count} users: {used / 1024 / user_count:.0f} KiB each, '
+        f'{1000 * spent / user_count:.2f} ms of CPU each to begin'
+    )
     before.update(cpu=cpu(), asked=asked())
 
 
 @events.test_stopping.add_listener
 def on_stopping(environment: Any, **kwargs: Any) -> None:
     count = asked() - before['asked']
-    print(f'{count:.0f} round trips: {1000 * (cpu() - before["cpu"]) / max(1, count):.2f} ms '
-          'of CPU each, heartbeats and Locust itself included')
+    print(
+        f'{count:.0f} round trips: {1000 * (cpu() - before["cpu"]) / max(1, count):.2f} ms '
+        'of CPU each, heartbeats and Locust itself included'
+    )
 
 
 answers = {'count': 0}

@@ -64,11 +64,23 @@ def test_wrong_engineio_path(any_server, client, transport):
     assert set(caught.value.args[1]) >= {'message'}
 
 
-@pytest.mark.parametrize('url', [
-    '', 'localhost:5000', '//localhost:5000', 'ftp://localhost', 'http://', 'http://:5000',
-    'http://localhost:port', 'http://localhost:65536', 'http://local host',
-    'http://localhost/\r\nInjected: yes', 'http://localhost/?a=\r\nb', 'http://localhost\n',
-])
+@pytest.mark.parametrize(
+    'url',
+    [
+        '',
+        'localhost:5000',
+        '//localhost:5000',
+        'ftp://localhost',
+        'http://',
+        'http://:5000',
+        'http://localhost:port',
+        'http://localhost:65536',
+        'http://local host',
+        'http://localhost/\r\nInjected: yes',
+        'http://localhost/?a=\r\nb',
+        'http://localhost\n',
+    ],
+)
 def test_invalid_url(client, url):
     with pytest.raises(ValueError, match=r'.'):
         client.connect(url)
@@ -77,8 +89,13 @@ def test_invalid_url(client, url):
 
 def test_invalid_header(any_server, client, transport):
     for headers in [
-        {'X-Evil': 'a\r\nInjected: yes'}, {'X-Evil': 'a\nb'}, {'X-Evil\r\nInjected': 'yes'},
-        {'X-Evil:': 'a'}, {'': 'a'}, {'X-Evil': 'a\x00b'}, {'X-Evil': 5},
+        {'X-Evil': 'a\r\nInjected: yes'},
+        {'X-Evil': 'a\nb'},
+        {'X-Evil\r\nInjected': 'yes'},
+        {'X-Evil:': 'a'},
+        {'': 'a'},
+        {'X-Evil': 'a\x00b'},
+        {'X-Evil': 5},
         {'X-Evil': 'not in Latin-1: \u20ac'},
     ]:
         with pytest.raises(ValueError, match='header'):
@@ -103,16 +120,19 @@ def test_invalid_header_of_the_websocket(any_server, make_client, headers):
 # -- By which transport -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('given', 'chosen', 'used'), [
-    ('polling', ['polling'], 'polling'),
-    ('websocket', ['websocket'], 'websocket'),
-    (['polling'], ['polling'], 'polling'),
-    (('websocket',), ['websocket'], 'websocket'),
-    (['websocket', 'polling'], ['websocket', 'polling'], 'websocket'),
-    (['polling', 'websocket'], ['polling', 'websocket'], 'websocket'),
-    (['pigeon', 'polling', 'flashsocket'], ['polling'], 'polling'),
-    (None, ['polling', 'websocket'], 'websocket'),
-])
+@pytest.mark.parametrize(
+    ('given', 'chosen', 'used'),
+    [
+        ('polling', ['polling'], 'polling'),
+        ('websocket', ['websocket'], 'websocket'),
+        (['polling'], ['polling'], 'polling'),
+        (('websocket',), ['websocket'], 'websocket'),
+        (['websocket', 'polling'], ['websocket', 'polling'], 'websocket'),
+        (['polling', 'websocket'], ['polling', 'websocket'], 'websocket'),
+        (['pigeon', 'polling', 'flashsocket'], ['polling'], 'polling'),
+        (None, ['polling', 'websocket'], 'websocket'),
+    ],
+)
 def test_transports(any_server, client, given, chosen, used):
     client.connect(any_server.url, transports=given)
     assert client.transports == chosen
@@ -158,14 +178,18 @@ def test_server_without_upgrades(server_with, make_client):
     client.connect(server.url)
     assert client.upgrades == []
     assert client.transport() == client.ask('transport') == 'polling'
-    assert not any('transport=websocket' in request['url']
-                   for request in server.requests(client.sid))
+    assert not any(
+        'transport=websocket' in request['url'] for request in server.requests(client.sid)
+    )
 
 
-@pytest.mark.parametrize(('offered', 'wanted'), [
-    ('websocket', ['polling', 'websocket']),
-    ('polling', ['websocket', 'polling']),
-])
+@pytest.mark.parametrize(
+    ('offered', 'wanted'),
+    [
+        ('websocket', ['polling', 'websocket']),
+        ('polling', ['websocket', 'polling']),
+    ],
+)
 def test_try_all_transports(server_with, make_client, offered, wanted):
     server = server_with(transports=[offered])
     client = make_client()
@@ -192,8 +216,10 @@ def test_remember_upgrade(any_server, make_client):
     def transports_used(client):
         client.connect(any_server.url)
         assert client.transport() == 'websocket'
-        used = [url.partition('transport=')[2].partition('&')[0]
-                for url in (request['url'] for request in any_server.requests(client.sid))]
+        used = [
+            url.partition('transport=')[2].partition('&')[0]
+            for url in (request['url'] for request in any_server.requests(client.sid))
+        ]
         client.disconnect()
         return used
 
@@ -341,8 +367,17 @@ def test_two_connects_and_a_session_that_takes_its_time(js_server, make_client):
 def test_attributes(server_with, make_client, way):
     server = server_with(pingInterval=7000, pingTimeout=1500)
     client = make_client()
-    names = ['sid', 'upgrades', 'ping_interval', 'ping_timeout', 'transports',
-             'current_transport', 'base_url', 'http', 'disconnect_error']
+    names = [
+        'sid',
+        'upgrades',
+        'ping_interval',
+        'ping_timeout',
+        'transports',
+        'current_transport',
+        'base_url',
+        'http',
+        'disconnect_error',
+    ]
     assert client.state == 'disconnected'
     assert {name: getattr(client, name) for name in names} == dict.fromkeys(names)
     assert client.transport() is None

@@ -77,8 +77,12 @@ def test_order_of_the_farewell(hostile_server, make_client):
         client.send(str(number))
     client.disconnect()
     assert done.wait(5)
-    assert frames == [*((support.TEXT, f'4{number}'.encode()) for number in range(3)),
-                      (support.TEXT, b'1'), (support.CLOSE, b'\x03\xe8'), b'']
+    assert frames == [
+        *((support.TEXT, f'4{number}'.encode()) for number in range(3)),
+        (support.TEXT, b'1'),
+        (support.CLOSE, b'\x03\xe8'),
+        b'',
+    ]
 
 
 def test_farewell_over_polling(hostile_server, make_client):
@@ -184,6 +188,7 @@ def test_while_connecting(server_with, make_client, transport):
     client = make_client(request_timeout=30)
     server.suspend()
     try:
+
         def connect():
             with pytest.raises(ConnectionError, match='disconnected while connecting'):
                 client.connect(server.url, transports=transport)
@@ -298,8 +303,12 @@ def test_server_forgets_the_session(hostile_server, make_client):
         while True:
             request = support.read_request(sock)
             if 'sid=' in request.target:
-                support.respond(sock, '{"code":1,"message":"Session ID unknown"}',
-                                '400 Bad Request', content_type='application/json')
+                support.respond(
+                    sock,
+                    '{"code":1,"message":"Session ID unknown"}',
+                    '400 Bad Request',
+                    content_type='application/json',
+                )
             else:
                 support.respond(sock, support.open_packet())
 

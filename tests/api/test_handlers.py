@@ -120,8 +120,15 @@ def test_sleeping_handler_delays_nobody(server_with, connect_all_ways):
     assert support.eventually(lambda: len(quick) == 303)
 
 
-@pytest.mark.parametrize('error', [ZeroDivisionError('my error'), gevent.GreenletExit('my error'),
-                                   SystemExit('my error'), gevent.Timeout(1)])
+@pytest.mark.parametrize(
+    'error',
+    [
+        ZeroDivisionError('my error'),
+        gevent.GreenletExit('my error'),
+        SystemExit('my error'),
+        gevent.Timeout(1),
+    ],
+)
 def test_handler_that_raises(any_server, make_client, caplog, way, error):
     client = make_client()
 
@@ -186,22 +193,32 @@ def test_legacy_disconnect_handler(any_server, make_client, caplog, kind):
 
     event = gevent.event.Event()
     client = make_client()
-    client.on('disconnect', {
-        'function': function, 'lambda': lambda: calls.append('called'), 'method': Holder().method,
-        'object': Holder(), 'builtin': event.set}[kind])
+    client.on(
+        'disconnect',
+        {
+            'function': function,
+            'lambda': lambda: calls.append('called'),
+            'method': Holder().method,
+            'object': Holder(),
+            'builtin': event.set,
+        }[kind],
+    )
     client.connect(any_server.url)
     client.disconnect()
-    assert (event.is_set() if kind == 'builtin' else calls == ['called'])
+    assert event.is_set() if kind == 'builtin' else calls == ['called']
     assert not caplog.records
 
 
 # -- What a handler sees ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('command', 'reason', 'state'), [
-    ('close', 'server disconnect', 'disconnecting'),
-    ('drop', 'transport error', 'connected'),
-])
+@pytest.mark.parametrize(
+    ('command', 'reason', 'state'),
+    [
+        ('close', 'server disconnect', 'disconnecting'),
+        ('drop', 'transport error', 'connected'),
+    ],
+)
 def test_state_in_the_disconnect_handler(python_server, make_client, way, command, reason, state):
     client = make_client()
     client.connect(python_server.url, transports=way)
@@ -311,7 +328,10 @@ def test_messages_before_the_servers_end_within_the_connect_handler(js_server, m
     client.connect(f'{js_server.url}?greet=3', transports=way)
     client.wait_end()
     assert [argument for event, argument in client.events if event == 'message'] == [
-        'g0', 'g1', 'g2']
+        'g0',
+        'g1',
+        'g2',
+    ]
     assert client.events[-1][0] == 'disconnect'
 
 
@@ -452,6 +472,8 @@ def test_tools(client):
     client.sleep(0.001)
     assert switched
     assert client.is_asyncio_based() is False
-    assert (client.reason.CLIENT_DISCONNECT, client.reason.SERVER_DISCONNECT,
-            client.reason.TRANSPORT_ERROR) == (
-        'client disconnect', 'server disconnect', 'transport error')
+    assert (
+        client.reason.CLIENT_DISCONNECT,
+        client.reason.SERVER_DISCONNECT,
+        client.reason.TRANSPORT_ERROR,
+    ) == ('client disconnect', 'server disconnect', 'transport error')

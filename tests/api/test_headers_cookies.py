@@ -48,26 +48,44 @@ def test_second_connect_sends_what_the_first_did(any_server, make_client, way):
         requests = any_server.requests(client.sid)
         client.disconnect()
         # how many GETs there are is a matter of time
-        polled = [described(request) for request in requests
-                  if 'transport=polling' in request['url']]
+        polled = [
+            described(request) for request in requests if 'transport=polling' in request['url']
+        ]
         assert all(one in polled[:1] for one in polled if one[0] == 'GET')
-        seen.append([
-            *polled[:1], *(one for one in polled if one[0] == 'POST'),
-            *(described(request) for request in requests
-              if 'transport=websocket' in request['url'])])
+        seen.append(
+            [
+                *polled[:1],
+                *(one for one in polled if one[0] == 'POST'),
+                *(
+                    described(request)
+                    for request in requests
+                    if 'transport=websocket' in request['url']
+                ),
+            ]
+        )
     assert len(seen[0]) == (1 if way == ['websocket'] else 2)
     assert seen[1:] == [seen[0]] * 2
     assert (options, headers) == before
 
 
 def test_websocket_extra_options(any_server, make_client):
-    client = make_client(websocket_extra_options={
-        'header': ['X-List: a: b'], 'origin': 'http://origin.test', 'host': 'host.test',
-        'cookie': 'own=1'})
+    client = make_client(
+        websocket_extra_options={
+            'header': ['X-List: a: b'],
+            'origin': 'http://origin.test',
+            'host': 'host.test',
+            'cookie': 'own=1',
+        }
+    )
     client.connect(any_server.url, {'X-Both': 'c'}, transports='websocket')
     headers = any_server.requests(client.sid)[0]['headers']
-    wanted = {'x-list': 'a: b', 'x-both': 'c', 'origin': 'http://origin.test',
-              'host': 'host.test', 'cookie': 'own=1'}
+    wanted = {
+        'x-list': 'a: b',
+        'x-both': 'c',
+        'origin': 'http://origin.test',
+        'host': 'host.test',
+        'cookie': 'own=1',
+    }
     assert {name: headers.get(name) for name in wanted} == wanted
 
 
@@ -86,8 +104,10 @@ def test_cookie_of_the_server(server_with, make_client, way):
     assert client.ask('hello') == 'hello'
     first, *others = server.requests(client.sid)
     assert first['headers']['cookie'] == 'mine=1'
-    assert all(sorted(request['headers']['cookie'].split('; ')) == [f'io={client.sid}', 'mine=1']
-               for request in others), others
+    assert all(
+        sorted(request['headers']['cookie'].split('; ')) == [f'io={client.sid}', 'mine=1']
+        for request in others
+    ), others
     assert bool(others) == (way != ['websocket'])
     if way != ['websocket']:
         assert {cookie.name: cookie.value for cookie in client.http.cookies} == {'io': client.sid}
@@ -145,10 +165,8 @@ def test_credentials_of_the_url(any_server, client, way):
 def test_posts_are_text(any_server, client):
     client.connect(any_server.url, transports='polling')
     assert client.ask('hello') == 'hello'
-    posts = [request for request in any_server.requests(client.sid)
-             if request['method'] == 'POST']
-    assert [request['headers']['content-type'] for request in posts] == [
-        'text/plain;charset=UTF-8']
+    posts = [request for request in any_server.requests(client.sid) if request['method'] == 'POST']
+    assert [request['headers']['content-type'] for request in posts] == ['text/plain;charset=UTF-8']
 
 
 def test_bytes_as_header_values(any_server, client, way):
@@ -199,7 +217,10 @@ HTTP_SESSION = """
 def test_http_session(any_server, script, how):
     lines = script(HTTP_SESSION, any_server.url, how).result()
     assert [line[:2] for line in lines] == [
-        ['polling', 'polling'], ['websocket', 'websocket'], [None, 'websocket']]
+        ['polling', 'polling'],
+        ['websocket', 'websocket'],
+        [None, 'websocket'],
+    ]
     assert all(line[3] for line in lines)
     assert [line[4] for line in lines] == ([1, 1, 1] if how == 'instance' else [1, 2, 3])
     for line in lines:
@@ -221,7 +242,8 @@ def test_http_session_of_another_type(any_server, make_client):
 
 def test_http_session_refused(server_with, script):
     server = server_with(refuse=403)
-    lines = script("""
+    lines = script(
+        """
         from gevent import monkey
         monkey.patch_all()
         import requests
@@ -234,7 +256,10 @@ def test_http_session_refused(server_with, script):
                     client.connect(url)
                 except engineio_gevent.exceptions.ConnectionError as exc:
                     say([str(exc.args[0]), *exc.args[1:], exc.__cause__ is not None])
-    """, server.url, 'http://127.0.0.1:1').result()
+    """,
+        server.url,
+        'http://127.0.0.1:1',
+    ).result()
     (refused, body, caused), (nobody, nobody_caused) = lines
     assert '403' in refused
     assert body['message'] == 'Refused by the test server'
@@ -244,7 +269,8 @@ def test_http_session_refused(server_with, script):
 
 
 def test_unpatched_http_session_warns_once(any_server, script):
-    lines = script("""
+    lines = script(
+        """
         import warnings
         import requests
         import engineio_gevent
@@ -256,8 +282,10 @@ def test_unpatched_http_session_warns_once(any_server, script):
                 client.connect(argv[0])
                 client.disconnect()
             say([[warning.category.__name__, str(warning.message)] for warning in caught])
-    """, any_server.url).result()
-    [[category, text]], = lines
+    """,
+        any_server.url,
+    ).result()
+    ([[category, text]],) = lines
     assert category == 'RuntimeWarning'
     assert 'patch_all' in text
 

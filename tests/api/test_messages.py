@@ -20,9 +20,27 @@ def connected(any_server, make_client, way):
 
 
 def test_text(any_server, connected):
-    texts = ['hello', '', ' ', '\n\r\t', 'a\x00b', '\x00', 'é', '漢字', '\U0001f600\U0010ffff',
-             '\u2028\u2029\ufeff', '123', '12.5', '0', '4hello', 'b4hello', 'true love',
-             '{not JSON}', '\\n', '"unfinished']
+    texts = [
+        'hello',
+        '',
+        ' ',
+        '\n\r\t',
+        'a\x00b',
+        '\x00',
+        'é',
+        '漢字',
+        '\U0001f600\U0010ffff',
+        '\u2028\u2029\ufeff',
+        '123',
+        '12.5',
+        '0',
+        '4hello',
+        'b4hello',
+        'true love',
+        '{not JSON}',
+        '\\n',
+        '"unfinished',
+    ]
     for text in texts:
         connected.send(text)
     assert connected.take(len(texts)) == texts
@@ -30,8 +48,17 @@ def test_text(any_server, connected):
 
 
 def test_binary(any_server, connected):
-    blobs = [b'hello', b'', b'\x00', b'\x00\xff' * 3, bytes(range(256)), b'\x1e', b'4text',
-             b'a', b'ab']
+    blobs = [
+        b'hello',
+        b'',
+        b'\x00',
+        b'\x00\xff' * 3,
+        bytes(range(256)),
+        b'\x1e',
+        b'4text',
+        b'a',
+        b'ab',
+    ]
     forms = [*blobs, bytearray(b'array'), memoryview(b'a view')[2:], memoryview(b'x0y0')[::2]]
     for form in forms:
         connected.send(form)
@@ -131,8 +158,9 @@ def test_posts_hold_what_servers_take(python_server, make_client):
     for text in texts:
         client.send(text)
     assert client.take(100) == texts
-    posts = [request for request in python_server.requests(client.sid)
-             if request['method'] == 'POST']
+    posts = [
+        request for request in python_server.requests(client.sid) if request['method'] == 'POST'
+    ]
     assert len(posts) >= 7
 
 
@@ -145,8 +173,7 @@ def test_many_messages_in_one_poll(any_server, make_client):
     client = make_client()
     client.connect(f'{any_server.url}?greet=1000', transports='polling')
     assert client.take(1000) == [f'g{number}' for number in range(1000)]
-    gets = [request for request in any_server.requests(client.sid)
-            if request['method'] == 'GET']
+    gets = [request for request in any_server.requests(client.sid) if request['method'] == 'GET']
     assert len(gets) < 10
 
 
@@ -159,9 +186,14 @@ def test_order_of_each_sender(any_server, connected):
             pause(number)
 
     thread = threading.Thread(target=send, args=('thread', lambda number: None))
-    greenlets = [gevent.spawn(send, f'greenlet{index}',
-                              lambda number, index=index: number % (index + 2) or gevent.sleep(0))
-                 for index in range(10)]
+    greenlets = [
+        gevent.spawn(
+            send,
+            f'greenlet{index}',
+            lambda number, index=index: number % (index + 2) or gevent.sleep(0),
+        )
+        for index in range(10)
+    ]
     thread.start()
     gevent.joinall(greenlets, raise_error=True)
     assert support.eventually(lambda: not thread.is_alive())
@@ -251,8 +283,11 @@ def test_posts_are_split_by_the_servers_limit(server_with, make_client):
     for message in messages:
         client.send(message)
     assert client.take(40) == messages
-    lengths = [int(request['headers']['content-length'])
-               for request in server.requests(client.sid) if request['method'] == 'POST']
+    lengths = [
+        int(request['headers']['content-length'])
+        for request in server.requests(client.sid)
+        if request['method'] == 'POST'
+    ]
     assert len(lengths) > 12
     assert max(lengths) <= 1000
 

@@ -65,6 +65,7 @@ def counted():
 
 def check_counts(before):
     """All descriptors are gone, and all greenlets but the workers kept for the next messages."""
+
     def gone():
         descriptors, greenlets = counted()
         return descriptors <= before[0] and greenlets <= before[1] + MIN_IDLE
@@ -81,10 +82,10 @@ def test_a_thousand_come_and_go(make_js_server, way):
     js_server.wait_count(COUNT, 10)
     crowd.echo()
     assert {client.transport() for client in crowd.clients} == {
-        'polling' if way == ['polling'] else 'websocket'}
+        'polling' if way == ['polling'] else 'websocket'
+    }
     if way != ['polling']:
-        assert support.eventually(
-            lambda: len(support.descriptors()) - before[0] <= COUNT)
+        assert support.eventually(lambda: len(support.descriptors()) - before[0] <= COUNT)
     crowd.disconnect()
     js_server.wait_count(0, 10)
     del crowd

@@ -39,13 +39,22 @@ def timed_end(script):
 # -- Ctrl-C -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('way', 'waiting'), [
-    (['polling'], 'client.wait()'), (['websocket'], 'client.wait()'), (None, 'client.wait()'),
-    (['polling'], 'gevent.sleep(60)'), (None, 'gevent.sleep(60)'), (None, 'gevent.wait()'),
-    (None, 'spin()'),
-])
+@pytest.mark.parametrize(
+    ('way', 'waiting'),
+    [
+        (['polling'], 'client.wait()'),
+        (['websocket'], 'client.wait()'),
+        (None, 'client.wait()'),
+        (['polling'], 'gevent.sleep(60)'),
+        (None, 'gevent.sleep(60)'),
+        (None, 'gevent.wait()'),
+        (None, 'spin()'),
+    ],
+)
 def test_sigint(js_server, script, way, waiting):
-    one = script(CONNECT + f"""
+    one = script(
+        CONNECT
+        + f"""
     def spin():
         while True:
             gevent.sleep(0)
@@ -57,7 +66,10 @@ def test_sigint(js_server, script, way, waiting):
     except KeyboardInterrupt:
         say(['interrupted', client.state])
         raise
-    """, js_server.url, way)
+    """,
+        js_server.url,
+        way,
+    )
     sid = one.hear()
     lines = timed_end(one)
     assert lines == [['disconnect', 'client disconnect'], ['interrupted', 'disconnected']]
@@ -69,13 +81,21 @@ def test_sigint(js_server, script, way, waiting):
 
 def test_sigint_with_a_suspended_server(js_server_with, script):
     server = js_server_with()
-    scripts = [script(CONNECT + """
+    scripts = [
+        script(
+            CONNECT
+            + """
     client.connect(url, transports=transports)
     say(client.sid)
     client.wait()
     say('waited')
     gevent.sleep(60)
-    """, server.url, way) for way in ['polling', None]]
+    """,
+            server.url,
+            way,
+        )
+        for way in ['polling', None]
+    ]
     for one in scripts:
         one.hear()
     server.suspend()
@@ -91,10 +111,16 @@ def test_sigint_while_connecting(js_server_with, script):
     server = js_server_with()
     server.suspend()
     try:
-        one = script(CONNECT + """
+        one = script(
+            CONNECT
+            + """
     gevent.spawn_later(0.1, say, 'connecting')
     client.connect(url, transports=transports)
-    """, server.url, None, {'request_timeout': 60})
+    """,
+            server.url,
+            None,
+            {'request_timeout': 60},
+        )
         assert one.hear() == 'connecting'
         timed_end(one)
         assert one.stderr.rstrip().endswith('KeyboardInterrupt')
@@ -103,13 +129,18 @@ def test_sigint_while_connecting(js_server_with, script):
 
 
 def test_sigint_with_many_clients(js_server, script):
-    one = script(CONNECT + """
+    one = script(
+        CONNECT
+        + """
     clients = [engineio_gevent.Client() for _ in range(20)]
     for client in clients:
         client.connect(url, transports=transports)
     say([client.sid for client in clients])
     gevent.sleep(60)
-    """, js_server.url, None)
+    """,
+        js_server.url,
+        None,
+    )
     sids = one.hear()
     timed_end(one)
     for sid in sids:
@@ -117,7 +148,9 @@ def test_sigint_with_many_clients(js_server, script):
 
 
 def test_sigint_chains_to_the_handler_before(js_server, script):
-    one = script(CONNECT + """
+    one = script(
+        CONNECT
+        + """
     import gevent.event
     done = gevent.event.Event()
 
@@ -129,19 +162,27 @@ def test_sigint_chains_to_the_handler_before(js_server, script):
     client.connect(url, transports=transports)
     say(signal.getsignal(signal.SIGINT) is not before)
     done.wait()
-    """, js_server.url, None)
+    """,
+        js_server.url,
+        None,
+    )
     assert one.hear() is True
     assert timed_end(one) == [['disconnect', 'client disconnect'], ['before', True, 'disconnected']]
     assert one.process.returncode == 0, one.stderr
 
 
 def test_sigint_after_the_end_of_the_connection(js_server, script):
-    one = script(CONNECT + """
+    one = script(
+        CONNECT
+        + """
     client.connect(url, transports=transports)
     client.disconnect()
     say('left')
     gevent.sleep(60)
-    """, js_server.url, None)
+    """,
+        js_server.url,
+        None,
+    )
     assert one.hear() == ['disconnect', 'client disconnect']
     assert one.hear() == 'left'
     assert timed_end(one) == []
@@ -149,7 +190,9 @@ def test_sigint_after_the_end_of_the_connection(js_server, script):
 
 
 def test_handle_sigint_off(js_server, script):
-    one = script(CONNECT + """
+    one = script(
+        CONNECT
+        + """
     before = signal.getsignal(signal.SIGINT)
     client.connect(url, transports=transports)
     try:
@@ -158,7 +201,11 @@ def test_handle_sigint_off(js_server, script):
     except KeyboardInterrupt:
         say(client.state)
     client.disconnect()
-    """, js_server.url, None, {'handle_sigint': False})
+    """,
+        js_server.url,
+        None,
+        {'handle_sigint': False},
+    )
     assert one.hear() is True
     assert timed_end(one) == ['connected', ['disconnect', 'client disconnect']]
 
@@ -184,7 +231,9 @@ def test_import_and_construction_leave_the_process_alone(script):
 
 def test_connect_in_another_thread(js_server, script):
     """No signal handler there, and no complaint: the thread has a hub of its own."""
-    lines = script(CONNECT + """
+    lines = script(
+        CONNECT
+        + """
     import threading
     before = signal.getsignal(signal.SIGINT)
 
@@ -199,7 +248,10 @@ def test_connect_in_another_thread(js_server, script):
     thread.start()
     thread.join()
     say(signal.getsignal(signal.SIGINT) is before)
-    """, js_server.url, None).result()
+    """,
+        js_server.url,
+        None,
+    ).result()
     assert lines == ['from a thread', ['disconnect', 'client disconnect'], True]
 
 
@@ -208,7 +260,9 @@ def test_connect_in_another_thread(js_server, script):
 
 @pytest.mark.parametrize('fork', ['os.fork', 'gevent.os.fork'])
 def test_fork(js_server, script, way, fork):
-    one = script(CONNECT + f"""
+    one = script(
+        CONNECT
+        + f"""
     import gevent.os
     inbox = client.create_queue()
     client.on('message', inbox.put)
@@ -244,10 +298,20 @@ def test_fork(js_server, script, way, fork):
     client.send('after')
     say([inbox.get(timeout=5), client.state, client.sid])
     client.disconnect()
-    """, js_server.url, way)
+    """,
+        js_server.url,
+        way,
+    )
     lines = one.result()
-    assert lines[:7] == ['before', ['send', True], ['wait', True], ['connect', True],
-                         'disconnected', 'own client', ['after', 'connected', lines[6][2]]]
+    assert lines[:7] == [
+        'before',
+        ['send', True],
+        ['wait', True],
+        ['connect', True],
+        'disconnected',
+        'own client',
+        ['after', 'connected', lines[6][2]],
+    ]
     assert lines[7] == ['disconnect', 'client disconnect']
     assert js_server.received(lines[6][2]) == ['before', 'after']
 
@@ -255,14 +319,17 @@ def test_fork(js_server, script, way, fork):
 # -- Without monkey-patching --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('way', 'tls'), [(['polling'], False), (['websocket'], False),
-                                          (None, True)])
-def test_everything_is_cooperative_without_patching(
-        js_server_with, script, certificates, way, tls):
+@pytest.mark.parametrize(
+    ('way', 'tls'), [(['polling'], False), (['websocket'], False), (None, True)]
+)
+def test_everything_is_cooperative_without_patching(js_server_with, script, certificates, way, tls):
     """While the server does nothing another greenlet goes on; only then the server goes on, too."""
-    server = js_server_with(maxHttpBufferSize=30_000_000,
-                            **({'tls': certificates.tls} if tls else {}))
-    one = script(CONNECT + """
+    server = js_server_with(
+        maxHttpBufferSize=30_000_000, **({'tls': certificates.tls} if tls else {})
+    )
+    one = script(
+        CONNECT
+        + """
     import socket
     import threading
     from gevent import monkey
@@ -295,7 +362,11 @@ def test_everything_is_cooperative_without_patching(
     sys.stdin.readline()
     ticked('disconnect', client.disconnect)
     say([plain == (socket.socket, threading.Thread), monkey.saved == {}])
-    """, server.url, way, {'request_timeout': 10, 'ssl_verify': not tls})
+    """,
+        server.url,
+        way,
+        {'request_timeout': 10, 'ssl_verify': not tls},
+    )
 
     server.suspend()
     try:
@@ -308,6 +379,9 @@ def test_everything_is_cooperative_without_patching(
         assert one.hear() == ['others run', 'disconnect']
         server.resume()
         assert one.result() == [
-            ['disconnect', 'client disconnect'], ['done', 'disconnect'], [True, True]]
+            ['disconnect', 'client disconnect'],
+            ['done', 'disconnect'],
+            [True, True],
+        ]
     finally:
         server.resume()

@@ -63,7 +63,9 @@ def test_across_the_upgrade(server, trusted, make_client):
     received = client.take(2000)
     assert [text for text in received if text[0] == 'g'] == [f'g{n}' for n in range(1000)]
     assert [text for text in received if text[0] != 'g'] == [
-        *(f'c{number}' for number in range(500)), *(f'd{number}' for number in range(500))]
+        *(f'c{number}' for number in range(500)),
+        *(f'd{number}' for number in range(500)),
+    ]
 
 
 def test_nobody_believes_an_unknown_authority(server, make_client, transport):
@@ -106,8 +108,11 @@ def test_tls_client_of_a_plain_server(any_server, client, transport):
 
 def test_client_certificate(server_with, make_client, certificates):
     server = server_with(tls=certificates.mutual_tls)
-    options = {'ca_certs': certificates.ca, 'certfile': certificates.client_cert,
-               'keyfile': certificates.client_key}
+    options = {
+        'ca_certs': certificates.ca,
+        'certfile': certificates.client_cert,
+        'keyfile': certificates.client_key,
+    }
     client = make_client(websocket_extra_options={'sslopt': options})
     client.connect(server.url, transports='websocket')
     assert client.ask('hello') == 'hello'
@@ -123,7 +128,8 @@ def test_client_certificate_of_a_session(server_with, script, certificates, monk
     for name in ['REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE']:  # to requests, they go before `verify`
         monkeypatch.delenv(name, raising=False)
     server = server_with(tls=certificates.mutual_tls)
-    lines = script("""
+    lines = script(
+        """
         from gevent import monkey
         monkey.patch_all()
         import warnings
@@ -145,8 +151,12 @@ def test_client_certificate_of_a_session(server_with, script, certificates, monk
                     client.send('hello')
                     say([client.transport(), inbox.get(timeout=10)])
                     client.disconnect()
-    """, server.url, certificates.ca, certificates.client_pem,
-        [certificates.client_cert, certificates.client_key]).result()
+    """,
+        server.url,
+        certificates.ca,
+        certificates.client_pem,
+        [certificates.client_cert, certificates.client_key],
+    ).result()
     assert lines == [['polling', 'hello'], ['websocket', 'hello'], ['websocket', 'hello']] * 2
 
 

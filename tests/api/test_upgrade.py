@@ -117,8 +117,7 @@ def test_messages_flow_past_a_slow_probe(any_server, make_client, make_proxy, de
     assert [text for text in received if text[0] == 'c'] == numbered('c', count)
     assert any_server.received(client.sid) == numbered('c', count)
     assert client.ask('transport') == 'websocket'
-    posts = [request for request in any_server.requests(client.sid)
-             if request['method'] == 'POST']
+    posts = [request for request in any_server.requests(client.sid) if request['method'] == 'POST']
     if delay == 0.5:
         assert posts  # else this test does not test what it says
 
@@ -165,9 +164,13 @@ def html(sock, head):
 
 def _accept(sock, head):
     lines = head.decode('latin-1').split('\r\n')[1:]
-    headers = dict(line.lower().split(': ', 1) if not line.lower().startswith('sec-websocket-key')
-                   else ('sec-websocket-key', line.split(': ', 1)[1])
-                   for line in lines if ': ' in line)
+    headers = dict(
+        line.lower().split(': ', 1)
+        if not line.lower().startswith('sec-websocket-key')
+        else ('sec-websocket-key', line.split(': ', 1)[1])
+        for line in lines
+        if ': ' in line
+    )
     support.accept_websocket(sock, support.HTTPRequest('GET', '/', headers, b''))
 
 
@@ -225,9 +228,25 @@ def never_answer(sock, head):
     support.read_to_end(sock)
 
 
-@pytest.mark.parametrize('on_websocket', [
-    refuse, close, reset, garbage, html, wrong_pong, no_pong, empty_frame, close_frame,
-    close_after_the_probe, pong_of_an_impostor, close_after_the_pong, silence, never_answer])
+@pytest.mark.parametrize(
+    'on_websocket',
+    [
+        refuse,
+        close,
+        reset,
+        garbage,
+        html,
+        wrong_pong,
+        no_pong,
+        empty_frame,
+        close_frame,
+        close_after_the_probe,
+        pong_of_an_impostor,
+        close_after_the_pong,
+        silence,
+        never_answer,
+    ],
+)
 def test_failed_probe_leaves_working_polling(js_server, make_client, make_proxy, on_websocket):
     proxy = make_proxy(js_server, on_websocket)
     client = make_client(request_timeout=0.6)

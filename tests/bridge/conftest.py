@@ -57,9 +57,14 @@ class Process:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
         # gevent's, as the browser is: it asks for the ends of all children, of others' too.
         self.process = gevent.subprocess.Popen(
-            [sys.executable, *map(str, arguments)], cwd=EXAMPLE, stdin=gevent.subprocess.DEVNULL,
-            stdout=self._file, stderr=self._file, start_new_session=True,
-            env={**ENVIRONMENT, **environment})
+            [sys.executable, *map(str, arguments)],
+            cwd=EXAMPLE,
+            stdin=gevent.subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=self._file,
+            start_new_session=True,
+            env={**ENVIRONMENT, **environment},
+        )
         self.pid = self.process.pid
 
     @property
@@ -109,7 +114,8 @@ class Upstream:
         program = (
             'import engineio, functools, runpy\n'
             f'engineio.Server = functools.partial(engineio.Server, transports={self._transports})\n'
-            'runpy.run_path("upstream.py", run_name="__main__")')
+            'runpy.run_path("upstream.py", run_name="__main__")'
+        )
         self.process = Process('-c', program, self.port)
         self.process.until(lambda: self.process.find('listening on'))
 
@@ -151,14 +157,21 @@ class Gunicorn(Process):
         self.port = port or support.free_port()
         self.url = f'http://127.0.0.1:{self.port}'
         self.count = workers
-        super().__init__('-m', 'gunicorn', *options, UPSTREAM_URL=url,
-                         BRIDGE_BIND=f'127.0.0.1:{self.port}', WEB_CONCURRENCY=str(workers))
+        super().__init__(
+            '-m',
+            'gunicorn',
+            *options,
+            UPSTREAM_URL=url,
+            BRIDGE_BIND=f'127.0.0.1:{self.port}',
+            WEB_CONCURRENCY=str(workers),
+        )
 
     @property
     def workers(self):
         """The process identifiers of the workers that run, in the order of their start."""
-        return [pid for pid in map(int, self.find(r'Booting worker with pid: (\d+)'))
-                if is_running(pid)]
+        return [
+            pid for pid in map(int, self.find(r'Booting worker with pid: (\d+)')) if is_running(pid)
+        ]
 
     @contextlib.contextmanager
     def only(self, pid):
@@ -183,8 +196,12 @@ class Gunicorn(Process):
 
     def post(self, text, **fields):
         """Post a message as the page does; the status and the JSON."""
-        status, _, body = self.request('POST', '/messages', json.dumps({'text': text, **fields}),
-                                       {'Content-Type': 'application/json'})
+        status, _, body = self.request(
+            'POST',
+            '/messages',
+            json.dumps({'text': text, **fields}),
+            {'Content-Type': 'application/json'},
+        )
         return status, json.loads(body)
 
     def health(self):
@@ -280,8 +297,9 @@ def start(upstream):
         one = Gunicorn(upstream.url, **options)
         started.append(one)
         if joined:
-            one.until(lambda: len(one.workers) == one.count
-                      and upstream.members >= set(one.workers))
+            one.until(
+                lambda: len(one.workers) == one.count and upstream.members >= set(one.workers)
+            )
         return one
 
     yield start
@@ -309,8 +327,7 @@ def listen():
 def browser(pool, tmp_path_factory):
     """A browser that others use, too."""
     browsers.need()
-    return pool.get(browsers.Browser,
-                    lambda: browsers.Browser(tmp_path_factory.mktemp('browser')))
+    return pool.get(browsers.Browser, lambda: browsers.Browser(tmp_path_factory.mktemp('browser')))
 
 
 @pytest.fixture

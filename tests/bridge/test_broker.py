@@ -50,7 +50,9 @@ def test_each_stream_has_each_event_once_in_order(broker):
         assert [name for _, name, _ in events(next(stream))] == ['hello']
     say(broker, 'one', 'two')
     assert events(next(streams[0])) == [
-        ('id-one', 'message', {'text': 'one'}), ('id-two', 'message', {'text': 'two'})]
+        ('id-one', 'message', {'text': 'one'}),
+        ('id-two', 'message', {'text': 'two'}),
+    ]
     say(broker, 'three')
     assert texts_of(beginning(streams[0])) == ['three']
     assert texts_of(beginning(streams[1])) == ['one', 'two', 'three']
@@ -67,9 +69,12 @@ def test_a_stream_that_waits_is_woken(broker):
 
 def test_who_comes_back_gets_what_was_missed(broker):
     say(broker, 'one', 'two', 'three')
-    for last_id, missed in [('id-one', ['two', 'three']), ('id-three', []),
-                            ('id-elsewhere', ['one', 'two', 'three']),
-                            (None, ['one', 'two', 'three'])]:
+    for last_id, missed in [
+        ('id-one', ['two', 'three']),
+        ('id-three', []),
+        ('id-elsewhere', ['one', 'two', 'three']),
+        (None, ['one', 'two', 'three']),
+    ]:
         stream = broker.subscribe(last_id, None)
         assert texts_of(beginning(stream)) == missed
         stream.close()
@@ -79,7 +84,8 @@ def test_who_comes_back_gets_what_was_missed(broker):
 def test_the_backlog_is_bounded(broker):
     say(broker, *map(str, range(500)))
     assert texts_of(beginning(broker.subscribe(None, None))) == [
-        str(number) for number in range(300, 500)]
+        str(number) for number in range(300, 500)
+    ]
 
 
 def test_the_latest_of_a_kind_are_retained(broker):
@@ -89,7 +95,11 @@ def test_the_latest_of_a_kind_are_retained(broker):
         broker.publish('other', {'number': number})
     found = events(next(broker.subscribe(None, None)))
     assert [(name, data.get('number')) for _, name, data in found[1:]] == [
-        ('status', 4), ('latency', 2), ('latency', 3), ('latency', 4)]
+        ('status', 4),
+        ('latency', 2),
+        ('latency', 3),
+        ('latency', 4),
+    ]
 
 
 def test_who_is_too_far_behind_goes_on_with_what_is_there(broker):

@@ -76,7 +76,8 @@ def test_ask(upstream, make_link):
     assert len(set(ids)) == 20
     link.until(lambda: len(link.messages) == 20)
     assert [(message['id'], message['text']) for message in link.messages] == [
-        (number, f'text {index}') for index, number in enumerate(ids)]
+        (number, f'text {index}') for index, number in enumerate(ids)
+    ]
     refused = link.ask('post', 10, text='x' * 1001)
     assert refused['type'] == 'refused'
     assert '1000' in refused['error']
@@ -181,9 +182,18 @@ def test_what_was_missed_comes_with_the_connection(make_link, upstream):
 
 
 def test_what_it_does_not_understand_is_no_matter(make_link, hostile_server):
-    texts = ['text', '[]', 'null', '{}', '{"type": 7}', '{"type": []}', '{"type": "pong"}',
-             '{"type": "posted", "ref": []}', '{"type": "welcome"}',
-             '{"type": "message", "id": "a-1", "text": "hello", "at": 0}']
+    texts = [
+        'text',
+        '[]',
+        'null',
+        '{}',
+        '{"type": 7}',
+        '{"type": []}',
+        '{"type": "pong"}',
+        '{"type": "posted", "ref": []}',
+        '{"type": "welcome"}',
+        '{"type": "message", "id": "a-1", "text": "hello", "at": 0}',
+    ]
 
     def polling(sock):
         while True:

@@ -25,8 +25,10 @@ ERROR = "document.getElementById('composer-error').textContent"
 
 def shown(identifier):
     """The expression for what an element shows; nothing, where it is hidden."""
-    return ("(element => element.getClientRects().length ? element.innerText : '')"
-            f"(document.getElementById('{identifier}'))")
+    return (
+        "(element => element.getClientRects().length ? element.innerText : '')"
+        f"(document.getElementById('{identifier}'))"
+    )
 
 
 def until_texts(page, texts):
@@ -49,7 +51,7 @@ def test_a_message_is_on_the_pages_of_all_workers(start, open_page):
     for number, text in enumerate(texts):
         send(pages[number % 2], text, f'{OWN}.includes("{text}")')
         for page in pages:
-            until_texts(page, texts[:number + 1])
+            until_texts(page, texts[: number + 1])
     assert [page.evaluate(OWN) for page in pages] == [texts[::2], texts[1::2]]
     assert [page.evaluate(shown('message-count')) for page in pages] == ['6', '6']
     # A page that comes later has them, too.
@@ -64,14 +66,16 @@ def test_what_the_page_shows(start, open_page, tmp_path):
     page.wait_for(f"{shown('stream-state')} === 'Live'")
     page.wait_for(f"{shown('transport')} === 'websocket'")
     page.wait_for(f"{shown('worker')} === 'process {gunicorn.workers[0]}'")
-    page.wait_for(f"/^\\d+ s$/.test({shown('since')})")
+    page.wait_for(f'/^\\d+ s$/.test({shown("since")})')
     for field in ('latency-min', 'latency-median', 'latency-max'):
         page.wait_for(f'/^\\d[.\\d]* ms$/.test({shown(field)})')
     assert 0 < float(page.evaluate(shown('latency'))) < 10_000
     # A point for each round trip, from which the summary is made.
     page.wait_for("document.querySelector('#sparkline .line').getAttribute('d').includes('L')")
-    page.wait_for("/^[1-9]\\d* round trips: [.\\d]+ to [.\\d]+ milliseconds$/.test("
-                  "document.getElementById('sparkline').getAttribute('aria-label'))")
+    page.wait_for(
+        '/^[1-9]\\d* round trips: [.\\d]+ to [.\\d]+ milliseconds$/.test('
+        "document.getElementById('sparkline').getAttribute('aria-label'))"
+    )
     assert page.evaluate(shown('notice')) == ''
     # As it is on a telephone: nothing is wider than the page.
     page.look(390, 844, 'dark')
@@ -130,7 +134,7 @@ def test_who_reads_the_latest_messages_goes_on_to_see_them(start, open_page, ups
     page.look(390, 700)
     page.wait_for(f'innerWidth === 390 && {shows_last}')
     upstream.kill()
-    page.wait_for(f"{shown('notice')} && {shows_last}")
+    page.wait_for(f'{shown("notice")} && {shows_last}')
     page.look(1200, 500)
     page.wait_for(f'innerWidth === 1200 && {shows_last}')
     assert page.evaluate(shown('latest')) == ''
@@ -153,7 +157,7 @@ def test_an_upstream_that_is_killed_and_comes_back(start, open_page, upstream):
     upstream.start()
     for page in pages:
         page.wait_for(f"{CONNECTED} && {shown('notice')} === ''")
-        page.wait_for(f"/^[.\\d]+$/.test({shown('latency')})")
+        page.wait_for(f'/^[.\\d]+$/.test({shown("latency")})')
     # What was written is still there, and goes with the next click.
     assert pages[0].evaluate('document.getElementById("text").value') == 'while it is away'
     pages[0].press('Send', f"{OWN}.includes('while it is away')")
@@ -206,7 +210,7 @@ def test_reload(start, open_page, upstream):
     for page in pages:
         page.wait_for(f'{LIVE} && {CONNECTED}')
         page.wait_for(f"{new}.includes(Number({shown('worker')}.replace('process ', '')))")
-        page.wait_for(f"Number({shown('reconnects')}) > 0")
+        page.wait_for(f'Number({shown("reconnects")}) > 0')
         assert page.evaluate(shown('notice')) == ''
     enough.set()
     posting.get(timeout=PATIENCE)
@@ -263,4 +267,5 @@ def test_where_messages_are_missing_the_page_says_so(upstream, open_page, start)
     page.wait_for(f'{TEXTS}.length === 101')
     assert page.evaluate(TEXTS)[:2] == ['before', 'message 20']
     assert page.evaluate("document.querySelector('#messages .gap').textContent") == (
-        '20 messages are missing here')
+        '20 messages are missing here'
+    )

@@ -80,11 +80,11 @@ def test_the_last_messages_come_before_the_end(start, listen, upstream):
             gunicorn.signal('SIGHUP')
         gevent.sleep(0.01)
     heard = listener.texts
-    assert heard == texts[:len(heard)]
+    assert heard == texts[: len(heard)]
     assert len(heard) >= 5
     assert listener.ends() == 'in order'
     gunicorn.until(lambda: not is_running(old) and len(upstream.members) == 1)
-    listen(gunicorn, after=listener.last_id).hears(texts[len(heard):])
+    listen(gunicorn, after=listener.last_id).hears(texts[len(heard) :])
 
 
 def test_a_worker_that_is_killed_is_replaced(start, listen, upstream):
@@ -102,7 +102,7 @@ def test_a_worker_that_is_killed_is_replaced(start, listen, upstream):
     assert upstream.left[first] != 'client disconnect'  # it could not say anything
     gunicorn.post('after')
     listeners[1].hears(['before', 'after'])
-    third, = set(gunicorn.workers) - {second}
+    (third,) = set(gunicorn.workers) - {second}
     listen(gunicorn, listeners[0].last_id, third).hears(['after'])
 
 
@@ -147,9 +147,8 @@ def test_browsers_that_read_nothing(start, listen, upstream):
     before = resident(worker)
     texts = [f'{number} '.ljust(1000, '.') for number in range(4000)]
     for begin in range(0, len(texts), 400):  # no more at a time than a stream may be behind
-        upstream.say(*texts[begin:begin + 400])
-        assert support.eventually(
-            lambda begin=begin: len(listener.texts) == begin + 400, PATIENCE)
+        upstream.say(*texts[begin : begin + 400])
+        assert support.eventually(lambda begin=begin: len(listener.texts) == begin + 400, PATIENCE)
     assert listener.texts == texts
     # Were each of them to wait for all of it, that would be 120 MB.
     assert resident(worker) - before < 20_000 * KIB
@@ -242,7 +241,9 @@ def test_behind_nginx(start, listen, upstream, tmp_path, http):
 def test_health(start, upstream):
     gunicorn = start(workers=1)
     assert gunicorn.health() == (
-        200, {'state': 'connected', 'transport': 'websocket', 'streams': 0})
+        200,
+        {'state': 'connected', 'transport': 'websocket', 'streams': 0},
+    )
     upstream.kill()
     gunicorn.until(lambda: gunicorn.health()[0] == 503)
     status, body = gunicorn.post('hello')
@@ -354,8 +355,9 @@ def test_the_command_says_what_is_wrong(command, upstream):
     for option in ('--port', '--upstream-port'):
         run = command('--port', 0, option, upstream.port)
         assert run.ends() == 1
-        assert run.log == (f'Port {upstream.port}: Address already in use; '
-                           f'choose another by {option}\n')
+        assert run.log == (
+            f'Port {upstream.port}: Address already in use; choose another by {option}\n'
+        )
     for arguments, says in [
         (['--port', 65536], 'a port is a number from 0 to 65535'),
         (['--port', 'http'], "invalid port_number value: 'http'"),
@@ -368,5 +370,7 @@ def test_the_command_says_what_is_wrong(command, upstream):
         assert says in run.log.splitlines()[-1]
     run = command(options=['-S', '-E'])  # without packages
     assert run.ends() == 2
-    assert run.log == ('Not installed: flask, gunicorn[gevent], engineio-gevent[demo], '
-                       'engineio-gevent; see README.md\n')
+    assert run.log == (
+        'Not installed: flask, gunicorn[gevent], engineio-gevent[demo], '
+        'engineio-gevent; see README.md\n'
+    )

@@ -44,8 +44,14 @@ class Terminal:
         environment = {**environment, 'COLUMNS': str(columns)}
         self._stream = pyte.Stream(self.screen)
         self._child = pexpect.spawn(
-            command[0], [*command[1:], *arguments], env=environment, cwd='/', encoding='utf-8',
-            dimensions=(rows, columns), timeout=TIMEOUT)
+            command[0],
+            [*command[1:], *arguments],
+            env=environment,
+            cwd='/',
+            encoding='utf-8',
+            dimensions=(rows, columns),
+            timeout=TIMEOUT,
+        )
         self._child.delaybeforesend = None
         #: all that was written, with its control sequences
         self.raw = ''
@@ -74,7 +80,8 @@ class Terminal:
         """Read until the screen shows this text, or satisfies this function."""
         condition = shown if callable(shown) else lambda text: shown in text
         reached = support.eventually(
-            lambda: condition(self.text) or not self.read(), TIMEOUT, interval=0)
+            lambda: condition(self.text) or not self.read(), TIMEOUT, interval=0
+        )
         assert reached, f'not shown: {shown}\n{self.text}'
         assert condition(self.text), f'ended without: {shown}\n{self.text}'
 
@@ -106,29 +113,57 @@ class CLI:
             'TERM': 'xterm-256color',
             'COLUMNS': '100',
         }
-        for name in ('NO_COLOR', 'FORCE_COLOR', 'http_proxy', 'HTTP_PROXY', 'https_proxy',
-                     'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY'):
+        for name in (
+            'NO_COLOR',
+            'FORCE_COLOR',
+            'http_proxy',
+            'HTTP_PROXY',
+            'https_proxy',
+            'HTTPS_PROXY',
+            'all_proxy',
+            'ALL_PROXY',
+            'no_proxy',
+            'NO_PROXY',
+        ):
             self.environment.pop(name, None)
         self._stack = contextlib.ExitStack()
 
     def __call__(self, *arguments, given='', env=(), timeout=TIMEOUT):
         """Run to the end: a `Result`."""
         done = subprocess.run(
-            [*COMMAND, *map(str, arguments)], check=False, input=given, text=True,
-            capture_output=True, cwd='/', env={**self.environment, **dict(env)},
-            timeout=support.patience(timeout))
+            [*COMMAND, *map(str, arguments)],
+            check=False,
+            input=given,
+            text=True,
+            capture_output=True,
+            cwd='/',
+            env={**self.environment, **dict(env)},
+            timeout=support.patience(timeout),
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments, env=(), **options):
         """A process that goes on: `subprocess.Popen` with pipes, killed at the end of the test."""
-        options = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE,
-                   'text': True, 'bufsize': 1, **options}
-        process = self._stack.enter_context(subprocess.Popen(
-            [*COMMAND, *map(str, arguments)], cwd='/', env={**self.environment, **dict(env)},
-            # A test run in the background may have SIGINT ignored, which a child inherits.
-            preexec_fn=lambda: signal.signal(  # noqa: PLW1509 - no other threads do anything
-                signal.SIGINT, signal.default_int_handler),
-            **options))
+        options = {
+            'stdin': subprocess.PIPE,
+            'stdout': subprocess.PIPE,
+            'stderr': subprocess.PIPE,
+            'text': True,
+            'bufsize': 1,
+            **options,
+        }
+        process = self._stack.enter_context(
+            subprocess.Popen(
+                [*COMMAND, *map(str, arguments)],
+                cwd='/',
+                env={**self.environment, **dict(env)},
+                # A test run in the background may have SIGINT ignored, which a child inherits.
+                preexec_fn=lambda: signal.signal(  # noqa: PLW1509 - no other threads do anything
+                    signal.SIGINT, signal.default_int_handler
+                ),
+                **options,
+            )
+        )
         self._stack.callback(process.kill)
         return process
 
@@ -153,9 +188,11 @@ def cli(tmp_path):
 @pytest.fixture
 def one_error():
     """The one line on the standard error of a command that failed with this code."""
+
     def check(result, code=1):
         assert result.code == code, result
         assert result.err.startswith('engineio-gevent: '), result
         assert result.err.count('\n') == 1, result
         return result.err.removeprefix('engineio-gevent: ').rstrip()
+
     return check

@@ -32,8 +32,18 @@ def received(result):
 
 @pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
 def test_messages_are_sent_and_the_answers_printed(cli, any_server, transports):
-    done = cli('connect', any_server.url, '-x', 'one', '-x', 'two words', '-w', '1',
-               '--transports', transports)
+    done = cli(
+        'connect',
+        any_server.url,
+        '-x',
+        'one',
+        '-x',
+        'two words',
+        '-w',
+        '1',
+        '--transports',
+        transports,
+    )
     assert done.code == 0, done
     assert done.err == ''
     by = 'websocket' if 'websocket' in transports else 'polling'
@@ -54,8 +64,7 @@ def test_json_is_sent_as_it_is_and_is_one_line_in_a_pipe(cli, js_server):
 def test_binary_is_shown_in_hex(cli, js_server):
     done = cli('connect', js_server.url, '-x', 'bigbin 600', '-w', '1')
     assert received(done) == ['600 bytes']
-    assert ('\n  00000040  4041 4243 4445 4647 4849 4a4b 4c4d 4e4f  @ABCDEFGHIJKLMNO\n'
-            in done.out)
+    assert '\n  00000040  4041 4243 4445 4647 4849 4a4b 4c4d 4e4f  @ABCDEFGHIJKLMNO\n' in done.out
     assert '\n  ... 88 more\n' in done.out
     assert done.out.count('\n  0000') == 32
 
@@ -94,8 +103,16 @@ def test_a_pipe_is_a_conversation(cli, js_server):
 def test_large_input_goes_out_whole_before_it_leaves(cli, make_js_server):
     server = make_js_server()
     line = 'x' * 100_000
-    done = cli('connect', server.url, '-w', '0', '--transports', 'websocket', '--json',
-               given=f'{line}\n' * 200)
+    done = cli(
+        'connect',
+        server.url,
+        '-w',
+        '0',
+        '--transports',
+        'websocket',
+        '--json',
+        given=f'{line}\n' * 200,
+    )
     assert done.code == 0, done.err
     assert done.events[-1]['unsent'] == 0
     sid = done.events[0]['sid']
@@ -105,8 +122,20 @@ def test_large_input_goes_out_whole_before_it_leaves(cli, make_js_server):
 
 def test_headers_path_and_query_reach_the_server(cli, make_js_server):
     server = make_js_server(path='/elsewhere/')
-    done = cli('connect', f'{server.url}/?token=1', '--path', 'elsewhere', '-H', 'X-One: 1',
-               '--header', 'X-Two:two: 2', '-x', 'headers', '-w', '1')
+    done = cli(
+        'connect',
+        f'{server.url}/?token=1',
+        '--path',
+        'elsewhere',
+        '-H',
+        'X-One: 1',
+        '--header',
+        'X-Two:two: 2',
+        '-x',
+        'headers',
+        '-w',
+        '1',
+    )
     requests = json.loads(received(done)[0])
     assert {request['method'] for request in requests} == {'GET'}
     assert len(requests) >= 2
@@ -134,14 +163,16 @@ def test_without_a_server_it_says_where(cli, one_error):
     port = support.free_port()
     done = cli('connect', f'http://127.0.0.1:{port}', '-x', 'hello')
     assert one_error(done) == (
-        f'cannot connect to http://127.0.0.1:{port}: 127.0.0.1:{port}: Connection refused')
+        f'cannot connect to http://127.0.0.1:{port}: 127.0.0.1:{port}: Connection refused'
+    )
     assert done.out == ''
 
 
 def test_what_a_server_says_when_it_refuses_is_told(cli, make_js_server, one_error):
     server = make_js_server(refuse=403, refuseMessage='not today')
     assert one_error(cli('connect', server.url, '-x', 'hello')).endswith(
-        'in server response to GET /engine.io/: not today')
+        'in server response to GET /engine.io/: not today'
+    )
 
 
 def test_what_a_server_says_in_other_words_is_told(cli, make_python_server, one_error):
@@ -161,16 +192,24 @@ def test_the_server_closes(cli, any_server):
     done = cli('connect', any_server.url, '-x', 'close', '-w', '-1')
     assert done.code == 0, done
     # the JavaScript server sends a close frame alone
-    assert re.search(r'disconnected: (server disconnect|.* closed the websocket with code 1005)\n',
-                     done.out)
+    assert re.search(
+        r'disconnected: (server disconnect|.* closed the websocket with code 1005)\n', done.out
+    )
 
 
 @pytest.mark.parametrize('wait', ['5', '-1'])
 def test_a_message_that_the_server_does_not_take(cli, make_python_server, wait):
     """python-engineio says no more than 1000; a script must not take that for success."""
     server = make_python_server()
-    done = cli('connect', server.url, '-w', wait, '--transports', 'websocket',
-               given=f'one\n{"x" * 3_000_000}\n')
+    done = cli(
+        'connect',
+        server.url,
+        '-w',
+        wait,
+        '--transports',
+        'websocket',
+        given=f'one\n{"x" * 3_000_000}\n',
+    )
     assert done.code == 3, done
     assert received(done) == ['one']
     assert 'the server closed the websocket with code 1000' in done.out
@@ -195,7 +234,8 @@ def test_a_websocket_closed_with_1000(hostile_server, messages, code):
     url = hostile_server(goodbye).url
     connection = Connection(url, {}, ['websocket'], 'engine.io', True, None, None, 5.0)
     conversation = Conversation(
-        connection, ForPrograms(Console(file=io.StringIO())), as_hex=False, verbose=False)
+        connection, ForPrograms(Console(file=io.StringIO())), as_hex=False, verbose=False
+    )
     assert conversation.run(Ending(), -1) == code
 
 
@@ -274,16 +314,28 @@ class TestTLS:
     def test_ca_and_no_verify(self, cli, make_js_server, certificates, transports):
         server = make_js_server(tls=certificates.tls)
         for how in (['--ca', certificates.ca], ['--no-verify']):
-            done = cli('connect', server.url, '-x', 'hello', '-w', '1', *how,
-                       '--transports', transports)
+            done = cli(
+                'connect', server.url, '-x', 'hello', '-w', '1', *how, '--transports', transports
+            )
             assert (done.code, received(done)) == (0, ['hello']), done
 
     @pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
     def test_client_certificate(self, cli, make_js_server, certificates, transports):
         server = make_js_server(tls=certificates.mutual_tls)
         process = cli.start(
-            'connect', server.url, '--ca', certificates.ca, '--cert', certificates.client_cert,
-            '--key', certificates.client_key, '--transports', transports, '-w', '0')
+            'connect',
+            server.url,
+            '--ca',
+            certificates.ca,
+            '--cert',
+            certificates.client_cert,
+            '--key',
+            certificates.client_key,
+            '--transports',
+            transports,
+            '-w',
+            '0',
+        )
         assert ' * connected by ' in process.stdout.readline()
         for text in ('one', 'two'):  # a GET waits meanwhile: it must not hold up the lines
             process.stdin.write(f'{text}\n')
@@ -309,7 +361,8 @@ def test_module_and_script_are_the_same(cli):
     if not path.exists():
         pytest.skip('the package is not installed here')
     script = subprocess.run(
-        [path, '--help'], check=True, capture_output=True, text=True, env=cli.environment)
+        [path, '--help'], check=True, capture_output=True, text=True, env=cli.environment
+    )
     assert script.stdout == cli('--help').out
 
 
@@ -333,8 +386,17 @@ def test_lines_after_the_servers_close_are_not_called_sent(cli, js_server):
 def test_no_more_is_read_than_the_server_takes(cli, make_js_server):
     """Backpressure: what the server does not take stays in the pipe, and nothing is lost."""
     server = make_js_server(pingInterval=60_000)
-    process = cli.start('connect', f'{server.url}/?check=1', '--json', '-w', '0',
-                        '--transports', 'websocket', text=False, bufsize=0)
+    process = cli.start(
+        'connect',
+        f'{server.url}/?check=1',
+        '--json',
+        '-w',
+        '0',
+        '--transports',
+        'websocket',
+        text=False,
+        bufsize=0,
+    )
     sid = json.loads(process.stdout.readline())['sid']
     server.suspend()
     stdin = process.stdin.fileno()
@@ -373,9 +435,19 @@ def test_arguments_that_are_not_utf_8(cli, js_server):
 
 def test_a_closed_input_is_an_empty_one(cli, js_server):
     done = subprocess.run(
-        ['sh', '-c', 'exec "$0" -m engineio_gevent connect "$1" -w 0 <&-', sys.executable,
-         js_server.url], env=cli.environment, capture_output=True, text=True, check=False,
-        timeout=30)
+        [
+            'sh',
+            '-c',
+            'exec "$0" -m engineio_gevent connect "$1" -w 0 <&-',
+            sys.executable,
+            js_server.url,
+        ],
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     assert (done.returncode, done.stderr) == (0, '')
     assert 'disconnected: client disconnect' in done.stdout
 
@@ -428,7 +500,8 @@ def test_a_line_that_comes_just_after_the_servers_close_is_not_called_sent(any_s
     out = io.StringIO()
     connection = Connection(any_server.url, {}, None, 'engine.io', True, None, None, 5.0)
     conversation = Conversation(
-        connection, ForPrograms(Console(file=out)), as_hex=False, verbose=False)
+        connection, ForPrograms(Console(file=out)), as_hex=False, verbose=False
+    )
     assert conversation.run(Late(), 5) == Exit.LOST
 
 

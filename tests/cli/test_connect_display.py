@@ -11,21 +11,44 @@ from engineio_gevent.cli.printer import ForPeople
 from engineio_gevent.cli.screen import one_line, printable
 
 #: What a terminal may obey, or what is no character at all.
-HOSTILE = ['\x1b', '\x07', '\x08', '\r', '\x00', '\x7f', '\x9b', '\x85', '\u202e', '\u2066',
-           '\u200f', '\u061c', '\u2028', '\ud800']
+HOSTILE = [
+    '\x1b',
+    '\x07',
+    '\x08',
+    '\r',
+    '\x00',
+    '\x7f',
+    '\x9b',
+    '\x85',
+    '\u202e',
+    '\u2066',
+    '\u200f',
+    '\u061c',
+    '\u2028',
+    '\ud800',
+]
 
 
-@pytest.mark.parametrize('text', [
-    '{}', '[]', '{"a": {}, "b": []}', '[1,2.50,-0,1E400,123456789012345678901234567890.10]',
-    r'{"\u00e9\"\\": "\ud83d\ude00 {[,:]}", "a": null, "a": true}', '[[["x"], "y"], {"z": [0]}]',
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '{}',
+        '[]',
+        '{"a": {}, "b": []}',
+        '[1,2.50,-0,1E400,123456789012345678901234567890.10]',
+        r'{"\u00e9\"\\": "\ud83d\ude00 {[,:]}", "a": null, "a": true}',
+        '[[["x"], "y"], {"z": [0]}]',
+    ],
+)
 def test_json_is_laid_out_and_nothing_changed(text):
     shown = laid_out(text)
     assert ''.join(re.findall(r'"(?:[^"\\]|\\.)*"|\S', shown)) == ''.join(
-        re.findall(r'"(?:[^"\\]|\\.)*"|\S', text))
+        re.findall(r'"(?:[^"\\]|\\.)*"|\S', text)
+    )
     # in the same lines as the standard library lays it out
     assert len(shown.splitlines()) == len(
-        json.dumps(json.loads(text, object_pairs_hook=Pairs), indent=2, default=str).splitlines())
+        json.dumps(json.loads(text, object_pairs_hook=Pairs), indent=2, default=str).splitlines()
+    )
 
 
 class Pairs(dict):
@@ -37,13 +60,29 @@ class Pairs(dict):
 
 def test_how_json_is_laid_out():
     assert laid_out('{"a":[1,{"b":null}],"c":{}}') == (
-        '{\n  "a": [\n    1,\n    {\n      "b": null\n    }\n  ],\n  "c": {}\n}')
+        '{\n  "a": [\n    1,\n    {\n      "b": null\n    }\n  ],\n  "c": {}\n}'
+    )
 
 
-@pytest.mark.parametrize('text', [
-    '', 'text', '1', '"text"', '{', '[1,]', '[1] [2]', "{'a': 1}", '{"a": 1', ' {}',
-    '[' * 70 + ']' * 70, f'["{"x" * 70_000}"]', f'[{"9" * 5000}]', '[' * 60_000,
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'text',
+        '1',
+        '"text"',
+        '{',
+        '[1,]',
+        '[1] [2]',
+        "{'a': 1}",
+        '{"a": 1',
+        ' {}',
+        '[' * 70 + ']' * 70,
+        f'["{"x" * 70_000}"]',
+        f'[{"9" * 5000}]',
+        '[' * 60_000,
+    ],
+)
 def test_what_is_not_laid_out(text):
     assert laid_out(text) is None
 
@@ -64,13 +103,16 @@ def test_what_is_only_text_stays():
 @pytest.fixture
 def shown(tmp_path):
     """`shown(terminal, method, ...)`: what the printer for people writes."""
+
     def show(terminal, method, *arguments):
         path = tmp_path / 'out'
         with open(path, 'w', encoding='utf-8', errors='strict') as file:
-            console = Console(file=file, force_terminal=terminal, markup=False, highlight=False,
-                              soft_wrap=True)
+            console = Console(
+                file=file, force_terminal=terminal, markup=False, highlight=False, soft_wrap=True
+            )
             getattr(ForPeople(console), method)(*arguments)
         return path.read_text(encoding='utf-8')
+
     return show
 
 
@@ -101,8 +143,11 @@ def test_no_further_line_of_a_message_looks_like_one_of_ours(shown):
 
 
 def test_markup_is_only_text(shown):
-    assert shown(True, 'message', 'received', '[red]a[/red] :smile:').rstrip().endswith(
-        '[red]a[/red] :smile:')
+    assert (
+        shown(True, 'message', 'received', '[red]a[/red] :smile:')
+        .rstrip()
+        .endswith('[red]a[/red] :smile:')
+    )
 
 
 def test_binary_is_bounded(shown):

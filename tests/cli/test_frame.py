@@ -23,8 +23,7 @@ def test_help_fits_a_narrow_terminal(cli, command, option):
     assert done.err == ''
     assert done.out.startswith(f'Usage: engineio-gevent {" ".join(command)}'.rstrip())
     examples = [line for line in done.out.splitlines() if line.startswith('    engineio-gevent')]
-    assert [line for line in done.out.splitlines()
-            if len(line) > 80 and line not in examples] == []
+    assert [line for line in done.out.splitlines() if len(line) > 80 and line not in examples] == []
     assert 'xit codes: 0 ' in ' '.join(done.out.split())
 
 
@@ -32,8 +31,12 @@ def test_help_fits_a_narrow_terminal(cli, command, option):
 def test_what_commands_share_stands_apart_in_their_help(cli, command):
     own, shared = cli(command, '--help').out.split('\nHow to connect:\n')
     assert re.findall(r'^  (-\S+ )?(--\w+)', shared, re.MULTILINE) == [
-        ('-H, ', '--header'), *(('', f'--{name}') for name in (
-            'transports', 'path', 'no', 'ca', 'cert', 'key', 'proxy', 'timeout'))]
+        ('-H, ', '--header'),
+        *(
+            ('', f'--{name}')
+            for name in ('transports', 'path', 'no', 'ca', 'cert', 'key', 'proxy', 'timeout')
+        ),
+    ]
     assert '--help' in own
     assert '--proxy' not in own
 
@@ -49,23 +52,28 @@ def test_version(cli):
     assert cli('--version').out == f'engineio-gevent {engineio_gevent.__version__}\n'
 
 
-@pytest.mark.parametrize(('arguments', 'what'), [
-    (['conect'], "no command 'conect'; did you mean 'connect'?"),
-    (['zzz'], "no command 'zzz'"),
-    (['http://127.0.0.1:5000'], 'did you mean "connect http://127.0.0.1:5000"?'),
-    (['connect'], "Missing argument 'URL'"),
-    (['connect', '--frobnicate', 'http://a'], '--frobnicate'),
-    (['connect', 'http://a', '-H', 'no colon'], "'no colon' is not NAME:VALUE"),
-    (['connect', 'http://a', '--transports', 'pigeon'],
-     "'pigeon' is neither polling nor websocket"),
-    (['connect', 'http://a', '--timeout', '0'], '0'),
-    (['connect', 'http://a', '--timeout', 'nan'], "'nan' is not a valid number"),
-    (['connect', 'http://a', '--wait', 'nan'], "'nan' is not a valid number"),
-    (['load', 'http://a', '--rate', 'inf'], "'inf' is not a valid number"),
-    (['load', 'http://a', '--duration', 'nan'], "'nan' is not a valid number"),
-    (['load', 'http://a', '--duration', '0'], 'not in the range'),
-    (['load', 'http://a', '--clients', '0'], 'not in the range'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'what'),
+    [
+        (['conect'], "no command 'conect'; did you mean 'connect'?"),
+        (['zzz'], "no command 'zzz'"),
+        (['http://127.0.0.1:5000'], 'did you mean "connect http://127.0.0.1:5000"?'),
+        (['connect'], "Missing argument 'URL'"),
+        (['connect', '--frobnicate', 'http://a'], '--frobnicate'),
+        (['connect', 'http://a', '-H', 'no colon'], "'no colon' is not NAME:VALUE"),
+        (
+            ['connect', 'http://a', '--transports', 'pigeon'],
+            "'pigeon' is neither polling nor websocket",
+        ),
+        (['connect', 'http://a', '--timeout', '0'], '0'),
+        (['connect', 'http://a', '--timeout', 'nan'], "'nan' is not a valid number"),
+        (['connect', 'http://a', '--wait', 'nan'], "'nan' is not a valid number"),
+        (['load', 'http://a', '--rate', 'inf'], "'inf' is not a valid number"),
+        (['load', 'http://a', '--duration', 'nan'], "'nan' is not a valid number"),
+        (['load', 'http://a', '--duration', '0'], 'not in the range'),
+        (['load', 'http://a', '--clients', '0'], 'not in the range'),
+    ],
+)
 def test_mistakes_are_told(cli, arguments, what):
     done = cli(*arguments)
     assert done.code == 2
@@ -74,8 +82,9 @@ def test_mistakes_are_told(cli, arguments, what):
     assert 'Traceback' not in done.err
 
 
-@pytest.mark.parametrize('url', [
-    'ftp://127.0.0.1', 'http://', 'http://a b/', 'http://user:secret@a\x01b/'])
+@pytest.mark.parametrize(
+    'url', ['ftp://127.0.0.1', 'http://', 'http://a b/', 'http://user:secret@a\x01b/']
+)
 @pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
 def test_urls_that_are_none(cli, command, url):
     done = cli(command, url)
@@ -88,9 +97,13 @@ def test_urls_that_are_none(cli, command, url):
 
 def complete(cli, *words):
     """What bash would be offered for the last word."""
-    done = cli(env={
-        '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete', 'COMP_CWORD': str(len(words)),
-        'COMP_WORDS': ' '.join(['engineio-gevent', *words])})
+    done = cli(
+        env={
+            '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
+            'COMP_CWORD': str(len(words)),
+            'COMP_WORDS': ' '.join(['engineio-gevent', *words]),
+        }
+    )
     return [line.split(',', 1)[1] for line in done.out.splitlines()]
 
 
@@ -103,8 +116,13 @@ def test_completion(cli):
 
 
 def test_completion_of_files_is_left_to_the_shell(cli):
-    done = cli(env={'_ENGINEIO_GEVENT_COMPLETE': 'bash_complete', 'COMP_CWORD': '3',
-                    'COMP_WORDS': 'engineio-gevent connect --ca ca'})
+    done = cli(
+        env={
+            '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
+            'COMP_CWORD': '3',
+            'COMP_WORDS': 'engineio-gevent connect --ca ca',
+        }
+    )
     assert done.out == 'file,ca\n'
 
 
@@ -119,10 +137,16 @@ def test_completion_in_a_real_bash(cli, tmp_path):
         'eval "$(_ENGINEIO_GEVENT_COMPLETE=bash_source engineio-gevent)"\n'
         'COMP_WORDS=(engineio-gevent connect --transports web) COMP_CWORD=3\n'
         '_engineio_gevent_completion engineio-gevent web --transports\n'
-        'echo "${COMPREPLY[@]}"\n')
+        'echo "${COMPREPLY[@]}"\n'
+    )
     path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
-    done = subprocess.run(['bash', '-c', program], check=False, text=True, capture_output=True,
-                          env={**cli.environment, 'PATH': path})
+    done = subprocess.run(
+        ['bash', '-c', program],
+        check=False,
+        text=True,
+        capture_output=True,
+        env={**cli.environment, 'PATH': path},
+    )
     assert (done.stdout, done.stderr) == ('websocket websocket,polling\n', '')
 
 
@@ -134,27 +158,48 @@ def test_completion_scripts(cli, shell):
 
 
 def test_help_imports_nothing_of_the_commands(cli):
-    program = ('import sys; from engineio_gevent.cli import main; main(["--help"]); '
-               'print(*sorted(sys.modules))')
-    done = subprocess.run([sys.executable, '-c', program], env=cli.environment, text=True,
-                          capture_output=True, check=True)
+    program = (
+        'import sys; from engineio_gevent.cli import main; main(["--help"]); '
+        'print(*sorted(sys.modules))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        env=cli.environment,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     loaded = set(done.stdout.splitlines()[-1].split())
     assert 'engineio_gevent.cli.app' in loaded
-    assert not loaded & {'prompt_toolkit', 'asyncio', 'engineio', 'rich.progress',
-                         *(f'engineio_gevent.cli.{name}' for name in COMMANDS)}
+    assert not loaded & {
+        'prompt_toolkit',
+        'asyncio',
+        'engineio',
+        'rich.progress',
+        *(f'engineio_gevent.cli.{name}' for name in COMMANDS),
+    }
 
 
 def test_completion_imports_no_prompt(cli):
-    program = ('import sys; from engineio_gevent.cli import main\n'
-               'try: main([])\n'
-               'finally: print(*sorted(sys.modules))')
+    program = (
+        'import sys; from engineio_gevent.cli import main\n'
+        'try: main([])\n'
+        'finally: print(*sorted(sys.modules))'
+    )
     done = subprocess.run(
-        [sys.executable, '-c', program], text=True, capture_output=True, check=False,
-        env={**cli.environment, '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
-             'COMP_WORDS': 'engineio-gevent connect --tr', 'COMP_CWORD': '2'})
+        [sys.executable, '-c', program],
+        text=True,
+        capture_output=True,
+        check=False,
+        env={
+            **cli.environment,
+            '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
+            'COMP_WORDS': 'engineio-gevent connect --tr',
+            'COMP_CWORD': '2',
+        },
+    )
     assert done.stdout.splitlines()[0] == 'plain,--transports'
-    assert not {'prompt_toolkit', 'asyncio', 'engineio'} & set(
-        done.stdout.splitlines()[-1].split())
+    assert not {'prompt_toolkit', 'asyncio', 'engineio'} & set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize('missing', ['click', 'rich', 'prompt_toolkit'])
@@ -165,17 +210,25 @@ def test_without_the_extra(cli, missing):
         'importlib.util.find_spec = lambda name: '
         f'None if name == {missing!r} else find_spec(name)\n'
         'from engineio_gevent.cli import main\n'
-        'sys.exit(main(["--help"]))')
-    done = subprocess.run([sys.executable, '-c', program], check=False, env=cli.environment,
-                          text=True, capture_output=True)
+        'sys.exit(main(["--help"]))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        check=False,
+        env=cli.environment,
+        text=True,
+        capture_output=True,
+    )
     assert done.returncode == 2
-    assert done.stderr == (f"engineio-gevent: the command needs {missing!r}: "
-                           "pip install 'engineio-gevent[cli]'\n")
+    assert done.stderr == (
+        f"engineio-gevent: the command needs {missing!r}: pip install 'engineio-gevent[cli]'\n"
+    )
 
 
 def test_output_that_the_terminal_cannot_write(cli, js_server):
-    done = cli('connect', js_server.url, '-x', 'ü \U0001f600', '-w', '1',
-               env={'PYTHONIOENCODING': 'ascii'})
+    done = cli(
+        'connect', js_server.url, '-x', 'ü \U0001f600', '-w', '1', env={'PYTHONIOENCODING': 'ascii'}
+    )
     assert done.code == 0, done
     assert r' < \xfc \U0001f600' in done.out
 
@@ -194,8 +247,9 @@ def test_sigterm_leaves_in_order(cli, js_server):
 def test_signals_while_it_connects(cli, number):
     """A server that never answers."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
-        process = cli.start('connect', f'http://127.0.0.1:{listener.getsockname()[1]}',
-                            '--timeout', '60')
+        process = cli.start(
+            'connect', f'http://127.0.0.1:{listener.getsockname()[1]}', '--timeout', '60'
+        )
         sock, _ = listener.accept()
         with sock:
             assert sock.recv(4).startswith(b'GET')
@@ -204,9 +258,15 @@ def test_signals_while_it_connects(cli, number):
             assert (process.returncode, out, err) == (128 + number, '', '')
 
 
-@pytest.mark.parametrize('command', [['connect', '-x', 'a', '-w', '0'], ['probe'],
-                                     ['load', '--clients', '1', '--duration', '0.1'],
-                                     ['load', '--clients', '1', '--duration', '0.1', '--json']])
+@pytest.mark.parametrize(
+    'command',
+    [
+        ['connect', '-x', 'a', '-w', '0'],
+        ['probe'],
+        ['load', '--clients', '1', '--duration', '0.1'],
+        ['load', '--clients', '1', '--duration', '0.1', '--json'],
+    ],
+)
 def test_a_full_disk(cli, js_server, command):
     with open('/dev/full', 'w') as full:
         process = cli.start(*command, js_server.url, stdout=full)

@@ -27,8 +27,19 @@ def seen_by(server):
 @pytest.mark.parametrize('rate', ['20', '0'])
 def test_the_counts_are_the_server_s(cli, make_js_server, transports, rate):
     server = make_js_server()
-    done = cli('load', server.url, '--clients', '5', '--rate', rate, '--duration', '1', '--json',
-               '--transports', transports)
+    done = cli(
+        'load',
+        server.url,
+        '--clients',
+        '5',
+        '--rate',
+        rate,
+        '--duration',
+        '1',
+        '--json',
+        '--transports',
+        transports,
+    )
     assert done.code == 0, done
     found = figures(done)
     assert found['clients'] == found['connected'] == 5
@@ -38,7 +49,8 @@ def test_the_counts_are_the_server_s(cli, make_js_server, transports, rate):
     if rate == '20':
         assert found['sent'] == 100
     assert sorted(seen_by(server), key=lambda text: int(text.split()[1])) == [
-        f'message {number}' for number in range(1, found['sent'] + 1)]
+        f'message {number}' for number in range(1, found['sent'] + 1)
+    ]
     assert sum(bar['count'] for bar in found['histogram']) == found['answered']
     times = list(found['round_trip_ms'].values())
     assert times == sorted(times)
@@ -46,8 +58,21 @@ def test_the_counts_are_the_server_s(cli, make_js_server, transports, rate):
 
 def test_messages_are_what_they_are_told_to_be(cli, make_js_server):
     server = make_js_server()
-    done = cli('load', server.url, '--clients', '2', '--rate', '5', '--duration', '1', '--json',
-               '--message', 'ü {n}', '--size', '2000')
+    done = cli(
+        'load',
+        server.url,
+        '--clients',
+        '2',
+        '--rate',
+        '5',
+        '--duration',
+        '1',
+        '--json',
+        '--message',
+        'ü {n}',
+        '--size',
+        '2000',
+    )
     assert figures(done)['answered'] == 10
     messages = seen_by(server)
     assert len(messages) == 10
@@ -57,16 +82,28 @@ def test_messages_are_what_they_are_told_to_be(cli, make_js_server):
 
 def test_binary(cli, make_js_server):
     server = make_js_server()
-    done = cli('load', server.url, '--clients', '2', '--rate', '5', '--duration', '1', '--json',
-               '--binary')
+    done = cli(
+        'load', server.url, '--clients', '2', '--rate', '5', '--duration', '1', '--json', '--binary'
+    )
     assert figures(done)['answered'] == 10
     assert sorted(seen_by(server))[0] == b'message 1'
     assert len(seen_by(server)) == 10
 
 
 def test_all_messages_alike(cli, js_server):
-    done = cli('load', js_server.url, '--clients', '3', '--rate', '30', '--duration', '1',
-               '--message', 'the same', '--json')
+    done = cli(
+        'load',
+        js_server.url,
+        '--clients',
+        '3',
+        '--rate',
+        '30',
+        '--duration',
+        '1',
+        '--message',
+        'the same',
+        '--json',
+    )
     found = figures(done)
     assert found['sent'] == found['answered'] == 90
 
@@ -80,10 +117,15 @@ def test_the_summary(cli, js_server):
     assert re.search(r'^connected +10 of 10 clients in ', out, re.MULTILINE)
     assert re.search(r'^sent +100 messages in 1\.\d s: \d+ a second', out, re.MULTILINE)
     assert re.search(r'^received +100 answers\s*$', out, re.MULTILINE)
-    assert re.search(r'^round trips +min [\d.]+ m?s, p50 [\d.]+ m?s, p90 [\d.]+ m?s, *\n'
-                     r' +p99 [\d.]+ m?s, p99.9 [\d.]+ m?s, max [\d.]+ m?s *$', out, re.MULTILINE)
-    assert sum(int(count) for count in re.findall(r'^ *< [\d.]+ m?s +(\d+)', out, re.MULTILINE)
-               ) == 100
+    assert re.search(
+        r'^round trips +min [\d.]+ m?s, p50 [\d.]+ m?s, p90 [\d.]+ m?s, *\n'
+        r' +p99 [\d.]+ m?s, p99.9 [\d.]+ m?s, max [\d.]+ m?s *$',
+        out,
+        re.MULTILINE,
+    )
+    assert (
+        sum(int(count) for count in re.findall(r'^ *< [\d.]+ m?s +(\d+)', out, re.MULTILINE)) == 100
+    )
     assert max(map(len, out.split('The same by Locust')[0].splitlines())) <= 100
 
 
@@ -96,13 +138,15 @@ def test_a_terminal_has_a_bar(cli, js_server):
 
 
 def test_warnings_on_a_narrow_terminal(cli, js_server):
-    terminal = cli.terminal('load', js_server.url, '--clients', '1', '--duration', '0.2',
-                            columns=52)
+    terminal = cli.terminal(
+        'load', js_server.url, '--clients', '1', '--duration', '0.2', columns=52
+    )
     assert terminal.end() == 0
-    warning = terminal.text[terminal.text.index('! '):terminal.text.index('The same')]
+    warning = terminal.text[terminal.text.index('! ') : terminal.text.index('The same')]
     assert len(warning.splitlines()) > 1
     assert ' '.join(warning.split()) == (  # no word is cut in two
-        '! the server is on this machine: the two take processor time from each other')
+        '! the server is on this machine: the two take processor time from each other'
+    )
 
 
 def test_a_server_that_does_not_echo(cli, js_server):
@@ -117,8 +161,21 @@ def test_a_server_that_does_not_echo(cli, js_server):
 
 def test_it_ends_with_its_duration(cli, js_server):
     """Not when the message after the last would be due."""
-    found = figures(cli('load', js_server.url, '--clients', '1', '--rate', '0.1',
-                        '--duration', '0.2', '--patience', '30', '--json'))
+    found = figures(
+        cli(
+            'load',
+            js_server.url,
+            '--clients',
+            '1',
+            '--rate',
+            '0.1',
+            '--duration',
+            '0.2',
+            '--patience',
+            '30',
+            '--json',
+        )
+    )
     assert found['sent'] == found['answered'] == 1
     assert found['sending_seconds'] < 5
 
@@ -138,7 +195,7 @@ def test_the_same_trouble_is_one_cause(cli, js_server):
     """What requests says of a dead proxy has the time of each request in it."""
     proxy = f'http://127.0.0.1:{support.free_port()}'
     found = figures(cli('load', js_server.url, '--clients', '3', '--proxy', proxy, '--json'))
-    (cause, count), = found['failed'].items()
+    ((cause, count),) = found['failed'].items()
     assert count == 3
     assert 'Connection refused' in cause
     assert 'Max retries' not in cause
@@ -147,8 +204,21 @@ def test_the_same_trouble_is_one_cause(cli, js_server):
 def test_a_rate_that_cannot_be_kept(cli, make_js_server):
     """The sockets have their turn, and what is missing is told."""
     server = make_js_server()
-    done = cli('load', server.url, '--clients', '2', '--rate', '1e9', '--duration', '1',
-               '--patience', '0', '--message', 'x', '--json')
+    done = cli(
+        'load',
+        server.url,
+        '--clients',
+        '2',
+        '--rate',
+        '1e9',
+        '--duration',
+        '1',
+        '--patience',
+        '0',
+        '--message',
+        'x',
+        '--json',
+    )
     assert done.code == 1
     found = figures(done)
     assert found['sent'] + found['unsent'] == 2_000_000_000
@@ -179,9 +249,19 @@ def test_a_server_that_refuses_all_is_left_alone(cli, make_python_server):
 def test_too_few_descriptors(cli, js_server):
     """It says so before it begins."""
     done = subprocess.run(
-        ['sh', '-c', 'ulimit -n 100; exec "$0" -m engineio_gevent load "$1" --clients 500',
-         sys.executable, js_server.url],
-        env=cli.environment, capture_output=True, text=True, check=False, timeout=30)
+        [
+            'sh',
+            '-c',
+            'ulimit -n 100; exec "$0" -m engineio_gevent load "$1" --clients 500',
+            sys.executable,
+            js_server.url,
+        ],
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     assert done.returncode == 1
     assert done.stdout == ''
     assert 'the limit is 100' in done.stderr
@@ -190,8 +270,19 @@ def test_too_few_descriptors(cli, js_server):
 def test_a_server_that_stands_still(cli, make_js_server):
     """What it does not answer is counted, and said to be missing."""
     server = make_js_server()
-    process = cli.start('load', server.url, '--clients', '4', '--rate', '10', '--duration', '2',
-                        '--patience', '0.2', '--json')
+    process = cli.start(
+        'load',
+        server.url,
+        '--clients',
+        '4',
+        '--rate',
+        '10',
+        '--duration',
+        '2',
+        '--patience',
+        '0.2',
+        '--json',
+    )
     for line in process.stderr:
         if line.startswith('sending'):
             break
@@ -211,25 +302,53 @@ def test_a_server_that_stands_still(cli, make_js_server):
 def test_a_message_from_a_file(cli, make_js_server, tmp_path):
     server = make_js_server()
     (tmp_path / 'message').write_bytes(b'\xff{n}\xff')
-    done = cli('load', server.url, '--clients', '1', '--rate', '2', '--duration', '1', '--binary',
-               '--message', f'@{tmp_path / "message"}', '--json')
+    done = cli(
+        'load',
+        server.url,
+        '--clients',
+        '1',
+        '--rate',
+        '2',
+        '--duration',
+        '1',
+        '--binary',
+        '--message',
+        f'@{tmp_path / "message"}',
+        '--json',
+    )
     assert figures(done)['answered'] == 2
     assert sorted(seen_by(server)) == [b'\xff1\xff', b'\xff2\xff']
 
 
-@pytest.mark.parametrize(('message', 'told'), [
-    ('@/no/such/file', 'cannot read'), ('a\x1eb', 'U+001E'), (b'\xff', 'not UTF-8')])
+@pytest.mark.parametrize(
+    ('message', 'told'),
+    [('@/no/such/file', 'cannot read'), ('a\x1eb', 'U+001E'), (b'\xff', 'not UTF-8')],
+)
 def test_messages_that_cannot_be_sent(cli, message, told):
     done = subprocess.run(
-        [sys.executable, '-m', 'engineio_gevent', 'load', 'http://127.0.0.1:1', '--message',
-         message], env=cli.environment, capture_output=True, text=True, check=False, timeout=30)
+        [
+            sys.executable,
+            '-m',
+            'engineio_gevent',
+            'load',
+            'http://127.0.0.1:1',
+            '--message',
+            message,
+        ],
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     assert done.returncode == 2
     assert told in done.stderr
 
 
 def test_clients_connect_at_a_rate(cli, js_server):
-    done = cli('load', js_server.url, '--clients', '5', '--connect-rate', '10', '--duration', '1',
-               '--json')
+    done = cli(
+        'load', js_server.url, '--clients', '5', '--connect-rate', '10', '--duration', '1', '--json'
+    )
     found = figures(done)
     assert found['connected'] == 5
     assert found['connect_seconds'] >= 0.4
@@ -240,8 +359,9 @@ def test_clients_connect_at_a_rate(cli, js_server):
 
 def test_the_server_goes(cli, make_js_server):
     server = make_js_server()
-    process = cli.start('load', server.url, '--clients', '4', '--rate', '10', '--duration', '60',
-                        '--json')
+    process = cli.start(
+        'load', server.url, '--clients', '4', '--rate', '10', '--duration', '60', '--json'
+    )
     for line in process.stderr:
         if line.startswith('connecting 4 of 4'):
             break
@@ -284,16 +404,36 @@ def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
     if not locust.exists():
         support.missing('Locust', 'pip install "engineio-gevent[locust]"')
     server = make_js_server()
-    done = cli('load', server.url, '--clients', '4', '--rate', '5', '--duration', '5',
-               '--message', "it's {n}", '--size', '50', '--transports', 'websocket',
-               '-H', 'X-Load: some of it')
+    done = cli(
+        'load',
+        server.url,
+        '--clients',
+        '4',
+        '--rate',
+        '5',
+        '--duration',
+        '5',
+        '--message',
+        "it's {n}",
+        '--size',
+        '50',
+        '--transports',
+        'websocket',
+        '-H',
+        'X-Load: some of it',
+    )
     command = shlex.split(done.out.split('The same by Locust:\n')[1].split('\n\n')[0])
     assert command[0] == 'locust'
     more = ['--processes', str(processes)] if processes > 1 else []
     ran = subprocess.run(
-        [locust, *command[1:], *more, '--only-summary', '--csv', tmp_path / 'run'], check=False,
-        env={**cli.environment, **support.locust_port()}, capture_output=True, text=True,
-        timeout=60, cwd=tmp_path)
+        [locust, *command[1:], *more, '--only-summary', '--csv', tmp_path / 'run'],
+        check=False,
+        env={**cli.environment, **support.locust_port()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
     assert ran.returncode == 0, ran.stderr
     rows = (tmp_path / 'run_stats.csv').read_text().splitlines()
     asked = next((row.split(',') for row in rows if row.startswith('request,message,')), None)
@@ -301,5 +441,6 @@ def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
     assert int(asked[2]) > 10
     assert int(asked[3]) == 0
     assert {asked['headers'].get('x-load') for asked in server.requests()} == {'some of it'}
-    assert all(re.fullmatch(r"it's \d+\.+", message) and len(message) == 50
-               for message in seen_by(server))
+    assert all(
+        re.fullmatch(r"it's \d+\.+", message) and len(message) == 50 for message in seen_by(server)
+    )

@@ -74,8 +74,9 @@ def mutual_server(js_server_with, certificates):
 
 def sent_at_once(cli, url, *arguments, **options):
     """A message and its answer, then the server closes the connection."""
-    return cli('connect', url, '-x', 'hello', '-x', 'close', '-w', '-1', '--json', *arguments,
-               **options)
+    return cli(
+        'connect', url, '-x', 'hello', '-x', 'close', '-w', '-1', '--json', *arguments, **options
+    )
 
 
 def answers(result):
@@ -87,17 +88,32 @@ def answers(result):
 
 @pytest.mark.parametrize('transports', WAYS)
 def test_a_client_certificate_through_a_proxy(cli, mutual_server, certificates, proxy, transports):
-    first = support.converse(cli.start(
-        'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_cert,
-        '--key', certificates.client_key, '--proxy', proxy.url, '--transports', transports,
-        '-w', '0'))
+    first = support.converse(
+        cli.start(
+            'connect',
+            mutual_server.url,
+            '--ca',
+            certificates.ca,
+            '--cert',
+            certificates.client_cert,
+            '--key',
+            certificates.client_key,
+            '--proxy',
+            proxy.url,
+            '--transports',
+            transports,
+            '-w',
+            '0',
+        )
+    )
     assert ('by polling' in first) == (transports == 'polling')
     assert set(proxy.trips) == {f'CONNECT {mutual_server.netloc}'}
 
 
 def test_a_certificate_with_its_key_in_one_file(cli, mutual_server, certificates):
-    done = sent_at_once(cli, mutual_server.url, '--ca', certificates.ca,
-                        '--cert', certificates.client_pem)
+    done = sent_at_once(
+        cli, mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem
+    )
     assert (done.code, answers(done)) == (0, ['hello']), done
 
 
@@ -107,17 +123,20 @@ def test_without_the_certificate_the_server_refuses(cli, mutual_server, certific
 
 
 @pytest.mark.parametrize('transports', WAYS)
-def test_files_that_are_no_certificates(
-        cli, mutual_server, certificates, tmp_path, transports):
+def test_files_that_are_no_certificates(cli, mutual_server, certificates, tmp_path, transports):
     nonsense = tmp_path / 'nonsense.pem'
     nonsense.write_text('this is no certificate')
     pair = certificates.client_cert, certificates.server_key
     for how, told in (
         (['--ca', nonsense], f'{nonsense} has no authorities that can be read: '),
-        (['--ca', certificates.ca, '--cert', nonsense],
-         f'{nonsense} is no client certificate, in PEM and with its key: '),
-        (['--ca', certificates.ca, '--cert', pair[0], '--key', pair[1]],
-         f'{pair[0]} with the key {pair[1]} is no client certificate'),
+        (
+            ['--ca', certificates.ca, '--cert', nonsense],
+            f'{nonsense} is no client certificate, in PEM and with its key: ',
+        ),
+        (
+            ['--ca', certificates.ca, '--cert', pair[0], '--key', pair[1]],
+            f'{pair[0]} with the key {pair[1]} is no client certificate',
+        ),
     ):
         # A redirect may lead from http:// to https://.
         for url in mutual_server.url, 'http://127.0.0.1:1':
@@ -129,10 +148,12 @@ def test_files_that_are_no_certificates(
 def test_ca_goes_before_the_environment(cli, tls_server, certificates):
     variables = dict.fromkeys(
         ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'SSL_CERT_FILE', 'WEBSOCKET_CLIENT_CA_BUNDLE'),
-        certificates.client_cert)
+        certificates.client_cert,
+    )
     for transports in WAYS:
-        done = sent_at_once(cli, tls_server.url, '--ca', certificates.ca,
-                            '--transports', transports, env=variables)
+        done = sent_at_once(
+            cli, tls_server.url, '--ca', certificates.ca, '--transports', transports, env=variables
+        )
         assert answers(done) == ['hello'], done
 
 
@@ -149,15 +170,31 @@ def test_authorities_of_the_environment(cli, tls_server, certificates):
 def test_a_proxy(cli, tls_server, certificates, proxy, given, transports):
     how = ['--proxy', proxy.url] if given == 'option' else []
     env = {} if how else {'https_proxy': proxy.url}
-    support.converse(cli.start('connect', tls_server.url, '--ca', certificates.ca, *how, '-w', '0',
-                       '--transports', transports, env=env))
+    support.converse(
+        cli.start(
+            'connect',
+            tls_server.url,
+            '--ca',
+            certificates.ca,
+            *how,
+            '-w',
+            '0',
+            '--transports',
+            transports,
+            env=env,
+        )
+    )
     assert set(proxy.trips) == {f'CONNECT {tls_server.netloc}'}
 
 
-@pytest.mark.parametrize('way', [
-    (['--proxy', ''], {'https_proxy': 'PROXY', 'ALL_PROXY': 'PROXY'}),
-    ([], {'https_proxy': 'PROXY', 'no_proxy': '127.0.0.1'}),
-], ids=['option', 'no_proxy'])
+@pytest.mark.parametrize(
+    'way',
+    [
+        (['--proxy', ''], {'https_proxy': 'PROXY', 'ALL_PROXY': 'PROXY'}),
+        ([], {'https_proxy': 'PROXY', 'no_proxy': '127.0.0.1'}),
+    ],
+    ids=['option', 'no_proxy'],
+)
 def test_past_the_proxy(cli, tls_server, certificates, proxy, way):
     how, env = way
     env = {name: value.replace('PROXY', proxy.url) for name, value in env.items()}
@@ -167,8 +204,9 @@ def test_past_the_proxy(cli, tls_server, certificates, proxy, way):
 
 
 def test_the_option_goes_before_no_proxy(cli, tls_server, certificates, proxy):
-    done = sent_at_once(cli, tls_server.url, '--ca', certificates.ca, '--proxy', proxy.url,
-                        env={'no_proxy': '*'})
+    done = sent_at_once(
+        cli, tls_server.url, '--ca', certificates.ca, '--proxy', proxy.url, env={'no_proxy': '*'}
+    )
     assert answers(done) == ['hello'], done
     assert proxy.trips
 
@@ -177,8 +215,7 @@ def test_the_option_goes_before_no_proxy(cli, tls_server, certificates, proxy):
 def test_a_proxy_that_refuses(cli, tls_server, native, one_error, transports):
     proxy = native('403 Forbidden', kind=TunnelProxy)
     url = proxy.url.replace('://', '://somebody:secret@')
-    error = one_error(sent_at_once(
-        cli, tls_server.url, '--proxy', url, '--transports', transports))
+    error = one_error(sent_at_once(cli, tls_server.url, '--proxy', url, '--transports', transports))
     assert '403' in error
     assert 'secret' not in error
     assert proxy.trips
@@ -191,13 +228,15 @@ def test_a_proxy_that_is_not_there(cli, one_error, kind, transports):
         pytest.importorskip('socks')
     proxy = f'127.0.0.1:{support.free_port()}'
     for command in ('connect', '-x', 'a'), ('load', '--clients', 2):
-        done = cli(*command, 'http://127.0.0.1:1', '--proxy', f'{kind}{proxy}',
-                   '--transports', transports)
+        done = cli(
+            *command, 'http://127.0.0.1:1', '--proxy', f'{kind}{proxy}', '--transports', transports
+        )
         told = done.err.splitlines()[-1]
         assert done.code == 1, done
         assert told.endswith(
             f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1 by proxy {proxy}: '
-            'Connection refused')
+            'Connection refused'
+        )
 
 
 @pytest.mark.parametrize('transports', ['polling', 'websocket'])
@@ -212,10 +251,21 @@ def test_a_socks_proxy_that_cannot_reach_the_server(cli, native, one_error, tran
         support.read_to_end(sock)
 
     proxy = native(refuse)
-    error = one_error(cli('connect', 'http://127.0.0.1:1', '-x', 'a', '--transports', transports,
-                          '--proxy', f'socks5://127.0.0.1:{proxy.port}'))
-    assert error.endswith(f": 127.0.0.1:1 by proxy 127.0.0.1:{proxy.port}: "
-                          "it answered '0x05: Connection refused'")
+    error = one_error(
+        cli(
+            'connect',
+            'http://127.0.0.1:1',
+            '-x',
+            'a',
+            '--transports',
+            transports,
+            '--proxy',
+            f'socks5://127.0.0.1:{proxy.port}',
+        )
+    )
+    assert error.endswith(
+        f": 127.0.0.1:1 by proxy 127.0.0.1:{proxy.port}: it answered '0x05: Connection refused'"
+    )
 
 
 NO_PROXIES = {
@@ -235,7 +285,8 @@ def test_proxies_that_are_none(cli, one_error, proxy, why):
     done = cli('probe', 'http://127.0.0.1:1', '--proxy', proxy)
     assert done.code == 2, done
     assert done.err.endswith(
-        f"Error: Invalid value for '--proxy': not the URL of a proxy: {why}\n"), done
+        f"Error: Invalid value for '--proxy': not the URL of a proxy: {why}\n"
+    ), done
     assert 'secret' not in done.err
     error = one_error(cli('connect', 'http://127.0.0.1:1', '-x', 'a', env={'HTTP_PROXY': proxy}))
     assert error == f'cannot connect to http://127.0.0.1:1: not the URL of a proxy: {why}'
@@ -259,8 +310,19 @@ def test_path(cli, make_js_server, path):
 
 def test_headers_of_both_transports(cli, make_js_server):
     server = make_js_server()
-    done = cli('connect', server.url, '-H', 'Authorization:Bearer a:b', '-H', 'Cookie: one=1',
-               '--json', '-x', 'headers', '-w', '1')
+    done = cli(
+        'connect',
+        server.url,
+        '-H',
+        'Authorization:Bearer a:b',
+        '-H',
+        'Cookie: one=1',
+        '--json',
+        '-x',
+        'headers',
+        '-w',
+        '1',
+    )
     requests = json.loads(answers(done)[0])
     assert {'upgrade' in request['headers'] for request in requests} == {True, False}
     for request in requests:
@@ -279,8 +341,23 @@ def test_headers_that_are_none(cli, header):
 
 def test_headers_of_one_name_are_joined(cli, make_js_server):
     server = make_js_server()
-    done = cli('connect', server.url, '-H', 'X-One: 1', '-H', 'Cookie: a=1', '-H', 'x-one: 2',
-               '-H', 'cookie: b=2', '--json', '-x', 'headers', '-w', '1')
+    done = cli(
+        'connect',
+        server.url,
+        '-H',
+        'X-One: 1',
+        '-H',
+        'Cookie: a=1',
+        '-H',
+        'x-one: 2',
+        '-H',
+        'cookie: b=2',
+        '--json',
+        '-x',
+        'headers',
+        '-w',
+        '1',
+    )
     requests = json.loads(answers(done)[0])
     assert {'upgrade' in request['headers'] for request in requests} == {True, False}
     for request in requests:
@@ -309,12 +386,16 @@ def test_a_url_without_a_scheme(cli, url):
     assert f'did you mean http://{url}?' in done.err
 
 
-@pytest.mark.parametrize(('url', 'told'), [
-    ('', 'the URL is empty'), (' ', 'the URL is empty'),
-    ('http://127.0.0.1:99999', "URL has no valid host and port: 'http://127.0.0.1:99999'"),
-    ('http://me:secret@a.test:b', "URL has no valid host and port: 'http://...@a.test:b'"),
-    ('http://[::1', "URL has no valid host and port: 'http://[::1'"),
-])
+@pytest.mark.parametrize(
+    ('url', 'told'),
+    [
+        ('', 'the URL is empty'),
+        (' ', 'the URL is empty'),
+        ('http://127.0.0.1:99999', "URL has no valid host and port: 'http://127.0.0.1:99999'"),
+        ('http://me:secret@a.test:b', "URL has no valid host and port: 'http://...@a.test:b'"),
+        ('http://[::1', "URL has no valid host and port: 'http://[::1'"),
+    ],
+)
 def test_a_url_that_is_none(cli, url, told):
     done = cli('connect', url)
     assert done.code == 2, done
@@ -340,9 +421,22 @@ def test_it_imports_nothing_from_the_current_directory(cli, certificates, tmp_pa
     for name in ('gevent', 'click', 'ssl', 'engineio_gevent', 'requests'):
         (tmp_path / f'{name}.py').write_text('print("imported from here")\nraise SystemExit(77)\n')
     done = subprocess.run(
-        [sys.executable, script, 'connect', f'https://127.0.0.1:{support.free_port()}',
-         '--cert', certificates.client_pem, '-x', 'a'],
-        check=False, capture_output=True, text=True, cwd=tmp_path, env=cli.environment)
+        [
+            sys.executable,
+            script,
+            'connect',
+            f'https://127.0.0.1:{support.free_port()}',
+            '--cert',
+            certificates.client_pem,
+            '-x',
+            'a',
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=cli.environment,
+    )
     assert (done.returncode, done.stdout) == (1, '')
     assert done.stderr.startswith('engineio-gevent: cannot connect to ')
 
@@ -350,8 +444,15 @@ def test_it_imports_nothing_from_the_current_directory(cli, certificates, tmp_pa
 @pytest.mark.parametrize('transports', ['polling', 'websocket'])
 def test_a_prompt_with_a_client_certificate(cli, mutual_server, certificates, transports):
     terminal = cli.terminal(
-        'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem,
-        '--transports', transports)
+        'connect',
+        mutual_server.url,
+        '--ca',
+        certificates.ca,
+        '--cert',
+        certificates.client_pem,
+        '--transports',
+        transports,
+    )
     terminal.until(lambda text: text.endswith('\n>'))
     for text in ('one', 'two'):
         terminal.type(f'{text}\r')
@@ -363,8 +464,16 @@ def test_a_prompt_with_a_client_certificate(cli, mutual_server, certificates, tr
 
 def test_ctrl_c_with_a_client_certificate(cli, mutual_server, certificates):
     process = cli.start(
-        'connect', mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem,
-        '--transports', 'polling', '--json')
+        'connect',
+        mutual_server.url,
+        '--ca',
+        certificates.ca,
+        '--cert',
+        certificates.client_pem,
+        '--transports',
+        'polling',
+        '--json',
+    )
     sid = json.loads(process.stdout.readline())['sid']
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(20) == 130

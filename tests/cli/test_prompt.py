@@ -16,10 +16,12 @@ CTRL_C, CTRL_D = '\x03', '\x04'
 @pytest.fixture
 def talk(cli, js_server):
     """Start a conversation: a `Terminal` with the prompt on it."""
+
     def start(*arguments, url=js_server.url, **options):
         terminal = cli.terminal('connect', url, *arguments, **options)
         terminal.until(lambda text: text.endswith('\n>'))
         return terminal
+
     return start
 
 

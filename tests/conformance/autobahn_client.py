@@ -159,7 +159,8 @@ class Suite:
         """The one message that the server has to say to this."""
         said: list[str | bytes] = []
         connection = Connection(
-            self._place(name, case), lambda _connection, _opcode, payload: said.append(payload))
+            self._place(name, case), lambda _connection, _opcode, payload: said.append(payload)
+        )
         connection.wait(CASE_TIMEOUT)
         return str(said[0]) if said else ''
 
@@ -196,7 +197,8 @@ def run_all(suite: Suite) -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog='autobahn_client.py',
-        description='Drive the cases of an Autobahn fuzzing server with an echo.')
+        description='Drive the cases of an Autobahn fuzzing server with an echo.',
+    )
     parser.add_argument('url', help='of the server: ws://127.0.0.1:9001')
     parser.add_argument('--agent', default=AGENT, help='the name in its reports (%(default)s)')
     options = parser.parse_args(arguments)

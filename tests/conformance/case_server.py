@@ -79,16 +79,23 @@ def _controls() -> Iterator[Case]:
     yield Case('2.6', frame(b'x' * 125, PING) + GOODBYE, [(PONG, b'x' * 125), NORMAL], 1)
     yield Case('2.8', frame(b'unasked', PONG) + GOODBYE, [NORMAL])
     many = [b'%d' % number for number in range(10)]
-    yield Case('2.10', b''.join(frame(one, PING) for one in many) + GOODBYE,
-               [*((PONG, one) for one in many), NORMAL])
+    yield Case(
+        '2.10',
+        b''.join(frame(one, PING) for one in many) + GOODBYE,
+        [*((PONG, one) for one in many), NORMAL],
+    )
 
 
 def _reserved() -> Iterator[Case]:
     """Groups 3 and 4: reserved bits and opcodes, behind a message that comes back."""
     hello = frame(b'Hello')
     for number, bits in enumerate((1, 2, 3, 4, 5, 6, 7), 1):
-        yield Case(f'3.{number}', hello + frame(b'bits', rsv=bits),
-                   [(TEXT, b'Hello'), *FAULT], 1 if number % 2 else None)
+        yield Case(
+            f'3.{number}',
+            hello + frame(b'bits', rsv=bits),
+            [(TEXT, b'Hello'), *FAULT],
+            1 if number % 2 else None,
+        )
     for number, opcode in enumerate((3, 4, 5, 6, 7), 1):
         yield Case(f'4.1.{number}', hello + frame(b'', opcode), [(TEXT, b'Hello'), *FAULT])
     for number, opcode in enumerate((11, 12, 13, 14, 15), 1):
@@ -109,11 +116,17 @@ def _fragments() -> Iterator[Case]:
     yield Case('5.6', first + ping + last + GOODBYE, [(PONG, b'ping'), *whole])
     yield Case('5.8', first + ping + last + GOODBYE, [(PONG, b'ping'), *whole], 1)
     yield Case('5.9', last + GOODBYE, FAULT)
-    yield Case('5.15', first + last + frame(b'', CONTINUATION, fin=False) + frame(b'end'),
-               [whole[0], *FAULT])
+    yield Case(
+        '5.15',
+        first + last + frame(b'', CONTINUATION, fin=False) + frame(b'end'),
+        [whole[0], *FAULT],
+    )
     yield Case('5.18', first + frame(b'frag2'), FAULT)
-    yield Case('5.19', first + middle + ping + middle + ping + last + GOODBYE,
-               [(PONG, b'ping')] * 2 + whole)
+    yield Case(
+        '5.19',
+        first + middle + ping + middle + ping + last + GOODBYE,
+        [(PONG, b'ping')] * 2 + whole,
+    )
     binary = frame(b'\x00', BINARY, fin=False) + frame(b'\xff', CONTINUATION)
     yield Case('5.x', binary + GOODBYE, [(BINARY, b'\x00\xff'), NORMAL])
     many = b''.join(frame(b'', CONTINUATION, fin=False) for _ in range(1000))
@@ -128,8 +141,21 @@ def _text() -> Iterator[Case]:
     for cut in range(1, len(valid), 3):
         said = frame(valid[:cut], fin=False) + frame(valid[cut:], CONTINUATION)
         yield Case(f'6.2.4.{cut}', said + GOODBYE, [(TEXT, valid), NORMAL])
-    bad = ['cebae1bdb9cf83cebcceb5eda080656469746564', 'f4908080', 'f8888080', 'c080', 'e08080',
-           'edbfbf', 'ff', 'fe', 'ce', 'ceba f0', '80', 'bf', 'f0808080']
+    bad = [
+        'cebae1bdb9cf83cebcceb5eda080656469746564',
+        'f4908080',
+        'f8888080',
+        'c080',
+        'e08080',
+        'edbfbf',
+        'ff',
+        'fe',
+        'ce',
+        'ceba f0',
+        '80',
+        'bf',
+        'f0808080',
+    ]
     for number, text in enumerate(bad, 1):
         payload = bytes.fromhex(text)
         yield Case(f'6.3.{number}', frame(payload), [(CLOSE, 1007)])
@@ -147,8 +173,9 @@ def _closes() -> Iterator[Case]:
     yield Case('7.3.4', close_frame(1000, 'Hello World!'), [NORMAL])
     yield Case('7.3.5', close_frame(1000, '*' * 123), [NORMAL])
     yield Case('7.3.6', close_frame(1000, '*' * 124), FAULT)
-    yield Case('7.5.1', frame(struct.pack('!H', 1000) + b'\xce\xba\xe1\xed\xa0', CLOSE),
-               [(CLOSE, 1007)])
+    yield Case(
+        '7.5.1', frame(struct.pack('!H', 1000) + b'\xce\xba\xe1\xed\xa0', CLOSE), [(CLOSE, 1007)]
+    )
     for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999):
         yield Case(f'7.7.{code}', close_frame(code), [(CLOSE, code)])
     for code in (0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535):
@@ -182,7 +209,8 @@ class CaseServer:
             '/getCaseCount': lambda: str(len(self.cases)),
             '/getCaseInfo': lambda: json.dumps({'id': case and case.name, 'description': ''}),
             '/getCaseStatus': lambda: json.dumps(
-                {'behavior': self.verdicts.get(case.name if case else '', 'FAILED')}),
+                {'behavior': self.verdicts.get(case.name if case else '', 'FAILED')}
+            ),
             '/updateReports': self._report,
         }.get(parts.path)
         if tell is not None:
@@ -216,7 +244,7 @@ class CaseServer:
 def _pieces(case: Case) -> Iterator[bytes]:
     size = case.piece or len(case.said)
     for at in range(0, len(case.said), size):
-        yield case.said[at:at + size]
+        yield case.said[at : at + size]
 
 
 def read_to_end_of_frames(sock: Any) -> Frames:
@@ -231,5 +259,3 @@ def read_to_end_of_frames(sock: Any) -> Frames:
             frames.append((opcode, payload))
     except OSError:
         return frames
-
-

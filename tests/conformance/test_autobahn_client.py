@@ -12,6 +12,7 @@ from support import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame
 @pytest.fixture
 def start(hostile_server):
     """`start(cases)`: the handler, and the URL for the driver."""
+
     def begin(cases=CASES):
         handler = CaseServer(cases)
         return handler, hostile_server(handler).url.replace('http', 'ws')
@@ -40,12 +41,16 @@ def test_the_command(start, capsys):
     assert '3 cases' in said
 
 
-@pytest.mark.parametrize('fault', [
-    lambda connection, opcode, payload: None,
-    lambda connection, opcode, payload: echo(connection, TEXT, 'another'),
-    lambda connection, opcode, payload: [echo(connection, opcode, payload) for _ in range(2)],
-    lambda connection, opcode, payload: echo(connection, BINARY, payload),
-], ids=['silent', 'wrong', 'twice', 'type'])
+@pytest.mark.parametrize(
+    'fault',
+    [
+        lambda connection, opcode, payload: None,
+        lambda connection, opcode, payload: echo(connection, TEXT, 'another'),
+        lambda connection, opcode, payload: [echo(connection, opcode, payload) for _ in range(2)],
+        lambda connection, opcode, payload: echo(connection, BINARY, payload),
+    ],
+    ids=['silent', 'wrong', 'twice', 'type'],
+)
 def test_an_echo_that_is_wrong_fails(start, fault):
     handler, url = start([case for case in CASES if case.name == '1.1.2'])
     assert run_all(Suite(url, on_message=fault)) == {'1.1.2': 'FAILED'}
@@ -54,8 +59,12 @@ def test_an_echo_that_is_wrong_fails(start, fault):
 
 def test_the_command_says_what_is_bad(start, capsys):
     hello = frame(b'Hello') + close_frame(1000)
-    _, url = start([Case('9.9.9', hello, [(TEXT, b'something else'), (CLOSE, 1000)]),
-                    Case('12.1.1', hello, [])])
+    _, url = start(
+        [
+            Case('9.9.9', hello, [(TEXT, b'something else'), (CLOSE, 1000)]),
+            Case('12.1.1', hello, []),
+        ]
+    )
     assert main([url]) == 1
     said = capsys.readouterr().out
     assert 'bad: 9.9.9 FAILED' in said
@@ -64,8 +73,9 @@ def test_the_command_says_what_is_bad(start, capsys):
 
 def test_a_server_that_is_gone(start):
     """A case that cannot even be opened is one that failed, and the next goes on."""
-    handler, url = start([Case('2.2', frame(b'x', PING) + close_frame(1000),
-                               [(PONG, b'x'), (CLOSE, 1000)])] * 2)
+    handler, url = start(
+        [Case('2.2', frame(b'x', PING) + close_frame(1000), [(PONG, b'x'), (CLOSE, 1000)])] * 2
+    )
     original = handler._run
     handler._run = lambda case, sock: sock.close()
     suite = Suite(url)

@@ -1,6 +1,5 @@
 """Clients that count what comes, on servers that count what they send."""
 
-
 import gevent
 import gevent.queue
 import pytest

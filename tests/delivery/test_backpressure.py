@@ -47,7 +47,8 @@ class SlowServer:
         self._server = hostile_server(self._serve)
         self.url = self._server.url
         self._server._server.socket.setsockopt(
-            stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, SMALL)
+            stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, SMALL
+        )
 
     def _take(self, packet):
         if packet.startswith(b'3'):
@@ -280,10 +281,12 @@ def test_sockets_get_their_turn_between_batches():
     assert max(between) <= 3 * BATCH
 
 
-@pytest.mark.parametrize('ping', [support.frame('', support.PING), support.frame('2')],
-                         ids=['websocket', 'engine.io'])
+@pytest.mark.parametrize(
+    'ping', [support.frame('', support.PING), support.frame('2')], ids=['websocket', 'engine.io']
+)
 def test_a_server_that_pings_and_does_not_read(hostile_server, make_client, ping):
     """RFC 6455, section 5.5.3: it is enough to answer the last PING."""
+
     def serve(sock):
         support.accept_websocket(sock)
         support.send_frame(sock, support.open_packet())

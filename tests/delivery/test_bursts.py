@@ -57,7 +57,8 @@ def test_the_goodbye_follows_on_a_websocket(hostile_server, trusted, make_client
     burst(client)
     frames, rest = seen.get(timeout=5)
     assert frames[:BURST] == [
-        (TEXT, f'4burst {number} {"x" * 80}'.encode()) for number in range(BURST)]
+        (TEXT, f'4burst {number} {"x" * 80}'.encode()) for number in range(BURST)
+    ]
     assert frames[BURST:] == [(TEXT, b'1'), (CLOSE, struct.pack('!H', 1000))]
     assert rest == b''
     assert (client.reasons, client.disconnect_error) == (['client disconnect'], None)
@@ -93,8 +94,9 @@ def test_binary_and_text_keep_their_order(any_server, make_client, way):
     sid = client.sid
     for number in range(1000):
         # every length of a frame's header, in any order
-        client.count('mixed', 'x' * (70_000 if not number % 100 else number % 7 * 50),
-                     binary=number % 2)
+        client.count(
+            'mixed', 'x' * (70_000 if not number % 100 else number % 7 * 50), binary=number % 2
+        )
     client.disconnect()
     assert any_server.checked(sid) == {'mixed': 1000}
 
@@ -154,9 +156,11 @@ def test_a_server_slow_to_answer_posts_gets_all(hostile_server, make_client, imp
 
 
 @pytest.mark.parametrize('limit', [1.5, None])
-def test_a_farewell_has_a_bound_even_so(hostile_server, make_client, transport, impatient,
-                                        monkeypatch, limit):
+def test_a_farewell_has_a_bound_even_so(
+    hostile_server, make_client, transport, impatient, monkeypatch, limit
+):
     """The server takes something again and again, but would need an hour; or takes nothing."""
+
     def serve_websocket(sock):
         support.accept_websocket(sock)
         support.send_frame(sock, support.open_packet())

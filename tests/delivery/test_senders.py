@@ -57,8 +57,9 @@ def test_greenlets_and_native_threads_at_once(client, way):
     threads = [threading.Thread(target=thread, args=[f't{number}']) for number in range(THREADS)]
     for one in threads:
         one.start()
-    gevent.joinall([gevent.spawn(greenlet, f'g{number}') for number in range(GREENLETS)],
-                   raise_error=True)
+    gevent.joinall(
+        [gevent.spawn(greenlet, f'g{number}') for number in range(GREENLETS)], raise_error=True
+    )
     assert support.eventually(lambda: not any(one.is_alive() for one in threads), 10)
     assert len(client.counts) == GREENLETS + THREADS
     assert set(client.counts.values()) == {EACH}

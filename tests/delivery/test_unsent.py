@@ -66,7 +66,7 @@ class Bytes:
         self.data, self.at = data, at
 
     def recv(self, size):
-        piece = self.data[self.at:self.at + size]
+        piece = self.data[self.at : self.at + size]
         self.at += len(piece)
         return piece
 
@@ -98,7 +98,7 @@ def accounted(reader, frames, client, sent):
     if reader.secure:
         # What TLS did not take whole it may have sent in part: at most one write of 64 KiB.
         assert twice >= 0
-        assert sum(len(payload) for _, payload in frames[len(frames) - twice:]) <= 65536
+        assert sum(len(payload) for _, payload in frames[len(frames) - twice :]) <= 65536
     else:
         assert twice == 0
 

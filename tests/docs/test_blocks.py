@@ -57,8 +57,9 @@ def pages():
     """All pages with code, as paths from the top."""
     found = [ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'SECURITY.md')]
     for folder in ('docs', 'examples', 'benchmarks'):
-        found += sorted(path for path in (ROOT / folder).rglob('*.md')
-                        if 'node_modules' not in path.parts)
+        found += sorted(
+            path for path in (ROOT / folder).rglob('*.md') if 'node_modules' not in path.parts
+        )
     return [str(path.relative_to(ROOT)) for path in found if path.exists()]
 
 
@@ -98,19 +99,24 @@ EXTRAS = set(EXTRAS['options.extras_require'])
 
 def by_page(*languages):
     """The pages with blocks of these languages that are run, as test cases."""
-    return [page for page in PAGES
-            if any(block.language in languages and not block.not_run for block in blocks(page))]
+    return [
+        page
+        for page in PAGES
+        if any(block.language in languages and not block.not_run for block in blocks(page))
+    ]
 
 
 def test_every_block_has_a_language_that_is_tested():
     known = RUN | PARSED.keys() | SHOWN
-    assert [f'{block.name} {block.language!r}' for block in BLOCKS
-            if block.language not in known] == []
+    assert [
+        f'{block.name} {block.language!r}' for block in BLOCKS if block.language not in known
+    ] == []
 
 
 def test_every_comment_is_one_that_is_obeyed():
-    assert [f'{block.name} {block.how!r}' for block in BLOCKS
-            if not _HOW.fullmatch(block.how)] == []
+    assert [
+        f'{block.name} {block.how!r}' for block in BLOCKS if not _HOW.fullmatch(block.how)
+    ] == []
 
 
 def test_a_block_that_is_not_run_says_why(capsys):
@@ -151,8 +157,18 @@ class Here:
         self.folder = folder
         self._servers = servers
         self._background = []
-        for name in ('examples', 'benchmarks', 'Makefile', 'tests', 'setup.cfg', 'pyproject.toml',
-                     'docs', 'engineio_gevent', 'README.md', 'tox.ini'):
+        for name in (
+            'examples',
+            'benchmarks',
+            'Makefile',
+            'tests',
+            'setup.cfg',
+            'pyproject.toml',
+            'docs',
+            'engineio_gevent',
+            'README.md',
+            'tox.ini',
+        ):
             (folder / name).symlink_to(ROOT / name)
         self.environment = {
             **os.environ,
@@ -165,7 +181,8 @@ class Here:
         }
         # Servers in the background need a while; their readers do, too.
         (folder / '.curlrc').write_text(
-            'silent\nfail\nretry = 100\nretry-delay = 1\nretry-connrefused\nretry-max-time = 40\n')
+            'silent\nfail\nretry = 100\nretry-delay = 1\nretry-connrefused\nretry-max-time = 40\n'
+        )
 
     def mapped(self, text):
         return replaced(text, self._servers)
@@ -183,18 +200,31 @@ class Here:
 
     def run(self, arguments, **options):
         return subprocess.run(
-            arguments, cwd=self.folder, env=self.environment, text=True, timeout=TIMEOUT,
-            stdin=subprocess.DEVNULL, check=False, **options)
+            arguments,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            **options,
+        )
 
     def start(self, command):
         path = self.folder / f'background{len(self._background)}'
         log = open(path, 'w+')  # noqa: SIM115 - stop() closes it
         process = subprocess.Popen(
-            ['bash', '-c', f'exec {command}'], cwd=self.folder, env=self.environment,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            ['bash', '-c', f'exec {command}'],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
         self._background.append((process, log))
         assert support.eventually(
-            lambda: Path(log.name).read_text() or process.poll() is not None, TIMEOUT)
+            lambda: Path(log.name).read_text() or process.poll() is not None, TIMEOUT
+        )
         assert process.poll() is None, Path(log.name).read_text()
 
     def stop(self):
@@ -208,14 +238,17 @@ class Here:
 def here(tmp_path, python_server, socketio_server):
     """A `Here`, with a server that echoes."""
     port = support.free_port()
-    place = Here(tmp_path, {
-        '127.0.0.1:8000': f'127.0.0.1:{port}',
-        '--port 8000': f'--port {port}',
-        'http://127.0.0.1:5000': python_server.url,
-        'ws://127.0.0.1:5000': python_server.ws_url,
-        'http://127.0.0.1:5001': socketio_server,
-        'http://example.test': python_server.url,
-    })
+    place = Here(
+        tmp_path,
+        {
+            '127.0.0.1:8000': f'127.0.0.1:{port}',
+            '--port 8000': f'--port {port}',
+            'http://127.0.0.1:5000': python_server.url,
+            'ws://127.0.0.1:5000': python_server.ws_url,
+            'http://127.0.0.1:5001': socketio_server,
+            'http://example.test': python_server.url,
+        },
+    )
     yield place
     place.stop()
 
@@ -234,16 +267,19 @@ for name, source in json.load(open(sys.argv[1])):
 def test_python(page, here):
     for program in programs(page, here):
         source = here.folder / 'program.json'
-        source.write_text(json.dumps(
-            [(block.name, here.mapped('\n' * block.line + block.text)) for block, _ in program]))
-        done = here.run([sys.executable, '-W', 'error', '-c', _RUNNER, source],
-                        capture_output=True)
+        source.write_text(
+            json.dumps(
+                [(block.name, here.mapped('\n' * block.line + block.text)) for block, _ in program]
+            )
+        )
+        done = here.run([sys.executable, '-W', 'error', '-c', _RUNNER, source], capture_output=True)
         assert done.returncode == 0, f'{page}\n{done.stdout}\n{done.stderr}'
         printed = done.stdout.split('\0')[1:]
         for (block, expected), text in zip(program, printed, strict=True):
             shown = here.unmapped(text)
             assert expected is None or matches(expected, shown), (
-                f'{block.name} has printed\n{shown}')
+                f'{block.name} has printed\n{shown}'
+            )
 
 
 def programs(page, here):
@@ -295,8 +331,9 @@ def check_command(block, command, expected, here):
     elif command.startswith(('git ', 'cd ')):
         pass  # where the reader is, we are already
     elif command.startswith('make '):
-        done = here.run(['bash', '-c', command.replace('make ', 'make --dry-run ', 1)],
-                        capture_output=True)
+        done = here.run(
+            ['bash', '-c', command.replace('make ', 'make --dry-run ', 1)], capture_output=True
+        )
         assert done.returncode == 0, f'{block.name}: {done.stderr}'
     elif block.how == 'background':
         here.start(command)
@@ -312,8 +349,10 @@ def check_command(block, command, expected, here):
 
 
 #: What else an example needs, as its file of requirements has it.
-OTHERS = {re.sub(r'[<>=].*', '', line) for line in
-          (ROOT / 'examples' / 'gunicorn_bridge' / 'requirements.txt').read_text().split()}
+OTHERS = {
+    re.sub(r'[<>=].*', '', line)
+    for line in (ROOT / 'examples' / 'gunicorn_bridge' / 'requirements.txt').read_text().split()
+}
 
 
 def check_requirement(block, command):

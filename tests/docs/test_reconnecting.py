@@ -19,7 +19,8 @@ PAGE = ROOT / 'docs' / 'how-to' / 'reconnecting.md'
 def program(name):
     """What the page's file of this name defines."""
     source = re.search(
-        rf'<!-- test: file {re.escape(name)} -->\n```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
+        rf'<!-- test: file {re.escape(name)} -->\n```python\n(.*?)```', PAGE.read_text(), re.DOTALL
+    )
     names = {}
     exec(compile(source[1], name, 'exec'), names)
     return names
@@ -59,7 +60,9 @@ def serve():
     def start(port):
         process = gevent.subprocess.Popen(
             [sys.executable, '-m', 'engineio_gevent', 'demo', '--serve', '--port', str(port)],
-            cwd=ROOT, stdout=gevent.subprocess.PIPE)
+            cwd=ROOT,
+            stdout=gevent.subprocess.PIPE,
+        )
         running.append(process)
         assert b'http://' in process.stdout.readline()
         return process
@@ -72,8 +75,7 @@ def serve():
 
 
 def connected(clients, count):
-    return support.eventually(
-        lambda: sum(eio.state == 'connected' for eio in clients) == count, 20)
+    return support.eventually(lambda: sum(eio.state == 'connected' for eio in clients) == count, 20)
 
 
 @pytest.mark.parametrize('start', [by_one_greenlet_each, by_the_handler])

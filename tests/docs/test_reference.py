@@ -27,12 +27,17 @@ def test_options_of_the_client():
     import inspect
 
     names = list(inspect.signature(engineio_gevent.Client).parameters)
-    assert re.findall(r'^\| `(\w+)` \|', TEXT.split('## Options at a glance')[1], re.MULTILINE
-                      )[:len(names)] == names
+    assert (
+        re.findall(r'^\| `(\w+)` \|', TEXT.split('## Options at a glance')[1], re.MULTILINE)[
+            : len(names)
+        ]
+        == names
+    )
 
 
 def test_every_command_has_a_section():
     app = importlib.import_module('engineio_gevent.cli.app')
     sections = re.findall(r'^## (\w+)$', (REFERENCE / 'command-line.md').read_text(), re.MULTILINE)
     assert [name for name in sections if name in app.COMMANDS] == [
-        name for name in app.COMMANDS if name != 'demo']
+        name for name in app.COMMANDS if name != 'demo'
+    ]

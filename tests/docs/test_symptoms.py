@@ -25,16 +25,19 @@ def quoted(*sections):
 
 
 NO_TEXTS = {'disconnect_error', 'exc.args[1]', 'ValueError'} | {
-    name for name in vars(engineio_gevent.exceptions) if not name.startswith('_')}
+    name for name in vars(engineio_gevent.exceptions) if not name.startswith('_')
+}
 SEEN = {}
 """The texts, by the tests that have seen them."""
 
 
 def sees(*texts):
     """A test that shows these."""
+
     def note(test):
         SEEN[test.__name__] = texts
         return test
+
     return note
 
 
@@ -54,11 +57,14 @@ def lost(eio):
 @pytest.fixture
 def web(hostile_server):
     """A server that answers each request alike: `web(body, status='200 OK')`; its URL."""
+
     def make(body='', **answer):
         def handler(sock):
             while support.read_request(sock):
                 support.respond(sock, body, **answer)
+
         return hostile_server(handler).url
+
     return make
 
 
@@ -136,8 +142,10 @@ def test_no_tls_there(hostile_server):
         sock.recv(1 << 16)
         support.respond(sock, status='400 Bad Request')
 
-    for handler, text in ((ends, 'EOF occurred in violation of protocol'),
-                          (answers, r'wrong[_ ]version[_ ]number')):
+    for handler, text in (
+        (ends, 'EOF occurred in violation of protocol'),
+        (answers, r'wrong[_ ]version[_ ]number'),
+    ):
         exc = refused(hostile_server(handler).url.replace('http', 'https'))
         assert re.search(text, str(exc), re.IGNORECASE)
 
@@ -187,8 +195,11 @@ def test_cut(hostile_server, cut):
     eio = engineio_gevent.Client()
     eio.connect(hostile_server(handler).url, transports='websocket')
     eio.send('that is enough')
-    text = 'the server closed the connection' if cut is not support.reset else (
-        'connection lost: Connection reset by peer')
+    text = (
+        'the server closed the connection'
+        if cut is not support.reset
+        else ('connection lost: Connection reset by peer')
+    )
     assert str(lost(eio)) == text
 
 
@@ -210,8 +221,10 @@ def test_too_large_for_the_js_server(make_js_server, transport):
     eio = engineio_gevent.Client()
     eio.connect(make_js_server(maxHttpBufferSize=1000).url, transports=transport)
     eio.send('x' * 2000)
-    assert {'websocket': 'the server closed the websocket with code 1009',
-            'polling': 'Unexpected status code 413'}[transport] in str(lost(eio))
+    assert {
+        'websocket': 'the server closed the websocket with code 1009',
+        'polling': 'Unexpected status code 413',
+    }[transport] in str(lost(eio))
 
 
 @pytest.mark.parametrize('transport', ['websocket', 'polling'])
@@ -273,8 +286,11 @@ def test_another_server_without_sticky_sessions(make_any_server, hostile_server)
 def test_redirects(hostile_server, python_server):
     def handler(sock):
         while request := support.read_request(sock):
-            support.respond(sock, status='301 Moved Permanently', headers=[
-                ('Location', python_server.url + request.target)])
+            support.respond(
+                sock,
+                status='301 Moved Permanently',
+                headers=[('Location', python_server.url + request.target)],
+            )
 
     eio = engineio_gevent.Client()
     eio.connect(hostile_server(handler).url)
@@ -312,8 +328,10 @@ def test_what_is_unpatched_and_waits_is_warned_of(monkeypatch):
     server = support.NativeServer(lambda sock: support.respond(sock, status='404 Not Found'))
     with requests.Session() as session:
         eio = engineio_gevent.Client(http_session=session)
-        with pytest.warns(RuntimeWarning) as caught, pytest.raises(
-                engineio_gevent.exceptions.ConnectionError):
+        with (
+            pytest.warns(RuntimeWarning) as caught,
+            pytest.raises(engineio_gevent.exceptions.ConnectionError),
+        ):
             eio.connect(server.url)
     server.stop()
     text = 'polling through a requests.Session or a proxy blocks all greenlets of this thread'

@@ -52,7 +52,8 @@ WAYS = {
 
 def pytest_configure(config):
     config.addinivalue_line(
-        'markers', 'smoke: of a folder that runs on one Python, what is to run on each')
+        'markers', 'smoke: of a folder that runs on one Python, what is to run on each'
+    )
 
 
 # -- The proxy ------------------------------------------------------------------------------------
@@ -77,13 +78,20 @@ class Lane:
 
     def act(self, do, at=None, **details):
         """Do it now, with all connections or those that are `at` one of these moments."""
-        self._control('act', lane=self._id, at=[at] if isinstance(at, str) else at, do=do,
-                      **details)
+        self._control(
+            'act', lane=self._id, at=[at] if isinstance(at, str) else at, do=do, **details
+        )
 
     def rule(self, on, do, times=1, **details):
         """Do it with the next connections that come to this moment; `times=None`: with all."""
-        self._control('rule', lane=self._id, on=[on] if isinstance(on, str) else on, do=do,
-                      times=times, **details)
+        self._control(
+            'rule',
+            lane=self._id,
+            on=[on] if isinstance(on, str) else on,
+            do=do,
+            times=times,
+            **details,
+        )
 
     def everywhere(self, do, **details):
         """Do it now, and with each new connection."""
@@ -117,7 +125,8 @@ class Lane:
     def wait_seen(self, moment, count=1):
         """Wait until so many connections have come to this moment; 'cut' is one."""
         assert support.eventually(lambda: self.state['seen'].get(moment, 0) >= count), (
-            f'no {moment!r}: {self.state}')
+            f'no {moment!r}: {self.state}'
+        )
 
     def wait_open(self, count):
         """Wait until the clients have so many connections through this lane."""
@@ -130,8 +139,9 @@ class Lane:
 @pytest.fixture
 def proxy(pool, certificates):
     """The process of the proxy."""
-    return pool.get(PROXY, lambda: support.ServerProcess([sys.executable, PROXY],
-                                                         {'tls': certificates.tls}))
+    return pool.get(
+        PROXY, lambda: support.ServerProcess([sys.executable, PROXY], {'tls': certificates.tls})
+    )
 
 
 @pytest.fixture
@@ -195,7 +205,8 @@ class Subject:
         self.lane = lane
         self.way = way
         self.client = engineio_gevent.Client(
-            **{'handle_sigint': False, 'ssl_verify': False, **options})
+            **{'handle_sigint': False, 'ssl_verify': False, **options}
+        )
         self.connects = 0
         self.inbox = gevent.queue.Queue()
         #: for each run of the disconnect handler: its reason, and the state that it saw
@@ -259,8 +270,7 @@ class Subject:
 
         :param since: seconds for which the server may have been silent already.
         """
-        return self.loses(HeartbeatTimeout, self.patience + SLACK,
-                          self.patience - since)
+        return self.loses(HeartbeatTimeout, self.patience + SLACK, self.patience - since)
 
     def fails(self, kind, within=AT_ONCE, at_least=0.0):
         """`connect()` raises, in time, with this cause, which is returned."""

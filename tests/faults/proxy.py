@@ -136,8 +136,10 @@ class Connection:
             if not head:
                 return
             request_line, *lines = head[:-4].decode('latin-1').split('\r\n')
-            headers = {name.lower(): value.strip() for name, _, value in
-                       (line.partition(':') for line in lines)}
+            headers = {
+                name.lower(): value.strip()
+                for name, _, value in (line.partition(':') for line in lines)
+            }
             length = int(headers.get('content-length', 0))
             while len(buffer) < length:
                 data = self.client.recv(65536)
@@ -153,8 +155,11 @@ class Connection:
             if self.answered:
                 continue
             if self.stripped:
-                kept = [line for line in lines
-                        if line.partition(':')[0].lower() not in ('upgrade', 'connection')]
+                kept = [
+                    line
+                    for line in lines
+                    if line.partition(':')[0].lower() not in ('upgrade', 'connection')
+                ]
                 head = '\r\n'.join([request_line, *kept, '', '']).encode('latin-1')
                 upgrading = False
             self._to_server(head + body)
@@ -252,8 +257,7 @@ class Connection:
 
     def reset(self):
         with contextlib.suppress(OSError):
-            self.client.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self._over()
 
     def close(self):
@@ -405,8 +409,12 @@ class Lane:
             connection.lift()
 
     def state(self):
-        return {'open': len(self.connections), 'accepted': self.accepted, 'seen': self.seen,
-                'most': self.most}
+        return {
+            'open': len(self.connections),
+            'accepted': self.accepted,
+            'seen': self.seen,
+            'most': self.most,
+        }
 
     def close(self):
         self.listen(False)
@@ -428,8 +436,9 @@ class Proxy:
         name = environ['PATH_INFO'].removeprefix('/control/')
         answer = getattr(self, f'on_{name}')(**json.loads(unquote(environ['QUERY_STRING'])))
         body = json.dumps(answer).encode()
-        start_response('200 OK', [('Content-Type', 'application/json'),
-                                  ('Content-Length', str(len(body)))])
+        start_response(
+            '200 OK', [('Content-Type', 'application/json'), ('Content-Length', str(len(body)))]
+        )
         return [body]
 
     def on_open(self, target, mode):

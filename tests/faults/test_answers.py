@@ -140,8 +140,11 @@ def test_credentials_stay_with_their_host(make_subject, make_lane, servers, else
 
 @one_server
 @every_mode
-@pytest.mark.parametrize('location', ['/', '/engine.io/', 'gopher://x/', 'http://[', ''],
-                         ids=['loop', 'loop-in-place', 'scheme', 'broken', 'empty'])
+@pytest.mark.parametrize(
+    'location',
+    ['/', '/engine.io/', 'gopher://x/', 'http://[', ''],
+    ids=['loop', 'loop-in-place', 'scheme', 'broken', 'empty'],
+)
 @pytest.mark.parametrize('moment', ['open', 'get', 'post'])
 def test_a_redirect_to_nowhere(make_subject, mode, moment, location):
     subject = make_subject(by_polling(mode), mode=mode)
@@ -227,8 +230,7 @@ REFUSALS = {
     'hangs-after-101': ('cut', {'after': 'head', 'how': 'hole'}),
     'ends-after-101': ('cut', {'after': 'head', 'how': 'close'}),
 }
-every_refusal = pytest.mark.parametrize(
-    ('do', 'details'), REFUSALS.values(), ids=REFUSALS)
+every_refusal = pytest.mark.parametrize(('do', 'details'), REFUSALS.values(), ids=REFUSALS)
 
 
 @every_refusal

@@ -5,7 +5,8 @@ import pytest
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError
 
 every_way = pytest.mark.parametrize(
-    'way', ['polling', 'https', 'websocket', 'wss', 'upgraded'], indirect=True)
+    'way', ['polling', 'https', 'websocket', 'wss', 'upgraded'], indirect=True
+)
 
 TEXTS = {8: 'hello', 204: 'x' * 199, 70011: 'x' * 70000}
 """Messages by the size of the frames that they make, with a length of each form."""
@@ -14,16 +15,19 @@ TEXTS = {8: 'hello', 204: 'x' * 199, 70011: 'x' * 70000}
 def share(count):
     """Spread what a loop goes through over so many tests."""
     return pytest.mark.parametrize(
-        ('first', 'step'), [(first, count) for first in range(count)],
-        ids=[f'{first + 1}of{count}' for first in range(count)])
+        ('first', 'step'),
+        [(first, count) for first in range(count)],
+        ids=[f'{first + 1}of{count}' for first in range(count)],
+    )
 
 
 # -- Late, but whole ------------------------------------------------------------------------------
 
 
 @every_way
-@pytest.mark.parametrize(('pace', 'seconds'), [('delay', 0.01), ('trickle', 0)],
-                         ids=['delayed', 'trickled'])
+@pytest.mark.parametrize(
+    ('pace', 'seconds'), [('delay', 0.01), ('trickle', 0)], ids=['delayed', 'trickled']
+)
 def test_slow_bytes(make_subject, way, pace, seconds):
     """From the first one on, both ways; it works all the same."""
     subject = make_subject(way)
@@ -35,8 +39,9 @@ def test_slow_bytes(make_subject, way, pace, seconds):
 
 
 @pytest.mark.parametrize('way', ['polling', 'websocket', 'wss'], indirect=True)
-@pytest.mark.parametrize(('pace', 'seconds'), [('delay', 0.5), ('trickle', 0.02)],
-                         ids=['delayed', 'trickled'])
+@pytest.mark.parametrize(
+    ('pace', 'seconds'), [('delay', 0.5), ('trickle', 0.02)], ids=['delayed', 'trickled']
+)
 @pytest.mark.parametrize('kind', ['js'], indirect=True)
 def test_a_handshake_that_is_too_slow(make_subject, way, pace, seconds):
     """Each byte is in time, the whole is not."""
@@ -60,9 +65,11 @@ def longest(subject):
 
 
 @share(2)
-@pytest.mark.parametrize(('way', 'mode'), [('polling', 'http'), ('websocket', 'http'),
-                                           ('wss', 'tls'), ('upgraded', 'http')],
-                         indirect=['way'])
+@pytest.mark.parametrize(
+    ('way', 'mode'),
+    [('polling', 'http'), ('websocket', 'http'), ('wss', 'tls'), ('upgraded', 'http')],
+    indirect=['way'],
+)
 def test_a_connection_split_at_every_boundary(make_subject, way, mode, first, step):
     """Of all that the server says from the handshake to the farewell."""
     subject = make_subject(way, mode=mode)
@@ -77,8 +84,11 @@ def test_a_connection_split_at_every_boundary(make_subject, way, mode, first, st
         subject.leaves()
 
 
-@pytest.mark.parametrize(('way', 'size'), [
-    ('polling', 400), ('https', 400), ('websocket', 12), ('wss', 45)], indirect=['way'])
+@pytest.mark.parametrize(
+    ('way', 'size'),
+    [('polling', 400), ('https', 400), ('websocket', 12), ('wss', 45)],
+    indirect=['way'],
+)
 def test_a_message_split_at_every_boundary(make_subject, way, size):
     """Of its frame, its answers, or, where the server does the TLS, of its records."""
     subject = make_subject(way).connect()
@@ -92,9 +102,11 @@ def test_a_message_split_at_every_boundary(make_subject, way, size):
 # -- Not all of them ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('way', 'mode', 'step'), [
-    ('polling', 'http', 1), ('websocket', 'http', 1), ('wss', 'tls', 1), ('wss', 'opaque', 13)],
-    indirect=['way'])
+@pytest.mark.parametrize(
+    ('way', 'mode', 'step'),
+    [('polling', 'http', 1), ('websocket', 'http', 1), ('wss', 'tls', 1), ('wss', 'opaque', 13)],
+    indirect=['way'],
+)
 def test_a_handshake_cut_at_every_boundary(make_subject, way, mode, step):
     """By turns by a FIN and a reset; with the server's own TLS at some of the 3,000 bytes."""
     subject = make_subject(way, mode=mode).connect()

@@ -10,8 +10,10 @@ ALLOWED = [NO_CODE, 1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000
 FORBIDDEN = [0, 1, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65535]
 
 FRAMES = [
-    *((code, close_frame(code) if code != NO_CODE else frame('', CLOSE), ConnectionClosed)
-      for code in ALLOWED),
+    *(
+        (code, close_frame(code) if code != NO_CODE else frame('', CLOSE), ConnectionClosed)
+        for code in ALLOWED
+    ),
     (4001, close_frame(4001, '\u20ac' * 41), ConnectionClosed),
     # As good as none (RFC 6455, section 7.4.2): it is the server's fault.
     *((1002, close_frame(code), ProtocolError) for code in [*FORBIDDEN, NO_CODE]),

@@ -132,8 +132,9 @@ def test_a_stopped_server(make_subject, servers, way):
 def test_a_server_that_is_killed_and_started_again(make_subject, mortal, servers, tls):
     """Stopped first, so that the handshake is under way when the process dies."""
     server, next_server = mortal(tls), servers(tls)
-    subjects = [make_subject(way, server)
-                for way in (['https', 'wss'] if tls else ['polling', 'websocket'])]
+    subjects = [
+        make_subject(way, server) for way in (['https', 'wss'] if tls else ['polling', 'websocket'])
+    ]
     server.suspend()
     failing = [subject.start_failing(ConnectionClosed, 5) for subject in subjects]
     for subject in subjects:

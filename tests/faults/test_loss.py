@@ -9,7 +9,8 @@ from engineio_gevent.exceptions import ConnectionClosed, HTTPError
 
 both_ends = pytest.mark.parametrize('how', ['reset', 'close'])
 every_way = pytest.mark.parametrize(
-    'way', ['polling', 'https', 'websocket', 'wss', 'upgraded'], indirect=True)
+    'way', ['polling', 'https', 'websocket', 'wss', 'upgraded'], indirect=True
+)
 
 
 @pytest.mark.smoke
@@ -72,12 +73,12 @@ def test_the_server_is_killed_and_started_again(make_subject, mortal, servers, t
     server, next_server = mortal(tls), servers(tls)
     ways = ['https', 'wss'] if tls else ['polling', 'websocket', 'upgraded']
     subjects = [make_subject(way, server) for way in ways * 2]
-    for subject in subjects[len(ways):]:
+    for subject in subjects[len(ways) :]:
         lane = subject.lane
         subject.lane = SimpleNamespace(url=server.url)
         subject.connect()
         subject.lane = lane
-    for subject in subjects[:len(ways)]:
+    for subject in subjects[: len(ways)]:
         subject.connect()
     for subject in subjects:
         subject.ask()

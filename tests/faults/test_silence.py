@@ -9,7 +9,8 @@ import gevent
 import pytest
 
 every_way = pytest.mark.parametrize(
-    'way', ['polling', 'websocket', 'wss', 'upgraded'], indirect=True)
+    'way', ['polling', 'websocket', 'wss', 'upgraded'], indirect=True
+)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ def main() -> int:
     names = [target.name for target in TARGETS]
     parser = argparse.ArgumentParser(
         prog='python -m tests.fuzz',
-        description='Inputs of chance for everything that reads what a server sends.')
+        description='Inputs of chance for everything that reads what a server sends.',
+    )
     parser.add_argument('targets', nargs='*', metavar='target', help=f'of {", ".join(names)}')
     parser.add_argument('--inputs', type=int, help='for each target (100000)')
     parser.add_argument('--seconds', type=float, help='for each target, instead of --inputs')
@@ -35,8 +36,11 @@ def main() -> int:
             traceback.print_exc()
             status = 1
         else:
-            print(f'{target.name:>10}: {run.inputs} inputs in {run.seconds:.1f} s, '
-                  f'{run.outcomes} kinds of outcome', flush=True)
+            print(
+                f'{target.name:>10}: {run.inputs} inputs in {run.seconds:.1f} s, '
+                f'{run.outcomes} kinds of outcome',
+                flush=True,
+            )
     return status
 
 

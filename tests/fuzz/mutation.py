@@ -6,8 +6,43 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 #: Bytes that stand at the edge of something.
-_EDGES = bytes((0, 1, 9, 10, 13, 30, 32, 34, 44, 47, 48, 57, 58, 59, 61, 91, 92, 123,
-                125, 126, 127, 128, 129, 130, 136, 137, 138, 191, 192, 237, 244, 254, 255))
+_EDGES = bytes(
+    (
+        0,
+        1,
+        9,
+        10,
+        13,
+        30,
+        32,
+        34,
+        44,
+        47,
+        48,
+        57,
+        58,
+        59,
+        61,
+        91,
+        92,
+        123,
+        125,
+        126,
+        127,
+        128,
+        129,
+        130,
+        136,
+        137,
+        138,
+        191,
+        192,
+        237,
+        244,
+        254,
+        255,
+    )
+)
 _MOST_KEPT = 400
 _LONGEST = 8192
 
@@ -71,18 +106,18 @@ class Corpus:
         elif how == 2:
             data[at:at] = self._tokens[int(random.random() * len(self._tokens))]
         elif how == 3:
-            del data[at:at + 1 + int(random.random() * 8)]
+            del data[at : at + 1 + int(random.random() * 8)]
         elif how == 4:  # again, once or many times
-            piece = data[at:at + 1 + int(random.random() * 16)]
+            piece = data[at : at + 1 + int(random.random() * 16)]
             data[at:at] = piece * (1 if random.random() < 0.8 else 40)
         elif how == 5:
             del data[at:]
         elif how == 6:  # go on as another one does
             other = self._kept[int(random.random() * len(self._kept))]
-            data[at:] = other[int(random.random() * (len(other) + 1)):]
+            data[at:] = other[int(random.random() * (len(other) + 1)) :]
         else:
             token = self._tokens[int(random.random() * len(self._tokens))]
-            data[at:at + len(token)] = token
+            data[at : at + len(token)] = token
 
 
 def cut(random: Random, data: bytes, most: int = 6) -> list[bytes]:
@@ -91,7 +126,10 @@ def cut(random: Random, data: bytes, most: int = 6) -> list[bytes]:
     if size < 2:
         return [data]
     if random.random() < 0.1:
-        return [data[at:at + 1] for at in range(size)]
+        return [data[at : at + 1] for at in range(size)]
     places = sorted(int(random.random() * size) for _ in range(1 + int(random.random() * most)))
-    return [data[start:end]
-            for start, end in zip([0, *places], [*places, size], strict=True) if end > start]
+    return [
+        data[start:end]
+        for start, end in zip([0, *places], [*places, size], strict=True)
+        if end > start
+    ]

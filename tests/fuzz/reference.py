@@ -9,9 +9,9 @@ import re
 _UTF8 = re.compile(
     rb'(?:[\x00-\x7f]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]'
     rb'|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]'
-    rb'|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*')
-_BASE64 = re.compile(
-    rb'(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?')
+    rb'|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*'
+)
+_BASE64 = re.compile(rb'(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?')
 
 Messages = list[tuple[int, 'str | bytes']]
 
@@ -54,7 +54,7 @@ def _frames(stream: bytes, limit: int, messages: Messages) -> None:
         if header > 2:
             length = int.from_bytes(stream[2:header], 'big')
             # "the minimal number of bytes", "the most significant bit MUST be 0"
-            if length < {4: 126, 10: 65536}[header] or length >= 2 ** 63:
+            if length < {4: 126, 10: 65536}[header] or length >= 2**63:
                 raise Fault(1002)
         if not control:
             if (opcode == 0) != (begun is not None):
@@ -63,7 +63,7 @@ def _frames(stream: bytes, limit: int, messages: Messages) -> None:
                 raise Fault(1009)
         if len(stream) < header + length:
             return
-        payload, stream = stream[header:header + length], stream[header + length:]
+        payload, stream = stream[header : header + length], stream[header + length :]
         if not control:
             kind, before = begun or (opcode, b'')
             begun = kind, before + payload
@@ -103,7 +103,7 @@ def packets(body: bytes) -> tuple[Messages, bool | None]:
     if not is_utf8(body):
         # nothing counts from the packet on in which the first bad byte is
         good = _UTF8.match(body)
-        parts = body[:good.end() if good else 0].split(b'\x1e')[:-1]
+        parts = body[: good.end() if good else 0].split(b'\x1e')[:-1]
         found, sure = packets(b'\x1e'.join(parts)) if parts else (found, True)
         return found, None if sure is None else False
     for part in parts:

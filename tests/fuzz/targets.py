@@ -85,7 +85,7 @@ def _decoded(pieces: list[bytes]) -> tuple[reference.Messages, int | None]:
             messages += decoder.feed(piece)
         except ProtocolError as fault:
             messages += fault.decoded
-            for later in pieces[number + 1:]:
+            for later in pieces[number + 1 :]:
                 assert decoder.feed(later) == [], 'it read on after a fault'
             return messages, fault.code
     return messages, None
@@ -106,7 +106,7 @@ def check_frames(data: bytes, random: Random) -> object:
 def grow_frames(random: Random) -> bytes:
     data = bytearray()
     for _ in range(1 + int(random.random() * 5)):
-        first = random.choice((1, 2, 0, 0x81, 0x82, 0x80, 0x80, 0x89, 0x8a, 0x88, 0x83, 0xc1))
+        first = random.choice((1, 2, 0, 0x81, 0x82, 0x80, 0x80, 0x89, 0x8A, 0x88, 0x83, 0xC1))
         size = random.choice((0, 1, 2, 7, 125, 126, 127, 300, LIMIT, LIMIT + 1))
         if size > 127 and random.random() < 0.7:
             size = int(random.random() * 30)
@@ -120,20 +120,46 @@ def grow_frames(random: Random) -> bytes:
         if first == 0x88 and size > 1:
             data += struct.pack('!H', random.choice((1000, 1001, 1005, 1011, 3000, 4999, 999)))
             size -= 2
-        data += random.randbytes(size) if random.random() < 0.4 else b'\xc3\xa9' * (size // 2) + (
-            b'x' * (size % 2))
+        data += (
+            random.randbytes(size)
+            if random.random() < 0.4
+            else b'\xc3\xa9' * (size // 2) + (b'x' * (size % 2))
+        )
     return bytes(data)
 
 
 FRAMES = Target(
-    'frames', check_frames,
-    [b'\x81\x05Hello', b'\x01\x03Hel\x80\x02lo', b'\x01\x03Hel\x89\x01p\x80\x02lo', b'\x88\x00',
-     b'\x88\x02\x03\xe8', b'\x82\x7e\x01\x00' + bytes(256), b'\x81\x02\xc3\xa9',
-     b'\x88\x05\x03\xe8bye', b'\x82\x7f\0\0\0\0\0\1\0\0' + bytes(100)],
-    [b'\x80\x00', b'\x00\x00', b'\x81\x7e', b'\x82\x7f', b'\x89\x7d', b'\xff' * 8, b'\x7e\x00\x7d',
-     b'\x88\x02\x03\xed', b'\xed\xa0\x80', b'\xf4\x90\x80\x80', b'\x01\x01\xe2',
-     b'\x80\x02\x82\xac', struct.pack('!BQ', 127, 1 << 63), struct.pack('!BQ', 127, (1 << 63) - 1)],
-    grow_frames)
+    'frames',
+    check_frames,
+    [
+        b'\x81\x05Hello',
+        b'\x01\x03Hel\x80\x02lo',
+        b'\x01\x03Hel\x89\x01p\x80\x02lo',
+        b'\x88\x00',
+        b'\x88\x02\x03\xe8',
+        b'\x82\x7e\x01\x00' + bytes(256),
+        b'\x81\x02\xc3\xa9',
+        b'\x88\x05\x03\xe8bye',
+        b'\x82\x7f\0\0\0\0\0\1\0\0' + bytes(100),
+    ],
+    [
+        b'\x80\x00',
+        b'\x00\x00',
+        b'\x81\x7e',
+        b'\x82\x7f',
+        b'\x89\x7d',
+        b'\xff' * 8,
+        b'\x7e\x00\x7d',
+        b'\x88\x02\x03\xed',
+        b'\xed\xa0\x80',
+        b'\xf4\x90\x80\x80',
+        b'\x01\x01\xe2',
+        b'\x80\x02\x82\xac',
+        struct.pack('!BQ', 127, 1 << 63),
+        struct.pack('!BQ', 127, (1 << 63) - 1),
+    ],
+    grow_frames,
+)
 
 
 # -- Polling bodies --------------------------------------------------------------------------------
@@ -147,7 +173,7 @@ def check_payload(data: bytes, random: Random) -> object:
         packets, fault = error.decoded, error
     wanted, good = reference.packets(data)
     if good is None:
-        assert packets[:len(wanted)] == wanted
+        assert packets[: len(wanted)] == wanted
     else:
         assert (packets, fault is None) == (wanted, good), (wanted, good)
     for packet_type, content in packets[:20]:
@@ -167,26 +193,78 @@ def grow_payload(random: Random) -> bytes:
         elif kind == 1:
             parts.append(b'4' + grow_json(random))
         else:
-            parts.append(b'%d' % int(random.random() * 8) + random.choice(
-                (b'', b'probe', b'hello', 'caf\xe9 \u20ac \U0001f600'.encode(), b'{"a":[1]}')))
+            parts.append(
+                b'%d' % int(random.random() * 8)
+                + random.choice(
+                    (b'', b'probe', b'hello', 'caf\xe9 \u20ac \U0001f600'.encode(), b'{"a":[1]}')
+                )
+            )
     return b'\x1e'.join(parts)
 
 
 PAYLOAD = Target(
-    'payload', check_payload,
-    [b'4hello', b'4hello\x1e2\x1eb3q2+7w==', b'0{"sid":"a"}', b'4', b'b', b'bAA==', b'4[1,{"a":2}]',
-     '4\u20ac\x1e4\U0001f600'.encode(), b''],
-    [b'\x1e', b'b', b'=', b'==', b'AAAA', b'4', b'7', b'\xff', b'\xed\xa0\x80', b'"', b'[', b'{',
-     b'\xe2\x82', b'4[', b'NaN'],
-    grow_payload)
+    'payload',
+    check_payload,
+    [
+        b'4hello',
+        b'4hello\x1e2\x1eb3q2+7w==',
+        b'0{"sid":"a"}',
+        b'4',
+        b'b',
+        b'bAA==',
+        b'4[1,{"a":2}]',
+        '4\u20ac\x1e4\U0001f600'.encode(),
+        b'',
+    ],
+    [
+        b'\x1e',
+        b'b',
+        b'=',
+        b'==',
+        b'AAAA',
+        b'4',
+        b'7',
+        b'\xff',
+        b'\xed\xa0\x80',
+        b'"',
+        b'[',
+        b'{',
+        b'\xe2\x82',
+        b'4[',
+        b'NaN',
+    ],
+    grow_payload,
+)
 
 
 # -- JSON: the handshake, and the text of messages -------------------------------------------------
 
 
-_SCALARS = (b'0', b'-1', b'25000', b'1e5', b'1e999', b'1e-999', b'NaN', b'Infinity', b'-Infinity',
-            b'true', b'false', b'null', b'""', b'"abc"', b'"\\ud800"', b'"\\u0000"', b'"a\\nb"',
-            b'1' * 400, b'0.0001', b'"websocket"', b'2e400', b'-0.0', b'1' * 5000)
+_SCALARS = (
+    b'0',
+    b'-1',
+    b'25000',
+    b'1e5',
+    b'1e999',
+    b'1e-999',
+    b'NaN',
+    b'Infinity',
+    b'-Infinity',
+    b'true',
+    b'false',
+    b'null',
+    b'""',
+    b'"abc"',
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b'"a\\nb"',
+    b'1' * 400,
+    b'0.0001',
+    b'"websocket"',
+    b'2e400',
+    b'-0.0',
+    b'1' * 5000,
+)
 
 
 def grow_json(random: Random, depth: int = 0) -> bytes:
@@ -199,8 +277,13 @@ def grow_json(random: Random, depth: int = 0) -> bytes:
     return b'{' + b','.join(b'"k%d":%s' % pair for pair in enumerate(items)) + b'}'
 
 
-_USUAL = {b'sid': b'"abc"', b'upgrades': b'["websocket"]', b'pingInterval': b'25000',
-          b'pingTimeout': b'20000', b'maxPayload': b'1000000'}
+_USUAL = {
+    b'sid': b'"abc"',
+    b'upgrades': b'["websocket"]',
+    b'pingInterval': b'25000',
+    b'pingTimeout': b'20000',
+    b'maxPayload': b'1000000',
+}
 
 
 def grow_handshake(random: Random) -> bytes:
@@ -229,18 +312,40 @@ def check_handshake(data: bytes, random: Random) -> object:
     assert math.isfinite(found.ping_interval + found.ping_timeout)
     assert found.ping_interval > 0
     assert found.ping_timeout >= 0
-    assert found.max_payload is None or (
-        type(found.max_payload) is int and found.max_payload > 0)
+    assert found.max_payload is None or (type(found.max_payload) is int and found.max_payload > 0)
     return 'good'
 
 
 HANDSHAKE = Target(
-    'handshake', check_handshake,
-    [b'{' + b','.join(b'"%s":%s' % field for field in _USUAL.items()) + b'}', b'{}', b'[]', b'null',
-     b'{"sid":"a","upgrades":[],"pingInterval":1,"pingTimeout":0}'],
-    [b'"sid":', b'"pingInterval":', b'"pingTimeout":', b'"maxPayload":', b'"upgrades":', b'{', b'}',
-     b'[', b']', b',', b':', b'"', b'\\', b'\\u0000', b'\\ud800', *_SCALARS],
-    grow_handshake)
+    'handshake',
+    check_handshake,
+    [
+        b'{' + b','.join(b'"%s":%s' % field for field in _USUAL.items()) + b'}',
+        b'{}',
+        b'[]',
+        b'null',
+        b'{"sid":"a","upgrades":[],"pingInterval":1,"pingTimeout":0}',
+    ],
+    [
+        b'"sid":',
+        b'"pingInterval":',
+        b'"pingTimeout":',
+        b'"maxPayload":',
+        b'"upgrades":',
+        b'{',
+        b'}',
+        b'[',
+        b']',
+        b',',
+        b':',
+        b'"',
+        b'\\',
+        b'\\u0000',
+        b'\\ud800',
+        *_SCALARS,
+    ],
+    grow_handshake,
+)
 
 
 def check_text(data: bytes, random: Random) -> object:
@@ -256,11 +361,28 @@ def check_text(data: bytes, random: Random) -> object:
 
 
 TEXT = Target(
-    'text', check_text,
+    'text',
+    check_text,
     [b'hello', b'{"a":[1,2,{"b":null}]}', b'[]', b'"text"', b'-1', b'true', b' [1]', b'123', b''],
-    [b'[', b'{"a":', b'"', b'\\', b'[' * 300, b'{"a":' * 300, b']', b'}', b',', b'NaN', b'-',
-     b'\xc2\xb2', b'\xd9\xa1', b'Infinity', *_SCALARS],
-    grow_json)
+    [
+        b'[',
+        b'{"a":',
+        b'"',
+        b'\\',
+        b'[' * 300,
+        b'{"a":' * 300,
+        b']',
+        b'}',
+        b',',
+        b'NaN',
+        b'-',
+        b'\xc2\xb2',
+        b'\xd9\xa1',
+        b'Infinity',
+        *_SCALARS,
+    ],
+    grow_json,
+)
 
 
 # -- Responses -------------------------------------------------------------------------------------
@@ -305,8 +427,20 @@ def _compressed(random: Random, body: bytes) -> tuple[bytes, bytes]:
 
 
 def grow_response(random: Random) -> bytes:
-    status = random.choice((b'200 OK', b'200', b'204 No Content', b'400 Bad Request', b'302 Found',
-                            b'502 x', b'100 Continue', b'101 Switching', b'999 \xff', b'304 x'))
+    status = random.choice(
+        (
+            b'200 OK',
+            b'200',
+            b'204 No Content',
+            b'400 Bad Request',
+            b'302 Found',
+            b'502 x',
+            b'100 Continue',
+            b'101 Switching',
+            b'999 \xff',
+            b'304 x',
+        )
+    )
     lines = [random.choice((b'HTTP/1.1 ', b'HTTP/1.1 ', b'HTTP/1.0 ', b'HTTP/2 ')) + status]
     body = grow_payload(random) if random.random() < 0.9 else b'4' + b'x' * LIMIT * 3
     if random.random() < 0.3:
@@ -317,31 +451,81 @@ def grow_response(random: Random) -> bytes:
         lines.append(b'Content-Length: %d' % len(body))
     elif framing < 0.8:
         lines.append(b'Transfer-Encoding: chunked')
-        body = b''.join(b'%x%s\r\n%s\r\n' % (len(piece), random.choice((b'', b';a=b')), piece)
-                        for piece in cut(random, body) if piece)
+        body = b''.join(
+            b'%x%s\r\n%s\r\n' % (len(piece), random.choice((b'', b';a=b')), piece)
+            for piece in cut(random, body)
+            if piece
+        )
         body += b'0\r\n' + random.choice((b'', b'X: trailer\r\n')) + b'\r\n'
     for _ in range(int(random.random() * 4)):
-        lines.append(random.choice((
-            b'Set-Cookie: io=abc; Path=/', b'Connection: close', b'Keep-Alive: timeout=5',
-            b'Content-Length: 5', b'Content-Type: text/plain', b'Location: /', b'X:\xff', b'X: a b',
-            b'Transfer-Encoding: identity', b'Content-Encoding: br', b' folded')))
+        lines.append(
+            random.choice(
+                (
+                    b'Set-Cookie: io=abc; Path=/',
+                    b'Connection: close',
+                    b'Keep-Alive: timeout=5',
+                    b'Content-Length: 5',
+                    b'Content-Type: text/plain',
+                    b'Location: /',
+                    b'X:\xff',
+                    b'X: a b',
+                    b'Transfer-Encoding: identity',
+                    b'Content-Encoding: br',
+                    b' folded',
+                )
+            )
+        )
     end = random.choice((b'\r\n', b'\r\n', b'\r\n', b'\n'))
     return end.join([*lines, b'', b'']) + body
 
 
 RESPONSE = Target(
-    'response', check_response,
-    [b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n4hello',
-     b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n4he\r\n3;x=y\r\nllo\r\n0\r\n\r\n',
-     b'HTTP/1.1 200 OK\r\n\r\n4hello\x1e2', b'HTTP/1.0 400 Bad\nContent-Length: 2\n\n{}',
-     b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
-     b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 26\r\n\r\n'
-     + gzip.compress(b'4hello', mtime=0)],
-    [b'\r\n', b'\n', b'\r', b': ', b':', b'HTTP/1.1 ', b'Content-Length: ', b'Transfer-Encoding: ',
-     b'chunked', b'gzip', b'Content-Encoding: ', b'0\r\n\r\n', b'ffffffffffffffff', b'-1', b'+5',
-     b'0x5', b'1_0', b', ', b'5, 5', b'\x00', b' ', b'\t', b'\r\n\r\n', b'99999999999999999999',
-     b'Set-Cookie: ', b'\xb2', b';', b'101', b'\x85', b'\x0b'],
-    grow_response)
+    'response',
+    check_response,
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n4hello',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+        b'3\r\n4he\r\n3;x=y\r\nllo\r\n0\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\n\r\n4hello\x1e2',
+        b'HTTP/1.0 400 Bad\nContent-Length: 2\n\n{}',
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 26\r\n\r\n'
+        + gzip.compress(b'4hello', mtime=0),
+    ],
+    [
+        b'\r\n',
+        b'\n',
+        b'\r',
+        b': ',
+        b':',
+        b'HTTP/1.1 ',
+        b'Content-Length: ',
+        b'Transfer-Encoding: ',
+        b'chunked',
+        b'gzip',
+        b'Content-Encoding: ',
+        b'0\r\n\r\n',
+        b'ffffffffffffffff',
+        b'-1',
+        b'+5',
+        b'0x5',
+        b'1_0',
+        b', ',
+        b'5, 5',
+        b'\x00',
+        b' ',
+        b'\t',
+        b'\r\n\r\n',
+        b'99999999999999999999',
+        b'Set-Cookie: ',
+        b'\xb2',
+        b';',
+        b'101',
+        b'\x85',
+        b'\x0b',
+    ],
+    grow_response,
+)
 
 
 class _Server(Socket):
@@ -379,7 +563,7 @@ def check_opening(data: bytes, random: Random) -> object:
     assert not server.closed
     tail = leftover + b''.join(server._pieces[::-1])
     assert server.answer.endswith(tail)
-    head = server.answer[:len(server.answer) - len(tail)]
+    head = server.answer[: len(server.answer) - len(tail)]
     assert b' 101' in head
     assert re.search(rb'sec-websocket-accept: *[a-zA-Z0-9+/]{27}=', head, re.IGNORECASE)
     return 'open', bool(leftover)
@@ -388,9 +572,17 @@ def check_opening(data: bytes, random: Random) -> object:
 def grow_opening(random: Random) -> bytes:
     if random.random() < 0.2:
         return grow_response(random)
-    lines = [b'Upgrade: websocket', b'Connection: Upgrade', b'Sec-WebSocket-Accept: ACCEPT',
-             b'Sec-WebSocket-Extensions: permessage-deflate', b'Sec-WebSocket-Protocol: chat',
-             b'Set-Cookie: a=b', b'Content-Length: 5', b'Server: x', b'Connection: keep-alive']
+    lines = [
+        b'Upgrade: websocket',
+        b'Connection: Upgrade',
+        b'Sec-WebSocket-Accept: ACCEPT',
+        b'Sec-WebSocket-Extensions: permessage-deflate',
+        b'Sec-WebSocket-Protocol: chat',
+        b'Set-Cookie: a=b',
+        b'Content-Length: 5',
+        b'Server: x',
+        b'Connection: keep-alive',
+    ]
     chosen = lines[:3] + [line for line in lines[3:] if random.random() < 0.1]
     if random.random() < 0.3:
         del chosen[int(random.random() * len(chosen))]
@@ -400,13 +592,31 @@ def grow_opening(random: Random) -> bytes:
 
 
 OPENING = Target(
-    'opening', check_opening,
-    [b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-     b'Sec-WebSocket-Accept: ACCEPT\r\n\r\n',
-     b'HTTP/1.1 401 Unauthorized\r\nContent-Length: 13\r\n\r\n{"message":1}'],
-    [b'\r\n', b'\n', b'\r', b': ', b'ACCEPT', b'101', b'Upgrade: ', b'websocket', b'\r\n\r\n',
-     b'Sec-WebSocket-Extensions: x', b'Sec-WebSocket-Protocol: x', b'\x00', b', ', b'upgrade'],
-    grow_opening)
+    'opening',
+    check_opening,
+    [
+        b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+        b'Sec-WebSocket-Accept: ACCEPT\r\n\r\n',
+        b'HTTP/1.1 401 Unauthorized\r\nContent-Length: 13\r\n\r\n{"message":1}',
+    ],
+    [
+        b'\r\n',
+        b'\n',
+        b'\r',
+        b': ',
+        b'ACCEPT',
+        b'101',
+        b'Upgrade: ',
+        b'websocket',
+        b'\r\n\r\n',
+        b'Sec-WebSocket-Extensions: x',
+        b'Sec-WebSocket-Protocol: x',
+        b'\x00',
+        b', ',
+        b'upgrade',
+    ],
+    grow_opening,
+)
 
 
 # -- Cookies ---------------------------------------------------------------------------------------
@@ -425,28 +635,81 @@ def check_cookies(data: bytes, random: Random) -> object:
     sent.encode('latin-1')
     assert 'good=1' in sent or 'good' in line
     assert cookies.header('http://other.test/') == '', 'a cookie goes to another host'
-    return tuple((cookie.domain_specified, cookie.path, cookie.secure, cookie.expires is None,
-                  cookie.value is None, len(cookie.name) > 9) for cookie in cookies.jar)
+    return tuple(
+        (
+            cookie.domain_specified,
+            cookie.path,
+            cookie.secure,
+            cookie.expires is None,
+            cookie.value is None,
+            len(cookie.name) > 9,
+        )
+        for cookie in cookies.jar
+    )
 
 
 def grow_cookies(random: Random) -> bytes:
     parts = [random.choice((b'a=1', b'b="x y"', b'=1', b'c', b'\xff=\xfe', b'd=' + b'x' * 50))]
     for _ in range(int(random.random() * 5)):
-        parts.append(random.choice((
-            b'Path=/', b'Path=/other', b'Domain=example.com', b'Domain=.com', b'Domain=other.test',
-            b'Expires=Thu, 01 Jan 2970 00:00:00 GMT', b'Expires=x', b'Max-Age=10', b'Max-Age=-1',
-            b'Secure', b'HttpOnly', b'SameSite=Lax', b'Version=1', b'Port="80"', b'Max-Age=9' * 9,
-            b'Max-Age=' + b'9' * 400, b'Expires=Thu, 99 Jan 99999999 99:99:99 GMT', b'Version=x')))
+        parts.append(
+            random.choice(
+                (
+                    b'Path=/',
+                    b'Path=/other',
+                    b'Domain=example.com',
+                    b'Domain=.com',
+                    b'Domain=other.test',
+                    b'Expires=Thu, 01 Jan 2970 00:00:00 GMT',
+                    b'Expires=x',
+                    b'Max-Age=10',
+                    b'Max-Age=-1',
+                    b'Secure',
+                    b'HttpOnly',
+                    b'SameSite=Lax',
+                    b'Version=1',
+                    b'Port="80"',
+                    b'Max-Age=9' * 9,
+                    b'Max-Age=' + b'9' * 400,
+                    b'Expires=Thu, 99 Jan 99999999 99:99:99 GMT',
+                    b'Version=x',
+                )
+            )
+        )
     return b'; '.join(parts)
 
 
 COOKIES = Target(
-    'cookies', check_cookies,
-    [b'io=abc; Path=/; HttpOnly; SameSite=Lax', b'a="b c"; Version=1', b'a=1; Max-Age=0',
-     b'a=1; Expires=Wed, 09 Jun 2999 10:18:14 GMT'],
-    [b';', b'=', b'"', b'\\', b',', b'\r', b'\x00', b'\x85', b'\x0b', b'Path=', b'Domain=',
-     b'Max-Age=', b'Expires=', b'Version=1', b'Port=', b'$', b'\xe9', b'example.com', b'99999999'],
-    grow_cookies)
+    'cookies',
+    check_cookies,
+    [
+        b'io=abc; Path=/; HttpOnly; SameSite=Lax',
+        b'a="b c"; Version=1',
+        b'a=1; Max-Age=0',
+        b'a=1; Expires=Wed, 09 Jun 2999 10:18:14 GMT',
+    ],
+    [
+        b';',
+        b'=',
+        b'"',
+        b'\\',
+        b',',
+        b'\r',
+        b'\x00',
+        b'\x85',
+        b'\x0b',
+        b'Path=',
+        b'Domain=',
+        b'Max-Age=',
+        b'Expires=',
+        b'Version=1',
+        b'Port=',
+        b'$',
+        b'\xe9',
+        b'example.com',
+        b'99999999',
+    ],
+    grow_cookies,
+)
 
 
 TARGETS = [FRAMES, PAYLOAD, HANDSHAKE, TEXT, RESPONSE, OPENING, COOKIES]

@@ -89,7 +89,7 @@ def repeated(begin, piece, count, end=b''):
 
 
 def bytewise(data, size=1):
-    return (data[at:at + size] for at in range(0, len(data), size))
+    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 # -- Linear ----------------------------------------------------------------------------------------
@@ -108,25 +108,35 @@ SHAPES = {
     'small-frames': (feed, lambda n: repeated(b'', b'\x82\x01x' * 1000, n // 50)),
     'fragments': (feed, lambda n: repeated(b'\x02\x01x', TINY, n // 50, b'\x80\x00')),
     'empty-fragments': (
-        feed, lambda n: repeated(b'\x02\x01x', b'\x00\x00' * 1000, n // 50, b'\x80\x00')),
-    'pings-in-a-message': (
-        feed, lambda n: repeated(b'\x02\x01x', PINGS, n // 50, b'\x80\x00')),
+        feed,
+        lambda n: repeated(b'\x02\x01x', b'\x00\x00' * 1000, n // 50, b'\x80\x00'),
+    ),
+    'pings-in-a-message': (feed, lambda n: repeated(b'\x02\x01x', PINGS, n // 50, b'\x80\x00')),
     'frames-cut-in-the-header': (feed, lambda n: repeated(b'\x82', b'\x00\x82', 10 * n)),
     'length-bytewise': (
-        read, lambda n: bytewise(OK + b'Content-Length: %d\r\n\r\n' % (20 * n) + bytes(20 * n))),
+        read,
+        lambda n: bytewise(OK + b'Content-Length: %d\r\n\r\n' % (20 * n) + bytes(20 * n)),
+    ),
     'to-the-end-bytewise': (read, lambda n: repeated(OK + b'\r\n', b'x', 20 * n)),
     'small-chunks': (
-        read, lambda n: repeated(CHUNKED, b'1\r\nx\r\n' * 1000, n // 50, b'0\r\n\r\n')),
-    'chunks-bytewise': (
-        read, lambda n: bytewise(CHUNKED + b'1\r\nx\r\n' * (2 * n) + b'0\r\n\r\n')),
+        read,
+        lambda n: repeated(CHUNKED, b'1\r\nx\r\n' * 1000, n // 50, b'0\r\n\r\n'),
+    ),
+    'chunks-bytewise': (read, lambda n: bytewise(CHUNKED + b'1\r\nx\r\n' * (2 * n) + b'0\r\n\r\n')),
     # each read ends within a chunk and brings the size of the next
     'chunks-cut-in-the-middle': (
-        read, lambda n: repeated(CHUNKED + b'400\r\n' + bytes(512),
-                                 bytes(512) + b'\r\n400\r\n' + bytes(512), 2 * n,
-                                 bytes(512) + b'\r\n0\r\n\r\n')),
+        read,
+        lambda n: repeated(
+            CHUNKED + b'400\r\n' + bytes(512),
+            bytes(512) + b'\r\n400\r\n' + bytes(512),
+            2 * n,
+            bytes(512) + b'\r\n0\r\n\r\n',
+        ),
+    ),
     'inflated': (
-        read, lambda n: [
-            OK + b'Content-Encoding: gzip\r\n\r\n', zlib.compress(bytes(100 * n), 1)]),
+        read,
+        lambda n: [OK + b'Content-Encoding: gzip\r\n\r\n', zlib.compress(bytes(100 * n), 1)],
+    ),
     'packets': (unpack, lambda n: b'\x1e'.join([b'4x'] * (20 * n))),
     'binary-packets': (unpack, lambda n: b'\x1e'.join([b'bAAAA'] * (5 * n))),
     'empty-packets': (unpack, lambda n: b'\x1e' * (50 * n)),
@@ -176,13 +186,37 @@ def test_time_is_linear(shape):
     assert ratio < 8, f'{shape}: {ratio:.1f} times the time for 4 times the bytes, from {size}'
 
 
-@pytest.mark.parametrize(('begin', 'piece'), [
-    (b'', b'x'), (OK, b'X: y\r\n'), (OK + b'X: ', b'y'), (OK, b'Set-Cookie: a=b\r\n'),
-    (b'', b'HTTP/1.1 100 Continue\r\n\r\n'), (CHUNKED, b'0'), (CHUNKED + b'1;', b'x'),
-    (CHUNKED + b'0\r\n', b'X: y\r\n'), (CHUNKED, b'\r\n'), (OK, b' '), (b'', b'\n'),
-    (CHUNKED + b'1', b'\n')],
-    ids=['junk', 'lines', 'line', 'cookies', 'interim', 'size', 'extension', 'trailers',
-         'no-sizes', 'folds', 'feeds', 'chunk-without-end'])
+@pytest.mark.parametrize(
+    ('begin', 'piece'),
+    [
+        (b'', b'x'),
+        (OK, b'X: y\r\n'),
+        (OK + b'X: ', b'y'),
+        (OK, b'Set-Cookie: a=b\r\n'),
+        (b'', b'HTTP/1.1 100 Continue\r\n\r\n'),
+        (CHUNKED, b'0'),
+        (CHUNKED + b'1;', b'x'),
+        (CHUNKED + b'0\r\n', b'X: y\r\n'),
+        (CHUNKED, b'\r\n'),
+        (OK, b' '),
+        (b'', b'\n'),
+        (CHUNKED + b'1', b'\n'),
+    ],
+    ids=[
+        'junk',
+        'lines',
+        'line',
+        'cookies',
+        'interim',
+        'size',
+        'extension',
+        'trailers',
+        'no-sizes',
+        'folds',
+        'feeds',
+        'chunk-without-end',
+    ],
+)
 def test_a_response_without_end_is_given_up_within_the_limit_of_its_head(begin, piece):
     """Counted in bytes: what never gets to a body is refused after 64 KiB and one read."""
     taken = 0
@@ -205,48 +239,65 @@ LIMIT = 256 * 1024
 
 STREAMS = {
     'one-frame': lambda: feed(LIMIT, repeated(header(0x82, LIMIT), bytes(4096), LIMIT // 4096)),
-    'one-frame-trickled': lambda: feed(
-        LIMIT, repeated(header(0x82, LIMIT), b'ab', LIMIT // 2)),
+    'one-frame-trickled': lambda: feed(LIMIT, repeated(header(0x82, LIMIT), b'ab', LIMIT // 2)),
     'a-frame-over-the-limit': lambda: feed(
-        LIMIT, repeated(header(0x82, LIMIT + 1), bytes(4096), 4 * LIMIT // 4096)),
+        LIMIT, repeated(header(0x82, LIMIT + 1), bytes(4096), 4 * LIMIT // 4096)
+    ),
     'the-largest-frame': lambda: feed(
-        LIMIT, repeated(header(0x82, (1 << 63) - 1), bytes(4096), 4 * LIMIT // 4096)),
+        LIMIT, repeated(header(0x82, (1 << 63) - 1), bytes(4096), 4 * LIMIT // 4096)
+    ),
     'fragments': lambda: feed(
-        LIMIT, repeated(b'\x02\x00', b'\x00\x02ab' * 1000, LIMIT // 2000, b'\x80\x00')),
+        LIMIT, repeated(b'\x02\x00', b'\x00\x02ab' * 1000, LIMIT // 2000, b'\x80\x00')
+    ),
     'fragments-without-end': lambda: feed(
-        LIMIT, repeated(b'\x02\x00', b'\x00\x02ab' * 1000, LIMIT // 1000)),
+        LIMIT, repeated(b'\x02\x00', b'\x00\x02ab' * 1000, LIMIT // 1000)
+    ),
     'empty-fragments-without-end': lambda: feed(
-        LIMIT, repeated(b'\x02\x00', b'\x00\x00' * 1000, LIMIT // 2000)),
+        LIMIT, repeated(b'\x02\x00', b'\x00\x00' * 1000, LIMIT // 2000)
+    ),
     'pings-in-a-message': lambda: feed(
-        LIMIT, repeated(b'\x02\x00', b'\x89\x7d' + bytes(125), LIMIT // 25)),
+        LIMIT, repeated(b'\x02\x00', b'\x89\x7d' + bytes(125), LIMIT // 25)
+    ),
     'length': lambda: read(
-        LIMIT, repeated(OK + b'Content-Length: %d\r\n\r\n' % LIMIT, bytes(4096), LIMIT // 4096)),
+        LIMIT, repeated(OK + b'Content-Length: %d\r\n\r\n' % LIMIT, bytes(4096), LIMIT // 4096)
+    ),
     'length-over-the-limit': lambda: read(
-        LIMIT, repeated(OK + b'Content-Length: 99999999999999\r\n\r\n', bytes(4096), 1000)),
+        LIMIT, repeated(OK + b'Content-Length: 99999999999999\r\n\r\n', bytes(4096), 1000)
+    ),
     'length-trickled': lambda: read(
-        LIMIT, repeated(OK + b'Content-Length: %d\r\n\r\n' % LIMIT, b'ab', LIMIT // 2)),
+        LIMIT, repeated(OK + b'Content-Length: %d\r\n\r\n' % LIMIT, b'ab', LIMIT // 2)
+    ),
     'to-the-end': lambda: read(LIMIT, repeated(OK + b'\r\n', bytes(4096), 4 * LIMIT // 4096)),
     'to-the-end-trickled': lambda: read(LIMIT, repeated(OK + b'\r\n', b'ab', LIMIT // 2)),
     'chunks': lambda: read(
-        LIMIT, repeated(CHUNKED, b'1000\r\n' + bytes(4096) + b'\r\n', LIMIT // 4096,
-                        b'0\r\n\r\n')),
+        LIMIT, repeated(CHUNKED, b'1000\r\n' + bytes(4096) + b'\r\n', LIMIT // 4096, b'0\r\n\r\n')
+    ),
     'chunks-without-end': lambda: read(
-        LIMIT, repeated(CHUNKED, b'1000\r\n' + bytes(4096) + b'\r\n', LIMIT)),
+        LIMIT, repeated(CHUNKED, b'1000\r\n' + bytes(4096) + b'\r\n', LIMIT)
+    ),
     'small-chunks': lambda: read(
-        LIMIT, repeated(CHUNKED, b'2\r\nab\r\n' * 1000, LIMIT // 2000, b'0\r\n\r\n')),
+        LIMIT, repeated(CHUNKED, b'2\r\nab\r\n' * 1000, LIMIT // 2000, b'0\r\n\r\n')
+    ),
     'chunks-cut-in-the-middle': lambda: read(
-        LIMIT, repeated(CHUNKED + b'2\r\na', b'b\r\n2\r\na', LIMIT // 4, b'b\r\n0\r\n\r\n')),
+        LIMIT, repeated(CHUNKED + b'2\r\na', b'b\r\n2\r\na', LIMIT // 4, b'b\r\n0\r\n\r\n')
+    ),
     # what belongs to no body counts for no limit, and must not stay
     'extensions-of-chunks': lambda: read(
-        LIMIT, repeated(CHUNKED + b'2\r\na', b'b\r\n2;' + b'x' * 60_000 + b'\r\na', 200,
-                        b'b\r\n0\r\n\r\n')),
+        LIMIT,
+        repeated(
+            CHUNKED + b'2\r\na', b'b\r\n2;' + b'x' * 60_000 + b'\r\na', 200, b'b\r\n0\r\n\r\n'
+        ),
+    ),
     'a-chunk-over-the-limit': lambda: read(
-        LIMIT, repeated(CHUNKED + b'7fffffffffffffff\r\n', bytes(4096), 1000)),
+        LIMIT, repeated(CHUNKED + b'7fffffffffffffff\r\n', bytes(4096), 1000)
+    ),
     'a-bomb': lambda: read(LIMIT, [OK + b'Content-Encoding: gzip\r\n\r\n', BOMB]),
     'a-bomb-of-many-parts': lambda: read(
-        LIMIT, [OK + b'Content-Encoding: gzip\r\n\r\n', gzip.compress(b'x') * 1000 + BOMB]),
+        LIMIT, [OK + b'Content-Encoding: gzip\r\n\r\n', gzip.compress(b'x') * 1000 + BOMB]
+    ),
     'a-bomb-by-deflate': lambda: read(
-        LIMIT, [OK + b'Content-Encoding: deflate\r\n\r\n', ZLIB_BOMB]),
+        LIMIT, [OK + b'Content-Encoding: deflate\r\n\r\n', ZLIB_BOMB]
+    ),
 }
 """What each of them may take: what is received, once more joined, and a little."""
 
@@ -272,12 +323,20 @@ def test_memory_is_bounded_by_the_limit(name):
     assert used < 4 * LIMIT + 256 * 1024, f'{used / LIMIT:.1f} times the limit'
 
 
-@pytest.mark.parametrize('body', [
-    b'4\x1e' * 50_000 + b'4', b'\x1e' * 100_000, b'bAAAA\x1e' * 20_000 + b'4',
-    b'4' + b'x' * 100_000,
-    b'b' + b'A' * 100_000, b'4' + '\U0001f600'.encode() * 25_000])
+@pytest.mark.parametrize(
+    'body',
+    [
+        b'4\x1e' * 50_000 + b'4',
+        b'\x1e' * 100_000,
+        b'bAAAA\x1e' * 20_000 + b'4',
+        b'4' + b'x' * 100_000,
+        b'b' + b'A' * 100_000,
+        b'4' + '\U0001f600'.encode() * 25_000,
+    ],
+)
 def test_memory_of_packets_is_bounded_by_their_body(body):
     """A packet of a byte is a tuple of 56, a reference to it, and its text."""
+
     def work():
         try:
             return payload.decode(body)
@@ -333,9 +392,12 @@ def test_a_cookie_with_a_control_character_is_not_sent(value):
 # -- Nesting ---------------------------------------------------------------------------------------
 
 DEEP = {
-    'arrays': '[' * 100_000 + ']' * 100_000, 'open': '[' * 100_000,
-    'objects': '{"a":' * 100_000 + '1' + '}' * 100_000, 'mixed': '[{"a":' * 50_000,
-    'brackets-in-text-before': '["[\\"[]", ' + '[' * 100_000}
+    'arrays': '[' * 100_000 + ']' * 100_000,
+    'open': '[' * 100_000,
+    'objects': '{"a":' * 100_000 + '1' + '}' * 100_000,
+    'mixed': '[{"a":' * 50_000,
+    'brackets-in-text-before': '["[\\"[]", ' + '[' * 100_000,
+}
 
 
 @pytest.mark.parametrize('text', DEEP.values(), ids=DEEP)
@@ -357,8 +419,14 @@ def test_usual_nesting_is_read():
 
 
 @pytest.mark.parametrize('open_', ['[', '{"a":'])
-@pytest.mark.parametrize('reader', ['packet.parse_text(text, json.loads)', 'handshake.parse(text)',
-                                    'refused("request", 400, text.encode())'])
+@pytest.mark.parametrize(
+    'reader',
+    [
+        'packet.parse_text(text, json.loads)',
+        'handshake.parse(text)',
+        'refused("request", 400, text.encode())',
+    ],
+)
 def test_deep_nesting_does_not_crash_where_the_stack_is_small(reader, open_):
     """A client in a native thread: 512 KiB on macOS; CPython 3.13 nests 10,000 deep in C."""
     source = f"""
@@ -382,6 +450,11 @@ thread.start()
 thread.join()
 """
     done = subprocess.run(
-        [sys.executable, '-c', source, open_], capture_output=True, text=True, timeout=50,
-        check=False, env={**os.environ, 'PYTHONPATH': PROJECT})
+        [sys.executable, '-c', source, open_],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': PROJECT},
+    )
     assert (done.returncode, done.stdout) == (0, 'alive\n'), done.stderr

@@ -1,6 +1,5 @@
 """What the tests against hostile servers share: a client that keeps a record, a look for leaks."""
 
-
 import pytest
 from gevent.event import Event
 

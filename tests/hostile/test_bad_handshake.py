@@ -39,8 +39,10 @@ BAD_OPENS = [
     ('deep-json', '0' + '[' * 100000, 'not valid JSON'),
     ('array', '0[]', 'not a JSON object'),
     ('null', '0null', 'not a JSON object'),
-    *((f'no-{field}', open_packet(**{field: None}), repr(field))
-      for field in ('sid', 'upgrades', 'pingInterval', 'pingTimeout')),
+    *(
+        (f'no-{field}', open_packet(**{field: None}), repr(field))
+        for field in ('sid', 'upgrades', 'pingInterval', 'pingTimeout')
+    ),
     ('sid-number', open_packet(sid=5), "'sid'"),
     ('sid-empty', open_packet(sid=''), "'sid'"),
     ('sid-line-end', open_packet(sid='a\r\nHost: b'), "'sid'"),
@@ -52,7 +54,7 @@ BAD_OPENS = [
     ('interval-negative', open_packet(pingInterval=-1), "'pingInterval'"),
     ('timeout-nan', open_packet(pingTimeout=float('nan')), "'pingTimeout'"),
     ('timeout-endless', open_packet(pingTimeout=float('inf')), "'pingTimeout'"),
-    ('timeout-huge', open_packet(pingTimeout=10 ** 400), "'pingTimeout'"),
+    ('timeout-huge', open_packet(pingTimeout=10**400), "'pingTimeout'"),
     ('payload-text', open_packet(maxPayload='1'), "'maxPayload'"),
     ('payload-negative', open_packet(maxPayload=-1), "'maxPayload'"),
     ('message', '4hello', 'MESSAGE instead of the OPEN packet'),
@@ -63,7 +65,8 @@ BAD_OPENS = [
     ('other-words', 'x', 'without a valid type'),
 ]
 every_bad_open = pytest.mark.parametrize(
-    ('text', 'words'), [case[1:] for case in BAD_OPENS], ids=[case[0] for case in BAD_OPENS])
+    ('text', 'words'), [case[1:] for case in BAD_OPENS], ids=[case[0] for case in BAD_OPENS]
+)
 
 
 # -- Both transports --------------------------------------------------------------------------
@@ -81,17 +84,29 @@ def test_nobody_listens(witness, transport):
 
 
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-@pytest.mark.parametrize(('status', 'body', 'content_type', 'decoded'), [
-    ('400 Bad Request', json.dumps(REFUSAL), 'application/json', REFUSAL),
-    ('403 Forbidden', json.dumps('no'), 'application/json', 'no'),
-    ('401 Unauthorized', '', 'text/plain', None),
-    ('404 Not Found', HTML, 'text/html', None),
-    ('502 Bad Gateway', HTML, 'text/html', None),
-    ('500 Internal Server Error', b'\xff\xfe\x00', 'application/octet-stream', None),
-    ('503 Service Unavailable', '[' * 100000, 'application/json', None),
-    ('304 Not Modified', '', 'text/plain', None),
-], ids=['400-json', '403-json-text', '401-empty', '404-html', '502-html', '500-bytes', '503-deep',
-        '304'])
+@pytest.mark.parametrize(
+    ('status', 'body', 'content_type', 'decoded'),
+    [
+        ('400 Bad Request', json.dumps(REFUSAL), 'application/json', REFUSAL),
+        ('403 Forbidden', json.dumps('no'), 'application/json', 'no'),
+        ('401 Unauthorized', '', 'text/plain', None),
+        ('404 Not Found', HTML, 'text/html', None),
+        ('502 Bad Gateway', HTML, 'text/html', None),
+        ('500 Internal Server Error', b'\xff\xfe\x00', 'application/octet-stream', None),
+        ('503 Service Unavailable', '[' * 100000, 'application/json', None),
+        ('304 Not Modified', '', 'text/plain', None),
+    ],
+    ids=[
+        '400-json',
+        '403-json-text',
+        '401-empty',
+        '404-html',
+        '502-html',
+        '500-bytes',
+        '503-deep',
+        '304',
+    ],
+)
 def test_another_status(hostile_server, witness, transport, status, body, content_type, decoded):
     def handle(sock):
         read_request(sock)
@@ -110,9 +125,16 @@ def test_another_status(hostile_server, witness, transport, status, body, conten
 
 
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-@pytest.mark.parametrize('said', [
-    b'', b'HTTP/1.1', b'HTTP/1.1 200 OK\r\n', b'HTTP/1.1 200 OK\r\nContent-',
-], ids=['nothing', 'status-line-cut', 'no-headers', 'header-cut'])
+@pytest.mark.parametrize(
+    'said',
+    [
+        b'',
+        b'HTTP/1.1',
+        b'HTTP/1.1 200 OK\r\n',
+        b'HTTP/1.1 200 OK\r\nContent-',
+    ],
+    ids=['nothing', 'status-line-cut', 'no-headers', 'header-cut'],
+)
 @pytest.mark.parametrize('end', ['close', 'reset'])
 def test_the_server_goes_within_the_head(hostile_server, witness, transport, said, end):
     def handle(sock):
@@ -126,25 +148,43 @@ def test_the_server_goes_within_the_head(hostile_server, witness, transport, sai
 
 
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-@pytest.mark.parametrize('said', [
-    b'SSH-2.0-OpenSSH_9.6\r\n',
-    b'HTTP/1.1 abc OK\r\n\r\n',
-    b'HTTP/1.1\r\n\r\n',
-    b'HTTP/9.9 200 OK\r\n\r\n',
-    b'HTTP/1.1 200 OK\r\nno colon in it\r\n\r\n',
-    b'HTTP/1.1 200 OK\r\nX: \xff\xfe\r\n\r\n',
-    b'\x00\xff' * 500 + b'\r\n\r\n',
-    b'\x15\x03\x01\x00\x02\x02\x16',
-    b'x' * 2_000_000,
-    b'HTTP/1.1 200 OK\r\nX: ' + b'x' * 2_000_000,
-    b'HTTP/1.1 200 OK\r\n' + b'X: x\r\n' * 200 + b'\r\n',
-    b'HTTP/1.1 400 Bad Request\r\nContent-Length: many\r\n\r\n',
-    b'HTTP/1.1 400 Bad Request\r\nContent-Length: -1\r\n\r\n',
-    b'HTTP/1.1 400 Bad Request\r\nContent-Length: 10000000000\r\n\r\n{}',
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsome\r\n',
-], ids=['ssh', 'status-text', 'no-status', 'version', 'header-without-colon', 'header-latin',
-        'binary', 'tls-alert', 'endless-line', 'endless-header', 'headers', 'length-text',
-        'length-negative', 'length-huge', 'chunk-text'])
+@pytest.mark.parametrize(
+    'said',
+    [
+        b'SSH-2.0-OpenSSH_9.6\r\n',
+        b'HTTP/1.1 abc OK\r\n\r\n',
+        b'HTTP/1.1\r\n\r\n',
+        b'HTTP/9.9 200 OK\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\nno colon in it\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\nX: \xff\xfe\r\n\r\n',
+        b'\x00\xff' * 500 + b'\r\n\r\n',
+        b'\x15\x03\x01\x00\x02\x02\x16',
+        b'x' * 2_000_000,
+        b'HTTP/1.1 200 OK\r\nX: ' + b'x' * 2_000_000,
+        b'HTTP/1.1 200 OK\r\n' + b'X: x\r\n' * 200 + b'\r\n',
+        b'HTTP/1.1 400 Bad Request\r\nContent-Length: many\r\n\r\n',
+        b'HTTP/1.1 400 Bad Request\r\nContent-Length: -1\r\n\r\n',
+        b'HTTP/1.1 400 Bad Request\r\nContent-Length: 10000000000\r\n\r\n{}',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsome\r\n',
+    ],
+    ids=[
+        'ssh',
+        'status-text',
+        'no-status',
+        'version',
+        'header-without-colon',
+        'header-latin',
+        'binary',
+        'tls-alert',
+        'endless-line',
+        'endless-header',
+        'headers',
+        'length-text',
+        'length-negative',
+        'length-huge',
+        'chunk-text',
+    ],
+)
 def test_what_is_no_http(hostile_server, witness, transport, said):
     def handle(sock):
         read_request(sock)
@@ -229,10 +269,12 @@ def test_a_client_that_failed_connects_afterwards(hostile_server, witness, trans
 
 def polling(answer):
     """A handler that gives these bytes to each request, and waits for the client's end."""
+
     def handle(sock):
         read_request(sock)
         sock.sendall(answer)
         read_to_end(sock)
+
     return handle
 
 
@@ -246,19 +288,33 @@ def test_polling_without_a_proper_open_packet(hostile_server, witness, text, wor
     assert len(str(error)) < 300
 
 
-@pytest.mark.parametrize(('body', 'words'), [
-    (HTML, 'the body begins'),
-    ('', 'empty body'),
-    (b'0\xff', 'UTF-8'),
-    (b'\xff\x00garbage' * 1000, 'UTF-8'),
-    ('b!!!!', 'base64'),
-    ('bAAAA', 'MESSAGE instead of the OPEN packet'),
-    ('\x1e' + open_packet(), 'empty packet'),
-    (open_packet() + '\x1e', 'empty packet'),
-    (open_packet() + '\x1e9', 'without a valid type'),
-    (open_packet() + '\x1e1', 'closed'),
-], ids=['html', 'empty', 'utf-8', 'garbage', 'base64', 'binary', 'separator-first',
-        'separator-last', 'open-and-unknown', 'open-and-close'])
+@pytest.mark.parametrize(
+    ('body', 'words'),
+    [
+        (HTML, 'the body begins'),
+        ('', 'empty body'),
+        (b'0\xff', 'UTF-8'),
+        (b'\xff\x00garbage' * 1000, 'UTF-8'),
+        ('b!!!!', 'base64'),
+        ('bAAAA', 'MESSAGE instead of the OPEN packet'),
+        ('\x1e' + open_packet(), 'empty packet'),
+        (open_packet() + '\x1e', 'empty packet'),
+        (open_packet() + '\x1e9', 'without a valid type'),
+        (open_packet() + '\x1e1', 'closed'),
+    ],
+    ids=[
+        'html',
+        'empty',
+        'utf-8',
+        'garbage',
+        'base64',
+        'binary',
+        'separator-first',
+        'separator-last',
+        'open-and-unknown',
+        'open-and-close',
+    ],
+)
 def test_polling_with_a_bad_first_body(hostile_server, witness, body, words):
     server = hostile_server(polling(response(body)))
     _, error = witness().fails_to_connect(server)
@@ -270,16 +326,27 @@ def test_polling_with_a_bad_first_body(hostile_server, witness, body, words):
 WHOLE = open_packet().encode()
 
 
-@pytest.mark.parametrize('answer', [
-    response(WHOLE)[:-1],
-    response(WHOLE)[:-len(WHOLE)],
-    response(WHOLE + b'\x1e4hello')[:-7],
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s' % (len(WHOLE) + 1, WHOLE),
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n' % (len(WHOLE), WHOLE),
-    response(gzip.compress(WHOLE)[:-1], headers=[('Content-Encoding', 'gzip')]),
-    response(gzip.compress(WHOLE)[:20], headers=[('Content-Encoding', 'gzip')]),
-], ids=['a-byte-short', 'no-body', 'after-a-whole-packet', 'chunk-cut', 'no-last-chunk',
-        'gzip-without-end', 'gzip-cut'])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        response(WHOLE)[:-1],
+        response(WHOLE)[: -len(WHOLE)],
+        response(WHOLE + b'\x1e4hello')[:-7],
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s' % (len(WHOLE) + 1, WHOLE),
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n' % (len(WHOLE), WHOLE),
+        response(gzip.compress(WHOLE)[:-1], headers=[('Content-Encoding', 'gzip')]),
+        response(gzip.compress(WHOLE)[:20], headers=[('Content-Encoding', 'gzip')]),
+    ],
+    ids=[
+        'a-byte-short',
+        'no-body',
+        'after-a-whole-packet',
+        'chunk-cut',
+        'no-last-chunk',
+        'gzip-without-end',
+        'gzip-cut',
+    ],
+)
 def test_the_server_goes_within_the_first_body(hostile_server, witness, answer):
     def handle(sock):
         read_request(sock)
@@ -289,12 +356,16 @@ def test_the_server_goes_within_the_first_body(hostile_server, witness, answer):
     assert isinstance(cause, (ConnectionClosed, ProtocolError))
 
 
-@pytest.mark.parametrize(('headers', 'body'), [
-    ([('Content-Encoding', 'gzip')], WHOLE),
-    ([('Content-Encoding', 'deflate')], WHOLE),
-    ([('Content-Encoding', 'br')], WHOLE),
-    ([('Content-Encoding', '\xff' * 1000)], WHOLE),
-], ids=['not-gzip', 'not-deflate', 'unknown', 'garbage'])
+@pytest.mark.parametrize(
+    ('headers', 'body'),
+    [
+        ([('Content-Encoding', 'gzip')], WHOLE),
+        ([('Content-Encoding', 'deflate')], WHOLE),
+        ([('Content-Encoding', 'br')], WHOLE),
+        ([('Content-Encoding', '\xff' * 1000)], WHOLE),
+    ],
+    ids=['not-gzip', 'not-deflate', 'unknown', 'garbage'],
+)
 def test_polling_with_an_encoding_that_cannot_be_undone(hostile_server, witness, headers, body):
     server = hostile_server(polling(response(body, headers=headers)))
     cause, error = witness().fails_to_connect(server)
@@ -303,14 +374,21 @@ def test_polling_with_an_encoding_that_cannot_be_undone(hostile_server, witness,
     assert len(str(error)) < 300
 
 
-@pytest.mark.parametrize('answer', [
-    response(WHOLE + b'\x1e4' + b'x' * 3000),
-    b'HTTP/1.1 200 OK\r\n\r\n' + WHOLE + b'x' * 3000,
-    b'HTTP/1.1 200 OK\r\nContent-Length: 10000000000000\r\n\r\n' + b'x' * 3000,
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n' + b'400\r\n' + b'x' * 1024 + b'\r\n'
-    b'ffffffff\r\n' + b'x' * 3000,
-    response(gzip.compress(WHOLE + bytes(1 << 20)), headers=[('Content-Encoding', 'gzip')]),
-], ids=['length', 'no-length', 'announced', 'chunked', 'bomb'])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        response(WHOLE + b'\x1e4' + b'x' * 3000),
+        b'HTTP/1.1 200 OK\r\n\r\n' + WHOLE + b'x' * 3000,
+        b'HTTP/1.1 200 OK\r\nContent-Length: 10000000000000\r\n\r\n' + b'x' * 3000,
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+        + b'400\r\n'
+        + b'x' * 1024
+        + b'\r\n'
+        b'ffffffff\r\n' + b'x' * 3000,
+        response(gzip.compress(WHOLE + bytes(1 << 20)), headers=[('Content-Encoding', 'gzip')]),
+    ],
+    ids=['length', 'no-length', 'announced', 'chunked', 'bomb'],
+)
 def test_polling_with_a_body_over_the_limit(hostile_server, witness, answer):
     server = hostile_server(polling(answer))
     cause, error = witness(max_message_size=2000).fails_to_connect(server)
@@ -320,14 +398,18 @@ def test_polling_with_a_body_over_the_limit(hostile_server, witness, answer):
     assert '2000' in str(error)
 
 
-@pytest.mark.parametrize(('location', 'words'), [
-    ('/', 'redirects'),
-    ('ftp://127.0.0.1/', 'no HTTP address'),
-    ('http://127.0.0.1:99999/', 'no address'),
-    ('http:///x', 'redirects'),
-    ('http://[', ''),
-    ('/\xe9 \x00', ''),
-], ids=['loop', 'scheme', 'port', 'no-host', 'broken', 'characters'])
+@pytest.mark.parametrize(
+    ('location', 'words'),
+    [
+        ('/', 'redirects'),
+        ('ftp://127.0.0.1/', 'no HTTP address'),
+        ('http://127.0.0.1:99999/', 'no address'),
+        ('http:///x', 'redirects'),
+        ('http://[', ''),
+        ('/\xe9 \x00', ''),
+    ],
+    ids=['loop', 'scheme', 'port', 'no-host', 'broken', 'characters'],
+)
 def test_polling_redirected_to_nowhere(hostile_server, witness, location, words):
     def handle(sock):
         while True:
@@ -387,8 +469,7 @@ class WebSocketServer:
 
 @pytest.mark.parametrize('together', [False, True], ids=['apart', 'together'])
 @every_bad_open
-def test_websocket_without_a_proper_open_packet(
-        hostile_server, witness, text, words, together):
+def test_websocket_without_a_proper_open_packet(hostile_server, witness, text, words, together):
     script = WebSocketServer(frame(text), together)
     server = hostile_server(script)
     cause, error = witness().fails_to_connect(server, 'websocket')
@@ -427,7 +508,8 @@ BAD_FRAMES = [
 
 @pytest.mark.parametrize('together', [False, True], ids=['apart', 'together'])
 @pytest.mark.parametrize(
-    ('said', 'code'), [case[1:] for case in BAD_FRAMES], ids=[case[0] for case in BAD_FRAMES])
+    ('said', 'code'), [case[1:] for case in BAD_FRAMES], ids=[case[0] for case in BAD_FRAMES]
+)
 def test_websocket_with_a_bad_first_frame(hostile_server, witness, said, code, together):
     script = WebSocketServer(said, together)
     server = hostile_server(script)
@@ -466,8 +548,11 @@ def test_websocket_opened_and_ended_by_a_close_packet_in_one_breath(hostile_serv
     server.wait_open(0)
 
 
-@pytest.mark.parametrize('said', [b'', frame(OPEN)[:1], frame(OPEN)[:-1]],
-                         ids=['nothing', 'half-a-header', 'a-byte-short'])
+@pytest.mark.parametrize(
+    'said',
+    [b'', frame(OPEN)[:1], frame(OPEN)[:-1]],
+    ids=['nothing', 'half-a-header', 'a-byte-short'],
+)
 @pytest.mark.parametrize('end', ['close', 'reset'])
 def test_the_server_goes_within_the_first_frame(hostile_server, witness, said, end):
     def handle(sock):
@@ -481,17 +566,28 @@ def test_the_server_goes_within_the_first_frame(hostile_server, witness, said, e
     assert cause.code == 1006
 
 
-@pytest.mark.parametrize('answer', [
-    'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
-    'HTTP/1.1 101 Switching Protocols\r\n\r\n',
-    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n',
-    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
-    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-    'Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n',
-    'HTTP/1.1 301 Moved Permanently\r\nLocation: /\r\nContent-Length: 0\r\n\r\n',
-    'HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\n\r\n',
-], ids=['200', 'bare-101', 'other-protocol', 'no-accept', 'wrong-accept', '301',
-        '307-without-location'])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+        'HTTP/1.1 101 Switching Protocols\r\n\r\n',
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n',
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+        'Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n',
+        'HTTP/1.1 301 Moved Permanently\r\nLocation: /\r\nContent-Length: 0\r\n\r\n',
+        'HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\n\r\n',
+    ],
+    ids=[
+        '200',
+        'bare-101',
+        'other-protocol',
+        'no-accept',
+        'wrong-accept',
+        '301',
+        '307-without-location',
+    ],
+)
 def test_websocket_answered_with_no_websocket(hostile_server, witness, answer):
     def handle(sock):
         read_request(sock)
@@ -508,8 +604,15 @@ def test_websocket_answered_with_no_websocket(hostile_server, witness, answer):
 
 def test_an_open_packet_in_fragments_with_a_ping_between_is_taken(hostile_server, witness):
     """What is odd but allowed is no bad input."""
-    said = b''.join([frame(OPEN[:1], fin=False), frame('are you there', PING),
-                     frame(OPEN[1:5], 0, fin=False), frame('', 0, fin=False), frame(OPEN[5:], 0)])
+    said = b''.join(
+        [
+            frame(OPEN[:1], fin=False),
+            frame('are you there', PING),
+            frame(OPEN[1:5], 0, fin=False),
+            frame('', 0, fin=False),
+            frame(OPEN[5:], 0),
+        ]
+    )
     heard = AsyncResult()
 
     def handle(sock):

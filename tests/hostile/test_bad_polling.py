@@ -86,16 +86,21 @@ def cut(data):
 
 def hang(data=b''):
     """Send this and wait for the client's end."""
+
     def answer(sock):
         sock.sendall(data)
         read_to_end(sock)
+
     return answer
 
 
 # What a request may be answered with, and what that is called.
 FAULTS = [
-    ('400-json', hang(response('{"code":1,"message":"Session ID unknown"}',
-                               '400 Bad Request')), HTTPError),
+    (
+        '400-json',
+        hang(response('{"code":1,"message":"Session ID unknown"}', '400 Bad Request')),
+        HTTPError,
+    ),
     ('413', hang(response('too large', '413 Payload Too Large')), HTTPError),
     ('502-html', hang(response('<html>', '502 Bad Gateway', content_type='text/html')), HTTPError),
     ('302', hang(response('', '302 Found', [('Location', 'gopher://x/')])), ProtocolError),
@@ -104,21 +109,37 @@ FAULTS = [
     ('status-line-cut', cut(b'HTTP/1.1 2'), exceptions.EngineIOError),
     ('head-cut', cut(b'HTTP/1.1 200 OK\r\nContent-Le'), exceptions.EngineIOError),
     ('body-cut', cut(response('4whole\x1e4part')[:-2]), ConnectionClosed),
-    ('chunk-cut', cut(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n4hel'),
-     ConnectionClosed),
-    ('no-last-chunk', cut(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n4a\r\n'),
-     ConnectionClosed),
-    ('chunk-text', hang(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok\r\n'),
-     exceptions.EngineIOError),
+    (
+        'chunk-cut',
+        cut(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n4hel'),
+        ConnectionClosed,
+    ),
+    (
+        'no-last-chunk',
+        cut(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n4a\r\n'),
+        ConnectionClosed,
+    ),
+    (
+        'chunk-text',
+        hang(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok\r\n'),
+        exceptions.EngineIOError,
+    ),
     ('no-http', hang(b'SSH-2.0-OpenSSH_9.6\r\n\r\n'), ProtocolError),
-    ('gzip-cut', hang(response(gzip.compress(b'4hello')[:-3],
-                               headers=[('Content-Encoding', 'gzip')])), ProtocolError),
+    (
+        'gzip-cut',
+        hang(response(gzip.compress(b'4hello')[:-3], headers=[('Content-Encoding', 'gzip')])),
+        ProtocolError,
+    ),
     ('over-the-limit', hang(response('4' * 2001)), ProtocolError),
-    ('bomb', hang(response(gzip.compress(b'4' * 1000000),
-                           headers=[('Content-Encoding', 'gzip')])), ProtocolError),
+    (
+        'bomb',
+        hang(response(gzip.compress(b'4' * 1000000), headers=[('Content-Encoding', 'gzip')])),
+        ProtocolError,
+    ),
 ]
 every_fault = pytest.mark.parametrize(
-    ('answer', 'kind'), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS])
+    ('answer', 'kind'), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS]
+)
 
 
 @every_fault
@@ -155,6 +176,7 @@ def test_a_post_that_fails(hostile_server, witness, answer, kind):
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
 def test_a_post_whose_answer_has_begun_is_not_sent_again(hostile_server, witness, end):
     """Nor on a connection that was used before: the server has taken it."""
+
     def answer(sock):
         sock.sendall(b'HTTP/1.1 2')
         end(sock)
@@ -211,17 +233,29 @@ def test_an_oversized_message_is_refused_by_the_server(hostile_server, witness):
     assert one.loses().status == 413
 
 
-@pytest.mark.parametrize(('tail', 'words'), [
-    ('', 'empty'),
-    ('9', 'without a valid type'),
-    ('<html><body>Maintenance</body></html>', 'without a valid type'),
-    (b'4\xff', 'UTF-8'),
-    (b'\x89PNG\r\n\x1a\n' * 100, 'UTF-8'),
-    ('b!!!', 'base64'),
-    ('bA', 'base64'),
-    ('\x1e', 'empty'),
-], ids=['empty-packet', 'unknown-type', 'html', 'utf-8', 'garbage', 'base64',
-        'base64-cut', 'two-empty-packets'])
+@pytest.mark.parametrize(
+    ('tail', 'words'),
+    [
+        ('', 'empty'),
+        ('9', 'without a valid type'),
+        ('<html><body>Maintenance</body></html>', 'without a valid type'),
+        (b'4\xff', 'UTF-8'),
+        (b'\x89PNG\r\n\x1a\n' * 100, 'UTF-8'),
+        ('b!!!', 'base64'),
+        ('bA', 'base64'),
+        ('\x1e', 'empty'),
+    ],
+    ids=[
+        'empty-packet',
+        'unknown-type',
+        'html',
+        'utf-8',
+        'garbage',
+        'base64',
+        'base64-cut',
+        'two-empty-packets',
+    ],
+)
 @pytest.mark.parametrize('before', [b'', b'4one\x1e4two\x1e'], ids=['alone', 'after-messages'])
 def test_a_body_that_is_wrong(hostile_server, witness, before, tail, words):
     script = PollingServer()
@@ -316,9 +350,16 @@ def test_the_listener_goes_between_two_requests(hostile_server, witness):
 # -- A server that hangs --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('begun', [
-    b'', b'HTTP/1.1 200', b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n', response('ok')[:-1],
-], ids=['no-answer', 'status-line', 'head', 'body'])
+@pytest.mark.parametrize(
+    'begun',
+    [
+        b'',
+        b'HTTP/1.1 200',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n',
+        response('ok')[:-1],
+    ],
+    ids=['no-answer', 'status-line', 'head', 'body'],
+)
 def test_a_post_that_is_not_answered(hostile_server, witness, begun):
     script = PollingServer()
     server = hostile_server(script)
@@ -332,6 +373,7 @@ def test_a_post_that_is_not_answered(hostile_server, witness, begun):
 
 def test_a_post_that_is_answered_by_a_trickle(hostile_server, witness):
     """The time is for the whole request, not for each byte."""
+
     def trickle(sock):
         for byte in response('o' * 1000):
             sock.sendall(bytes([byte]))
@@ -348,7 +390,8 @@ def test_a_post_that_is_answered_by_a_trickle(hostile_server, witness):
 
 @pytest.mark.parametrize('tls', [False, True], ids=['plain', 'tls'])
 def test_a_post_whose_connection_is_accepted_and_no_more(
-        hostile_server, certificates, witness, tls):
+    hostile_server, certificates, witness, tls
+):
     """The GET waits on a connection of its own, so a POST has to open another."""
     script = PollingServer()
     context = certificates.server_context()
@@ -437,24 +480,30 @@ def test_a_busy_process_finds_its_ping_in_the_socket(hostile_server, witness):
 def test_a_hundred_packets_in_one_body(hostile_server, witness):
     script = PollingServer()
     one = witness().connect(hostile_server(script))
-    parts = [f'4{number}' if number % 2 else 'b' + base64.b64encode(b'%d' % number).decode()
-             for number in range(100)]
+    parts = [
+        f'4{number}' if number % 2 else 'b' + base64.b64encode(b'%d' % number).decode()
+        for number in range(100)
+    ]
     script.say('\x1e'.join(parts))
     assert eventually(lambda: len(one.messages) == 100)
     assert one.messages == [str(number) if number % 2 else b'%d' % number for number in range(100)]
 
 
-@pytest.mark.parametrize('whole', [
-    response('4hello'),
-    response('4hello', headers=[('Connection', 'close')]),
-    b'HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\n4hello',
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\n4\r\n5\r\nhello\r\n0\r\n'
-    b'X: trailer\r\n\r\n',
-    b'HTTP/1.1 100 Continue\r\n\r\n' + response('4hello'),
-    b'HTTP/1.1 200\r\nContent-Length: 6\r\n\r\n4hello',
-    response(gzip.compress(b'4hello'), headers=[('Content-Encoding', 'GZip')]),
-    response('4hello', '201 Created'),
-], ids=['length', 'close', 'http-1.0', 'chunked', '100-continue', 'no-phrase', 'gzip', '201'])
+@pytest.mark.parametrize(
+    'whole',
+    [
+        response('4hello'),
+        response('4hello', headers=[('Connection', 'close')]),
+        b'HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\n4hello',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\n4\r\n5\r\nhello\r\n0\r\n'
+        b'X: trailer\r\n\r\n',
+        b'HTTP/1.1 100 Continue\r\n\r\n' + response('4hello'),
+        b'HTTP/1.1 200\r\nContent-Length: 6\r\n\r\n4hello',
+        response(gzip.compress(b'4hello'), headers=[('Content-Encoding', 'GZip')]),
+        response('4hello', '201 Created'),
+    ],
+    ids=['length', 'close', 'http-1.0', 'chunked', '100-continue', 'no-phrase', 'gzip', '201'],
+)
 def test_answers_byte_by_byte(hostile_server, witness, whole):
     def slowly(sock):
         for byte in whole:

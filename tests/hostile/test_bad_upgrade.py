@@ -118,28 +118,34 @@ def is_polling(one, script):
 
 def answers(data):
     """A probe that is answered by these bytes instead of 101."""
+
     def probe(sock, request):
         sock.sendall(data)
         read_to_end(sock)
+
     return probe
 
 
 def says(data, then=read_to_end):
     """A probe that is accepted, and its PING answered by these bytes."""
+
     def probe(sock, request):
         accept_websocket(sock, request)
         assert read_frame(sock) == (TEXT, b'2probe')
         sock.sendall(data)
         then(sock)
+
     return probe
 
 
 def at_once(data, then=read_to_end):
     """A probe that is accepted, with these bytes before its PING."""
+
     def probe(sock, request):
         accept_websocket(sock, request)
         sock.sendall(data)
         then(sock)
+
     return probe
 
 
@@ -153,8 +159,12 @@ SPOILT = [
     ('status-text', answers(b'HTTP/1.1 abc\r\n\r\n')),
     ('header-latin', answers(b'HTTP/1.1 101 X\r\nX: \xff\r\n\r\n')),
     ('length-text', answers(b'HTTP/1.1 400 X\r\nContent-Length: many\r\n\r\n')),
-    ('length-huge', lambda sock, request: sock.sendall(
-        b'HTTP/1.1 400 X\r\nContent-Length: 99999999999999999999\r\n\r\nx')),
+    (
+        'length-huge',
+        lambda sock, request: sock.sendall(
+            b'HTTP/1.1 400 X\r\nContent-Length: 99999999999999999999\r\n\r\nx'
+        ),
+    ),
     ('closed-unanswered', lambda sock, request: None),
     ('reset-unanswered', lambda sock, request: reset(sock)),
     ('head-cut', lambda sock, request: sock.sendall(b'HTTP/1.1 101 Swi')),
@@ -181,8 +191,7 @@ SPOILT = [
 ]
 
 
-@pytest.mark.parametrize(
-    'probe', [case[1] for case in SPOILT], ids=[case[0] for case in SPOILT])
+@pytest.mark.parametrize('probe', [case[1] for case in SPOILT], ids=[case[0] for case in SPOILT])
 def test_a_probe_that_fails(hostile_server, witness, probe):
     script = UpgradingServer(probe)
     server = hostile_server(script)
@@ -267,11 +276,14 @@ def test_a_pong_that_is_slow(hostile_server, witness):
     assert script.posted.empty()
 
 
-@pytest.mark.parametrize('then', [gevent.socket.socket.close, reset,
-                                  lambda sock: sock.sendall(close_frame(1011))],
-                         ids=['close', 'reset', 'close-frame'])
+@pytest.mark.parametrize(
+    'then',
+    [gevent.socket.socket.close, reset, lambda sock: sock.sendall(close_frame(1011))],
+    ids=['close', 'reset', 'close-frame'],
+)
 def test_a_websocket_that_ends_between_its_pong_and_the_upgrade(hostile_server, witness, then):
     """The GET in flight is awaited, and in this time the websocket goes."""
+
     def probe(sock, request):
         accept_websocket(sock, request)
         assert read_frame(sock) == (TEXT, b'2probe')
@@ -296,6 +308,7 @@ def test_a_websocket_that_ends_between_its_pong_and_the_upgrade(hostile_server, 
 
 def test_a_get_that_does_not_end_for_the_upgrade(hostile_server, witness):
     """Without the server's noop there is no upgrade, and no harm either."""
+
     def probe(sock, request):
         accept_websocket(sock, request)
         assert read_frame(sock) == (TEXT, b'2probe')
@@ -354,14 +367,19 @@ class FailingPolling(UpgradingServer):
         raise ConnectionResetError
 
 
-@pytest.mark.parametrize(('failure', 'kind'), [
-    (lambda sock: respond(sock, '{"code":1}', '400 Bad Request'), HTTPError),
-    (lambda sock: respond(sock, '9'), ProtocolError),
-    (lambda sock: sock.sendall(response('4one')[:-1]), ConnectionClosed),
-], ids=['status', 'packet', 'cut'])
+@pytest.mark.parametrize(
+    ('failure', 'kind'),
+    [
+        (lambda sock: respond(sock, '{"code":1}', '400 Bad Request'), HTTPError),
+        (lambda sock: respond(sock, '9'), ProtocolError),
+        (lambda sock: sock.sendall(response('4one')[:-1]), ConnectionClosed),
+    ],
+    ids=['status', 'packet', 'cut'],
+)
 @pytest.mark.parametrize('pong', [b'', frame('3probe')], ids=['probing', 'pausing'])
 def test_polling_that_fails_within_the_upgrade(hostile_server, witness, failure, kind, pong):
     """One end; connect() is let go, and the probe's socket is closed."""
+
     def probe(sock, request):
         accept_websocket(sock, request)
         assert read_frame(sock) == (TEXT, b'2probe')
@@ -440,10 +458,12 @@ def test_the_heartbeat_ends_an_upgrade_that_hangs(hostile_server, witness):
     server.wait_open(0)
 
 
-@pytest.mark.parametrize('error', [gevent.Timeout(0.4), gevent.GreenletExit()],
-                         ids=['timeout', 'killed'])
+@pytest.mark.parametrize(
+    'error', [gevent.Timeout(0.4), gevent.GreenletExit()], ids=['timeout', 'killed']
+)
 def test_a_caller_that_is_interrupted_within_the_upgrade(
-        hostile_server, witness, hub_errors, error):
+    hostile_server, witness, hub_errors, error
+):
     """His exception comes through; nothing stays open."""
     script = UpgradingServer(says(b''))
     server = hostile_server(script)
@@ -465,6 +485,7 @@ def test_a_caller_that_is_interrupted_within_the_upgrade(
 
 def test_the_websocket_fails_just_after_the_upgrade(hostile_server, witness):
     """By then it is the connection: no way back to polling."""
+
     def probe(sock, request):
         says(frame('3probe'), lambda sock: None)(sock, request)
         assert read_frame(sock) == (TEXT, b'5')
@@ -525,8 +546,9 @@ def test_a_thousand_messages_each_way_across_the_upgrade(hostile_server, witness
     connecting.get(timeout=5)
     talking.get(timeout=5)
     assert one.client.transport() == 'websocket'
-    assert eventually(lambda: script.posted.qsize() + len(received) >= count
-                      and len(one.messages) >= count)
+    assert eventually(
+        lambda: script.posted.qsize() + len(received) >= count and len(one.messages) >= count
+    )
     posted = [script.posted.get() for _ in range(script.posted.qsize())]
     assert posted
     assert received

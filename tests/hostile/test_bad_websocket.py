@@ -111,8 +111,11 @@ FAULTS = [
     ('over-the-limit', frame('4' + 'x' * LIMIT), 1009),
     ('over-the-limit-binary', frame(bytes(LIMIT + 1), BINARY), 1009),
     ('over-the-limit-announced', frame('4x', length=1 << 62), 1009),
-    ('over-the-limit-fragments', frame('4', fin=False) + frame('x' * 15000, 0, fin=False)
-     + frame('x' * 15000, 0), 1009),
+    (
+        'over-the-limit-fragments',
+        frame('4', fin=False) + frame('x' * 15000, 0, fin=False) + frame('x' * 15000, 0),
+        1009,
+    ),
     ('over-the-limit-by-far', frame('4' + 'x' * 3_000_000), 1009),
     ('garbage', b'\xca\xfe\xba\xbe' * 50000, 1002),
     ('http', b'HTTP/1.1 400 Bad Request\r\n\r\n', 1002),
@@ -124,7 +127,8 @@ FAULTS = [
     ('close-reason-utf-8', frame(b'\x03\xe8\xff\xff', CLOSE), 1007),
 ]
 every_fault = pytest.mark.parametrize(
-    ('said', 'code'), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS])
+    ('said', 'code'), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS]
+)
 
 
 @every_fault
@@ -154,9 +158,11 @@ def test_a_fault_byte_by_byte(one, script, server, said, code):
     server.wait_open(0)
 
 
-@pytest.mark.parametrize(('said', 'code'), [
-    (frame('9'), 1002), (frame(b'4\xff'), 1007), (frame('4' * 30000), 1009)],
-    ids=['packet', 'utf-8', 'over-the-limit'])
+@pytest.mark.parametrize(
+    ('said', 'code'),
+    [(frame('9'), 1002), (frame(b'4\xff'), 1007), (frame('4' * 30000), 1009)],
+    ids=['packet', 'utf-8', 'over-the-limit'],
+)
 def test_a_fault_after_a_ping(one, script, said, code):
     """The pong goes first; it must not cost the close frame."""
     script.say(frame('2') + frame('hello', PING) + said)
@@ -167,9 +173,18 @@ def test_a_fault_after_a_ping(one, script, said, code):
     assert frames[2][1][:2] == code.to_bytes(2, 'big')
 
 
-@pytest.mark.parametrize(('code', 'reason'), [
-    (None, ''), (1000, ''), (1001, 'going away'), (1009, 'too large'), (1011, '\u20ac' * 41),
-    (3000, ''), (4999, 'mine')])
+@pytest.mark.parametrize(
+    ('code', 'reason'),
+    [
+        (None, ''),
+        (1000, ''),
+        (1001, 'going away'),
+        (1009, 'too large'),
+        (1011, '\u20ac' * 41),
+        (3000, ''),
+        (4999, 'mine'),
+    ],
+)
 def test_a_close_frame_is_echoed(one, script, server, code, reason):
     script.say(frame('4one') + (frame('', CLOSE) if code is None else close_frame(code, reason)))
     error = one.loses()
@@ -201,10 +216,17 @@ def test_a_close_packet_is_a_wish_and_no_fault(one, script, server):
     server.wait_open(0)
 
 
-@pytest.mark.parametrize('said', [b'', frame('4hello')[:1], frame('4hello')[:-1],
-                                  frame('4' + 'x' * 10000)[:3], frame('4hello', fin=False)],
-                         ids=['nothing', 'half-a-header', 'a-byte-short', 'half-a-length',
-                              'first-fragment'])
+@pytest.mark.parametrize(
+    'said',
+    [
+        b'',
+        frame('4hello')[:1],
+        frame('4hello')[:-1],
+        frame('4' + 'x' * 10000)[:3],
+        frame('4hello', fin=False),
+    ],
+    ids=['nothing', 'half-a-header', 'a-byte-short', 'half-a-length', 'first-fragment'],
+)
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
 def test_the_server_goes_within_a_message(hostile_server, witness, said, end):
     going = Event()
@@ -267,8 +289,15 @@ def test_a_sender_that_waits_for_room_is_let_go_when_the_server_goes(hostile_ser
 
 
 def test_a_packet_out_of_place_does_no_harm(one, script):
-    script.say(frame(open_packet(sid='another')) + frame('3') + frame('3probe') + frame('5')
-               + frame('6') + frame('', PONG) + frame('4one'))
+    script.say(
+        frame(open_packet(sid='another'))
+        + frame('3')
+        + frame('3probe')
+        + frame('5')
+        + frame('6')
+        + frame('', PONG)
+        + frame('4one')
+    )
     assert eventually(lambda: one.messages == ['one'])
     assert (one.client.state, one.client.sid) == ('connected', 'the-sid')
 
@@ -279,21 +308,34 @@ def test_a_packet_out_of_place_does_no_harm(one, script):
 def test_pings_are_answered_with_their_data(one, script):
     script.say(frame('2') + frame('2probe') + frame(b'\x00\xff' * 62, PING) + frame('', PING))
     assert [script.heard.get(timeout=5) for _ in range(4)] == [
-        (TEXT, b'3'), (TEXT, b'3probe'), (PONG, b'\x00\xff' * 62), (PONG, b'')]
+        (TEXT, b'3'),
+        (TEXT, b'3probe'),
+        (PONG, b'\x00\xff' * 62),
+        (PONG, b''),
+    ]
     assert one.client.state == 'connected'
 
 
 @pytest.mark.parametrize('in_pieces', [False, True], ids=['whole', 'bytewise'])
 def test_fragments_with_control_frames_between_them(one, script, in_pieces):
     """RFC 6455, section 5.4."""
-    said = b''.join([
-        frame('4\u20ac'.encode()[:2], fin=False), frame('a', PING),
-        frame('4\u20ac'.encode()[2:3], 0, fin=False), frame('', 0, fin=False), frame('', PONG),
-        frame('4\u20ac'.encode()[3:], 0),
-        frame(b'\x00', BINARY, fin=False), frame('b', PING), frame(b'\xff', 0),
-        frame('', BINARY, fin=False), frame('', 0), frame('4'),
-    ])
-    for piece in ([said[i:i + 1] for i in range(len(said))] if in_pieces else [said]):
+    said = b''.join(
+        [
+            frame('4\u20ac'.encode()[:2], fin=False),
+            frame('a', PING),
+            frame('4\u20ac'.encode()[2:3], 0, fin=False),
+            frame('', 0, fin=False),
+            frame('', PONG),
+            frame('4\u20ac'.encode()[3:], 0),
+            frame(b'\x00', BINARY, fin=False),
+            frame('b', PING),
+            frame(b'\xff', 0),
+            frame('', BINARY, fin=False),
+            frame('', 0),
+            frame('4'),
+        ]
+    )
+    for piece in [said[i : i + 1] for i in range(len(said))] if in_pieces else [said]:
         script.say(piece)
         gevent.sleep(0)
     assert eventually(lambda: len(one.messages) == 4)
@@ -334,7 +376,10 @@ def test_the_farewell_is_packet_then_frame_and_the_server_s_answer_is_awaited(on
     one.client.send('last words')
     leaving = gevent.spawn(one.client.disconnect)
     assert [script.heard.get(timeout=5) for _ in range(3)] == [
-        (TEXT, b'4last words'), (TEXT, b'1'), (CLOSE, b'\x03\xe8')]
+        (TEXT, b'4last words'),
+        (TEXT, b'1'),
+        (CLOSE, b'\x03\xe8'),
+    ]
     settle()
     assert not leaving.ready()
     script.say(frame('4crossing') + close_frame(1000))
@@ -344,9 +389,11 @@ def test_the_farewell_is_packet_then_frame_and_the_server_s_answer_is_awaited(on
     assert script.frames() == []  # no second close frame
 
 
-@pytest.mark.parametrize('said', [b'', b'\xff' * 100, frame('9'), frame('4x', mask=b'abcd'),
-                                  frame('4x')[:2]],
-                         ids=['end', 'garbage', 'unknown-type', 'masked', 'cut'])
+@pytest.mark.parametrize(
+    'said',
+    [b'', b'\xff' * 100, frame('9'), frame('4x', mask=b'abcd'), frame('4x')[:2]],
+    ids=['end', 'garbage', 'unknown-type', 'masked', 'cut'],
+)
 def test_a_farewell_is_not_spoilt_by_what_comes(hostile_server, witness, said):
     def handle(sock):
         accept_websocket(sock)

@@ -16,6 +16,7 @@ each_end = pytest.mark.parametrize('bad', BAD.values(), ids=BAD)
 @pytest.fixture
 def refused(hostile_server, witness):
     """`refused(change)`: the connect that `change` has a part in is a ValueError, and no more."""
+
     def connect(transport, url='', options=(), **arguments):
         def answer(sock):
             respond(sock, open_packet())
@@ -78,8 +79,21 @@ def test_cookies_of_a_session(refused, bad):
         refused('websocket', options={'http_session': session})
 
 
-@pytest.mark.parametrize('sid', ['a\r\nX-Injected: 1', 'a\nb', 'a b', 'a&transport=x', 'a#b', 'a?b',
-                                 '../..', 'é', '%0d%0a', '\u2028'])
+@pytest.mark.parametrize(
+    'sid',
+    [
+        'a\r\nX-Injected: 1',
+        'a\nb',
+        'a b',
+        'a&transport=x',
+        'a#b',
+        'a?b',
+        '../..',
+        'é',
+        '%0d%0a',
+        '\u2028',
+    ],
+)
 def test_a_session_id_of_the_server_stays_a_parameter(hostile_server, witness, sid):
     seen = []
 

@@ -83,8 +83,9 @@ def told(records):
 
 
 @pytest.mark.parametrize('serve', SERVERS.values(), ids=SERVERS)
-@pytest.mark.parametrize('transports', ['polling', 'websocket', None],
-                         ids=['polling', 'websocket', 'upgrade'])
+@pytest.mark.parametrize(
+    'transports', ['polling', 'websocket', None], ids=['polling', 'websocket', 'upgrade']
+)
 @pytest.mark.parametrize('by', ['headers', 'url'])
 def test_logs_and_exceptions(hostile_server, witness, records, serve, transports, by):
     server = hostile_server(serve)
@@ -120,11 +121,21 @@ def test_logs_and_exceptions(hostile_server, witness, records, serve, transports
             assert BODY not in text, text
 
 
-@pytest.mark.parametrize('url', [
-    'http//me:passw0rd@127.0.0.1', 'ftp://me:passw0rd@127.0.0.1', 'http://me:passw0rd@',
-    'http://me:passw0rd@127.0.0.1/\n', 'http://me:passw0rd@127.0.0.1:99999/',
-    'http://me:passw0rd@127.0.0.1:x/', 'http://me:passw0rd@a b/', 'http://me:passw0rd@[::1/',
-    'http://me:passw0rd@' + 'a' * 64, 'http://me:passw0rd@a..b/'])
+@pytest.mark.parametrize(
+    'url',
+    [
+        'http//me:passw0rd@127.0.0.1',
+        'ftp://me:passw0rd@127.0.0.1',
+        'http://me:passw0rd@',
+        'http://me:passw0rd@127.0.0.1/\n',
+        'http://me:passw0rd@127.0.0.1:99999/',
+        'http://me:passw0rd@127.0.0.1:x/',
+        'http://me:passw0rd@a b/',
+        'http://me:passw0rd@[::1/',
+        'http://me:passw0rd@' + 'a' * 64,
+        'http://me:passw0rd@a..b/',
+    ],
+)
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 def test_an_exception_for_a_bad_url_keeps_its_password(url, transport):
     with pytest.raises((ValueError, ConnectionError)) as caught:

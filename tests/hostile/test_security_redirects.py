@@ -29,8 +29,10 @@ WAYS = {
     'direct': ('polling', {}),
     'session': ('polling', {'http_session': requests.Session}),
     'websocket': ('websocket', {'websocket_extra_options': {'redirect_limit': 3}}),
-    'session-websocket': ('websocket', {'websocket_extra_options': {'redirect_limit': 3},
-                                        'http_session': requests.Session}),
+    'session-websocket': (
+        'websocket',
+        {'websocket_extra_options': {'redirect_limit': 3}, 'http_session': requests.Session},
+    ),
 }
 """The transport, and options; a websocket follows redirects only where it is told to."""
 
@@ -127,8 +129,12 @@ class Redirecting:
             # with a scheme, as websocket-client wants it
             scheme = 'ws' if 'sec-websocket-key' in self.requests[-1].headers else 'http'
             location = self.location.replace('http', scheme, 1)
-            respond(sock, b'', f'{self.status} Redirect',
-                    [('Location', location), ('Set-Cookie', 'jar=j4r; Path=/')])
+            respond(
+                sock,
+                b'',
+                f'{self.status} Redirect',
+                [('Location', location), ('Set-Cookie', 'jar=j4r; Path=/')],
+            )
 
 
 @every_way
@@ -139,8 +145,9 @@ def test_secrets_stay_with_their_host(native, connect, way, status, host):
     there = native(elsewhere)
     here = Redirecting(f'http://{host}:{there.port}/engine.io/?a=b', status)
     home = native(here)
-    result = connect(home.url, way, {'Authorization': 'Bearer s3cret', 'Cookie': 'a=c00kie',
-                                     'X-Own': 'told'})
+    result = connect(
+        home.url, way, {'Authorization': 'Bearer s3cret', 'Cookie': 'a=c00kie', 'X-Own': 'told'}
+    )
     assert here.requests[0].headers['authorization'] == 'Bearer s3cret'
     assert 'c00kie' in here.requests[0].headers['cookie']
     if host == '127.0.0.1':
@@ -210,8 +217,12 @@ def test_a_post_that_would_become_a_get_is_a_fault_and_no_success(native, status
     def answer(sock):
         while True:
             asked.append(read_request(sock))
-            respond(sock, 'ok', f'{status} Redirect' if len(asked) == 1 else '200 OK',
-                    [('Location', '/elsewhere')])
+            respond(
+                sock,
+                'ok',
+                f'{status} Redirect' if len(asked) == 1 else '200 OK',
+                [('Location', '/elsewhere')],
+            )
 
     home = native(answer)
     with requests.Session() as session:
@@ -237,7 +248,12 @@ def test_a_bomb_by_way_of_a_session(native, witness, status, encoding):
 
     def answer(sock):
         read_request(sock)
-        respond(sock, bomb, status, [('Content-Encoding', encoding), ('Location', 'http://127.0.0.1:1/')])
+        respond(
+            sock,
+            bomb,
+            status,
+            [('Content-Encoding', encoding), ('Location', 'http://127.0.0.1:1/')],
+        )
 
     home = native(answer)
     with requests.Session() as session:
@@ -256,17 +272,41 @@ def test_a_bomb_by_way_of_a_session(native, witness, status, encoding):
 # -- Places that are none --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('location', [
-    'http://[::1', 'http://[/', f'http://{"a" * 64}/', 'http://a..b/', 'http:///', '//', 'http:',
-    'http://127.0.0.1:0/', 'http://127.0.0.1:99999/', 'http://127.0.0.1:-1/', '\x00', 'x' * 60000,
-    'http://user:pass@[::1/', 'gopher://127.0.0.1/', 'http://' + 'a.' * 5000],
-    ids=lambda text: ascii(text)[:24])
+@pytest.mark.parametrize(
+    'location',
+    [
+        'http://[::1',
+        'http://[/',
+        f'http://{"a" * 64}/',
+        'http://a..b/',
+        'http:///',
+        '//',
+        'http:',
+        'http://127.0.0.1:0/',
+        'http://127.0.0.1:99999/',
+        'http://127.0.0.1:-1/',
+        '\x00',
+        'x' * 60000,
+        'http://user:pass@[::1/',
+        'gopher://127.0.0.1/',
+        'http://' + 'a.' * 5000,
+    ],
+    ids=lambda text: ascii(text)[:24],
+)
 def test_a_redirect_to_no_place(native, connect, location):
     """One exception of connect(), whose cause is ours."""
-    home = native(lambda sock: [
-        (read_request(sock), sock.sendall(
-            b'HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: '
-            + location.encode() + b'\r\n\r\n'))])
+    home = native(
+        lambda sock: [
+            (
+                read_request(sock),
+                sock.sendall(
+                    b'HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: '
+                    + location.encode()
+                    + b'\r\n\r\n'
+                ),
+            )
+        ]
+    )
     assert urlsplit(home.url).port
     error = connect(home.url, 'direct', request_timeout=2)
     assert isinstance(error, ConnectionError)

@@ -37,8 +37,10 @@ def issued(tmp_path_factory):
     own = trustme.CA()
     path = tmp_path_factory.mktemp('tls') / 'self.pem'
     key = own._private_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption())
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
     path.write_bytes(key + own.cert_pem.bytes())
     contexts['self-signed'] = _context()
     contexts['self-signed'].load_cert_chain(path)
@@ -177,6 +179,6 @@ def test_older_versions_are_refused(witness, hostile_server, issued, monkeypatch
         witness().client.connect(server.url.replace('http', 'https'), transports=transport)
     hello = hellos[0]
     at = hello.index(b'\x00\x2b')  # supported_versions, RFC 8446, section 4.2.1
-    offered = hello[at + 5:at + 5 + hello[at + 4]]
-    versions = {offered[i:i + 2] for i in range(0, len(offered), 2)}
+    offered = hello[at + 5 : at + 5 + hello[at + 4]]
+    versions = {offered[i : i + 2] for i in range(0, len(offered), 2)}
     assert versions == {b'\x03\x04', b'\x03\x03'}

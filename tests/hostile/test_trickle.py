@@ -60,7 +60,7 @@ def drip_interim(sock):
 def drip_body(sock):
     read_request(sock)
     body = open_packet(padding='x' * 2000)
-    head = response(body)[:-len(body)]
+    head = response(body)[: -len(body)]
     sock.sendall(head)
     drip(sock, body.encode())
 
@@ -125,8 +125,10 @@ def hang_in_head(sock):
 BOTH = [read_to_end, hang_after_request, hang_in_head, drip_head, drip_headers, drip_refusal]
 POLLING = [*BOTH, drip_interim, drip_body, drip_chunks, drip_redirects]
 WEBSOCKET = [*BOTH, hang_after_websocket, drip_frame, drip_fragments, drip_pings]
-CASES = [*(('polling', handler) for handler in POLLING),
-         *(('websocket', handler) for handler in WEBSOCKET)]
+CASES = [
+    *(('polling', handler) for handler in POLLING),
+    *(('websocket', handler) for handler in WEBSOCKET),
+]
 
 
 def fails_in_time(witness, server, transport, limit=LIMIT):
@@ -140,8 +142,9 @@ def fails_in_time(witness, server, transport, limit=LIMIT):
     return error
 
 
-@pytest.mark.parametrize(('transport', 'handler'), CASES,
-                         ids=[f'{name}-{handler.__name__}' for name, handler in CASES])
+@pytest.mark.parametrize(
+    ('transport', 'handler'), CASES, ids=[f'{name}-{handler.__name__}' for name, handler in CASES]
+)
 def test_a_handshake_that_takes_too_long(hostile_server, witness, transport, handler):
     error = fails_in_time(witness, hostile_server(handler), transport)
     assert f'{LIMIT} seconds' in str(error)
@@ -149,8 +152,11 @@ def test_a_handshake_that_takes_too_long(hostile_server, witness, transport, han
 
 
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-@pytest.mark.parametrize('handler', [read_to_end, lambda sock: drip(sock, b'\x16\x03\x03' * 1000)],
-                         ids=['silent', 'dripping'])
+@pytest.mark.parametrize(
+    'handler',
+    [read_to_end, lambda sock: drip(sock, b'\x16\x03\x03' * 1000)],
+    ids=['silent', 'dripping'],
+)
 def test_a_tls_handshake_that_takes_too_long(hostile_server, witness, transport, handler):
     server = hostile_server(handler)
     server._scheme = 'https'
@@ -318,8 +324,7 @@ def test_a_server_that_never_stops_sending(witness, transport, begin, repeat):
 
 
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-def test_the_disconnect_of_a_dead_peer_is_bounded(
-        hostile_server, witness, monkeypatch, transport):
+def test_the_disconnect_of_a_dead_peer_is_bounded(hostile_server, witness, monkeypatch, transport):
     assert session.CLOSE_TIMEOUT < 5
     monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 0.3)
 

@@ -26,8 +26,14 @@ import support
 
 HERE = Path(__file__).resolve().parent
 PATCHED_CLIENT = HERE / 'patched_client.py'
-ROUTE_VARIABLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'SSL_CERT_FILE', 'SSL_CERT_DIR',
-                   'WEBSOCKET_CLIENT_CA_BUNDLE', 'NETRC')
+ROUTE_VARIABLES = (
+    'REQUESTS_CA_BUNDLE',
+    'CURL_CA_BUNDLE',
+    'SSL_CERT_FILE',
+    'SSL_CERT_DIR',
+    'WEBSOCKET_CLIENT_CA_BUNDLE',
+    'NETRC',
+)
 # Debian has them where not every user's PATH leads.
 SEARCH = os.pathsep.join([os.environ.get('PATH', os.defpath), '/usr/sbin', '/usr/local/sbin'])
 #: Debian's packages with another name than the program's
@@ -80,7 +86,8 @@ class Intermediary:
         """Fill the template in and write it; the path."""
         self.settings.update(settings)
         text = string.Template((HERE / self.template).read_text()).substitute(
-            self.settings, folder=self.folder, port=self.port)
+            self.settings, folder=self.folder, port=self.port
+        )
         path = self.folder / self.template
         path.write_text(text)
         return path
@@ -88,11 +95,18 @@ class Intermediary:
     def _start(self):
         arguments = self.command()
         with open(self._log_path, 'ab') as log:
-            self._process = subprocess.Popen([self._program, *map(str, arguments)],
-                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        return support.eventually(
-            lambda: support.listens(self.port) or not self.alive,
-            support.START_TIMEOUT) and self.alive
+            self._process = subprocess.Popen(
+                [self._program, *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return (
+            support.eventually(
+                lambda: support.listens(self.port) or not self.alive, support.START_TIMEOUT
+            )
+            and self.alive
+        )
 
     @property
     def alive(self):
@@ -130,14 +144,29 @@ class Balancer(Intermediary):
     :param buffering: whether it takes a whole body before it hands any of it on.
     """
 
-    def __init__(self, folder, servers, tls=None, idle='60s', keepalive='60s', buffering=True,
-                 shutdown_timeout='60s', **settings):
+    def __init__(
+        self,
+        folder,
+        servers,
+        tls=None,
+        idle='60s',
+        keepalive='60s',
+        buffering=True,
+        shutdown_timeout='60s',
+        **settings,
+    ):
         self.servers = servers
         self._tls = tls
         self._buffering = buffering
         super().__init__(
-            folder, port_a=servers[0].port, port_b=servers[1].port, idle=idle,
-            keepalive=keepalive, shutdown_timeout=shutdown_timeout, **settings)
+            folder,
+            port_a=servers[0].port,
+            port_b=servers[1].port,
+            idle=idle,
+            keepalive=keepalive,
+            shutdown_timeout=shutdown_timeout,
+            **settings,
+        )
 
     @property
     def url(self):
@@ -151,8 +180,12 @@ class Balancer(Intermediary):
 
     def workers(self):
         """The processes that serve, by their ids."""
-        found = subprocess.run(['ps', '-o', 'pid=', '--ppid', str(self._process.pid)],
-                               capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ['ps', '-o', 'pid=', '--ppid', str(self._process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return {int(pid) for pid in found.stdout.split()}
 
     def reload(self):
@@ -165,24 +198,36 @@ class Balancer(Intermediary):
 class Nginx(Balancer):
     name, template, reload_signal = 'nginx', 'nginx.conf', signal.SIGHUP
 
-    UPGRADE = ('proxy_set_header Upgrade $http_upgrade;\n'
-               '            proxy_set_header Connection $connection_upgrade;')
+    UPGRADE = (
+        'proxy_set_header Upgrade $http_upgrade;\n'
+        '            proxy_set_header Connection $connection_upgrade;'
+    )
 
     def __init__(self, folder, servers, upgrade=True, gzip='off', max_body='10m', **options):
         #: the headers that a websocket needs, which people forget
         forgotten = {'http_version': '1.0', 'upgrade_headers': ''}
         given = {'http_version': '1.1', 'upgrade_headers': self.UPGRADE}
-        super().__init__(folder, servers, gzip=gzip, max_body=max_body,
-                         **(given if upgrade else forgotten), **options)
+        super().__init__(
+            folder,
+            servers,
+            gzip=gzip,
+            max_body=max_body,
+            **(given if upgrade else forgotten),
+            **options,
+        )
 
     def command(self):
-        certificate = self._tls and (f'ssl_certificate {self._tls.server_cert};\n'
-                                     f'        ssl_certificate_key {self._tls.server_key};')
+        certificate = self._tls and (
+            f'ssl_certificate {self._tls.server_cert};\n'
+            f'        ssl_certificate_key {self._tls.server_key};'
+        )
         path = self.configure(
             # what root starts would run as nobody, who may not enter the folder
             user='user root;' if os.geteuid() == 0 else '',
-            tls='ssl' if certificate else '', certificate=certificate or '',
-            buffering='on' if self._buffering else 'off')
+            tls='ssl' if certificate else '',
+            certificate=certificate or '',
+            buffering='on' if self._buffering else 'off',
+        )
         return ['-e', self.folder / 'error.log', '-p', self.folder, '-c', path]
 
     @property
@@ -197,11 +242,13 @@ class HAProxy(Balancer):
         tls = ''
         if self._tls:
             pem = self.folder / 'server.pem'
-            pem.write_bytes(Path(self._tls.server_key).read_bytes()
-                            + Path(self._tls.server_cert).read_bytes())
+            pem.write_bytes(
+                Path(self._tls.server_key).read_bytes() + Path(self._tls.server_cert).read_bytes()
+            )
             tls = f'ssl crt {pem}'
         path = self.configure(
-            tls=tls, buffering='option http-buffer-request' if self._buffering else '')
+            tls=tls, buffering='option http-buffer-request' if self._buffering else ''
+        )
         return ['-W', '-f', path]
 
 
@@ -238,7 +285,7 @@ class Proxy(Intermediary):
     def trips(self):
         """What has gone through it since the last call, in order."""
         found = re.findall(self.trip, self.log)
-        new, self._seen = found[self._seen:], len(found)
+        new, self._seen = found[self._seen :], len(found)
         return new
 
     trip = ''
@@ -273,8 +320,9 @@ class TLSFront(Intermediary):
     name, template = 'haproxy', 'tls_front.cfg'
 
     def __init__(self, folder, target, certificates):
-        (folder / 'server.pem').write_bytes(Path(certificates.server_key).read_bytes()
-                                            + Path(certificates.server_cert).read_bytes())
+        (folder / 'server.pem').write_bytes(
+            Path(certificates.server_key).read_bytes() + Path(certificates.server_cert).read_bytes()
+        )
         super().__init__(folder, target=target)
 
     def command(self):
@@ -291,13 +339,18 @@ class PatchedClient:
     """
 
     def __init__(self, *unavailable):
-        kept = {name: value for name, value in os.environ.items()
-                if not name.lower().endswith('_proxy') and name not in ROUTE_VARIABLES}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.lower().endswith('_proxy') and name not in ROUTE_VARIABLES
+        }
         path = os.pathsep.join([str(support.PROJECT), str(HERE.parent)])
         self._process = subprocess.Popen(
             [sys.executable, '-W', 'error', PATCHED_CLIENT, *unavailable],
             env={**kept, 'PYTHONPATH': path, 'NETRC': os.devnull},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     @property
     def pid(self):
@@ -425,9 +478,12 @@ def nginx(running, servers):
 @pytest.fixture
 def running(pool, tmp_path_factory):
     """`running(kind, *args, **options)`: an intermediary that others may use, too."""
+
     def get(kind, *args, **options):
-        return pool.get((kind, args, tuple(sorted(options.items()))),
-                        lambda: kind(tmp_path_factory.mktemp(kind.name), *args, **options))
+        return pool.get(
+            (kind, args, tuple(sorted(options.items()))),
+            lambda: kind(tmp_path_factory.mktemp(kind.name), *args, **options),
+        )
 
     return get
 

@@ -122,12 +122,20 @@ def work(job):
     logger.addHandler(log := Log())
     session = made_session(job.get('session'))
     inbox = gevent.queue.Queue()
-    report = {'transport': None, 'sid': None, 'echoes': [], 'peers': [], 'errors': [],
-              'cookies': {}, 'lost': None}
+    report = {
+        'transport': None,
+        'sid': None,
+        'echoes': [],
+        'peers': [],
+        'errors': [],
+        'cookies': {},
+        'lost': None,
+    }
     before = peers()
     begun = time.monotonic()
     client = engineio_gevent.Client(
-        logger=logger, http_session=session, handle_sigint=False, **job.get('client', {}))
+        logger=logger, http_session=session, handle_sigint=False, **job.get('client', {})
+    )
     client.on('message', inbox.put)
     try:
         client.connect(job['url'], headers=job.get('headers'), transports=job.get('transports'))
@@ -162,8 +170,7 @@ def main():
     for order in iter(sys.stdin.readline, ''):
         job = json.loads(order)
         try:
-            with (gevent.Timeout(LIMIT), environment(job.get('env', {})),
-                  warnings.catch_warnings()):
+            with gevent.Timeout(LIMIT), environment(job.get('env', {})), warnings.catch_warnings():
                 if job.get('quiet'):
                     warnings.simplefilter('ignore', InsecureRequestWarning)
                 line = json.dumps(work(job))

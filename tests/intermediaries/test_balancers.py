@@ -81,8 +81,9 @@ def check_counted(client, server, sid):
 @pytest.mark.parametrize('buffering', [True, False], ids=['buffered', 'unbuffered'])
 @pytest.mark.parametrize('secure', [False, True], ids=['http', 'https'])
 @pytest.mark.parametrize('servers', ['js', 'python'], indirect=True)
-def test_every_message_arrives(balancer, connect, way, buffering, secure, certificates,
-                               monkeypatch):
+def test_every_message_arrives(
+    balancer, connect, way, buffering, secure, certificates, monkeypatch
+):
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
     before = balancer(buffering=buffering, tls=certificates if secure else None)
     client = connect(before, f'?greet={MESSAGES}')
@@ -137,8 +138,9 @@ def test_both_servers_have_their_share(balancer, connect, way):
             assert others
             # HAProxy keeps the cookie to itself, nginx hands it on
             expected = 'route=' if before.name == 'nginx' else ''
-            assert all(request['headers'].get('cookie', '').startswith(expected)
-                       for request in others)
+            assert all(
+                request['headers'].get('cookie', '').startswith(expected) for request in others
+            )
         check_counted(client, server, client.sid)
 
 
@@ -322,8 +324,8 @@ class Sender:
         for connection in self.connections:
             server = self.balancer.server_of(connection['sid'])
             received = server.received(connection['sid'])
-            assert received == connection['sent'][:len(received)]
-            assert connection['echoes'] == received[:len(connection['echoes'])]
+            assert received == connection['sent'][: len(received)]
+            assert connection['echoes'] == received[: len(connection['echoes'])]
             if connection['error'] is None:
                 assert received == connection['sent'] == connection['echoes']
         return [connection['error'] for connection in self.connections[:-1]]
@@ -347,4 +349,3 @@ def test_reload_under_load(start, balancer_kind, servers, way, way_transports, g
         assert len(errors) >= len(senders)  # the old worker has cut them off
     elif way != 'polling':
         assert errors == []  # it serves its websockets to their end
-

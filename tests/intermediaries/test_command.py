@@ -24,8 +24,14 @@ def talk():
         environment = {**os.environ, 'PYTHONPATH': str(PROJECT), **dict(env)}
         process = subprocess.Popen(
             [sys.executable, '-m', 'engineio_gevent', 'connect', url, '-w', '0', *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment, cwd='/', bufsize=1)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd='/',
+            bufsize=1,
+        )
         started.append(process)
         return process
 
@@ -46,14 +52,23 @@ def test_an_http_proxy(talk, http_proxy, js_server, way, given):
 
 
 def test_a_socks_proxy(talk, socks_proxy, js_server, way):
-    support.converse(talk(js_server.url, '--proxy', socks_proxy.url,
-                          '--transports', TRANSPORTS[way]))
+    support.converse(
+        talk(js_server.url, '--proxy', socks_proxy.url, '--transports', TRANSPORTS[way])
+    )
     assert set(socks_proxy.trips()) == {js_server.netloc}
 
 
 def test_no_proxy(talk, http_proxy, js_server, way):
-    support.converse(talk(js_server.url, '--proxy', '', '--transports', TRANSPORTS[way],
-                  env={'http_proxy': http_proxy.url}))
+    support.converse(
+        talk(
+            js_server.url,
+            '--proxy',
+            '',
+            '--transports',
+            TRANSPORTS[way],
+            env={'http_proxy': http_proxy.url},
+        )
+    )
     assert http_proxy.trips() == []
 
 

@@ -35,8 +35,11 @@ def went_through(outcome, proxy, server, way):
         assert len(websockets) == (way != 'polling')
         assert len(websockets) <= len(tunnels) <= len(websockets) * outcome.attempts
         forwarded = [(method, target) for method, target in trips if method != 'CONNECT']
-        polls = [(method, server.url + target) for method, target in asked
-                 if 'transport=polling' in target]
+        polls = [
+            (method, server.url + target)
+            for method, target in asked
+            if 'transport=polling' in target
+        ]
         assert set(polls) <= set(forwarded)
 
 
@@ -67,8 +70,7 @@ def test_proxy_without_a_scheme(patched, http_proxy, js_server, way):
 @pytest.mark.parametrize('key', ['{scheme}', 'all', '{scheme}://127.0.0.1'])
 def test_by_the_session(patched, http_proxy, scheme, origin, env, way, key):
     session = {'proxies': {key.format(scheme=scheme): http_proxy.url}}
-    outcome = patched(
-        origin.url, env=env, session=session, way=way, send=MESSAGES)
+    outcome = patched(origin.url, env=env, session=session, way=way, send=MESSAGES)
     went_through(outcome, http_proxy, origin, way)
 
 
@@ -133,7 +135,8 @@ class TestErrors:
         proxy = hostile_server(support.read_to_end)
         env[f'{scheme}_proxy'] = proxy.url
         outcome = patched(
-            origin.url, env=env, client={'request_timeout': 0.5}, transports=[transport])
+            origin.url, env=env, client={'request_timeout': 0.5}, transports=[transport]
+        )
         assert outcome.text
         assert 0.4 < outcome.seconds < support.patience(1.5)
         proxy.wait_open(0)
@@ -142,7 +145,8 @@ class TestErrors:
         """It answers, but no CONNECT, and no request for elsewhere."""
         env[f'{scheme}_proxy'] = js_server.url
         outcome = patched(
-            origin.url, env=env, client={'request_timeout': 2}, transports=[transport])
+            origin.url, env=env, client={'request_timeout': 2}, transports=[transport]
+        )
         if (scheme, transport) != ('http', 'polling'):
             # engine.io takes a URL of elsewhere for its own
             assert js_server.netloc in outcome.text
@@ -155,8 +159,9 @@ class TestErrors:
         assert http_proxy.trips()
 
 
-@pytest.mark.parametrize('listed', [
-    '127.0.0.1', '*', 'other.test,127.0.0.1', '127.0.0.0/8', ' 127.0.0.1 '])
+@pytest.mark.parametrize(
+    'listed', ['127.0.0.1', '*', 'other.test,127.0.0.1', '127.0.0.0/8', ' 127.0.0.1 ']
+)
 def test_no_proxy(patched, http_proxy, js_server, way, listed):
     env = {'http_proxy': http_proxy.url, 'NO_PROXY': listed}
     outcome = patched(js_server.url, env=env, way=way, send=MESSAGES)
@@ -188,16 +193,26 @@ def test_no_proxy_for_others(patched, http_proxy, js_server, way, listed):
 
 def test_no_proxy_is_about_the_environments_proxies(patched, http_proxy, js_server, way):
     """requests goes by the proxies of a session all the same, and so does the websocket."""
-    outcome = patched(js_server.url, env={'NO_PROXY': '127.0.0.1'}, way=way,
-                      session={'proxies': {'http': http_proxy.url}}, send=MESSAGES)
+    outcome = patched(
+        js_server.url,
+        env={'NO_PROXY': '127.0.0.1'},
+        way=way,
+        session={'proxies': {'http': http_proxy.url}},
+        send=MESSAGES,
+    )
     went_through(outcome, http_proxy, js_server, way)
 
 
 @pytest.mark.parametrize('extra', [{}, {'redirect_limit': 3}], ids=['', 'redirects'])
 def test_a_session_that_does_not_trust_the_environment(patched, http_proxy, js_server, way, extra):
     outcome = patched(
-        js_server.url, env={'http_proxy': http_proxy.url}, way=way,
-        client={'websocket_extra_options': extra}, session={'trust_env': False}, send=MESSAGES)
+        js_server.url,
+        env={'http_proxy': http_proxy.url},
+        way=way,
+        client={'websocket_extra_options': extra},
+        session={'trust_env': False},
+        send=MESSAGES,
+    )
     went_past(outcome, http_proxy, js_server, way)
 
 
@@ -207,8 +222,11 @@ def cookie_server(hostile_server):
     requests = []
 
     def handle(sock):
-        requests.append(support.accept_websocket(
-            sock, headers=[('Set-Cookie', f'number={len(requests)}; Domain=127.0.0.1')]))
+        requests.append(
+            support.accept_websocket(
+                sock, headers=[('Set-Cookie', f'number={len(requests)}; Domain=127.0.0.1')]
+            )
+        )
         support.send_frame(sock, support.open_packet())
         while support.read_frame(sock)[0] != support.CLOSE:
             pass
@@ -239,8 +257,11 @@ def test_cookies_of_polling_go_with_the_websocket(patched, http_proxy, make_js_s
     server = make_js_server(cookie={'name': 'io'})
     outcome = patched(server.url, env={'http_proxy': http_proxy.url}, send=MESSAGES)
     went_through(outcome, http_proxy, server, 'upgraded')
-    websocket = [request for request in server.requests(outcome.sid)
-                 if 'transport=websocket' in request['url']]
+    websocket = [
+        request
+        for request in server.requests(outcome.sid)
+        if 'transport=websocket' in request['url']
+    ]
     assert [request['headers']['cookie'] for request in websocket] == [f'io={outcome.sid}']
 
 
@@ -257,8 +278,7 @@ def test_secrets_of_the_proxy_stay_with_it(patched, guarded_http_proxy, scheme, 
 
 def test_over_and_over(patched, http_proxy, js_server, way):
     for _ in range(5):
-        outcome = patched(js_server.url, env={'http_proxy': http_proxy.url},
-                          way=way, send=MESSAGES)
+        outcome = patched(js_server.url, env={'http_proxy': http_proxy.url}, way=way, send=MESSAGES)
         went_through(outcome, http_proxy, js_server, way)
 
 
@@ -280,8 +300,9 @@ def test_a_lost_connection_leaves_nothing_open(patched, hostile_server):
                 support.respond(sock, support.open_packet())
 
     proxy = hostile_server(handle)
-    outcome = patched('http://127.0.0.1:1', env={'http_proxy': proxy.url}, way='polling',
-                      send=['hello'])
+    outcome = patched(
+        'http://127.0.0.1:1', env={'http_proxy': proxy.url}, way='polling', send=['hello']
+    )
     assert 'reset' in outcome.lost
     assert outcome.left == []
     proxy.wait_open(0)

@@ -38,13 +38,13 @@ class TestAuthorities:
 
     @pytest.mark.parametrize('name', ['REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'])
     def test_bundle(self, patched, tls_server, certificates, proxy_env, way, name):
-        outcome = patched(tls_server.url, env={**proxy_env, name: certificates.ca}, way=way,
-                          send=['hello'])
+        outcome = patched(
+            tls_server.url, env={**proxy_env, name: certificates.ca}, way=way, send=['hello']
+        )
         assert (outcome.errors, outcome.echoes) == ([], ['hello'])
         assert outcome.transport == ('polling' if way == 'polling' else 'websocket')
 
-    @pytest.mark.parametrize('name', [
-        None, 'SSL_CERT_FILE', 'WEBSOCKET_CLIENT_CA_BUNDLE'])
+    @pytest.mark.parametrize('name', [None, 'SSL_CERT_FILE', 'WEBSOCKET_CLIENT_CA_BUNDLE'])
     @pytest.mark.parametrize('transport', ['polling', 'websocket'])
     def test_not_trusted(self, patched, tls_server, certificates, proxy_env, transport, name):
         """OpenSSL's own variable and websocket-client's mean nothing to requests."""
@@ -60,8 +60,9 @@ class TestAuthorities:
         assert 'certificate verify failed' in text
 
     @pytest.mark.parametrize('transport', ['polling', 'websocket'])
-    def test_one_bundle_before_the_other(self, patched, tls_server, certificates, strangers,
-                                         proxy_env, transport):
+    def test_one_bundle_before_the_other(
+        self, patched, tls_server, certificates, strangers, proxy_env, transport
+    ):
         env = {**proxy_env, 'REQUESTS_CA_BUNDLE': certificates.ca, 'CURL_CA_BUNDLE': strangers.ca}
         assert not patched(tls_server.url, env=env, transports=[transport]).errors
 
@@ -69,34 +70,56 @@ class TestAuthorities:
     def test_bundle_that_is_not_there(self, patched, tls_server, tmp_path, transport):
         missing = str(tmp_path / 'missing.pem')
         text = patched(
-            tls_server.url, env={'REQUESTS_CA_BUNDLE': missing}, transports=[transport]).text
+            tls_server.url, env={'REQUESTS_CA_BUNDLE': missing}, transports=[transport]
+        ).text
         assert missing in text or 'No such file' in text
 
     def test_not_verified(self, patched, tls_server, strangers, proxy_env, way):
         """`ssl_verify=False` goes before the environment."""
         env = {**proxy_env, 'REQUESTS_CA_BUNDLE': strangers.ca}
-        outcome = patched(tls_server.url, env=env, way=way, client={'ssl_verify': False},
-                          send=['hello'], quiet=True)
+        outcome = patched(
+            tls_server.url,
+            env=env,
+            way=way,
+            client={'ssl_verify': False},
+            send=['hello'],
+            quiet=True,
+        )
         assert (outcome.errors, outcome.echoes) == ([], ['hello'])
 
     @pytest.mark.parametrize('transport', ['polling', 'websocket'])
     def test_not_verified_is_for_one_client(self, patched, tls_server, proxy_env, transport):
-        outcome = patched(tls_server.url, env=proxy_env, transports=[transport],
-                          client={'ssl_verify': False}, quiet=True)
+        outcome = patched(
+            tls_server.url,
+            env=proxy_env,
+            transports=[transport],
+            client={'ssl_verify': False},
+            quiet=True,
+        )
         assert not outcome.errors
         text = patched(tls_server.url, env=proxy_env, transports=[transport]).text
         assert 'certificate verify failed' in text
 
     def test_authorities_of_a_session(self, patched, tls_server, certificates, proxy_env, way):
-        outcome = patched(tls_server.url, env=proxy_env, way=way, send=['hello'],
-                          session={'verify': certificates.ca})
+        outcome = patched(
+            tls_server.url,
+            env=proxy_env,
+            way=way,
+            send=['hello'],
+            session={'verify': certificates.ca},
+        )
         assert (outcome.errors, outcome.echoes) == ([], ['hello'])
 
     @pytest.mark.parametrize('transport', ['polling', 'websocket'])
     def test_a_session_that_does_not_trust_the_environment(
-            self, patched, tls_server, certificates, transport):
-        text = patched(tls_server.url, env={'REQUESTS_CA_BUNDLE': certificates.ca},
-                       session={'trust_env': False}, transports=[transport]).text
+        self, patched, tls_server, certificates, transport
+    ):
+        text = patched(
+            tls_server.url,
+            env={'REQUESTS_CA_BUNDLE': certificates.ca},
+            session={'trust_env': False},
+            transports=[transport],
+        ).text
         assert 'certificate verify failed' in text
 
 
@@ -125,22 +148,35 @@ class TestCredentials:
         """The set of the `Authorization` headers that the server has had from this client."""
         assert outcome.errors == []
         assert outcome.echoes == ['hello']
-        return {request['headers'].get('authorization')
-                for request in server.requests(outcome.sid)}
+        return {request['headers'].get('authorization') for request in server.requests(outcome.sid)}
 
     def test_netrc(self, patched, js_server, netrc, proxy_env, way, session):
-        outcome = patched(js_server.url, env={**proxy_env, 'NETRC': netrc}, way=way,
-                          session=session, send=['hello'])
+        outcome = patched(
+            js_server.url,
+            env={**proxy_env, 'NETRC': netrc},
+            way=way,
+            session=session,
+            send=['hello'],
+        )
         assert self.sent(js_server, outcome) == {basic('nina', 'from-netrc')}
 
     def test_netrc_for_others(self, patched, js_server, netrc, proxy_env, way):
-        outcome = patched(f'http://localhost:{js_server.port}',
-                          env={**proxy_env, 'NETRC': netrc}, way=way, send=['hello'])
+        outcome = patched(
+            f'http://localhost:{js_server.port}',
+            env={**proxy_env, 'NETRC': netrc},
+            way=way,
+            send=['hello'],
+        )
         assert self.sent(js_server, outcome) == {None}
 
     def test_netrc_not_trusted(self, patched, js_server, netrc, way):
-        outcome = patched(js_server.url, env={'NETRC': netrc}, way=way, send=['hello'],
-                          session={'trust_env': False})
+        outcome = patched(
+            js_server.url,
+            env={'NETRC': netrc},
+            way=way,
+            send=['hello'],
+            session={'trust_env': False},
+        )
         assert self.sent(js_server, outcome) == {None}
 
     def test_in_the_url(self, patched, js_server, proxy_env, way, session):
@@ -150,16 +186,30 @@ class TestCredentials:
         assert not any('pass' in line for line in outcome.log)
 
     def test_auth_of_a_session(self, patched, js_server, netrc, proxy_env, way):
-        outcome = patched(js_server.url, env={**proxy_env, 'NETRC': netrc}, way=way,
-                          session={'auth': ['ann', 'of-session']}, send=['hello'])
+        outcome = patched(
+            js_server.url,
+            env={**proxy_env, 'NETRC': netrc},
+            way=way,
+            session={'auth': ['ann', 'of-session']},
+            send=['hello'],
+        )
         assert self.sent(js_server, outcome) == {basic('ann', 'of-session')}
 
     def test_the_url_goes_before_netrc(self, patched, js_server, netrc, proxy_env, way):
-        outcome = patched(f'http://ulla:of-url@{js_server.netloc}', way=way, send=['hello'],
-                          env={**proxy_env, 'NETRC': netrc})
+        outcome = patched(
+            f'http://ulla:of-url@{js_server.netloc}',
+            way=way,
+            send=['hello'],
+            env={**proxy_env, 'NETRC': netrc},
+        )
         assert self.sent(js_server, outcome) == {basic('ulla', 'of-url')}
 
     def test_headers_go_before_netrc(self, patched, js_server, netrc, proxy_env, way):
-        outcome = patched(js_server.url, headers={'Authorization': 'Bearer token'}, way=way,
-                          env={**proxy_env, 'NETRC': netrc}, send=['hello'])
+        outcome = patched(
+            js_server.url,
+            headers={'Authorization': 'Bearer token'},
+            way=way,
+            env={**proxy_env, 'NETRC': netrc},
+            send=['hello'],
+        )
         assert self.sent(js_server, outcome) == {'Bearer token'}

@@ -40,21 +40,28 @@ class TestSchemes:
 
     def test_by_the_session(self, patched, socks_proxy, kind, origin, env, scheme, way):
         session = {'proxies': {scheme: socks_proxy.url_for(None, scheme=kind)}}
-        outcome = patched(
-            origin.url, env=env, session=session, way=way, send=MESSAGES)
+        outcome = patched(origin.url, env=env, session=session, way=way, send=MESSAGES)
         went_through(outcome, socks_proxy, way, origin.netloc)
 
 
 def test_names_are_looked_up_by_the_proxy(patched, socks_proxy, js_server, way):
     """That is what the h of socks5h stands for."""
-    outcome = patched(f'http://localhost:{js_server.port}', way=way, send=MESSAGES,
-                      env={'all_proxy': socks_proxy.url_for(None, scheme='socks5h')})
+    outcome = patched(
+        f'http://localhost:{js_server.port}',
+        way=way,
+        send=MESSAGES,
+        env={'all_proxy': socks_proxy.url_for(None, scheme='socks5h')},
+    )
     went_through(outcome, socks_proxy, way, f'localhost:{js_server.port}')
 
 
 def test_no_proxy(patched, socks_proxy, js_server, way):
-    outcome = patched(js_server.url, way=way, send=MESSAGES,
-                      env={'all_proxy': socks_proxy.url, 'no_proxy': '127.0.0.1'})
+    outcome = patched(
+        js_server.url,
+        way=way,
+        send=MESSAGES,
+        env={'all_proxy': socks_proxy.url, 'no_proxy': '127.0.0.1'},
+    )
     assert (outcome.errors, outcome.echoes) == ([], MESSAGES)
     assert set(outcome.peers) == {js_server.port}
     assert socks_proxy.trips() == []
@@ -93,29 +100,36 @@ class TestErrors:
 
     def test_silent_proxy(self, patched, hostile_server, js_server, transport):
         proxy = hostile_server(support.read_to_end)
-        outcome = patched(js_server.url, env={'all_proxy': f'socks5://127.0.0.1:{proxy.port}'},
-                          client={'request_timeout': 0.5}, transports=[transport])
+        outcome = patched(
+            js_server.url,
+            env={'all_proxy': f'socks5://127.0.0.1:{proxy.port}'},
+            client={'request_timeout': 0.5},
+            transports=[transport],
+        )
         assert outcome.text
         assert 0.4 < outcome.seconds < support.patience(1.5)
         proxy.wait_open(0)
 
     def test_proxy_that_is_none(self, patched, js_server, transport):
         env = {'all_proxy': f'socks5://{js_server.netloc}'}
-        outcome = patched(js_server.url, env=env, transports=[transport],
-                          client={'request_timeout': 2})
+        outcome = patched(
+            js_server.url, env=env, transports=[transport], client={'request_timeout': 2}
+        )
         assert js_server.netloc in outcome.text
 
     def test_server_that_the_proxy_cannot_reach(self, patched, socks_proxy, transport):
         port = support.free_port()
-        text = patched(f'http://127.0.0.1:{port}', env={'all_proxy': socks_proxy.url},
-                       transports=[transport]).text
+        text = patched(
+            f'http://127.0.0.1:{port}', env={'all_proxy': socks_proxy.url}, transports=[transport]
+        ).text
         assert f'127.0.0.1:{port}' in text
         assert 'refused' in text.lower()
 
     def test_without_the_package(self, bare_patched, socks_proxy, js_server, transport):
         """One says so; where it needs none, it goes by the proxy all the same."""
         outcome = bare_patched(
-            js_server.url, env={'all_proxy': socks_proxy.url}, transports=[transport])
+            js_server.url, env={'all_proxy': socks_proxy.url}, transports=[transport]
+        )
         if transport == 'websocket' and not outcome.errors:
             assert socks_proxy.trips() == [js_server.netloc]
         else:
@@ -125,6 +139,5 @@ class TestErrors:
 
 def test_over_and_over(patched, socks_proxy, js_server, way):
     for _ in range(5):
-        outcome = patched(js_server.url, env={'all_proxy': socks_proxy.url},
-                          way=way, send=MESSAGES)
+        outcome = patched(js_server.url, env={'all_proxy': socks_proxy.url}, way=way, send=MESSAGES)
         went_through(outcome, socks_proxy, way, js_server.netloc)

@@ -45,11 +45,13 @@ class Watched(engineio_gevent.Client):
     def is_out(self):
         """Whether nothing of a connection is to be seen, and each that came up has ended once."""
         return (self.state, self.sid) == ('disconnected', None) and (
-            len(self.reasons) == self.connects)
+            len(self.reasons) == self.connects
+        )
 
     def check_out(self):
         assert support.eventually(self.is_out), (
-            f'{self.state}, {self.connects} connects, disconnect handler: {self.reasons}')
+            f'{self.state}, {self.connects} connects, disconnect handler: {self.reasons}'
+        )
 
 
 class Remains(support.Leaks):

@@ -137,10 +137,18 @@ def from_a_signal_handler_in_a_greenlet(client, connect, leave):
 
 
 ENTRANCES = [
-    from_the_connect_handler, from_a_message_handler, from_the_disconnect_handler,
-    from_two_greenlets_at_once, twice, while_another_waits, after_the_server_left,
-    after_the_connection_broke, as_the_server_leaves, from_a_signal_in_a_greenlet_of_gevents,
-    from_a_signal_handler_in_the_hub, from_a_signal_handler_in_a_greenlet,
+    from_the_connect_handler,
+    from_a_message_handler,
+    from_the_disconnect_handler,
+    from_two_greenlets_at_once,
+    twice,
+    while_another_waits,
+    after_the_server_left,
+    after_the_connection_broke,
+    as_the_server_leaves,
+    from_a_signal_in_a_greenlet_of_gevents,
+    from_a_signal_handler_in_the_hub,
+    from_a_signal_handler_in_a_greenlet,
 ]
 
 
@@ -234,8 +242,11 @@ def test_failing_connect_in_the_disconnect_handler(js_server, client, way):
     @client.on('disconnect')
     def disconnect(reason):
         client.reasons.append(reason)
-        failures.append(support.outcome(client.connect, f'http://127.0.0.1:{support.free_port()}',
-                                transports=way))
+        failures.append(
+            support.outcome(
+                client.connect, f'http://127.0.0.1:{support.free_port()}', transports=way
+            )
+        )
 
     client.connect(js_server.url, transports=way)
     client.disconnect()
@@ -306,7 +317,8 @@ def test_connect_in_the_hub_is_refused(staged_server, make_client, way):
     client = make_client()
     failures = []
     gevent.get_hub().loop.run_callback(
-        lambda: failures.append(support.outcome(client.connect, server.url, transports=way)))
+        lambda: failures.append(support.outcome(client.connect, server.url, transports=way))
+    )
     assert support.eventually(lambda: failures)
     assert isinstance(failures[0], (ConnectionError, AssertionError))  # gevent's is an assertion
     client.check_out()
@@ -315,8 +327,10 @@ def test_connect_in_the_hub_is_refused(staged_server, make_client, way):
 
 
 def test_two_connects_at_once(js_server, client, way):
-    both = [gevent.spawn(support.outcome, client.connect, js_server.url, transports=way)
-            for _ in range(2)]
+    both = [
+        gevent.spawn(support.outcome, client.connect, js_server.url, transports=way)
+        for _ in range(2)
+    ]
     failures = [one.get(timeout=soon()) for one in both]
     assert sorted(type(failure).__name__ for failure in failures) == ['NoneType', 'ValueError']
     assert client.ask('hello') == 'hello'
@@ -436,8 +450,7 @@ def test_connect_ended_in_any_turn_of_the_loop(staged_server, make_client, way, 
 
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
-def test_disconnect_ended_in_any_turn_of_the_loop(
-        staged_server, make_client, way, blow):
+def test_disconnect_ended_in_any_turn_of_the_loop(staged_server, make_client, way, blow):
     """The farewell is cut short; the connection ends all the same."""
     server = staged_server()
     client = make_client()
@@ -573,9 +586,16 @@ def test_wait_ended(js_server, client, way, blow):
 
 
 @pytest.mark.parametrize('blow', ['kill', 'timeout'])
-@pytest.mark.parametrize(('way', 'stage'), [
-    (['polling'], 'POST'), (['websocket'], 'frames'), (['websocket'], 'farewell'),
-    (None, 'frames'), (None, 'farewell')])
+@pytest.mark.parametrize(
+    ('way', 'stage'),
+    [
+        (['polling'], 'POST'),
+        (['websocket'], 'frames'),
+        (['websocket'], 'farewell'),
+        (None, 'frames'),
+        (None, 'farewell'),
+    ],
+)
 def test_disconnect_ended_at_a_stage(staged_server, make_client, way, stage, blow):
     """While the server takes its time over the farewell: at once, with all closed."""
     server = staged_server(stage)

@@ -13,8 +13,7 @@ def test_fork_while_connected(js_server, program, way, how):
     one = program('forking.py', js_server.url, way, how, 'connected', {}, options=())
     lines = one.result()
     sid = lines[-2][2]
-    own = [] if how == 'os.fork' else [
-        ['disconnect', False, 'client disconnect'], ['own', 'own']]
+    own = [] if how == 'os.fork' else [['disconnect', False, 'client disconnect'], ['own', 'own']]
     assert lines == [
         ['answer', 'before'],
         ['errors', ['RuntimeError'] * 3],
@@ -32,8 +31,9 @@ def test_fork_while_connected(js_server, program, way, how):
 @pytest.mark.parametrize('how', ['gevent.fork', 'multiprocessing fork'])
 def test_fork_with_tls(js_server_tls, program, way, how):
     """The end of the child's interpreter says no goodbye in the parent's TLS session."""
-    one = program('forking.py', js_server_tls.url, way, how, 'connected', {'ssl_verify': False},
-                  options=())
+    one = program(
+        'forking.py', js_server_tls.url, way, how, 'connected', {'ssl_verify': False}, options=()
+    )
     lines = one.result()
     assert lines[1:3] == [['errors', ['RuntimeError'] * 3], ['state', 'disconnected', 0]]
     assert lines[-3:-1] == [['exit', 0], ['answer', 'after', lines[-2][2]]]
@@ -44,20 +44,38 @@ def test_processes_that_are_no_forks(js_server, program, how):
     """Nothing is theirs but what they make."""
     one = program('forking.py', js_server.url, None, how, 'connected', {}, options=())
     lines = one.result()
-    assert lines[:4] == [['answer', 'before'], ['disconnect', True, 'client disconnect'],
-                         ['own', 'own'], ['exit', 0]]
+    assert lines[:4] == [
+        ['answer', 'before'],
+        ['disconnect', True, 'client disconnect'],
+        ['own', 'own'],
+        ['exit', 0],
+    ]
     assert lines[4][:2] == ['answer', 'after']
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
-@pytest.mark.parametrize(('way', 'stage'), [
-    (['polling'], 'GET of the handshake'), (['websocket'], 'websocket handshake'),
-    (['websocket'], 'open packet'), (None, 'websocket handshake'), (None, 'pong of the probe')])
+@pytest.mark.parametrize(
+    ('way', 'stage'),
+    [
+        (['polling'], 'GET of the handshake'),
+        (['websocket'], 'websocket handshake'),
+        (['websocket'], 'open packet'),
+        (None, 'websocket handshake'),
+        (None, 'pong of the probe'),
+    ],
+)
 def test_fork_while_connecting(staged_server, program, way, stage):
     """The parent's connect goes on as if nothing were; the child's ends, and holds nothing."""
     server = staged_server(stage)
-    one = program('forking.py', server.url, way, 'gevent.fork', 'connecting',
-                  {'request_timeout': 30}, options=())
+    one = program(
+        'forking.py',
+        server.url,
+        way,
+        'gevent.fork',
+        'connecting',
+        {'request_timeout': 30},
+        options=(),
+    )
     assert server.reached.wait(20)
     one.tell()
     heard = [one.hear() for _ in range(2)]

@@ -42,14 +42,32 @@ class Gunicorn:
     def __init__(self, url, places, *options, **environment):
         self._listener = socket.create_server(('127.0.0.1', 0))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
-        environment = {**os.environ, 'URL': url, 'PLACES': places,
-                       'PYTHONPATH': str(support.PROJECT),
-                       'LISTENER': str(self._listener.fileno()), **environment}
+        environment = {
+            **os.environ,
+            'URL': url,
+            'PLACES': places,
+            'PYTHONPATH': str(support.PROJECT),
+            'LISTENER': str(self._listener.fileno()),
+            **environment,
+        }
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'gunicorn', '--config', PROGRAMS / 'gunicorn_conf.py',
-             '--pythonpath', PROGRAMS, *options, 'gunicorn_app:application'],
-            env=environment, stdout=subprocess.PIPE, stderr=self._log,
-            pass_fds=[self._listener.fileno()], start_new_session=True)
+            [
+                sys.executable,
+                '-m',
+                'gunicorn',
+                '--config',
+                PROGRAMS / 'gunicorn_conf.py',
+                '--pythonpath',
+                PROGRAMS,
+                *options,
+                'gunicorn_app:application',
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            pass_fds=[self._listener.fileno()],
+            start_new_session=True,
+        )
         self._unheard = b''
 
     @property

@@ -16,8 +16,13 @@ def interrupt(program, server, doing, *, dead=False, ways=THREE_WAYS, **options)
     """Run `programs/interrupted.py`; what it says at its end."""
     if doing == 'connect' and dead:
         server.suspend()
-    one = program('interrupted.py', server.url, ways, doing,
-                  {'request_timeout': 60, 'write_limit': 10_000, **options})
+    one = program(
+        'interrupted.py',
+        server.url,
+        ways,
+        doing,
+        {'request_timeout': 60, 'write_limit': 10_000, **options},
+    )
     try:
         assert one.hear() == 'ready'
         if dead and doing != 'connect':
@@ -64,8 +69,10 @@ def test_many_clients_of_a_dead_peer(make_js_server, program):
     assert said['ended'] == ['client disconnect'] * 60
 
 
-@pytest.mark.parametrize(('doing', 'dead'), [
-    ('wait', False), ('sleep', False), ('wait', True), ('sleep', True), ('connect', True)])
+@pytest.mark.parametrize(
+    ('doing', 'dead'),
+    [('wait', False), ('sleep', False), ('wait', True), ('sleep', True), ('connect', True)],
+)
 def test_handle_sigint_off(make_js_server, program, doing, dead):
     """Every signal's handler and the wake-up descriptor are the same, and nobody leaves."""
     said = interrupt(program, make_js_server(), doing, dead=dead, handle_sigint=False)

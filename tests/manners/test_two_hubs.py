@@ -100,8 +100,13 @@ def test_clients_of_several_threads(js_server, make_client, way):
             places.add((_thread.get_ident(), gevent.get_hub()))
             client.inbox.put(data)
 
-        client.on('disconnect', lambda reason: (
-            client.reasons.append(reason), places.add((_thread.get_ident(), gevent.get_hub()))))
+        client.on(
+            'disconnect',
+            lambda reason: (
+                client.reasons.append(reason),
+                places.add((_thread.get_ident(), gevent.get_hub())),
+            ),
+        )
         client.listen_here()
         client.connect(js_server.url, transports=way)
         answers = [client.ask(f'{name} {number}') for number in range(30)]
@@ -155,7 +160,8 @@ def test_send(js_server, client, way, elsewhere):
     answers = [client.inbox.get(timeout=10) for _ in range(600)]
     for name in 'abc':
         assert [answer for answer in answers if answer.startswith(name)] == [
-            f'{name} {number}' for number in range(200)]
+            f'{name} {number}' for number in range(200)
+        ]
 
 
 @pytest.mark.parametrize('abort', [False, True], ids=['orderly', 'abort'])
@@ -252,8 +258,9 @@ def left_behind(request, js_server, client, way):
         thread.hub.loop.destroy()
 
 
-@pytest.mark.parametrize('where', [lambda function, *args: function(*args), None],
-                         ids=['here', 'in a thread'])
+@pytest.mark.parametrize(
+    'where', [lambda function, *args: function(*args), None], ids=['here', 'in a thread']
+)
 def test_send_after_the_thread_has_ended(left_behind, elsewhere, where):
     """One clear error, whoever sends; a new thread may well have the old one's identifier."""
     client, _ = left_behind

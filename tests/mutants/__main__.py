@@ -35,10 +35,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog='python -m tests.mutants',
         description='Change one small thing at a time, and see whether the tests fail.',
-        epilog=f'What may survive stands in {FILE.relative_to(ROOT)}, with the reason.')
+        epilog=f'What may survive stands in {FILE.relative_to(ROOT)}, with the reason.',
+    )
     parser.add_argument('files', nargs='*', metavar='file', help=f'of {", ".join(FILES)}')
     parser.add_argument(
-        '--jobs', type=int, default=os.cpu_count(), help='mutants at a time (%(default)s)')
+        '--jobs', type=int, default=os.cpu_count(), help='mutants at a time (%(default)s)'
+    )
     options = parser.parse_args()
     if unknown := set(options.files) - set(FILES):
         parser.error(f'no such file: {", ".join(sorted(unknown))}; there are {", ".join(FILES)}')
@@ -52,8 +54,18 @@ def main() -> int:
         rows.append(row)
         faults += found
     print()
-    print(COLUMNS.format(
-        'file', 'mutants', 'killed', '(by timeout)', 'survived', 'accepted', 'equivalent', 'score'))
+    print(
+        COLUMNS.format(
+            'file',
+            'mutants',
+            'killed',
+            '(by timeout)',
+            'survived',
+            'accepted',
+            'equivalent',
+            'score',
+        )
+    )
     for row in rows:
         print(COLUMNS.format(*row))
     print()
@@ -85,11 +97,15 @@ def check(module: str, listed: list[Listed], jobs: int) -> tuple[tuple[object, .
                 entry.survived.add(mutant.now)
             elif not outcome.killed:
                 counts['survived'] += 1
-                print(f'{PACKAGE}/{module}:{mutant.line}: this survived\nin = {mutant.scope!r}\n'
-                      f'was = {mutant.was!r}\nnow = {mutant.now!r}', flush=True)
+                print(
+                    f'{PACKAGE}/{module}:{mutant.line}: this survived\nin = {mutant.scope!r}\n'
+                    f'was = {mutant.was!r}\nnow = {mutant.now!r}',
+                    flush=True,
+                )
             if counts['mutants'] % 20 == 0:
-                print(f'{module}: {counts["mutants"]} tested, {counts["killed"]} killed',
-                      flush=True)
+                print(
+                    f'{module}: {counts["mutants"]} tested, {counts["killed"]} killed', flush=True
+                )
     faults = [fault for entry in listed for fault in entry.faults()]
     if counts['survived']:
         faults.append(f'{module}: {counts["survived"]} survived that are not in {FILE.name}')
@@ -97,8 +113,16 @@ def check(module: str, listed: list[Listed], jobs: int) -> tuple[tuple[object, .
     percentage = 100 * counts['killed'] / rest if rest else 100
     if percentage < LEAST_KILLED:
         faults.append(f'{module}: {percentage:.1f}% were killed, fewer than {LEAST_KILLED}%')
-    row = (module, counts['mutants'], counts['killed'], counts['timeout'], counts['survived'],
-           counts['accepted'], counts['equivalent'], f'{percentage:.1f}%')
+    row = (
+        module,
+        counts['mutants'],
+        counts['killed'],
+        counts['timeout'],
+        counts['survived'],
+        counts['accepted'],
+        counts['equivalent'],
+        f'{percentage:.1f}%',
+    )
     return row, faults
 
 

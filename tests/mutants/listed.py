@@ -38,7 +38,8 @@ class Listed:
             f'{self.file}: listed in {FILE.name}, but '
             f'{"killed" if now in self.killed else "there is no such mutant any more"}\n'
             f'in = {self.scope!r}\nwas = {self.was!r}\nnow = {now!r}'
-            for now in self.now if now not in self.survived
+            for now in self.now
+            if now not in self.survived
         ]
 
 
@@ -47,8 +48,11 @@ def read_listed() -> list[Listed]:
     for kind, entries in tomllib.loads(FILE.read_text()).items():
         for entry in entries:
             now = entry.pop('now')
-            listed.append(Listed(
-                kind, scope=entry.pop('in'), now=[now] if isinstance(now, str) else now, **entry))
+            listed.append(
+                Listed(
+                    kind, scope=entry.pop('in'), now=[now] if isinstance(now, str) else now, **entry
+                )
+            )
             if kind not in ('equivalent', 'accepted') or not listed[-1].why:
                 raise ValueError(f'{FILE.name}: neither equivalent nor accepted, or no reason')
     return listed

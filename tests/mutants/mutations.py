@@ -17,18 +17,25 @@ from cosmic_ray.plugins import get_operator
 
 _PAIRS = {
     'Binary': 'Add_Sub Sub_Add Mul_Add Div_Mul FloorDiv_Mul Mod_Mul Pow_Mul LShift_RShift '
-              'RShift_LShift BitOr_BitAnd BitAnd_BitOr BitXor_BitOr',
+    'RShift_LShift BitOr_BitAnd BitAnd_BitOr BitXor_BitOr',
     # the opposite, and the boundary
     'Comparison': 'Eq_NotEq NotEq_Eq Is_IsNot IsNot_Is Lt_GtE Lt_LtE LtE_Gt LtE_Lt Gt_LtE Gt_GtE '
-                  'GtE_Lt GtE_Gt',
+    'GtE_Lt GtE_Gt',
     'Unary': 'USub_UAdd Delete_Not Delete_Invert',
 }
 # The rest of cosmic-ray's 213 operators make much the same mutants again.
 _NAMES = [
     *(f'Replace{kind}Operator_{pair}' for kind, pairs in _PAIRS.items() for pair in pairs.split()),
-    'AddNot', 'ExceptionReplacer', 'RemoveDecorator', 'ReplaceAndWithOr',
-    'ReplaceBreakWithContinue', 'ReplaceContinueWithBreak', 'ReplaceFalseWithTrue',
-    'ReplaceOrWithAnd', 'ReplaceTrueWithFalse', 'ZeroIterationForLoop',
+    'AddNot',
+    'ExceptionReplacer',
+    'RemoveDecorator',
+    'ReplaceAndWithOr',
+    'ReplaceBreakWithContinue',
+    'ReplaceContinueWithBreak',
+    'ReplaceFalseWithTrue',
+    'ReplaceOrWithAnd',
+    'ReplaceTrueWithFalse',
+    'ZeroIterationForLoop',
 ]
 
 
@@ -37,9 +44,12 @@ class _RemoveStatement(Operator):
 
     def mutation_positions(self, node):
         if (
-            node.parent is not None and node.parent.type == 'simple_stmt'
-            and (node.type in ('expr_stmt', 'atom_expr', 'raise_stmt', 'return_stmt', 'del_stmt')
-                 or (node.type == 'keyword' and node.value == 'return'))
+            node.parent is not None
+            and node.parent.type == 'simple_stmt'
+            and (
+                node.type in ('expr_stmt', 'atom_expr', 'raise_stmt', 'return_stmt', 'del_stmt')
+                or (node.type == 'keyword' and node.value == 'return')
+            )
             and parso.python.tree.search_ancestor(node, 'funcdef') is not None
         ):
             yield node.start_pos, node.end_pos
@@ -102,10 +112,13 @@ def mutants_of(source: str) -> Iterator[Mutant]:
 
 def _mutant(source: str, mutated: str, scopes: list[tuple[range, str]]) -> Mutant:
     old, new = source.splitlines(), mutated.splitlines()
-    changes = [change for change in difflib.SequenceMatcher(None, old, new, False).get_opcodes()
-               if change[0] != 'equal']
+    changes = [
+        change
+        for change in difflib.SequenceMatcher(None, old, new, False).get_opcodes()
+        if change[0] != 'equal'
+    ]
     first, last = changes[0], changes[-1]
-    was, now = old[first[1]:last[2]], new[first[3]:last[4]]
+    was, now = old[first[1] : last[2]], new[first[3] : last[4]]
     line = first[1] + 1
     scope = next((name for lines, name in scopes if line in lines), '')
     return Mutant(scope, _one_line(was), _one_line(now), line, mutated)
@@ -165,7 +178,12 @@ class _Simplified(ast.NodeTransformer):
 
 
 _OPPOSITES = {
-    ast.Eq: ast.NotEq, ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Is: ast.IsNot, ast.In: ast.NotIn}
+    ast.Eq: ast.NotEq,
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.In: ast.NotIn,
+}
 _OPPOSITES |= {opposite: one for one, opposite in _OPPOSITES.items()}
 
 

@@ -136,8 +136,11 @@ class Runner:
         process = self._running.pop(pid)
         ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         return process, Outcome(
-            status != 0, pid in late or ended_by == signal.SIGXCPU,
-            time.monotonic() - process.started, usage.ru_utime + usage.ru_stime)
+            status != 0,
+            pid in late or ended_by == signal.SIGXCPU,
+            time.monotonic() - process.started,
+            usage.ru_utime + usage.ru_stime,
+        )
 
     def _test(self, copy: Path) -> None:
         """In the forked process: run the tests, and end with pytest's status."""
@@ -157,18 +160,33 @@ class Runner:
         for name in [name for name in sys.modules if name.split('.')[0] == 'tests']:
             del sys.modules[name]
         status = pytest.main(
-            ['-x', '-q', '--tb=short', '-p', 'no:cacheprovider',
-             '-W', 'ignore::pytest.PytestAssertRewriteWarning',  # of what was imported above
-             self._tests], [_Quick()])
+            [
+                '-x',
+                '-q',
+                '--tb=short',
+                '-p',
+                'no:cacheprovider',
+                '-W',
+                'ignore::pytest.PytestAssertRewriteWarning',  # of what was imported above
+                self._tests,
+            ],
+            [_Quick()],
+        )
         module = sys.modules.get(f'{PACKAGE}.{self._module[:-3].replace("/", ".")}')
         if module is not None and not Path(module.__file__).is_relative_to(copy):
             print(f'{module.__file__} was tested instead of the copy')
             status = 70
         specs = [(name, getattr(module, '__spec__', None)) for name, module in sys.modules.items()]
-        (copy / 'modules').write_text('\n'.join(
-            name for name, spec in specs
-            if spec is not None and spec.name == name
-            and spec.origin is not None and not spec.origin.startswith(str(copy))))
+        (copy / 'modules').write_text(
+            '\n'.join(
+                name
+                for name, spec in specs
+                if spec is not None
+                and spec.name == name
+                and spec.origin is not None
+                and not spec.origin.startswith(str(copy))
+            )
+        )
         sys.stdout.flush()
         os._exit(status)
 
@@ -179,8 +197,12 @@ class _Quick:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self):
         hypothesis.settings.register_profile(
-            'mutants', parent=hypothesis.settings(), derandomize=True, database=None,
-            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
+            'mutants',
+            parent=hypothesis.settings(),
+            derandomize=True,
+            database=None,
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        )
         hypothesis.settings.load_profile('mutants')
 
     @pytest.hookimpl(trylast=True)

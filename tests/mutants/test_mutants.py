@@ -41,13 +41,17 @@ def test_the_mutants_of_a_module():
 def test_a_mutant_is_known_wherever_its_line_moves_to():
     moved = '\n# more\n\ndef other():\n    """Nothing."""\n' + SOURCE.replace('# nothing', '# none')
     assert {mutant[:3] for mutant in mutants_of(SOURCE)} == {
-        mutant[:3] for mutant in mutants_of(moved)}
+        mutant[:3] for mutant in mutants_of(moved)
+    }
 
 
 def test_the_same_line_twice_in_a_function_makes_two_mutants():
     source = 'def f(a):\n    a.go()\n    a.stop()\n    a.go()\n'
     assert [(mutant.was, mutant.now) for mutant in mutants_of(source)] == [
-        ('a.go()', 'pass'), ('a.stop()', 'pass'), ('a.go()', 'pass  # 2')]
+        ('a.go()', 'pass'),
+        ('a.stop()', 'pass'),
+        ('a.go()', 'pass  # 2'),
+    ]
 
 
 # -- the command ----------------------------------------------------------------------------------
@@ -77,6 +81,7 @@ KILLED = ENTRY.format(kind='equivalent', was='return True', now='pass')
 @pytest.fixture
 def mutants(tmp_path):
     """`mutants(test, listed)`: what the command does with these in a checkout with that module."""
+
     def run(test, listed=''):
         package = tmp_path / 'engineio_gevent'
         (package / 'protocol').mkdir(parents=True)
@@ -88,12 +93,17 @@ def mutants(tmp_path):
         (tmp_path / 'tests').mkdir()
         if test is not None:
             (tmp_path / 'tests' / 'test_sample.py').write_text(
-                'from engineio_gevent.protocol.sample import negative\n'
-                f'def test():\n    {test}\n')
+                f'from engineio_gevent.protocol.sample import negative\ndef test():\n    {test}\n'
+            )
         before = sorted(tmp_path.rglob('*'))
         done = subprocess.run(
             [sys.executable, '-c', PROGRAM, '--jobs', '1', str(tmp_path)],
-            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert sorted(tmp_path.rglob('*')) == before
         assert not done.stderr
         return done.returncode, done.stdout
@@ -102,17 +112,29 @@ def mutants(tmp_path):
 
 
 @pytest.mark.time_limit(300)
-@pytest.mark.parametrize(('test', 'listed', 'status', 'words'), [
-    (GOOD, NO_RETURN, 0, 'Every survivor is listed.'),
-    (GOOD, '', 1, "was = 'return None'\nnow = 'pass'"),
-    (GOOD, NO_RETURN.replace('equivalent', 'accepted'), 1, '85.7% were killed'),
-    (GOOD, NO_RETURN + KILLED, 1, 'listed in survivors.toml, but killed'),
-    (GOOD, NO_RETURN.replace('return None', 'return 0'), 1, 'there is no such mutant any more'),
-    ('assert negative(-1)', NO_RETURN, 1, 'fewer than 90%'),
-    ('assert negative(0)', NO_RETURN, 1, 'fails without a mutant'),
-    (None, NO_RETURN, 1, 'its test file is missing: tests/test_sample.py'),
-], ids=['killed', 'survived', 'accepted', 'listed but killed', 'listed but gone', 'below 90%',
-        'red', 'no tests'])
+@pytest.mark.parametrize(
+    ('test', 'listed', 'status', 'words'),
+    [
+        (GOOD, NO_RETURN, 0, 'Every survivor is listed.'),
+        (GOOD, '', 1, "was = 'return None'\nnow = 'pass'"),
+        (GOOD, NO_RETURN.replace('equivalent', 'accepted'), 1, '85.7% were killed'),
+        (GOOD, NO_RETURN + KILLED, 1, 'listed in survivors.toml, but killed'),
+        (GOOD, NO_RETURN.replace('return None', 'return 0'), 1, 'there is no such mutant any more'),
+        ('assert negative(-1)', NO_RETURN, 1, 'fewer than 90%'),
+        ('assert negative(0)', NO_RETURN, 1, 'fails without a mutant'),
+        (None, NO_RETURN, 1, 'its test file is missing: tests/test_sample.py'),
+    ],
+    ids=[
+        'killed',
+        'survived',
+        'accepted',
+        'listed but killed',
+        'listed but gone',
+        'below 90%',
+        'red',
+        'no tests',
+    ],
+)
 def test_what_the_command_says(mutants, test, listed, status, words):
     returned, output = mutants(test, listed)
     assert words in output

@@ -57,9 +57,11 @@ class Environment:
         self.bin = folder / 'env' / 'bin'
         self.python = self.bin / 'python'
         # What is set for this process must not help, or hinder, in there.
-        self.variables = {name: value for name, value in os.environ.items()
-                          if not name.startswith(('PYTHON', 'ENGINEIO_GEVENT_'))
-                          and name != 'VIRTUAL_ENV'}
+        self.variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('PYTHON', 'ENGINEIO_GEVENT_')) and name != 'VIRTUAL_ENV'
+        }
         self.variables['PATH'] = f'{self.bin}{os.pathsep}{os.environ["PATH"]}'
         make, install = self._commands()
         self.run(*make)
@@ -74,16 +76,31 @@ class Environment:
             )
         return (
             (sys.executable, '-m', 'venv', '--without-pip', self.folder / 'env'),
-            (sys.executable, '-m', 'pip', '--disable-pip-version-check',
-             '--python', self.python, 'install'),
+            (
+                sys.executable,
+                '-m',
+                'pip',
+                '--disable-pip-version-check',
+                '--python',
+                self.python,
+                'install',
+            ),
         )
 
     def run(self, *command, code=0, cwd=None, env=(), **options):
         """Run a program to its end, which must be with this exit code; returns what it printed."""
         done = subprocess.run(
-            [str(part) for part in command], cwd=cwd or self.folder, text=True, timeout=TIMEOUT,
-            env={**self.variables, **dict(env)}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options)
+            [str(part) for part in command],
+            cwd=cwd or self.folder,
+            text=True,
+            timeout=TIMEOUT,
+            env={**self.variables, **dict(env)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            **options,
+        )
         assert done.returncode == code, f'{command} ended with {done.returncode}:\n{done.stdout}'
         return done.stdout
 
@@ -93,9 +110,12 @@ class Environment:
 
     def packages(self):
         """The names of the packages that are installed."""
-        return set(self.run_python(
-            'from importlib import metadata\n'
-            'for found in metadata.distributions(): print(found.name.lower())').split())
+        return set(
+            self.run_python(
+                'from importlib import metadata\n'
+                'for found in metadata.distributions(): print(found.name.lower())'
+            ).split()
+        )
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ def tracked():
     try:
         found = subprocess.run(
             ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
-            cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
     except (OSError, subprocess.CalledProcessError):
         pytest.skip('it is no git checkout')
     return {name for name in found if (ROOT / name).is_file()}
@@ -32,8 +36,15 @@ def test_the_sdist_is_the_checkout(sdist):
         members = archive.getmembers()
     top = sdist.name.removesuffix('.tar.gz')
     names = {member.name.removeprefix(f'{top}/') for member in members if member.isfile()}
-    assert {'LICENSE', 'README.md', 'tox.ini', 'docs/conf.py', 'examples/README.md',
-            'tests/conftest.py', 'tests/servers/js/package-lock.json'} <= names
+    assert {
+        'LICENSE',
+        'README.md',
+        'tox.ini',
+        'docs/conf.py',
+        'examples/README.md',
+        'tests/conftest.py',
+        'tests/servers/js/package-lock.json',
+    } <= names
     made = {'PKG-INFO', *(name for name in names if name.startswith('engineio_gevent.egg-info/'))}
     # What only a checkout has a use for.
     left_out = {name for name in tracked() if name.startswith('.')}
@@ -54,7 +65,11 @@ def test_the_wheel_is_the_package(wheel):
     assert 'License-Expression: MIT\n' in metadata
     assert 'Requires-Python: >=3.10\n' in metadata
     assert entries.split() == [
-        '[console_scripts]', 'engineio-gevent', '=', 'engineio_gevent.cli:main']
+        '[console_scripts]',
+        'engineio-gevent',
+        '=',
+        'engineio_gevent.cli:main',
+    ]
 
 
 def address():
@@ -65,9 +80,13 @@ def address():
 def test_no_file_links_to_the_repository_but_setup_py():
     """Without an address nothing links to it: somebody else could register the name."""
     links = re.compile(
-        r'(?:https?://|git@|\w\.(?:com|io|org)/)[\w:/.-]*engineio[-_]gevent[\w/.-]*', re.IGNORECASE)
-    found = {(name, link) for name in tracked()
-             for link in links.findall((ROOT / name).read_text(errors='ignore'))}
+        r'(?:https?://|git@|\w\.(?:com|io|org)/)[\w:/.-]*engineio[-_]gevent[\w/.-]*', re.IGNORECASE
+    )
+    found = {
+        (name, link)
+        for name in tracked()
+        for link in links.findall((ROOT / name).read_text(errors='ignore'))
+    }
     assert found - {('setup.py', address())} == set()
 
 
@@ -90,15 +109,18 @@ def test_with_an_address_the_page_of_an_index_links_to_it(unpacked, environment)
     setup.write_text(re.sub("(?m)^ADDRESS = '.*'$", f"ADDRESS = '{ours}'", setup.read_text()))
     metadata = environment(unpacked).run_python(
         'from importlib import metadata; print(metadata.distribution("engineio-gevent")'
-        '.read_text("METADATA"))')
+        '.read_text("METADATA"))'
+    )
     links = re.findall(r'\]\((.*?)\)', metadata)
     files = [link.removeprefix(f'{ours}/blob/main/') for link in links if link.startswith(ours)]
     assert len(files) > 20
     assert [name for name in files if not (ROOT / name).exists()] == []
     assert [link for link in links if not link.startswith(('https://', '#'))] == []
     assert re.findall('Project-URL: (.*)', metadata) == [
-        f'Source, {ours}', f'Issues, {ours}/issues',
-        f'Changelog, {ours}/blob/main/CHANGELOG.md']
+        f'Source, {ours}',
+        f'Issues, {ours}/issues',
+        f'Changelog, {ours}/blob/main/CHANGELOG.md',
+    ]
 
 
 def folder(wheel):
@@ -109,10 +131,16 @@ def test_what_a_user_gets_is_what_is_needed(wheel):
     """Without extras there are three requirements, no more."""
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f'{folder(wheel)}/METADATA').decode()
-    required = [line.removeprefix('Requires-Dist: ') for line in metadata.splitlines()
-                if line.startswith('Requires-Dist: ') and 'extra ==' not in line]
+    required = [
+        line.removeprefix('Requires-Dist: ')
+        for line in metadata.splitlines()
+        if line.startswith('Requires-Dist: ') and 'extra ==' not in line
+    ]
     assert [re.match(r'[\w-]+', line)[0] for line in required] == [
-        'gevent', 'requests', 'websocket-client']
+        'gevent',
+        'requests',
+        'websocket-client',
+    ]
 
 
 def test_there_is_one_version(wheel, sdist):

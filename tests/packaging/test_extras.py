@@ -35,16 +35,21 @@ print(engineio_gevent.__version__, engineio_gevent.__file__)
 @pytest.fixture
 def installed(environment, wheel, python_server):
     """`installed('socks')` is an `Environment` with that extra; a client works in each."""
+
     def install(extra=''):
         made = environment(f'{wheel}[{extra}]' if extra else wheel)
         assert str(made.folder) in made.run_python(ECHO, python_server.url)
         return made
+
     return install
 
 
 def test_each_has_a_test():
-    assert {name.removeprefix('test_the_extra_') for name in globals()
-            if name.startswith('test_the_extra_')} == EXTRAS
+    assert {
+        name.removeprefix('test_the_extra_')
+        for name in globals()
+        if name.startswith('test_the_extra_')
+    } == EXTRAS
 
 
 def test_without_extras(installed):
@@ -71,7 +76,8 @@ def test_the_extra_cli(installed, python_server):
         assert name in made.run(command, name, '--help')
     assert 'websocket' in made.run(command, 'probe', python_server.url)
     assert 'said' in made.run(
-        'sh', '-c', f'{command} connect {python_server.url} -x said -w 5 --json')
+        'sh', '-c', f'{command} connect {python_server.url} -x said -w 5 --json'
+    )
     made.run(command, 'load', python_server.url, '--clients', '2', '--duration', '1')
 
 
@@ -82,6 +88,7 @@ def test_the_extra_demo(installed):
 
 def relay(sock):
     """A SOCKS proxy, version 5, for one connection (RFC 1928)."""
+
     def pump(source, target):
         with contextlib.suppress(OSError):  # either end may be gone by then
             while data := source.recv(65536):
@@ -108,7 +115,8 @@ def test_the_extra_socks(installed, python_server, hostile_server):
     patched = 'import gevent.monkey; gevent.monkey.patch_all()\n' + ECHO
     # This process serves: it must not block on that one.
     gevent.get_hub().threadpool.apply(
-        made.run_python, (patched, python_server.url), {'env': variables})
+        made.run_python, (patched, python_server.url), {'env': variables}
+    )
     assert proxy.accepted >= 2  # polling and the websocket
 
 
@@ -116,7 +124,8 @@ def test_the_extra_speedups(installed):
     installed('speedups').run_python(
         'from engineio_gevent.protocol import masking\n'
         'import websockets.speedups\n'
-        'assert masking.mask is websockets.speedups.apply_mask')
+        'assert masking.mask is websockets.speedups.apply_mask'
+    )
 
 
 def test_the_extra_socketio(installed):
@@ -127,7 +136,8 @@ def test_the_extra_socketio(installed):
         'try:\n'
         '    Client().connect("http://127.0.0.1:1")\n'
         'except socketio.exceptions.ConnectionError:\n'
-        '    pass')
+        '    pass'
+    )
 
 
 def test_the_extra_locust(installed, python_server):
@@ -135,7 +145,8 @@ def test_the_extra_locust(installed, python_server):
     made.run_python(  # Locust warns on its own
         'import warnings; warnings.simplefilter("default")\n'
         'import locust\n'
-        'from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser')
+        'from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser'
+    )
     (made.folder / 'locustfile.py').write_text(
         'from locust import constant, task\n'
         'from engineio_gevent.contrib.locust import EngineIOUser\n'
@@ -143,10 +154,24 @@ def test_the_extra_locust(installed, python_server):
         '    wait_time = constant(0.1)\n'
         '    @task\n'
         '    def say(self):\n'
-        '        self.eio.request("hello", match="hello", name="hello")\n')
+        '        self.eio.request("hello", match="hello", name="hello")\n'
+    )
     printed = made.run(
-        made.bin / 'locust', '--headless', '--users', '2', '--spawn-rate', '2', '--run-time', '2s',
-        '--host', python_server.url, '--loglevel', 'WARNING', '--exit-code-on-error', '1')
+        made.bin / 'locust',
+        '--headless',
+        '--users',
+        '2',
+        '--spawn-rate',
+        '2',
+        '--run-time',
+        '2s',
+        '--host',
+        python_server.url,
+        '--loglevel',
+        'WARNING',
+        '--exit-code-on-error',
+        '1',
+    )
     assert 'hello' in printed
 
 
@@ -165,7 +190,8 @@ def test_the_extra_docs(installed, unpacked):
 def test_the_extra_dev(installed, unpacked):
     made = installed('dev')
     assert 'passed' in made.run(
-        made.python, '-m', 'pytest', '-n', '2', 'tests/unit/test_packet.py', cwd=unpacked)
+        made.python, '-m', 'pytest', '-n', '2', 'tests/unit/test_packet.py', cwd=unpacked
+    )
     made.run(made.python, '-m', 'ruff', 'check', '.', cwd=unpacked)
     for tool in 'mypy', 'pyright', 'tox', 'twine', 'build':
         made.run(made.python, '-m', tool, '--version')
@@ -174,15 +200,22 @@ def test_the_extra_dev(installed, unpacked):
 def test_the_bridge_needs_what_it_says(environment, wheel):
     """Its requirements alone are enough for its one command."""
     needed = (BRIDGE / 'requirements.txt').read_text().split()
-    own = [f'{wheel}{name.removeprefix("engineio-gevent")}' for name in needed
-           if name.startswith('engineio-gevent')]
+    own = [
+        f'{wheel}{name.removeprefix("engineio-gevent")}'
+        for name in needed
+        if name.startswith('engineio-gevent')
+    ]
     others = [name for name in needed if not name.startswith('engineio-gevent')]
     assert len(own) == 1
     made = environment(*own, *others)
     with subprocess.Popen(
-        [made.python, BRIDGE, '--port', '0', '--upstream-port', '0'], text=True,
-        env=made.variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT) as process:
+        [made.python, BRIDGE, '--port', '0', '--upstream-port', '0'],
+        text=True,
+        env=made.variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
         printed = []
         for line in process.stdout:
             printed.append(line)

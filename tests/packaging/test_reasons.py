@@ -7,8 +7,12 @@ import pytest
 
 from .conftest import ROOT
 
-FILES = sorted(path for folder in ('engineio_gevent', 'benchmarks', 'examples', 'docs')
-               for path in (ROOT / folder).rglob('*.py') if 'node_modules' not in path.parts)
+FILES = sorted(
+    path
+    for folder in ('engineio_gevent', 'benchmarks', 'examples', 'docs')
+    for path in (ROOT / folder).rglob('*.py')
+    if 'node_modules' not in path.parts
+)
 
 #: What has to have a reason, and where the reason is, which has a letter in it.
 _NOQA = re.compile(r'noqa(: [\w, ]+?)?(?P<rest>( - .*)?)$')

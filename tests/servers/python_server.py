@@ -46,8 +46,14 @@ MAX_MESSAGES_REMEMBERED = 20000
 MAX_REQUESTS_REMEMBERED = 1000
 MAX_FAULTS_REMEMBERED = 20
 
-COOKIE_NAMES = {'path': 'path', 'domain': 'Domain', 'sameSite': 'SameSite', 'httpOnly': 'HttpOnly',
-                'secure': 'Secure', 'maxAge': 'Max-Age'}
+COOKIE_NAMES = {
+    'path': 'path',
+    'domain': 'Domain',
+    'sameSite': 'SameSite',
+    'httpOnly': 'HttpOnly',
+    'secure': 'Secure',
+    'maxAge': 'Max-Age',
+}
 
 
 class TextOnly:
@@ -142,8 +148,13 @@ class Application:
         self.closed = deque(maxlen=MAX_CLIENTS_REMEMBERED)
         self.all_requests = deque(maxlen=MAX_REQUESTS_REMEMBERED)
         self.all_checked = {'messages': 0, 'faults': []}
-        self.server = engineio.Server(async_mode='gevent', json=TextOnly, async_handlers=False,
-                                      cors_allowed_origins='*', **server_options(options))
+        self.server = engineio.Server(
+            async_mode='gevent',
+            json=TextOnly,
+            async_handlers=False,
+            cors_allowed_origins='*',
+            **server_options(options),
+        )
         self.server.on('connect', self.on_connect)
         self.server.on('message', self.on_message)
         self.server.on('disconnect', self.on_disconnect)
@@ -175,8 +186,8 @@ class Application:
             return
         if len(record.received) < MAX_MESSAGES_REMEMBERED:
             record.received.append(
-                message if isinstance(message, str)
-                else {'b64': base64.b64encode(message).decode()})
+                message if isinstance(message, str) else {'b64': base64.b64encode(message).decode()}
+            )
         if not obeyed:
             self.server.send(sid, message)
 
@@ -258,8 +269,9 @@ class Application:
         if not path.startswith(self.path):
             return answer_json(start_response, 404, {'message': 'Not here'})
         if sid is None and self.refuse not in (None, 401):
-            return answer_json(start_response, self.refuse,
-                               {'code': 4, 'message': self.refuse_message})
+            return answer_json(
+                start_response, self.refuse, {'code': 4, 'message': self.refuse_message}
+            )
         return self.server.handle_request(environ, start_response)
 
     def add_request(self, record, environ):
@@ -287,14 +299,20 @@ class Application:
 
 def describe(environ):
     raw = environ['test.headers']
-    return {'method': environ['REQUEST_METHOD'], 'url': environ['test.target'],
-            'headers': {name.lower(): value for name, value in raw}, 'raw': raw}
+    return {
+        'method': environ['REQUEST_METHOD'],
+        'url': environ['test.target'],
+        'headers': {name.lower(): value for name, value in raw},
+        'raw': raw,
+    }
 
 
 def answer_json(start_response, status, value):
     body = json.dumps(value).encode()
-    start_response(f'{status} {http.HTTPStatus(status).phrase}',
-                   [('Content-Type', 'application/json'), ('Content-Length', str(len(body)))])
+    start_response(
+        f'{status} {http.HTTPStatus(status).phrase}',
+        [('Content-Type', 'application/json'), ('Content-Length', str(len(body)))],
+    )
     return [body]
 
 
@@ -306,8 +324,11 @@ def drop(sock):
 
 def server_options(options):
     result = {}
-    for name, ours in [('transports', 'transports'), ('allowUpgrades', 'allow_upgrades'),
-                       ('maxHttpBufferSize', 'max_http_buffer_size')]:
+    for name, ours in [
+        ('transports', 'transports'),
+        ('allowUpgrades', 'allow_upgrades'),
+        ('maxHttpBufferSize', 'max_http_buffer_size'),
+    ]:
         if name in options:
             result[ours] = options[name]
     if 'pingInterval' in options:
@@ -326,8 +347,10 @@ def server_options(options):
             settings['name'] = cookie
         elif isinstance(cookie, dict):
             settings.update(cookie)
-        result['cookie'] = {COOKIE_NAMES.get(key, key): str(value) if key == 'maxAge' else value
-                            for key, value in settings.items()}
+        result['cookie'] = {
+            COOKIE_NAMES.get(key, key): str(value) if key == 'maxAge' else value
+            for key, value in settings.items()
+        }
     return result
 
 
@@ -344,8 +367,9 @@ def listen(host, application, **kwargs):
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.bind((host, 0))
     listener.listen(1024)
-    server = gevent.pywsgi.WSGIServer(listener, application, log=None, handler_class=Handler,
-                                      **kwargs)
+    server = gevent.pywsgi.WSGIServer(
+        listener, application, log=None, handler_class=Handler, **kwargs
+    )
     server.start()
     return server.server_port
 

@@ -105,7 +105,8 @@ class Wanderer:
             if self.connects != self.disconnects or self.eio.state != 'disconnected':
                 self.soak.faults.append(
                     f'{end}: {self.connects} connects, {self.disconnects} disconnects, '
-                    f'{self.eio.state}')
+                    f'{self.eio.state}'
+                )
                 return
 
     def _once(self, end):
@@ -174,14 +175,21 @@ class Cutter:
 
     def cut(self, count):
         """Cut some of the next connections within their first bytes, wherever that is."""
-        self._control('rule', lane=self._lane, on=[self._chance.choice(self.MOMENTS)],
-                      times=count, do='cut', after=self._chance.randrange(1, 3000),
-                      how=self._chance.choice(['reset', 'close', 'hole']))
+        self._control(
+            'rule',
+            lane=self._lane,
+            on=[self._chance.choice(self.MOMENTS)],
+            times=count,
+            do='cut',
+            after=self._chance.randrange(1, 3000),
+            how=self._chance.choice(['reset', 'close', 'hole']),
+        )
 
     def cut_all(self):
         """End all connections there are."""
-        self._control('act', lane=self._lane, at=None, do='end',
-                      how=self._chance.choice(['reset', 'close']))
+        self._control(
+            'act', lane=self._lane, at=None, do='end', how=self._chance.choice(['reset', 'close'])
+        )
 
     def lift(self):
         """Let everything flow."""
@@ -207,7 +215,8 @@ class Soak:
         self.turns = 0
         # A server that stands still for a second is dead to its clients after 3.
         self.server = support.ServerProcess.js(
-            pingInterval=1500, pingTimeout=1500, maxHttpBufferSize=1 << 20)
+            pingInterval=1500, pingTimeout=1500, maxHttpBufferSize=1 << 20
+        )
         self.proxy = Cutter(self.server)
         self.wanderers = [Wanderer(self, number) for number in range(clients)]
 
@@ -267,7 +276,8 @@ class Soak:
             f'{sum(one.connects for one in self.wanderers):7} connects, '
             f'{states["connected"]:4} connected, {len(support.descriptors()):5} descriptors, '
             f'{memory() / 1048576:6.1f} MiB, sent {self.counts["sent"]}, '
-            f'received {self.counts["received"]}, refused {self.counts["refused"]}')
+            f'received {self.counts["received"]}, refused {self.counts["refused"]}'
+        )
 
     def _rest(self):
         """Have all clients leave; returns what there is then."""
@@ -298,13 +308,16 @@ class Inventory:
             gc.collect()
         self.memory = memory()
         self.descriptors = Counter(
-            what.partition(':[')[0] for what in support.descriptors().values())
+            what.partition(':[')[0] for what in support.descriptors().values()
+        )
         self.greenlets = len(support.greenlets())
         self.objects = Counter(type(one).__name__ for one in gc.get_objects())
 
     def __str__(self):
-        return (f'{self.memory / 1048576:.1f} MiB, {sum(self.descriptors.values())} descriptors, '
-                f'{self.greenlets} greenlets, {sum(self.objects.values())} objects')
+        return (
+            f'{self.memory / 1048576:.1f} MiB, {sum(self.descriptors.values())} descriptors, '
+            f'{self.greenlets} greenlets, {sum(self.objects.values())} objects'
+        )
 
 
 def compare(before, now):
@@ -327,8 +340,9 @@ def memory():
     """Bytes of this process that no other shares; elsewhere than on Linux 0."""
     with contextlib.suppress(FileNotFoundError):
         text = Path('/proc/self/smaps_rollup').read_text()
-        return 1024 * sum(int(line.split()[1]) for line in text.splitlines()
-                          if line.startswith('Private_'))
+        return 1024 * sum(
+            int(line.split()[1]) for line in text.splitlines() if line.startswith('Private_')
+        )
     return 0
 
 
@@ -337,8 +351,9 @@ def main():
     parser.add_argument('--seconds', type=float, default=1800, help='how long (%(default)g)')
     parser.add_argument('--clients', type=int, default=500, help='how many (%(default)d)')
     arguments = parser.parse_args()
-    soak = Soak(arguments.clients, lambda line: print(f'{time.strftime("%H:%M:%S")} {line}',
-                                                      flush=True))
+    soak = Soak(
+        arguments.clients, lambda line: print(f'{time.strftime("%H:%M:%S")} {line}', flush=True)
+    )
     try:
         faults = soak.run(arguments.seconds)
     finally:

@@ -21,8 +21,9 @@ class Certificates:
         self.server_key = self._write(folder, 'server.key', server.private_key_pem)
         self.client_cert = self._write(folder, 'client.pem', *client.cert_chain_pems)
         self.client_key = self._write(folder, 'client.key', client.private_key_pem)
-        self.client_pem = self._write(folder, 'client-both.pem', client.private_key_pem,
-                                      *client.cert_chain_pems)
+        self.client_pem = self._write(
+            folder, 'client-both.pem', client.private_key_pem, *client.cert_chain_pems
+        )
 
     @property
     def tls(self):

@@ -25,5 +25,8 @@ def locust_port():
     The default is one port for all: of two runs at a time the second ends with an error.
     """
     port = str(free_port())
-    return {'LOCUST_MASTER_BIND_HOST': '127.0.0.1', 'LOCUST_MASTER_BIND_PORT': port,
-            'LOCUST_MASTER_NODE_PORT': port}
+    return {
+        'LOCUST_MASTER_BIND_HOST': '127.0.0.1',
+        'LOCUST_MASTER_BIND_PORT': port,
+        'LOCUST_MASTER_NODE_PORT': port,
+    }

@@ -15,8 +15,13 @@ def accept_websocket(sock, request=None, headers=()):
     request = request or read_request(sock)
     key = request.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
     accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
-    lines = ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade',
-             f'Sec-WebSocket-Accept: {accept}', *(f'{name}: {value}' for name, value in headers)]
+    lines = [
+        'HTTP/1.1 101 Switching Protocols',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        f'Sec-WebSocket-Accept: {accept}',
+        *(f'{name}: {value}' for name, value in headers),
+    ]
     sock.sendall('\r\n'.join([*lines, '', '']).encode('latin-1'))
     return request
 
@@ -58,18 +63,18 @@ def close_frame(code=1000, reason=''):
 def read_frame(sock):
     """Read one frame of a client: (opcode, payload). It must be whole and masked."""
     first, second = read_exactly(sock, 2)
-    assert first & 0xf0 == 0x80, f'a fragment, or a reserved bit: {first:#x}'
+    assert first & 0xF0 == 0x80, f'a fragment, or a reserved bit: {first:#x}'
     assert second & 0x80, 'a client must mask its frames'
-    length = second & 0x7f
+    length = second & 0x7F
     if length == 126:
-        length, = struct.unpack('!H', read_exactly(sock, 2))
+        (length,) = struct.unpack('!H', read_exactly(sock, 2))
     elif length == 127:
-        length, = struct.unpack('!Q', read_exactly(sock, 8))
+        (length,) = struct.unpack('!Q', read_exactly(sock, 8))
     mask = read_exactly(sock, 4)
-    return first & 0x0f, _masked(read_exactly(sock, length), mask)
+    return first & 0x0F, _masked(read_exactly(sock, length), mask)
 
 
 def _masked(payload, mask):
-    repeated = (mask * (len(payload) // 4 + 1))[:len(payload)]
+    repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
     whole = int.from_bytes(payload, 'big') ^ int.from_bytes(repeated, 'big')
     return whole.to_bytes(len(payload), 'big')

@@ -65,7 +65,8 @@ class HostileServer:
     def wait_open(self, count, timeout=5):
         """Wait until `count` connections are open; one is so until its handler has returned."""
         assert eventually(lambda: len(self.open) == count, timeout), (
-            f'{len(self.open)} connections open after {timeout} s, expected {count}')
+            f'{len(self.open)} connections open after {timeout} s, expected {count}'
+        )
 
     def _handle(self, sock, address):
         self.accepted += 1
@@ -143,6 +144,12 @@ class NativeServer:
 
 def open_packet(**changes):
     """The text of an OPEN packet; a change to None leaves the field out."""
-    fields = {'sid': 'the-sid', 'upgrades': [], 'pingInterval': 25000, 'pingTimeout': 20000,
-              'maxPayload': 1000000, **changes}
+    fields = {
+        'sid': 'the-sid',
+        'upgrades': [],
+        'pingInterval': 25000,
+        'pingTimeout': 20000,
+        'maxPayload': 1000000,
+        **changes,
+    }
     return '0' + json.dumps({name: value for name, value in fields.items() if value is not None})

@@ -35,8 +35,9 @@ def read_request(sock):
         head += read_exactly(sock, 1)  # not a byte of what follows
     request_line, *lines = head.decode('latin-1').split('\r\n')[:-2]
     method, target, _ = request_line.split(' ')
-    headers = {name.lower(): value.strip()
-               for name, value in (line.split(':', 1) for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, value in (line.split(':', 1) for line in lines)
+    }
     body = read_exactly(sock, int(headers.get('content-length', 0)))
     return HTTPRequest(method, target, headers, body)
 
@@ -57,13 +58,16 @@ def read_to_end(sock):
 def response(body=b'', status='200 OK', headers=(), content_type='text/plain; charset=UTF-8'):
     """The bytes of an HTTP response with a Content-Length."""
     body = body.encode() if isinstance(body, str) else body
-    lines = [f'HTTP/1.1 {status}', f'Content-Type: {content_type}',
-             f'Content-Length: {len(body)}', *(f'{name}: {value}' for name, value in headers)]
+    lines = [
+        f'HTTP/1.1 {status}',
+        f'Content-Type: {content_type}',
+        f'Content-Length: {len(body)}',
+        *(f'{name}: {value}' for name, value in headers),
+    ]
     return '\r\n'.join([*lines, '', '']).encode('latin-1') + body
 
 
-def respond(sock, body=b'', status='200 OK', headers=(),
-            content_type='text/plain; charset=UTF-8'):
+def respond(sock, body=b'', status='200 OK', headers=(), content_type='text/plain; charset=UTF-8'):
     """Send an HTTP response; `headers` are (name, value) pairs."""
     sock.sendall(response(body, status, headers, content_type))
 

@@ -35,9 +35,14 @@ def greenlets():
     These are hubs, main greenlets, and workers of gevent's pool of threads, which come with the
     need and go when they have had nothing to do for a while.
     """
-    return [item for item in _candidates()
-            if isinstance(item, greenlet.greenlet) and not item.dead and item.parent is not None
-            and not isinstance(item, (gevent.hub.Hub, gevent.threadpool._WorkerGreenlet))]
+    return [
+        item
+        for item in _candidates()
+        if isinstance(item, greenlet.greenlet)
+        and not item.dead
+        and item.parent is not None
+        and not isinstance(item, (gevent.hub.Hub, gevent.threadpool._WorkerGreenlet))
+    ]
 
 
 def watchers():
@@ -76,8 +81,11 @@ class Leaks:
         if extra > 0:
             new = Counter(map(_kind, now.values()))
             new.subtract(map(_kind, self._descriptors.values()))
-            details = [f'{number}: {what}' for number, what in now.items()
-                       if self._descriptors.get(number) != what]
+            details = [
+                f'{number}: {what}'
+                for number, what in now.items()
+                if self._descriptors.get(number) != what
+            ]
             kinds = {kind: count for kind, count in new.items() if count > 0}
             texts.append(f'{extra} descriptors more: {kinds}: {details}')
         # The dispatcher's workers that wait for their next job are no leak.
@@ -88,7 +96,8 @@ class Leaks:
     def check(self, timeout=5):
         """Wait until nothing is left; fail with a list of what is."""
         assert eventually(lambda: not self.left(), timeout), (
-            f'left after {timeout} s:\n' + '\n'.join(self.left()))
+            f'left after {timeout} s:\n' + '\n'.join(self.left())
+        )
 
 
 def _own_descriptors():

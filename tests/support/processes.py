@@ -34,8 +34,9 @@ class AnnouncedServer:
     """A server in a process of its own, which prints its port in its first line."""
 
     def __init__(self, command, environment=None):
-        self._process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE,
-                                         env=environment)
+        self._process = subprocess.Popen(
+            command, text=True, stdout=subprocess.PIPE, env=environment
+        )
         line = self._process.stdout.readline()
         port = re.search(r':(\d+)', line)
         if port is None:
@@ -68,8 +69,11 @@ class ServerProcess:
         self.command = [str(part) for part in command]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _close_pipes)
         self._process = subprocess.Popen(
-            [*self.command, json.dumps(self.options)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._stderr)
+            [*self.command, json.dumps(self.options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
         self.host = self.options.get('host', '127.0.0.1')
         self.running.add(self)
         try:
@@ -105,8 +109,11 @@ class ServerProcess:
     @property
     def descriptors(self):
         """The descriptors of this process that lead to the server's."""
-        return {file.fileno() for file in (self._process.stdin, self._process.stdout, self._stderr)
-                if not file.closed}
+        return {
+            file.fileno()
+            for file in (self._process.stdin, self._process.stdout, self._stderr)
+            if not file.closed
+        }
 
     @property
     def netloc(self):
@@ -166,8 +173,10 @@ class ServerProcess:
 
     def received(self, sid):
         """The messages that the server has received from this client; binary as bytes."""
-        return [message if isinstance(message, str) else base64.b64decode(message['b64'])
-                for message in self.control(f'received?sid={sid}')]
+        return [
+            message if isinstance(message, str) else base64.b64decode(message['b64'])
+            for message in self.control(f'received?sid={sid}')
+        ]
 
     def checked(self, sid):
         """What this client, which has `check=1` in its query, has sent in order: {sender: count}.

@@ -31,8 +31,11 @@ class Program:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
         self.process = subprocess.Popen(
             [sys.executable, *options, *arguments, *map(json.dumps, argv)],
-            env={**os.environ, 'PYTHONPATH': path}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._stderr)
+            env={**os.environ, 'PYTHONPATH': path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
         self._unheard = b''
 
     @property

@@ -48,12 +48,16 @@ def folder(tmp_path, installed):
     """A folder with the user's files, far from the checkout."""
     for name in FILES:
         shutil.copy(HERE / name, tmp_path)
-    (tmp_path / 'pyrightconfig.json').write_text(json.dumps({
-        'typeCheckingMode': 'strict',
-        'pythonVersion': OLDEST,
-        'reportUnnecessaryTypeIgnoreComment': 'error',
-        'enableTypeIgnoreComments': False,  # those are mypy's
-    }))
+    (tmp_path / 'pyrightconfig.json').write_text(
+        json.dumps(
+            {
+                'typeCheckingMode': 'strict',
+                'pythonVersion': OLDEST,
+                'reportUnnecessaryTypeIgnoreComment': 'error',
+                'enableTypeIgnoreComments': False,  # those are mypy's
+            }
+        )
+    )
     return tmp_path
 
 
@@ -63,15 +67,30 @@ def run(folder, *command):
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ.get("PATH", "")}'
     environment = {**os.environ, 'PATH': path, 'PYTHONPATH': ''}
     done = subprocess.run(
-        [sys.executable, '-m', *command], cwd=folder, env=environment, text=True, timeout=170,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        [sys.executable, '-m', *command],
+        cwd=folder,
+        env=environment,
+        text=True,
+        timeout=170,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     return done.returncode, done.stdout
 
 
 def test_mypy(folder):
     code, printed = run(
-        folder, 'mypy', '--strict', '--python-version', OLDEST, '--config-file=',
-        '--cache-dir', str(folder / 'cache'), *FILES)
+        folder,
+        'mypy',
+        '--strict',
+        '--python-version',
+        OLDEST,
+        '--config-file=',
+        '--cache-dir',
+        str(folder / 'cache'),
+        *FILES,
+    )
     assert code == 0, printed
 
 
@@ -85,27 +104,52 @@ def test_all_that_is_public_has_types(folder):
     """What pyright says of the package itself; it infers types that others would not."""
     support.need_node()
     _, printed = run(
-        folder, 'pyright', '--verifytypes', 'engineio_gevent', '--ignoreexternal', '--outputjson')
+        folder, 'pyright', '--verifytypes', 'engineio_gevent', '--ignoreexternal', '--outputjson'
+    )
     symbols = json.loads(printed)['typeCompleteness']['symbols']
     public = [symbol for symbol in symbols if symbol['name'].startswith(PUBLIC)]
     assert len(public) > 100
-    wanting = {symbol['name']: [found['message'] for found in symbol['diagnostics']]
-               for symbol in public
-               if not symbol['isTypeKnown'] or symbol['isTypeAmbiguous']}
+    wanting = {
+        symbol['name']: [found['message'] for found in symbol['diagnostics']]
+        for symbol in public
+        if not symbol['isTypeKnown'] or symbol['isTypeAmbiguous']
+    }
     # What derives from classes of python-socketio, which has no types, is not known as a whole.
     for name, messages in list(wanting.items()):
-        if all(message.startswith(('Type of metaclass', 'Type of base class'))
-               for message in messages) and 'ocket' in name:
+        if (
+            all(
+                message.startswith(('Type of metaclass', 'Type of base class'))
+                for message in messages
+            )
+            and 'ocket' in name
+        ):
             del wanting[name]
     assert wanting == {}
 
 
 #: Where the public names are defined.
-PUBLIC = tuple(f'engineio_gevent.{name}.' for name in (
-    'Client', 'client.Client', 'exceptions', 'options.Reason', 'contrib.socketio',
-    *(f'contrib.locust.{module}' for module in (
-        'client', 'engineio_user', 'failures', 'keeping', 'reports', 'socketio_client',
-        'socketio_user'))))
+PUBLIC = tuple(
+    f'engineio_gevent.{name}.'
+    for name in (
+        'Client',
+        'client.Client',
+        'exceptions',
+        'options.Reason',
+        'contrib.socketio',
+        *(
+            f'contrib.locust.{module}'
+            for module in (
+                'client',
+                'engineio_user',
+                'failures',
+                'keeping',
+                'reports',
+                'socketio_client',
+                'socketio_user',
+            )
+        ),
+    )
+)
 
 
 # Run on its own: importing locust patches the process.
@@ -156,7 +200,8 @@ print(json.dumps([sorted(names), sorted(keywords)]))
 
 def test_the_user_uses_all_that_is_public(installed, tmp_path):
     done = subprocess.run(
-        [sys.executable, '-c', _NAMES], cwd=tmp_path, text=True, capture_output=True, check=False)
+        [sys.executable, '-c', _NAMES], cwd=tmp_path, text=True, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     names, keywords = map(set, json.loads(done.stdout))
     assert {'Client', 'send', 'unsent', 'decoded', 'expect', 'sio', 'shutdown'} <= names
@@ -181,5 +226,6 @@ def test_what_is_wrong_is_told_of_by_both():
     """Each line of `wrong.py` that ignores an error ignores that of either checker."""
     lines = [line for line in (HERE / 'wrong.py').read_text().splitlines() if 'ignore[' in line]
     assert len(lines) > 30
-    assert [line for line in lines
-            if '# type: ignore[' not in line or '# pyright: ignore' not in line] == []
+    assert [
+        line for line in lines if '# type: ignore[' not in line or '# pyright: ignore' not in line
+    ] == []

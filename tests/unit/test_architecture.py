@@ -26,8 +26,18 @@ LAYERS = {
     'options': set(),
     'connecting': {'exceptions', 'options', 'transports', 'upgrade', 'session'},
     'session': {
-        'exceptions', 'options', 'protocol', 'transports', 'dispatcher', 'foreign', 'heartbeat',
-        'legacy', 'process', 'connecting', 'timers'},
+        'exceptions',
+        'options',
+        'protocol',
+        'transports',
+        'dispatcher',
+        'foreign',
+        'heartbeat',
+        'legacy',
+        'process',
+        'connecting',
+        'timers',
+    },
     'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session', 'timers'},
     '': {'exceptions', 'client'},
     'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol', 'timers'},
@@ -38,8 +48,7 @@ LAYERS = {
 
 # Who alone may import these; a name that ends with a dot stands for all below it.
 ONLY = {
-    'requests': {'transports.http', 'transports.route', 'cli.options',
-                 'contrib.locust.load'},
+    'requests': {'transports.http', 'transports.route', 'cli.options', 'contrib.locust.load'},
     'click': {'cli.'},
     'prompt_toolkit': {'cli.prompt'},
     'rich': {'cli.', 'demo.screen'},
@@ -56,8 +65,9 @@ def module_name(path):
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
-TREES = {module_name(path): ast.parse(path.read_text(), str(path))
-         for path in sorted(ROOT.rglob('*.py'))}
+TREES = {
+    module_name(path): ast.parse(path.read_text(), str(path)) for path in sorted(ROOT.rglob('*.py'))
+}
 PACKAGES = {module_name(path) for path in ROOT.rglob('__init__.py')}
 
 every_module = pytest.mark.parametrize('module', TREES, ids=lambda name: name or '__init__')
@@ -70,7 +80,7 @@ def absolute(module, node):
     parts = [NAME, *module.split('.')] if module else [NAME]
     if module not in PACKAGES:
         parts.pop()
-    parts = parts[:len(parts) - node.level + 1]
+    parts = parts[: len(parts) - node.level + 1]
     return '.'.join([*parts, *([node.module] if node.module else [])])
 
 
@@ -93,8 +103,11 @@ def imports(module):
 
 def inner_imports(module):
     """Those of the package: `transports.http`, '' for the package itself."""
-    return {name.removeprefix(NAME).removeprefix('.') for name in imports(module)
-            if name.partition('.')[0] == NAME}
+    return {
+        name.removeprefix(NAME).removeprefix('.')
+        for name in imports(module)
+        if name.partition('.')[0] == NAME
+    }
 
 
 def layer(module):
@@ -103,8 +116,17 @@ def layer(module):
 
 def test_the_reader_of_imports_reads_them():
     """So that the tests below cannot pass by seeing nothing."""
-    assert {'client', 'exceptions', 'protocol.packet', 'protocol.frames', 'transports.http',
-            'transports.stream', 'session', 'dispatcher', ''} <= set(TREES)
+    assert {
+        'client',
+        'exceptions',
+        'protocol.packet',
+        'protocol.frames',
+        'transports.http',
+        'transports.stream',
+        'session',
+        'dispatcher',
+        '',
+    } <= set(TREES)
     assert inner_imports('') >= {'client', 'exceptions'}
     assert inner_imports('client') >= {'session', 'exceptions'}
     assert 'protocol.packet' in inner_imports('session')
@@ -118,16 +140,19 @@ def test_imports_point_one_way(module):
     assert own in LAYERS, f'{module} has no place in the layout'
     for imported in inner_imports(module):
         assert layer(imported) == own != '' or layer(imported) in LAYERS[own], (
-            f'{module} must not import {imported}')
+            f'{module} must not import {imported}'
+        )
 
 
 @every_module
 def test_foreign_packages_stay_where_they_belong(module):
     for name in imports(module):
         allowed = ONLY.get(layer(name))
-        assert allowed is None or module in allowed or any(
-            module.startswith(below) for below in allowed if below.endswith('.')), (
-            f'{module} must not import {name}')
+        assert (
+            allowed is None
+            or module in allowed
+            or any(module.startswith(below) for below in allowed if below.endswith('.'))
+        ), f'{module} must not import {name}'
 
 
 @pytest.mark.parametrize('module', [name for name in TREES if layer(name) == 'protocol'])
@@ -135,30 +160,44 @@ def test_the_protocol_is_pure(module):
     for name in imports(module):
         top = layer(name)
         assert top in sys.stdlib_module_names or name.startswith(
-            (f'{NAME}.protocol', f'{NAME}.exceptions')), f'{module} must not import {name}'
+            (f'{NAME}.protocol', f'{NAME}.exceptions')
+        ), f'{module} must not import {name}'
         assert top not in {'asyncio', 'select', 'selectors', 'socket', 'ssl', 'threading', 'time'}
 
 
 @every_module
 def test_only_sockets_watch_descriptors(module):
-    calls = [node.lineno for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)
-             and isinstance(node.func, ast.Attribute) and node.func.attr == 'io']
+    calls = [
+        node.lineno
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == 'io'
+    ]
     known = module in {'transports.stream', 'transports.plain'}
     assert bool(calls) == known, f'.io() in lines {calls}'
 
 
 @every_module
 def test_nothing_is_patched(module):
-    names = {getattr(node, 'attr', None) or getattr(node, 'id', None) or getattr(node, 'name', '')
-             for node in ast.walk(TREES[module])
-             if isinstance(node, (ast.Attribute, ast.Name, ast.alias))}
+    names = {
+        getattr(node, 'attr', None) or getattr(node, 'id', None) or getattr(node, 'name', '')
+        for node in ast.walk(TREES[module])
+        if isinstance(node, (ast.Attribute, ast.Name, ast.alias))
+    }
     assert not {name for name in names if name.startswith('patch_')}
 
 
 def run(code):
     """Run this in a fresh interpreter; returns what it prints."""
-    done = subprocess.run([sys.executable, '-W', 'error', '-c', code], text=True, timeout=30,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        [sys.executable, '-W', 'error', '-c', code],
+        text=True,
+        timeout=30,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -212,21 +251,34 @@ def test_importing_does_nothing_else():
 
 
 def test_constructing_does_nothing_else():
-    assert run(STILL % """
+    assert (
+        run(
+            STILL
+            % """
 client = engineio_gevent.Client()
 client.on('message', print)
-""") == ''
+"""
+        )
+        == ''
+    )
 
 
 def test_importing_loads_nothing_optional():
     optional = ['engineio', 'locust', 'socketio', 'rich', 'simple_websocket', 'asyncio']
-    assert run(f'import {NAME}, sys; print([name for name in {optional} if name in sys.modules])'
-               ) == '[]\n'
+    assert (
+        run(f'import {NAME}, sys; print([name for name in {optional} if name in sys.modules])')
+        == '[]\n'
+    )
 
 
 def test_the_public_names_are_few():
-    assert run(f'import {NAME} as it; print(it.Client.__name__, it.exceptions.ConnectionError'
-               '.__name__, it.__version__.count("."))') == 'Client ConnectionError 2\n'
+    assert (
+        run(
+            f'import {NAME} as it; print(it.Client.__name__, it.exceptions.ConnectionError'
+            '.__name__, it.__version__.count("."))'
+        )
+        == 'Client ConnectionError 2\n'
+    )
 
 
 # What waits, or makes a timer, and which of its positional arguments is the seconds. The first
@@ -272,4 +324,5 @@ def test_no_timer_is_shorter_than_a_loop_takes(module):
             continue
         through = isinstance(seconds, ast.Call) and ast.unparse(seconds.func) == 'timer_seconds'
         assert through or (module, ast.unparse(node)) in OTHER_WAITS, (
-            f'{module}, line {node.lineno}: {ast.unparse(node)}')
+            f'{module}, line {node.lineno}: {ast.unparse(node)}'
+        )

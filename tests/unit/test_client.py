@@ -43,6 +43,7 @@ def client():
 @pytest.fixture
 def server():
     """Opens a websocket or a session by polling, and says nothing more."""
+
     def handle(sock):
         while True:
             request = read_request(sock)
@@ -73,14 +74,26 @@ def server():
 
 def test_the_options_of_upstream_come_first_and_may_be_given_by_position():
     parameters = inspect.signature(Client).parameters
-    by_position = {name: parameter.default for name, parameter in parameters.items()
-                   if parameter.kind == parameter.POSITIONAL_OR_KEYWORD}
+    by_position = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+    }
     assert list(by_position.items()) == [
-        ('logger', False), ('json', None), ('request_timeout', 5), ('http_session', None),
-        ('ssl_verify', True), ('handle_sigint', True), ('websocket_extra_options', None),
-        ('timestamp_requests', True)]
-    by_keyword = {name: parameter.default for name, parameter in parameters.items()
-                  if parameter.kind == parameter.KEYWORD_ONLY}
+        ('logger', False),
+        ('json', None),
+        ('request_timeout', 5),
+        ('http_session', None),
+        ('ssl_verify', True),
+        ('handle_sigint', True),
+        ('websocket_extra_options', None),
+        ('timestamp_requests', True),
+    ]
+    by_keyword = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.kind == parameter.KEYWORD_ONLY
+    }
     assert by_keyword['try_all_transports'] is False
     assert by_keyword['remember_upgrade'] is False
     assert by_keyword['parse_json'] is True
@@ -90,10 +103,15 @@ def test_the_options_of_upstream_come_first_and_may_be_given_by_position():
 
 def test_options_are_kept(client):
     options = {'header': {'X': 'x'}}
-    one = Client(False, json, 3, None, False, False, options, False, write_limit=5,
-                 max_message_size=None)
+    one = Client(
+        False, json, 3, None, False, False, options, False, write_limit=5, max_message_size=None
+    )
     assert (one.request_timeout, one.ssl_verify, one.handle_sigint, one.timestamp_requests) == (
-        3, False, False, False)
+        3,
+        False,
+        False,
+        False,
+    )
     assert (one.write_limit, one.max_message_size) == (5, None)
     assert one.websocket_extra_options == options
     one.websocket_extra_options['more'] = 1
@@ -107,8 +125,13 @@ def test_options_are_kept(client):
 def run(script):
     """Run it in a fresh interpreter, where pytest has not touched logging; returns its lines."""
     done = subprocess.run(
-        [sys.executable, '-u', '-W', 'error', '-c', textwrap.dedent(script)], text=True, timeout=30,
-        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        [sys.executable, '-u', '-W', 'error', '-c', textwrap.dedent(script)],
+        text=True,
+        timeout=30,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout.splitlines()
 
@@ -161,8 +184,17 @@ def test_another_logger():
 
 def test_before_a_connection(client):
     assert client.state == 'disconnected'
-    for name in ('sid', 'upgrades', 'ping_interval', 'ping_timeout', 'current_transport',
-                 'base_url', 'http', 'disconnect_error', 'transports'):
+    for name in (
+        'sid',
+        'upgrades',
+        'ping_interval',
+        'ping_timeout',
+        'current_transport',
+        'base_url',
+        'http',
+        'disconnect_error',
+        'transports',
+    ):
         assert getattr(client, name) is None, name
     assert client.transport() is None
     assert client.handlers == {}
@@ -225,10 +257,18 @@ def test_on_another_event(client, event):
 # -- What connect() refuses ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('transports', 'chosen'), [
-    (None, ['polling', 'websocket']), ('polling', ['polling']), ('websocket', ['websocket']),
-    (['websocket', 'polling'], ['websocket', 'polling']), (('polling',), ['polling']),
-    (['webtransport', 'websocket'], ['websocket']), (iter(['polling']), ['polling'])])
+@pytest.mark.parametrize(
+    ('transports', 'chosen'),
+    [
+        (None, ['polling', 'websocket']),
+        ('polling', ['polling']),
+        ('websocket', ['websocket']),
+        (['websocket', 'polling'], ['websocket', 'polling']),
+        (('polling',), ['polling']),
+        (['webtransport', 'websocket'], ['websocket']),
+        (iter(['polling']), ['polling']),
+    ],
+)
 def test_transports(client, transports, chosen):
     with pytest.raises(exceptions.ConnectionError):
         client.connect(f'http://127.0.0.1:{free_port()}', transports=transports)
@@ -242,9 +282,16 @@ def test_no_transport_left(client, transports):
     assert client.state == 'disconnected'
 
 
-@pytest.mark.parametrize('arguments', [
-    {'url': 'ftp://a.test'}, {'url': 'http://'}, {'url': 'http://a.test', 'headers': {'X': 'a\nb'}},
-    {'url': 'http://a.test', 'engineio_path': 'a\nb'}, {'url': 'http://a.test:99999'}])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        {'url': 'ftp://a.test'},
+        {'url': 'http://'},
+        {'url': 'http://a.test', 'headers': {'X': 'a\nb'}},
+        {'url': 'http://a.test', 'engineio_path': 'a\nb'},
+        {'url': 'http://a.test:99999'},
+    ],
+)
 def test_arguments_that_are_not_valid(client, arguments):
     with no_leaks(), pytest.raises(ValueError, match=r'.'):
         client.connect(**arguments)
@@ -292,6 +339,7 @@ def test_the_first_failure_is_the_one_that_is_told():
 
 def test_remembering_the_upgrade():
     """After a connection that was upgraded, the next begins with the websocket."""
+
     def handle(sock):
         request = read_request(sock)
         begun.append(request.target.partition('transport=')[2].partition('&')[0])
@@ -308,8 +356,10 @@ def test_remembering_the_upgrade():
 
     begun = []
     with HostileServer(handle) as server:
-        for remember, expected in ((False, ['polling', 'websocket'] * 2),
-                                   (True, ['polling', 'websocket', 'websocket'])):
+        for remember, expected in (
+            (False, ['polling', 'websocket'] * 2),
+            (True, ['polling', 'websocket', 'websocket']),
+        ):
             begun.clear()
             one = Client(handle_sigint=False, remember_upgrade=remember)
             for _ in range(2):
@@ -371,10 +421,16 @@ def test_the_public_names():
     assert set(engineio_gevent.__all__) == {'Client', 'exceptions', '__version__'}
 
 
-@pytest.mark.parametrize('error', [
-    exceptions.ConnectionError('what', {'code': 1}), exceptions.HeartbeatTimeout('what'),
-    exceptions.ProtocolError('what'), exceptions.ConnectionClosed('what')],
-    ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    'error',
+    [
+        exceptions.ConnectionError('what', {'code': 1}),
+        exceptions.HeartbeatTimeout('what'),
+        exceptions.ProtocolError('what'),
+        exceptions.ConnectionClosed('what'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_exceptions_travel_between_processes(error):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.args, again.__dict__) == (type(error), error.args, error.__dict__)

@@ -36,25 +36,28 @@ def test_a_jar_of_the_caller_s_own():
     assert [cookie.name for cookie in jar] == ['a']
 
 
-@pytest.mark.parametrize(('line', 'url', 'goes'), [
-    ('a=1', 'http://example.com/', False),  # the path is the folder of the request
-    ('a=1; Path=/', 'http://example.com/', True),
-    ('a=1; Path=/', 'http://example.com/elsewhere', True),
-    ('a=1; Path=/engine.io', 'http://example.com/other', False),
-    ('a=1; Path=/', 'http://example.com:8080/', True),  # ports do not count
-    ('a=1; Path=/', 'https://example.com/', True),
-    ('a=1; Path=/', 'http://other.com/', False),
-    ('a=1; Path=/; Domain=example.com', 'http://sub.example.com/', True),
-    ('a=1; Path=/; Domain=.example.com', 'http://sub.example.com/', True),
-    ('a=1; Path=/; Domain=other.com', 'http://other.com/', False),
-    ('a=1; Path=/; Domain=com', 'http://example.com/', False),
-    ('a=1; Path=/; Secure', 'http://example.com/', False),
-    ('a=1; Path=/; Secure', 'https://example.com/', True),
-    ('a=1; Path=/; Max-Age=0', 'http://example.com/', False),
-    ('a=1; Path=/; Max-Age=100', 'http://example.com/', True),
-    ('a=1; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT', 'http://example.com/', False),
-    ('a=1; Path=/; Expires=Thu, 01 Jan 2970 00:00:00 GMT', 'http://example.com/', True),
-])
+@pytest.mark.parametrize(
+    ('line', 'url', 'goes'),
+    [
+        ('a=1', 'http://example.com/', False),  # the path is the folder of the request
+        ('a=1; Path=/', 'http://example.com/', True),
+        ('a=1; Path=/', 'http://example.com/elsewhere', True),
+        ('a=1; Path=/engine.io', 'http://example.com/other', False),
+        ('a=1; Path=/', 'http://example.com:8080/', True),  # ports do not count
+        ('a=1; Path=/', 'https://example.com/', True),
+        ('a=1; Path=/', 'http://other.com/', False),
+        ('a=1; Path=/; Domain=example.com', 'http://sub.example.com/', True),
+        ('a=1; Path=/; Domain=.example.com', 'http://sub.example.com/', True),
+        ('a=1; Path=/; Domain=other.com', 'http://other.com/', False),
+        ('a=1; Path=/; Domain=com', 'http://example.com/', False),
+        ('a=1; Path=/; Secure', 'http://example.com/', False),
+        ('a=1; Path=/; Secure', 'https://example.com/', True),
+        ('a=1; Path=/; Max-Age=0', 'http://example.com/', False),
+        ('a=1; Path=/; Max-Age=100', 'http://example.com/', True),
+        ('a=1; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT', 'http://example.com/', False),
+        ('a=1; Path=/; Expires=Thu, 01 Jan 2970 00:00:00 GMT', 'http://example.com/', True),
+    ],
+)
 def test_the_policy(cookies, line, url, goes):
     cookies.store(HERE, [line])
     assert cookies.header(url) == ('a=1' if goes else '')
@@ -68,9 +71,25 @@ def test_a_later_cookie_takes_the_place_of_an_earlier(cookies):
     assert cookies.header(HERE) == ''
 
 
-@pytest.mark.parametrize('line', [
-    '', ';', '=', '=1', ';;;', 'Path=/', '\xff\xfe', 'a' * 10000, 'a="unclosed', 'a=1; Max-Age=x',
-    'a=1; Expires=yesterday', 'a=1; Domain=', 'a=1; Port="x"', 'a=1; Version=9'])
+@pytest.mark.parametrize(
+    'line',
+    [
+        '',
+        ';',
+        '=',
+        '=1',
+        ';;;',
+        'Path=/',
+        '\xff\xfe',
+        'a' * 10000,
+        'a="unclosed',
+        'a=1; Max-Age=x',
+        'a=1; Expires=yesterday',
+        'a=1; Domain=',
+        'a=1; Port="x"',
+        'a=1; Version=9',
+    ],
+)
 def test_odd_cookies_do_no_harm(cookies, line):
     cookies.store(HERE, [line, 'good=1'])
     assert 'good=1' in cookies.header(HERE)

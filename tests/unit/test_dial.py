@@ -58,7 +58,7 @@ def resolver(monkeypatch):
 
 @pytest.mark.parametrize('host', ['127.0.0.1', '192.0.2.7', '::1', '2001:db8::1'])
 def test_figures_need_no_resolver(resolver, host):
-    (family, kind, _, _, found), = dial.look_up(host, 8080)
+    ((family, kind, _, _, found),) = dial.look_up(host, 8080)
     assert found[:2] == (host, 8080)
     assert kind == socket.SOCK_STREAM
     assert family == (socket.AF_INET6 if ':' in host else socket.AF_INET)
@@ -127,8 +127,9 @@ def test_many_who_ask_together_fail_together(resolver):
     assert dial._pending == {}
 
 
-@pytest.mark.parametrize('error', [gevent.GreenletExit(), gevent.Timeout(5)],
-                         ids=['killed', 'timeout'])
+@pytest.mark.parametrize(
+    'error', [gevent.GreenletExit(), gevent.Timeout(5)], ids=['killed', 'timeout']
+)
 def test_one_that_is_killed_while_it_asks_for_many(resolver, hub_errors, error):
     """The others get their answer; it was not their time that was over."""
     resolver.may_answer.clear()
@@ -182,8 +183,10 @@ def test_small_frames_do_not_wait(listener):
 
 
 def test_the_options_of_the_caller_go_last(listener):
-    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0),
-               (socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)]
+    options = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 0),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, 65536),
+    ]
     with dial.open_socket(*listener.getsockname(), options) as sock:
         assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) in (65536, 131072)
@@ -231,8 +234,7 @@ def black_hole():
         sock.close()
 
 
-def test_the_next_address_is_tried_where_one_swallows(
-        resolver, listener, black_hole, monkeypatch):
+def test_the_next_address_is_tried_where_one_swallows(resolver, listener, black_hole, monkeypatch):
     shares = []
 
     class Socket(dial.PlainSocket):

@@ -76,6 +76,7 @@ def make_http():
 @pytest.fixture
 def start(hostile_server, make_http):
     """`start(*answers)`: a script, its server, and an HTTP for it."""
+
     def begin(*answers, headers=None, max_size=None):
         script = Server(*answers)
         server = hostile_server(script)
@@ -90,18 +91,21 @@ def start(hostile_server, make_http):
 def test_a_get(start):
     script, server, http = start(headers={'X-Token': 'x', 'user-agent': 'mine'})
     assert http.get('/engine.io/?EIO=4&a=b', 5) == b'ok'
-    request, = script.requests
+    (request,) = script.requests
     assert (request.method, request.target) == ('GET', '/engine.io/?EIO=4&a=b')
     assert request.headers.pop('accept-encoding') == 'gzip, deflate'
     assert request.headers == {
-        'host': server.url.removeprefix('http://'), 'x-token': 'x', 'user-agent': 'mine',
-        'accept': '*/*'}
+        'host': server.url.removeprefix('http://'),
+        'x-token': 'x',
+        'user-agent': 'mine',
+        'accept': '*/*',
+    }
 
 
 def test_a_post(start):
     script, _, http = start()
     assert http.post('/x', b'4\xe2\x82\xac', 5) == b'ok'
-    request, = script.requests
+    (request,) = script.requests
     assert (request.method, request.target, request.body) == ('POST', '/x', b'4\xe2\x82\xac')
     assert request.headers['content-type'] == 'text/plain;charset=UTF-8'
     assert request.headers['user-agent'].startswith('engineio-gevent/')
@@ -129,8 +133,12 @@ def test_each_header_goes_once_however_the_caller_writes_its_name(hostile_server
     make_http(hostile_server(handle).url, own).get('/', 5)
     lines = heads[0].decode().split('\r\n')[1:-2]
     assert sorted(line.lower() for line in lines) == [
-        'accept-encoding: gzip, deflate', 'accept: text/plain', 'cookie: own=1', 'host: h.test',
-        'user-agent: mine']
+        'accept-encoding: gzip, deflate',
+        'accept: text/plain',
+        'cookie: own=1',
+        'host: h.test',
+        'user-agent: mine',
+    ]
 
 
 @pytest.mark.parametrize('status', ['200 OK', '201 Created', '299 Odd'])
@@ -139,12 +147,22 @@ def test_success(start, status):
     assert http.get('/', 5) == b'hello'
 
 
-@pytest.mark.parametrize(('status', 'body', 'decoded'), [
-    ('400 Bad Request', '{"code":1,"message":"Session ID unknown"}',
-     {'code': 1, 'message': 'Session ID unknown'}),
-    ('403 Forbidden', '[1, 2]', [1, 2]), ('404 Not Found', '<html>', None),
-    ('500 Oops', '', None), ('502 Bad Gateway', b'\xff\xfe', None), ('503 Wait', '[' * 99999, None),
-    ('304 Not Modified', '', None)])
+@pytest.mark.parametrize(
+    ('status', 'body', 'decoded'),
+    [
+        (
+            '400 Bad Request',
+            '{"code":1,"message":"Session ID unknown"}',
+            {'code': 1, 'message': 'Session ID unknown'},
+        ),
+        ('403 Forbidden', '[1, 2]', [1, 2]),
+        ('404 Not Found', '<html>', None),
+        ('500 Oops', '', None),
+        ('502 Bad Gateway', b'\xff\xfe', None),
+        ('503 Wait', '[' * 99999, None),
+        ('304 Not Modified', '', None),
+    ],
+)
 def test_refusals(start, status, body, decoded):
     script, _, http = start(response('' if status[:3] == '304' else body, status))
     with pytest.raises(HTTPError) as caught:
@@ -195,7 +213,9 @@ def test_one_connection_for_gets_and_one_for_posts(start):
         http.post('/post', b'x', 5)
     assert script.connections == 2
     assert {(number, request.method) for number, request in script.asked} == {
-        (0, 'GET'), (1, 'POST')}
+        (0, 'GET'),
+        (1, 'POST'),
+    }
     http.close()
     server.wait_open(0)
 
@@ -212,10 +232,16 @@ def test_a_get_waits_while_posts_go(start):
     assert waiting.get(timeout=5) == b'late'
 
 
-@pytest.mark.parametrize('answer', [
-    response('ok', headers=[('Connection', 'close')]), b'HTTP/1.1 200 OK\r\n\r\nok',
-    b'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok', response('ok') + b'junk'],
-    ids=['close', 'to-the-end', 'http-1.0', 'junk'])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        response('ok', headers=[('Connection', 'close')]),
+        b'HTTP/1.1 200 OK\r\n\r\nok',
+        b'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
+        response('ok') + b'junk',
+    ],
+    ids=['close', 'to-the-end', 'http-1.0', 'junk'],
+)
 def test_connections_that_are_not_kept(start, answer):
     def once(sock):
         sock.sendall(answer)
@@ -282,6 +308,7 @@ def test_a_post_that_breaks_off_on_a_new_connection_is_not_repeated(hostile_serv
 
 def test_a_post_that_breaks_off_on_a_kept_connection_is_repeated_once(hostile_server, make_http):
     """On a new one; it was not sent whole, so that the server cannot have taken it."""
+
     def handle(sock):
         if server.accepted == 1:
             read_request(sock)
@@ -298,10 +325,14 @@ def test_a_post_that_breaks_off_on_a_kept_connection_is_repeated_once(hostile_se
 
 
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
-@pytest.mark.parametrize('begun', [b'', b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
-                         ids=['nothing', 'a-byte', 'head', 'all-but-a-byte'])
+@pytest.mark.parametrize(
+    'begun',
+    [b'', b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
+    ids=['nothing', 'a-byte', 'head', 'all-but-a-byte'],
+)
 def test_a_post_that_the_server_has_read_is_not_repeated(start, begun, end):
     """Its messages would arrive twice."""
+
     def answer(sock):
         sock.sendall(begun)
         end(sock)
@@ -315,10 +346,14 @@ def test_a_post_that_the_server_has_read_is_not_repeated(start, begun, end):
 
 
 @pytest.mark.parametrize('end', [gevent.socket.socket.close, reset], ids=['close', 'reset'])
-@pytest.mark.parametrize('begun', [b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
-                         ids=['a-byte', 'head', 'all-but-a-byte'])
+@pytest.mark.parametrize(
+    'begun',
+    [b'H', b'HTTP/1.1 200 OK\r\n', response('ok')[:-1]],
+    ids=['a-byte', 'head', 'all-but-a-byte'],
+)
 def test_a_get_whose_answer_has_begun_is_not_repeated(start, begun, end):
     """What was in the answer would be lost."""
+
     def answer(sock):
         sock.sendall(begun)
         end(sock)
@@ -393,10 +428,17 @@ def test_no_bound(start):
     assert waiting.get(timeout=5) == b'late'
 
 
-@pytest.mark.parametrize('answer', [
-    response('x' * 1001), response(gzip.compress(bytes(1 << 18)),  # a few hundred bytes
-                                   headers=[('Content-Encoding', 'gzip')])],
-    ids=['plain', 'bomb'])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        response('x' * 1001),
+        response(
+            gzip.compress(bytes(1 << 18)),  # a few hundred bytes
+            headers=[('Content-Encoding', 'gzip')],
+        ),
+    ],
+    ids=['plain', 'bomb'],
+)
 def test_a_body_over_the_limit(start, answer):
     def ending(sock):
         sock.sendall(answer)
@@ -410,10 +452,15 @@ def test_a_body_over_the_limit(start, answer):
         server.wait_open(0)
 
 
-@pytest.mark.parametrize('answer', [
-    b'SSH-2.0-OpenSSH\r\n\r\n', b'HTTP/1.1 200 OK\r\n' + b'X: y\r\n' * 150 + b'\r\n',
-    response(b'x', headers=[('Content-Encoding', 'gzip')])],
-    ids=['status-line', 'headers', 'gzip'])
+@pytest.mark.parametrize(
+    'answer',
+    [
+        b'SSH-2.0-OpenSSH\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\n' + b'X: y\r\n' * 150 + b'\r\n',
+        response(b'x', headers=[('Content-Encoding', 'gzip')]),
+    ],
+    ids=['status-line', 'headers', 'gzip'],
+)
 def test_what_is_no_http(start, answer):
     _, _, http = start(answer)
     with pytest.raises(ProtocolError):
@@ -429,12 +476,19 @@ def redirect(location, status='302 Found', headers=()):
 
 
 @pytest.mark.parametrize('status', ['301 Moved', '302 Found', '307 Temporary', '308 Permanent'])
-@pytest.mark.parametrize(('location', 'target'), [
-    ('/elsewhere', '/elsewhere'), ('sub?x=1', '/engine.io/sub?x=1'), ('?b=2', '/engine.io/?b=2'),
-    ('/a b\xe9', '/a%20b%C3%A9')])
+@pytest.mark.parametrize(
+    ('location', 'target'),
+    [
+        ('/elsewhere', '/elsewhere'),
+        ('sub?x=1', '/engine.io/sub?x=1'),
+        ('?b=2', '/engine.io/?b=2'),
+        ('/a b\xe9', '/a%20b%C3%A9'),
+    ],
+)
 def test_a_redirect_on_the_same_host(start, status, location, target):
-    script, _, http = start(redirect(location, status),
-                            headers={'Authorization': 'secret', 'X': 'x', 'Cookie': 'own=1'})
+    script, _, http = start(
+        redirect(location, status), headers={'Authorization': 'secret', 'X': 'x', 'Cookie': 'own=1'}
+    )
     assert http.get('/engine.io/?a=1', 5) == b'ok'
     assert script.connections == 1
     asked = script.requests[1]
@@ -448,10 +502,11 @@ def test_secrets_stay_with_their_host(hostile_server, start, cookies):
     there = hostile_server(other)
     script, server, http = start(
         redirect(f'{there.url}/x', headers=cookies),
-        headers={'Authorization': 'secret', 'Cookie': 'own=1', 'X': 'x'})
+        headers={'Authorization': 'secret', 'Cookie': 'own=1', 'X': 'x'},
+    )
     assert http.get('/', 5) == b'there'
     assert script.requests[0].headers['authorization'] == 'secret'
-    asked, = other.requests
+    (asked,) = other.requests
     assert 'authorization' not in asked.headers
     assert 'own' not in asked.headers.get('cookie', '')
     assert asked.headers['x'] == 'x'
@@ -487,9 +542,19 @@ def test_a_loop(start):
     assert len(script.asked) == MAX_REDIRECTS + 1
 
 
-@pytest.mark.parametrize('location', [
-    'ftp://a.test/', 'file:///etc/passwd', 'javascript:x', 'http://a.test:99999/', 'http://:80/',
-    'http://a.test:x/', 'http://[/', 'data:,x'])
+@pytest.mark.parametrize(
+    'location',
+    [
+        'ftp://a.test/',
+        'file:///etc/passwd',
+        'javascript:x',
+        'http://a.test:99999/',
+        'http://:80/',
+        'http://a.test:x/',
+        'http://[/',
+        'data:,x',
+    ],
+)
 def test_a_redirect_to_nowhere(start, location):
     _, server, http = start(redirect(location))
     with pytest.raises((EngineIOError, ValueError)):
@@ -530,27 +595,42 @@ def test_from_http_to_https(hostile_server, certificates, make_http):
 
 
 def test_cookies_come_back(start):
-    script, _, http = start(response('ok', headers=[
-        ('Set-Cookie', 'a=1; Path=/'), ('Set-Cookie', 'b=2; Path=/elsewhere'),
-        ('Set-Cookie', 'c=3; Path=/; Secure')]), headers={'Cookie': 'own=0'})
+    script, _, http = start(
+        response(
+            'ok',
+            headers=[
+                ('Set-Cookie', 'a=1; Path=/'),
+                ('Set-Cookie', 'b=2; Path=/elsewhere'),
+                ('Set-Cookie', 'c=3; Path=/; Secure'),
+            ],
+        ),
+        headers={'Cookie': 'own=0'},
+    )
     assert list(http.cookies) == []
     http.get('/engine.io/', 5)
     assert len(http.cookies) == 3
     http.get('/engine.io/', 5)
     http.post('/engine.io/', b'x', 5)
     assert [request.headers['cookie'] for request in script.requests] == [
-        'own=0', 'own=0; a=1', 'own=0; a=1']
+        'own=0',
+        'own=0; a=1',
+        'own=0; a=1',
+    ]
 
 
 def test_cookies_of_a_redirect_and_of_a_refusal(start):
     script, _, http = start(
         redirect('/x', headers=[('Set-Cookie', 'a=1; Path=/')]),
-        response('', '401 Unauthorized', [('Set-Cookie', 'b=2; Path=/')]))
+        response('', '401 Unauthorized', [('Set-Cookie', 'b=2; Path=/')]),
+    )
     with pytest.raises(HTTPError):
         http.get('/', 5)
     http.get('/', 5)
     assert [request.headers.get('cookie') for request in script.requests] == [
-        None, 'a=1', 'a=1; b=2']
+        None,
+        'a=1',
+        'a=1; b=2',
+    ]
 
 
 # -- The end ---------------------------------------------------------------------------------------

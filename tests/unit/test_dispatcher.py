@@ -32,9 +32,11 @@ def dispatcher():
 
 def workers(dispatcher):
     """All workers of this dispatcher that live."""
-    return [item for item in gc.get_objects()
-            if isinstance(item, module._Worker) and item._dispatcher is dispatcher
-            and not item.dead]
+    return [
+        item
+        for item in gc.get_objects()
+        if isinstance(item, module._Worker) and item._dispatcher is dispatcher and not item.dead
+    ]
 
 
 def submit(dispatcher, function, argument=None):
@@ -195,16 +197,26 @@ def test_an_idle_dispatcher_keeps_no_hub_running():
         'print(gevent.get_hub().join(timeout=30))\n'
     )
     result = subprocess.run(
-        [sys.executable, '-c', program], capture_output=True, text=True, check=True)
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True
+    )
     assert result.stdout == 'True\n'
 
 
 # -- Jobs that fail --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('error', [
-    ValueError('wrong'), gevent.GreenletExit(), SystemExit(3), GeneratorExit(),
-    gevent.Timeout(), RecursionError()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    'error',
+    [
+        ValueError('wrong'),
+        gevent.GreenletExit(),
+        SystemExit(3),
+        GeneratorExit(),
+        gevent.Timeout(),
+        RecursionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 @pytest.mark.parametrize('first_blocks', [False, True])
 def test_an_exception_is_logged_and_ends_its_job_alone(dispatcher, caplog, error, first_blocks):
     def fail(_):
@@ -218,7 +230,7 @@ def test_an_exception_is_logged_and_ends_its_job_alone(dispatcher, caplog, error
     submit(dispatcher, ran.append, 2)
     assert eventually(lambda: ran == [1, 2] and caplog.records)
     finish(dispatcher)
-    record, = caplog.records
+    (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.name.startswith('engineio_gevent')
     assert record.exc_info[1] is error
@@ -325,11 +337,15 @@ def is_gone(reference):
     return reference() is None
 
 
-@pytest.mark.parametrize('job', [
-    lambda thing: None,
-    lambda thing: gevent.sleep(0),
-    lambda thing: 1 / 0,
-], ids=['returns', 'blocks', 'fails'])
+@pytest.mark.parametrize(
+    'job',
+    [
+        lambda thing: None,
+        lambda thing: gevent.sleep(0),
+        lambda thing: 1 / 0,
+    ],
+    ids=['returns', 'blocks', 'fails'],
+)
 def test_no_argument_is_kept(dispatcher, job, caplog):
     caplog.set_level(logging.CRITICAL)  # a log record keeps its traceback
     thing = Thing()

@@ -90,30 +90,38 @@ def feed_until_fault(decoder, data, size):
 # -- by the book -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('data', 'payload', 'messages'), [
-    ('81 05', b'Hello', [(1, 'Hello')]),
-    ('01 03 48 65 6c 80 02', b'lo', [(1, 'Hello')]),
-    ('02 01 ff 00 01 fe 80 00', b'', [(2, b'\xff\xfe')]),
-    ('89 05', b'Hello', [(9, b'Hello')]),
-    ('8a 05', b'Hello', [(10, b'Hello')]),
-    ('82 7e 01 00', bytes(256), [(2, bytes(256))]),
-    ('82 7f 00 00 00 00 00 01 00 00', bytes(65536), [(2, bytes(65536))]),
-    ('88 02', b'\x03\xe8', [(8, b'\x03\xe8')]),
-], ids=['text', 'fragments', 'binary', 'ping', 'pong', '16 bits', '64 bits', 'close'])
+@pytest.mark.parametrize(
+    ('data', 'payload', 'messages'),
+    [
+        ('81 05', b'Hello', [(1, 'Hello')]),
+        ('01 03 48 65 6c 80 02', b'lo', [(1, 'Hello')]),
+        ('02 01 ff 00 01 fe 80 00', b'', [(2, b'\xff\xfe')]),
+        ('89 05', b'Hello', [(9, b'Hello')]),
+        ('8a 05', b'Hello', [(10, b'Hello')]),
+        ('82 7e 01 00', bytes(256), [(2, bytes(256))]),
+        ('82 7f 00 00 00 00 00 01 00 00', bytes(65536), [(2, bytes(65536))]),
+        ('88 02', b'\x03\xe8', [(8, b'\x03\xe8')]),
+    ],
+    ids=['text', 'fragments', 'binary', 'ping', 'pong', '16 bits', '64 bits', 'close'],
+)
 def test_what_a_server_sends(data, payload, messages):
     """Most of it is from RFC 6455, section 5.7."""
     assert FrameDecoder(None).feed(bytes.fromhex(data) + payload) == messages
 
 
-@pytest.mark.parametrize(('opcode', 'payload', 'header'), [
-    (TEXT, b'', '81 80'),
-    (BINARY, b'', '82 80'),
-    (CLOSE, b'', '88 80'),
-    (PING, b'', '89 80'),
-    (PONG, b'x' * 125, '8a fd'),
-    (TEXT, b'x' * 126, '81 fe 00 7e'),
-    (BINARY, b'x' * 65536, '82 ff 00 00 00 00 00 01 00 00'),
-], ids=['text', 'binary', 'close', 'ping', 'pong', '16 bits', '64 bits'])
+@pytest.mark.parametrize(
+    ('opcode', 'payload', 'header'),
+    [
+        (TEXT, b'', '81 80'),
+        (BINARY, b'', '82 80'),
+        (CLOSE, b'', '88 80'),
+        (PING, b'', '89 80'),
+        (PONG, b'x' * 125, '8a fd'),
+        (TEXT, b'x' * 126, '81 fe 00 7e'),
+        (BINARY, b'x' * 65536, '82 ff 00 00 00 00 00 01 00 00'),
+    ],
+    ids=['text', 'binary', 'close', 'ping', 'pong', '16 bits', '64 bits'],
+)
 def test_the_header_of_what_is_sent(opcode, payload, header):
     assert encode_frame(opcode, payload)[: -4 - len(payload)] == bytes.fromhex(header)
 
@@ -627,10 +635,14 @@ def test_a_long_frame_can_be_peeked_into(length):
         assert peek(encode_frame(BINARY, payload)) == (BINARY, first)
 
 
-@pytest.mark.parametrize('encode', [
-    lambda payload: encode_frame(BINARY, payload),
-    lambda payload: b''.join(taken(LargeFrame(payload))),
-], ids=['at once', 'in pieces'])
+@pytest.mark.parametrize(
+    'encode',
+    [
+        lambda payload: encode_frame(BINARY, payload),
+        lambda payload: b''.join(taken(LargeFrame(payload))),
+    ],
+    ids=['at once', 'in pieces'],
+)
 def test_keys_are_drawn_where_none_are_left(encode):
     keys.clear()
     frames = [read_client_frame(encode(bytes(LARGE))) for _ in range(3)]
@@ -681,8 +693,13 @@ def test_what_stands_around_a_large_frame(size):
     data += server_frame(BINARY, bytes(LARGE)) + server_frame(TEXT, b'c')
     data += server_frame(BINARY, bytes(LARGE), fin=False) + server_frame(CONTINUATION, bytes(LARGE))
     assert feed_in_pieces(FrameDecoder(None), data, size) == [
-        (PING, b'a'), (TEXT, text), (PONG, b'b'), (BINARY, bytes(LARGE)), (TEXT, 'c'),
-        (BINARY, bytes(2 * LARGE))]
+        (PING, b'a'),
+        (TEXT, text),
+        (PONG, b'b'),
+        (BINARY, bytes(LARGE)),
+        (TEXT, 'c'),
+        (BINARY, bytes(2 * LARGE)),
+    ]
 
 
 def test_a_large_text_that_is_not_utf_8():

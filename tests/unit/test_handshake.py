@@ -87,10 +87,16 @@ def test_a_wrong_field_is_named_with_what_came(field, value):
     assert repr(value)[:10] in str(caught.value)
 
 
-@pytest.mark.parametrize(('field', 'expected'), [
-    ('sid', 'a string that fits into a URL'), ('upgrades', 'a list of strings'),
-    ('pingInterval', 'milliseconds, above zero'), ('pingTimeout', 'milliseconds, not negative'),
-    ('maxPayload', 'a positive integer of bytes')])
+@pytest.mark.parametrize(
+    ('field', 'expected'),
+    [
+        ('sid', 'a string that fits into a URL'),
+        ('upgrades', 'a list of strings'),
+        ('pingInterval', 'milliseconds, above zero'),
+        ('pingTimeout', 'milliseconds, not negative'),
+        ('maxPayload', 'a positive integer of bytes'),
+    ],
+)
 def test_an_error_says_what_was_expected(field, expected):
     with pytest.raises(ProtocolError, match=f'must be {expected}; got -1$'):
         parse_with(**{field: -1})

@@ -115,8 +115,10 @@ def test_timers_that_no_loop_takes(loop, silences):
 
 def test_many_share_one_timer(loop):
     told = []
-    beating = [Heartbeat(10, lambda number=number: told.append((number, loop.now)))
-               for number in range(100)]
+    beating = [
+        Heartbeat(10, lambda number=number: told.append((number, loop.now)))
+        for number in range(100)
+    ]
     assert len(loop.armed) == 1
     for moment in range(101, 150):
         loop.run_to(moment)
@@ -257,6 +259,7 @@ def test_one_that_is_late_is_not_told_with_those_in_their_grace(loop, silences):
 
 def test_a_callback_that_raises_is_nothing_to_the_others(loop, silences):
     """An application's logger may raise."""
+
     def fail():
         raise ZeroDivisionError
 
@@ -266,7 +269,7 @@ def test_a_callback_that_raises_is_nothing_to_the_others(loop, silences):
     Heartbeat(10, lambda: silences.append(loop.now))
     loop.run_to(1000)
     assert silences == [110 + GRACE, 115 + GRACE]
-    (context, kind, error, traceback), = loop.hub.errors
+    ((context, kind, error, traceback),) = loop.hub.errors
     assert (context, kind, error.__traceback__) == (failing, ZeroDivisionError, traceback)
 
 
@@ -286,6 +289,7 @@ def test_nothing_holds_what_has_ended(loop, silences):
     def one(end):
         def on_silence():
             silences.append(end)
+
         return Heartbeat(10, on_silence), weakref.ref(on_silence)
 
     (stopped, first), (silent, second) = one('stopped'), one('silent')

@@ -83,6 +83,7 @@ def make_http(server, session):
     def make(headers=None, max_size=None):
         route = Route(server.url, headers, http_session=session)
         return SessionHTTP(route, session, max_size)
+
     return make
 
 
@@ -132,15 +133,21 @@ def test_cookies_are_the_session_s(server, session, make_http):
     assert server.asked[1][2]['Cookie'] == 'a=1'
 
 
-@pytest.mark.parametrize(('answer', 'kind'), [
-    ((400, {}, b'{"message":"no"}'), HTTPError), ((500, {}, b'<html>'), HTTPError),
-    (b'', ConnectionClosed), (b'SSH-2.0\r\n\r\n', ConnectionClosed),
-    (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed),
-    ((200, {'Content-Encoding': 'gzip'}, b'no gzip'), ConnectionClosed),
-    ((302, {'Location': '/'}, b''), ConnectionClosed),
-    ((200, {}, b'x' * 1001), ProtocolError),
-    ((200, {'Content-Encoding': 'gzip'}, gzip.compress(bytes(1 << 20))), ProtocolError),
-], ids=['400', '500', 'nothing', 'no-http', 'cut', 'no-gzip', 'loop', 'too-large', 'bomb'])
+@pytest.mark.parametrize(
+    ('answer', 'kind'),
+    [
+        ((400, {}, b'{"message":"no"}'), HTTPError),
+        ((500, {}, b'<html>'), HTTPError),
+        (b'', ConnectionClosed),
+        (b'SSH-2.0\r\n\r\n', ConnectionClosed),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed),
+        ((200, {'Content-Encoding': 'gzip'}, b'no gzip'), ConnectionClosed),
+        ((302, {'Location': '/'}, b''), ConnectionClosed),
+        ((200, {}, b'x' * 1001), ProtocolError),
+        ((200, {'Content-Encoding': 'gzip'}, gzip.compress(bytes(1 << 20))), ProtocolError),
+    ],
+    ids=['400', '500', 'nothing', 'no-http', 'cut', 'no-gzip', 'loop', 'too-large', 'bomb'],
+)
 def test_what_goes_wrong(server, make_http, answer, kind):
     server.answers += [answer] * 40
     with pytest.raises(kind) as caught:
@@ -159,13 +166,20 @@ class Lenient(HTTPAdapter):
         return response
 
 
-@pytest.mark.parametrize(('encoding', 'body'), [
-    ('identity', b'4whole'), ('gzip', gzip.compress(b'4whole')),
-], ids=['plain', 'gzip'])
+@pytest.mark.parametrize(
+    ('encoding', 'body'),
+    [
+        ('identity', b'4whole'),
+        ('gzip', gzip.compress(b'4whole')),
+    ],
+    ids=['plain', 'gzip'],
+)
 def test_a_body_cut_short_is_no_message(server, session, make_http, encoding, body):
     """Even where the session's adapter accepts it."""
-    cut = (f'HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\n'
-           f'Content-Length: {len(body) + 3}\r\n\r\n').encode() + body
+    cut = (
+        f'HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\n'
+        f'Content-Length: {len(body) + 3}\r\n\r\n'
+    ).encode() + body
     session.mount('http://', Lenient())
     http = make_http()
     server.answers += [(200, {'Content-Encoding': encoding}, body), cut]
@@ -174,7 +188,8 @@ def test_a_body_cut_short_is_no_message(server, session, make_http, encoding, bo
         http.get('/', 5)
     assert str(caught.value) == (
         f'{server.url.removeprefix("http://")}: '
-        f'IncompleteRead({len(body)} bytes read, 3 more expected)')
+        f'IncompleteRead({len(body)} bytes read, 3 more expected)'
+    )
 
 
 def test_nobody_listens(session):
@@ -184,13 +199,19 @@ def test_nobody_listens(session):
     assert str(caught.value) == f'{route.netloc}: Connection refused'
 
 
-@pytest.mark.parametrize(('answer', 'told'), [
-    (b'', 'Remote end closed connection without response'),
-    (b'SSH-2.0\r\n\r\n', "BadStatusLine('SSH-2.0\\r\\n')"),
-    (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort',
-     'IncompleteRead(5 bytes read, 5 more expected)'),
-    ((302, {'Location': '/'}, b''), 'Exceeded 30 redirects.'),
-], ids=['nothing', 'no-http', 'cut', 'loop'])
+@pytest.mark.parametrize(
+    ('answer', 'told'),
+    [
+        (b'', 'Remote end closed connection without response'),
+        (b'SSH-2.0\r\n\r\n', "BadStatusLine('SSH-2.0\\r\\n')"),
+        (
+            b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort',
+            'IncompleteRead(5 bytes read, 5 more expected)',
+        ),
+        ((302, {'Location': '/'}, b''), 'Exceeded 30 redirects.'),
+    ],
+    ids=['nothing', 'no-http', 'cut', 'loop'],
+)
 def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, told):
     server.answers += [answer] * 40
     try:
@@ -201,16 +222,24 @@ def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, 
     assert str(caught.value) == f'{server.url.removeprefix("http://")}: {told}'
 
 
-@pytest.mark.parametrize(('answer', 'kind', 'where'), [
-    (b'', ConnectionClosed, 'in urlopen'), (None, ConnectionClosed, 'in urlopen'),
-    (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed, 'in generate'),
-    (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', ConnectionClosed,
-     'in generate'),
-    ((400, {}, b'{"message":"Unknown sid"}'), HTTPError, 'in checked'),
-    ((200, {}, b'x' * 1001), ProtocolError, 'in _read'),
-    ((302, {'Location': '/'}, b''), ConnectionClosed, 'in resolve_redirects'),
-    ((302, {'Location': 'ftp://127.0.0.1/'}, b''), ProtocolError, 'in _look'),
-], ids=['nothing', 'nobody-listens', 'cut', 'chunk', '400', 'too-large', 'loop', 'redirect'])
+@pytest.mark.parametrize(
+    ('answer', 'kind', 'where'),
+    [
+        (b'', ConnectionClosed, 'in urlopen'),
+        (None, ConnectionClosed, 'in urlopen'),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed, 'in generate'),
+        (
+            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+            ConnectionClosed,
+            'in generate',
+        ),
+        ((400, {}, b'{"message":"Unknown sid"}'), HTTPError, 'in checked'),
+        ((200, {}, b'x' * 1001), ProtocolError, 'in _read'),
+        ((302, {'Location': '/'}, b''), ConnectionClosed, 'in resolve_redirects'),
+        ((302, {'Location': 'ftp://127.0.0.1/'}, b''), ProtocolError, 'in _look'),
+    ],
+    ids=['nothing', 'nobody-listens', 'cut', 'chunk', '400', 'too-large', 'loop', 'redirect'],
+)
 def test_a_kept_error_keeps_no_connection(server, make_http, session, answer, kind, where):
     """`Session.close()` leaves idle ones to the collector; `disconnect_error` is kept for long."""
     held = session.get(f'{server.url}/held', stream=True)
@@ -306,11 +335,21 @@ def test_no_success(status):
     assert str(caught.value).endswith('POST /x')
 
 
-@pytest.mark.parametrize(('body', 'decoded', 'words'), [
-    (b'{"message":"no","code":3}', {'message': 'no', 'code': 3}, ': no'),
-    (b'{"message":5}', {'message': 5}, 'it'), (b'"no"', 'no', 'it'), (b'0', 0, 'it'),
-    (b'null', None, 'it'), (b'<html>', None, 'it'), (b'\xff', None, 'it'), (b'', None, 'it'),
-    (None, None, 'it'), (b'[' * 100000, None, 'it')])
+@pytest.mark.parametrize(
+    ('body', 'decoded', 'words'),
+    [
+        (b'{"message":"no","code":3}', {'message': 'no', 'code': 3}, ': no'),
+        (b'{"message":5}', {'message': 5}, 'it'),
+        (b'"no"', 'no', 'it'),
+        (b'0', 0, 'it'),
+        (b'null', None, 'it'),
+        (b'<html>', None, 'it'),
+        (b'\xff', None, 'it'),
+        (b'', None, 'it'),
+        (None, None, 'it'),
+        (b'[' * 100000, None, 'it'),
+    ],
+)
 def test_the_body_of_a_refusal(body, decoded, words):
     error = refused('it', 400, body)
     assert error.body == decoded

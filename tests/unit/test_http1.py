@@ -50,7 +50,7 @@ def read(*pieces, max_size=None):
 
 
 def bytewise(data):
-    return [data[at:at + 1] for at in range(len(data))]
+    return [data[at : at + 1] for at in range(len(data))]
 
 
 WHOLE = [
@@ -58,34 +58,70 @@ WHOLE = [
     ('empty', b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 200, b'', True),
     ('to-the-end', b'HTTP/1.1 200 OK\r\n\r\nhello', 200, b'hello', False),
     ('http-1.0', b'HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello', 200, b'hello', False),
-    ('http-1.0-kept', b'HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 5\r\n\r\n'
-     b'hello', 200, b'hello', True),
-    ('close', b'HTTP/1.1 200 OK\r\nCONNECTION: Close\r\nContent-Length: 5\r\n\r\nhello', 200,
-     b'hello', False),
-    ('chunks', OK + b'Transfer-Encoding: Chunked\r\n\r\n2\r\nhe\r\n03;a="b"\r\nllo\r\n'
-     b'0\r\n\r\n', 200, b'hello', True),
-    ('trailers', CHUNKED + b'5\r\nhello\r\n0\r\nA: b\r\n'
-     b'C: d\r\n\r\n', 200, b'hello', True),
-    ('large-chunk', CHUNKED + b'FF\r\n' + b'x' * 255
-     + b'\r\n0\r\n\r\n', 200, b'x' * 255, True),
-    ('chunks-before-length', OK + b'Content-Length: 3\r\nTransfer-Encoding: chunked\r\n'
-     b'\r\n5\r\nhello\r\n0\r\n\r\n', 200, b'hello', None),
-    ('interim', b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n'
-     b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello', 200, b'hello', True),
+    (
+        'http-1.0-kept',
+        b'HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 5\r\n\r\nhello',
+        200,
+        b'hello',
+        True,
+    ),
+    (
+        'close',
+        b'HTTP/1.1 200 OK\r\nCONNECTION: Close\r\nContent-Length: 5\r\n\r\nhello',
+        200,
+        b'hello',
+        False,
+    ),
+    (
+        'chunks',
+        OK + b'Transfer-Encoding: Chunked\r\n\r\n2\r\nhe\r\n03;a="b"\r\nllo\r\n0\r\n\r\n',
+        200,
+        b'hello',
+        True,
+    ),
+    ('trailers', CHUNKED + b'5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n', 200, b'hello', True),
+    ('large-chunk', CHUNKED + b'FF\r\n' + b'x' * 255 + b'\r\n0\r\n\r\n', 200, b'x' * 255, True),
+    (
+        'chunks-before-length',
+        OK + b'Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+        200,
+        b'hello',
+        None,
+    ),
+    (
+        'interim',
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n'
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello',
+        200,
+        b'hello',
+        True,
+    ),
     ('204', b'HTTP/1.1 204 No Content\r\n\r\n', 204, b'', True),
     ('304', b'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n', 304, b'', True),
     ('bare-line-ends', b'HTTP/1.1 400 Bad\nContent-Length: 5\n\nhello', 400, b'hello', True),
     ('no-phrase', b'HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello', 200, b'hello', True),
     ('empty-phrase', b'HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello', 200, b'hello', True),
     ('latin-phrase', b'HTTP/1.1 200 \xc4h\r\nContent-Length: 5\r\n\r\nhello', 200, b'hello', True),
-    ('same-length-twice', b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello',
-     200, b'hello', True),
-    ('junk-behind', b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1', 200, b'hello',
-     False),
+    (
+        'same-length-twice',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello',
+        200,
+        b'hello',
+        True,
+    ),
+    (
+        'junk-behind',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1',
+        200,
+        b'hello',
+        False,
+    ),
 ]
 every_whole = pytest.mark.parametrize(
-    ('data', 'status', 'body', 'kept'), [case[1:] for case in WHOLE],
-    ids=[case[0] for case in WHOLE])
+    ('data', 'status', 'body', 'kept'),
+    [case[1:] for case in WHOLE],
+    ids=[case[0] for case in WHOLE],
+)
 
 
 @every_whole
@@ -122,7 +158,8 @@ def test_every_early_end(data, status, body, kept):
         else:
             # Only what has no length of its own may end anywhere, and what is behind is no part.
             assert response.body == whole.body or b'\r\n\r\nhello'.startswith(
-                data[data.rindex(b'\r\n\r\n'):at])
+                data[data.rindex(b'\r\n\r\n') : at]
+            )
             assert not response.keep_alive or at >= len(data) - len(b'HTTP/1.1')
 
 
@@ -138,11 +175,20 @@ def test_a_reset(kind):
 
 
 NO_RESPONSES = [
-    b'SSH-2.0-OpenSSH\r\n\r\n', b'HTTP/2 200 OK\r\n\r\n', b'HTTP/1.1 20 OK\r\n\r\n',
-    b'HTTP/1.1 2000 OK\r\n\r\n', b'HTTP/1.1 abc OK\r\n\r\n', b'HTTP/1.1  200 OK\r\n\r\n',
-    b' HTTP/1.1 200 OK\r\n\r\n', b'http/1.1 200 OK\r\n\r\n', b'\r\n\r\n', b'\x00' * 100 + b'\n\n',
-    b'HTTP/1.1 200 OK\r\nno colon\r\n\r\n', b'HTTP/1.1 200 OK\r\n: no name\r\n\r\n',
-    b'HTTP/1.1 200 OK\r\nX : space\r\n\r\n', b'HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n',
+    b'SSH-2.0-OpenSSH\r\n\r\n',
+    b'HTTP/2 200 OK\r\n\r\n',
+    b'HTTP/1.1 20 OK\r\n\r\n',
+    b'HTTP/1.1 2000 OK\r\n\r\n',
+    b'HTTP/1.1 abc OK\r\n\r\n',
+    b'HTTP/1.1  200 OK\r\n\r\n',
+    b' HTTP/1.1 200 OK\r\n\r\n',
+    b'http/1.1 200 OK\r\n\r\n',
+    b'\r\n\r\n',
+    b'\x00' * 100 + b'\n\n',
+    b'HTTP/1.1 200 OK\r\nno colon\r\n\r\n',
+    b'HTTP/1.1 200 OK\r\n: no name\r\n\r\n',
+    b'HTTP/1.1 200 OK\r\nX : space\r\n\r\n',
+    b'HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n',
     b'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n',
     b'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n',
     b'HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx',
@@ -171,30 +217,41 @@ def test_what_is_no_response(data, cut):
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize('data', [
-    b'HTTP/1.1 200 OK\r\n' + b'X: y\r\n' * (MAX_HEADERS + 1) + b'\r\n',
-    b'HTTP/1.1 200 OK\r\nX: ' + b'x' * (MAX_HEAD + 70000),
-    b'x' * (MAX_HEAD + 70000),
-    b'HTTP/1.1 100 Continue\r\n\r\n' * (MAX_INTERIM + 1),
-    CHUNKED + b'0\r\n' + b'X: y\r\n' * 2000 + b'\r\n',
-    CHUNKED + b'1;' + b'x' * (MAX_HEAD + 70000),
-], ids=['headers', 'head', 'status-line', 'interim', 'trailers', 'chunk-header'])
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'HTTP/1.1 200 OK\r\n' + b'X: y\r\n' * (MAX_HEADERS + 1) + b'\r\n',
+        b'HTTP/1.1 200 OK\r\nX: ' + b'x' * (MAX_HEAD + 70000),
+        b'x' * (MAX_HEAD + 70000),
+        b'HTTP/1.1 100 Continue\r\n\r\n' * (MAX_INTERIM + 1),
+        CHUNKED + b'0\r\n' + b'X: y\r\n' * 2000 + b'\r\n',
+        CHUNKED + b'1;' + b'x' * (MAX_HEAD + 70000),
+    ],
+    ids=['headers', 'head', 'status-line', 'interim', 'trailers', 'chunk-header'],
+)
 def test_limits_of_the_head(data):
     with pytest.raises(ProtocolError):
         read(data, b'x' * 100000)
 
 
 def test_just_within_the_limits_of_the_head():
-    response = read(b'HTTP/1.1 100 Continue\r\n\r\n' * MAX_INTERIM + b'HTTP/1.1 204 OK\r\n'
-                    + b'X: y\r\n' * MAX_HEADERS + b'\r\n')
+    response = read(
+        b'HTTP/1.1 100 Continue\r\n\r\n' * MAX_INTERIM
+        + b'HTTP/1.1 204 OK\r\n'
+        + b'X: y\r\n' * MAX_HEADERS
+        + b'\r\n'
+    )
     assert response.status == 204
 
 
-@pytest.mark.parametrize(('data', 'size'), [
-    (b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n', 'length'),
-    (b'HTTP/1.1 200 OK\r\n\r\n', 'end'),
-    (CHUNKED, 'chunks'),
-])
+@pytest.mark.parametrize(
+    ('data', 'size'),
+    [
+        (b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n', 'length'),
+        (b'HTTP/1.1 200 OK\r\n\r\n', 'end'),
+        (CHUNKED, 'chunks'),
+    ],
+)
 @pytest.mark.parametrize('over', [0, 1])
 def test_the_limit_of_the_body(data, size, over):
     body = b'x' * (1000 + over)
@@ -203,8 +260,15 @@ def test_the_limit_of_the_body(data, size, over):
     elif size == 'end':
         data += body
     else:
-        data += b''.join(b'64\r\n' + body[at:at + 100] + b'\r\n' if len(body[at:at + 100]) == 100
-                         else b'1\r\nx\r\n' for at in range(0, len(body), 100)) + b'0\r\n\r\n'
+        data += (
+            b''.join(
+                b'64\r\n' + body[at : at + 100] + b'\r\n'
+                if len(body[at : at + 100]) == 100
+                else b'1\r\nx\r\n'
+                for at in range(0, len(body), 100)
+            )
+            + b'0\r\n\r\n'
+        )
     if not over:
         assert read(data, max_size=1000).body == body
         return
@@ -244,22 +308,32 @@ def test_a_body_over_the_limit_is_not_waited_for():
 
 
 def test_headers_and_cookies():
-    response = read(b'HTTP/1.1 204 OK\r\nX-A:  one \r\nx-a: two\r\nSet-Cookie: a=1\r\n'
-                    b'SET-COOKIE: b=2, c\r\nEmpty:\r\nLatin: \xfc\r\n\r\n')
+    response = read(
+        b'HTTP/1.1 204 OK\r\nX-A:  one \r\nx-a: two\r\nSet-Cookie: a=1\r\n'
+        b'SET-COOKIE: b=2, c\r\nEmpty:\r\nLatin: \xfc\r\n\r\n'
+    )
     assert response.headers == {'x-a': 'one, two', 'empty': '', 'latin': '\xfc'}
     assert response.cookies == ['a=1', 'b=2, c']
 
 
 def test_headers_of_an_interim_response_are_not_those_of_the_last():
-    response = read(b'HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\n'
-                    b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello')
+    response = read(
+        b'HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\n'
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello'
+    )
     assert response.headers == {'content-length': '5'}
 
 
-@pytest.mark.parametrize(('begin', 'repeat'), [
-    (OK + b'\r\n', b'x' * 65536), (OK + b'Content-Length: 100000000\r\n\r\n', b'x' * 65536),
-    (CHUNKED, b'1\r\n0\r\n' * 10000), (CHUNKED, b'10000\r\n' + b'x' * 65536 + b'\r\n')],
-    ids=['to-the-end', 'length', 'small-chunks', 'large-chunks'])
+@pytest.mark.parametrize(
+    ('begin', 'repeat'),
+    [
+        (OK + b'\r\n', b'x' * 65536),
+        (OK + b'Content-Length: 100000000\r\n\r\n', b'x' * 65536),
+        (CHUNKED, b'1\r\n0\r\n' * 10000),
+        (CHUNKED, b'10000\r\n' + b'x' * 65536 + b'\r\n'),
+    ],
+    ids=['to-the-end', 'length', 'small-chunks', 'large-chunks'],
+)
 def test_others_get_their_turn_though_there_is_always_more_to_read(begin, repeat):
     """gevent's sockets do not switch as long as they need not wait."""
     turns = []
@@ -289,15 +363,26 @@ def test_timers_run_though_a_response_has_very_many_chunks():
 
 
 def compressed(body, encoding, how):
-    packed = {'gzip': gzip.compress, 'x-gzip': gzip.compress, 'deflate': zlib.compress,
-              'raw': lambda data: zlib.compress(data)[2:-4]}[how](body)
+    packed = {
+        'gzip': gzip.compress,
+        'x-gzip': gzip.compress,
+        'deflate': zlib.compress,
+        'raw': lambda data: zlib.compress(data)[2:-4],
+    }[how](body)
     head = f'HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(packed)}'
     return head.encode() + b'\r\n\r\n' + packed
 
 
-@pytest.mark.parametrize(('encoding', 'how'), [
-    ('gzip', 'gzip'), ('GZIP', 'gzip'), ('x-gzip', 'gzip'), ('deflate', 'deflate'),
-    ('deflate', 'raw')])
+@pytest.mark.parametrize(
+    ('encoding', 'how'),
+    [
+        ('gzip', 'gzip'),
+        ('GZIP', 'gzip'),
+        ('x-gzip', 'gzip'),
+        ('deflate', 'deflate'),
+        ('deflate', 'raw'),
+    ],
+)
 @pytest.mark.parametrize('size', [1, 999, 1000])
 def test_compressed_bodies(encoding, how, size):
     response = read(compressed(b'x' * size, encoding, how), max_size=1000)
@@ -338,8 +423,10 @@ def test_a_compressed_body_that_is_cut(how):
 
 
 def test_an_empty_body_needs_no_decompression():
-    assert read(b'HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 0\r\n\r\n'
-                ).content(None) == b''
+    assert (
+        read(b'HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 0\r\n\r\n').content(None)
+        == b''
+    )
 
 
 # -- Anything --------------------------------------------------------------------------------------
@@ -350,8 +437,9 @@ def test_any_bytes_are_a_response_or_one_kind_of_error(data, size):
     for begin in (b'', OK, CHUNKED):
         whole = begin + data
         try:
-            response = read(*[whole[at:at + size] for at in range(0, len(whole), size)],
-                            max_size=100)
+            response = read(
+                *[whole[at : at + size] for at in range(0, len(whole), size)], max_size=100
+            )
         except EngineIOError:
             continue
         assert len(response.body) <= 100
@@ -361,7 +449,7 @@ def test_any_bytes_are_a_response_or_one_kind_of_error(data, size):
 def test_chunks_round_trip(chunks, size):
     body = b''.join(b'%x\r\n%s\r\n' % (len(chunk), chunk) for chunk in chunks)
     data = CHUNKED + body + b'0\r\n\r\n'
-    response = read(*[data[at:at + size] for at in range(0, len(data), size)])
+    response = read(*[data[at : at + size] for at in range(0, len(data), size)])
     assert response.body == b''.join(chunks)
     assert response.keep_alive
 
@@ -372,9 +460,11 @@ def test_chunks_round_trip(chunks, size):
 def test_requests():
     headers = [('Host', 'a.test'), ('X', '\xfc')]
     assert encode_request('GET', '/x?y', headers, None) == (
-        b'GET /x?y HTTP/1.1\r\nHost: a.test\r\nX: \xfc\r\n\r\n')
+        b'GET /x?y HTTP/1.1\r\nHost: a.test\r\nX: \xfc\r\n\r\n'
+    )
     assert encode_request('POST', '/', headers[:1], b'\x00\xff') == (
-        b'POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\n\x00\xff')
+        b'POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\n\x00\xff'
+    )
     assert encode_request('POST', '/', [], b'').endswith(b'Content-Length: 0\r\n\r\n')
 
 

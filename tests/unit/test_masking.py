@@ -22,8 +22,9 @@ def by_the_book(payload, key):
 
 
 @pytest.mark.parametrize('size', [0, 1, 2, 3, 4, 5, 63, 125, 2047, 2048, 2049, 70_001])
-@pytest.mark.parametrize('way', [
-    masking.mask, masking._mask_any, masking._mask_as_integer, masking._mask_by_table])
+@pytest.mark.parametrize(
+    'way', [masking.mask, masking._mask_any, masking._mask_as_integer, masking._mask_by_table]
+)
 def test_masking(way, size):
     payload = random.Random(size).randbytes(size)
     assert way(payload, KEY) == by_the_book(payload, KEY)
@@ -39,6 +40,7 @@ def test_masking_of_short_payloads(way):
 @pytest.fixture
 def speedups(monkeypatch):
     """`speedups(function)`: what masking finds in the package websockets."""
+
     def put(function):
         module = types.ModuleType('websockets.speedups')
         if function is not None:
@@ -46,6 +48,7 @@ def speedups(monkeypatch):
         monkeypatch.setitem(sys.modules, 'websockets', types.ModuleType('websockets'))
         monkeypatch.setitem(sys.modules, 'websockets.speedups', module)
         return masking._compiled()
+
     return put
 
 
@@ -72,8 +75,10 @@ def test_without_the_function_in_c_everything_is_masked(speedups, size):
         assert way(payload, KEY) == by_the_book(payload, KEY)
 
 
-@pytest.mark.parametrize('function', [
-    None, lambda payload: payload, lambda payload, key: payload, lambda payload, key: 1 / 0])
+@pytest.mark.parametrize(
+    'function',
+    [None, lambda payload: payload, lambda payload, key: payload, lambda payload, key: 1 / 0],
+)
 def test_a_function_that_is_not_what_it_was_is_left_alone(speedups, function):
     assert speedups(function) is None
 

@@ -14,15 +14,29 @@ LISTS = ('[' * 20 + ']' * 20 + ',') * MANY
 OBJECTS = ('{"a":' * 20 + '1' + '}' * 20 + ',') * MANY
 
 
-@pytest.mark.parametrize(('text', 'depth'), [
-    ('[' * MANY + ']' * MANY, MANY), ('[' * MANY, MANY),
-    ('[{"a":' * MANY, 2 * MANY), ('[{"a":' * MANY + '1' + '}]' * MANY, 2 * MANY),
-    ('[],' * MANY, 1), ('[{"a":[1]},' * MANY, MANY + 2),
-    ('["[[{{",' * MANY, MANY), ('["]]}}",' * MANY, MANY),
-    ('["\\"]]",' * MANY, MANY), ('["\\\\",' * MANY, MANY),
-    ('["é\ud800]",' * MANY, MANY), ('"' + '[' * MANY + '"', 0), ('1,' * MANY, 0),
-    (LISTS, 20), (OBJECTS, 20), (LISTS + '[' * MANY, MANY), (OBJECTS + '{"a":' * MANY, MANY),
-], ids=range(17))
+@pytest.mark.parametrize(
+    ('text', 'depth'),
+    [
+        ('[' * MANY + ']' * MANY, MANY),
+        ('[' * MANY, MANY),
+        ('[{"a":' * MANY, 2 * MANY),
+        ('[{"a":' * MANY + '1' + '}]' * MANY, 2 * MANY),
+        ('[],' * MANY, 1),
+        ('[{"a":[1]},' * MANY, MANY + 2),
+        ('["[[{{",' * MANY, MANY),
+        ('["]]}}",' * MANY, MANY),
+        ('["\\"]]",' * MANY, MANY),
+        ('["\\\\",' * MANY, MANY),
+        ('["é\ud800]",' * MANY, MANY),
+        ('"' + '[' * MANY + '"', 0),
+        ('1,' * MANY, 0),
+        (LISTS, 20),
+        (OBJECTS, 20),
+        (LISTS + '[' * MANY, MANY),
+        (OBJECTS + '{"a":' * MANY, MANY),
+    ],
+    ids=range(17),
+)
 def test_depth(text, depth):
     assert not nests_deeper(text, depth)
     assert depth <= 20 or nests_deeper(text, depth - 20)  # "a few more may be"
@@ -31,8 +45,10 @@ def test_depth(text, depth):
 DEEP = '[' * (MAX_NESTING + 10) + ']' * (MAX_NESTING + 10)
 
 
-@pytest.mark.parametrize(('version', 'in_main', 'expected'), [
-    ((3, 12), False, False), ((3, 13), False, True), ((3, 13), True, False)])
+@pytest.mark.parametrize(
+    ('version', 'in_main', 'expected'),
+    [((3, 12), False, False), ((3, 13), False, True), ((3, 13), True, False)],
+)
 def test_it_matters_where_the_stack_may_be_small(monkeypatch, version, in_main, expected):
     monkeypatch.setattr(nesting.sys, 'version_info', version)
     monkeypatch.setattr(nesting, 'get_native_id', lambda: os.getpid() if in_main else -1)

@@ -140,9 +140,19 @@ def test_an_error_shows_little_of_a_long_packet():
     assert len(str(caught.value)) < 100
 
 
-@pytest.mark.parametrize(('encoded', 'expected'), [
-    ('4', True), ('4hello', True), (b'', True), (b'2', True),
-    ('', False), ('2', False), ('3probe', False), ('14', False)])
+@pytest.mark.parametrize(
+    ('encoded', 'expected'),
+    [
+        ('4', True),
+        ('4hello', True),
+        (b'', True),
+        (b'2', True),
+        ('', False),
+        ('2', False),
+        ('3probe', False),
+        ('14', False),
+    ],
+)
 def test_messages_are_told_from_other_packets(encoded, expected):
     assert packet.is_message(encoded) is expected
 
@@ -251,8 +261,10 @@ def test_plain_words_do_not_reach_the_standard_loads(monkeypatch):
     assert calls == ['[]']
 
 
-@pytest.mark.parametrize('data', [
-    {}, [], {'a': [1, 2.5, None, True], '\xe9': '\u20ac'}, {1: 'a', None: 'b'}, [float('inf')]])
+@pytest.mark.parametrize(
+    'data',
+    [{}, [], {'a': [1, 2.5, None, True], '\xe9': '\u20ac'}, {1: 'a', None: 'b'}, [float('inf')]],
+)
 def test_json_by_the_standard_module_is_what_its_dumps_gives(data):
     assert packet.encode_message(data, json.dumps) == '4' + json.dumps(data, separators=(',', ':'))
 

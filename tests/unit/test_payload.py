@@ -149,8 +149,10 @@ def test_a_body_holds_any_number_of_packets():
     assert payload.decode(body) == [(packet.MESSAGE, str(number)) for number in numbers]
 
 
-@pytest.mark.parametrize(('queue', 'count'), [
-    ([], 0), (['4a'], 1), ([b''], 1), (['2', '3probe', '1'], 0), (['3', '4a', b'b', '4', '6'], 3)])
+@pytest.mark.parametrize(
+    ('queue', 'count'),
+    [([], 0), (['4a'], 1), ([b''], 1), (['2', '3probe', '1'], 0), (['3', '4a', b'b', '4', '6'], 3)],
+)
 def test_the_messages_in_a_body_are_counted(queue, count):
     assert payload.count_messages(payload.take_body(deque(queue), None)) == count
 

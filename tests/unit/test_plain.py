@@ -24,6 +24,7 @@ def pair():
 
 def waiting(sock):
     """A greenlet that waits for bytes; its value is the error that ends that."""
+
     def receive():
         try:
             return sock.recv(10)
@@ -65,7 +66,13 @@ def test_no_loop_looks_at_a_closed_descriptor(end):
 
     libev and libuv abort the process over such a descriptor.
     """
-    done = subprocess.run([sys.executable, '-W', 'error', '-c', textwrap.dedent(f"""
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-W',
+            'error',
+            '-c',
+            textwrap.dedent(f"""
         import _socket, sys, time
         import gevent
         from engineio_gevent.transports.plain import PlainSocket
@@ -87,6 +94,12 @@ def test_no_loop_looks_at_a_closed_descriptor(end):
         loop.run_callback(close)
         receiving.join()
         print(receiving.exception)
-    """)], capture_output=True, text=True, timeout=30, check=False)
+    """),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert 'closed by another greenlet' in done.stdout

@@ -121,9 +121,15 @@ def test_open(http, sink):
     assert http.targets == ['/engine.io/?transport=polling&EIO=4']
 
 
-@pytest.mark.parametrize(('body', 'words'), [
-    (b'', 'empty'), (b'<html>' + b'x' * 1000, "begins b'<html>"), (b'\xff', 'UTF-8'),
-    (b'0{}\x1e9', 'valid type')])
+@pytest.mark.parametrize(
+    ('body', 'words'),
+    [
+        (b'', 'empty'),
+        (b'<html>' + b'x' * 1000, "begins b'<html>"),
+        (b'\xff', 'UTF-8'),
+        (b'0{}\x1e9', 'valid type'),
+    ],
+)
 def test_open_with_a_body_of_something_else(http, sink, body, words):
     one = Polling(sink, Route('http://a.test'), Limits, http)
     http.get = lambda target, timeout: body
@@ -157,9 +163,16 @@ def test_a_get_has_the_silence_for_its_time(http, started):
     assert http.gets.get(timeout=5)[1] == 30
 
 
-@pytest.mark.parametrize(('body', 'kept'), [
-    (b'', []), (b'9', []), (b'4a\x1e9', [(MESSAGE, 'a')]), (b'4a\x1e2\x1e\xff', [
-        (MESSAGE, 'a'), (PING, '')]), (b'4a\x1eb!', [(MESSAGE, 'a')])])
+@pytest.mark.parametrize(
+    ('body', 'kept'),
+    [
+        (b'', []),
+        (b'9', []),
+        (b'4a\x1e9', [(MESSAGE, 'a')]),
+        (b'4a\x1e2\x1e\xff', [(MESSAGE, 'a'), (PING, '')]),
+        (b'4a\x1eb!', [(MESSAGE, 'a')]),
+    ],
+)
 def test_a_body_with_a_fault(http, sink, started, body, kept):
     http.gets.get(timeout=5)[2].set(body)
     assert eventually(lambda: sink.lost)
@@ -169,8 +182,9 @@ def test_a_body_with_a_fault(http, sink, started, body, kept):
     assert http.gets.empty()
 
 
-@pytest.mark.parametrize('error', [ConnectionClosed('gone'), HTTPError('no', 400),
-                                   RuntimeError('a fault of ours')])
+@pytest.mark.parametrize(
+    'error', [ConnectionClosed('gone'), HTTPError('no', 400), RuntimeError('a fault of ours')]
+)
 @pytest.mark.parametrize('method', ['gets', 'posts'])
 def test_a_request_that_fails(http, sink, started, error, method):
     started.send('4hello')
@@ -238,12 +252,23 @@ def test_the_limit_of_the_server(http, started):
     started.send('4' + 'z' * 200)  # the server may decide
     started.send(b'x' * 60)
     assert [[len(packet) for packet in http.answer_post()] for _ in range(4)] == [
-        [61], [61], [201], [81]]
+        [61],
+        [61],
+        [201],
+        [81],
+    ]
 
 
-@pytest.mark.parametrize('packets', [
-    ['4a'], ['4\u20ac', b'\x00\xff', '4', b''], ['4' + 'x' * 5000] * 3, [b'x' * 5000] * 3,
-    ['4\U0001f600' * 50] * 50])
+@pytest.mark.parametrize(
+    'packets',
+    [
+        ['4a'],
+        ['4\u20ac', b'\x00\xff', '4', b''],
+        ['4' + 'x' * 5000] * 3,
+        [b'x' * 5000] * 3,
+        ['4\U0001f600' * 50] * 50,
+    ],
+)
 def test_the_count_of_bytes_ends_at_nothing(http, started, packets):
     expected = 0
     for packet in packets:

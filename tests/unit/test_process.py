@@ -258,9 +258,15 @@ def test_no_loop_shares_its_descriptors_with_the_parent(log, monkeypatch):
 
 
 def run(script, **settings):
-    done = subprocess.run([sys.executable, '-W', 'error', '-c', textwrap.dedent(script)], text=True,
-                          timeout=30, check=False, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, **settings)
+    done = subprocess.run(
+        [sys.executable, '-W', 'error', '-c', textwrap.dedent(script)],
+        text=True,
+        timeout=30,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **settings,
+    )
     return done.returncode, done.stdout
 
 
@@ -337,7 +343,10 @@ def test_ctrl_c(wait):
     assert lines[0] == "server hears 1 b'1'"
     assert lines[1].startswith("server hears 8 b'")
     assert [line for line in lines[2:] if not line.startswith('server')] == [
-        'handler: client disconnect', 'interrupted', 'end disconnected']
+        'handler: client disconnect',
+        'interrupted',
+        'end disconnected',
+    ]
 
 
 def test_ctrl_c_with_a_handler_of_the_application():
@@ -347,6 +356,9 @@ def test_ctrl_c_with_a_handler_of_the_application():
     assert code == 0, said
     assert 'interrupted' not in said
     lines = said.splitlines()
-    assert lines.index('handler: client disconnect') < lines.index('mine') < lines.index(
-        'end disconnected')
+    assert (
+        lines.index('handler: client disconnect')
+        < lines.index('mine')
+        < lines.index('end disconnected')
+    )
     assert time.monotonic() - began < patience(20)

@@ -9,10 +9,16 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = configparser.ConfigParser()
 CONFIG.read(ROOT / 'setup.cfg')
-SECTIONS = {'install_requires': CONFIG['options']['install_requires'],
-            **CONFIG['options.extras_require']}
-REQUIREMENTS = [Requirement(line) for text in SECTIONS.values() for line in text.split('\n')
-                if line and not line.startswith('#')]
+SECTIONS = {
+    'install_requires': CONFIG['options']['install_requires'],
+    **CONFIG['options.extras_require'],
+}
+REQUIREMENTS = [
+    Requirement(line)
+    for text in SECTIONS.values()
+    for line in text.split('\n')
+    if line and not line.startswith('#')
+]
 
 
 def floors(requirement):

@@ -54,20 +54,23 @@ def headers_of(options):
 # -- The URL ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('url', 'secure', 'host', 'port', 'netloc'), [
-    ('http://a.test', False, 'a.test', 80, 'a.test'),
-    ('ws://a.test', False, 'a.test', 80, 'a.test'),
-    ('https://a.test', True, 'a.test', 443, 'a.test'),
-    ('wss://a.test/', True, 'a.test', 443, 'a.test'),
-    ('WSS://A.test', True, 'a.test', 443, 'a.test'),
-    ('http://a.test:8080', False, 'a.test', 8080, 'a.test:8080'),
-    ('https://a.test:80', True, 'a.test', 80, 'a.test:80'),
-    ('http://127.0.0.1:5000', False, '127.0.0.1', 5000, '127.0.0.1:5000'),
-    ('http://[::1]', False, '::1', 80, '[::1]'),
-    ('wss://[2001:DB8::1]:8443/x', True, '2001:db8::1', 8443, '[2001:db8::1]:8443'),
-    ('http://b\xfccher.test', False, 'xn--bcher-kva.test', 80, 'xn--bcher-kva.test'),
-    ('http://user:word@a.test:81', False, 'a.test', 81, 'a.test:81'),
-])
+@pytest.mark.parametrize(
+    ('url', 'secure', 'host', 'port', 'netloc'),
+    [
+        ('http://a.test', False, 'a.test', 80, 'a.test'),
+        ('ws://a.test', False, 'a.test', 80, 'a.test'),
+        ('https://a.test', True, 'a.test', 443, 'a.test'),
+        ('wss://a.test/', True, 'a.test', 443, 'a.test'),
+        ('WSS://A.test', True, 'a.test', 443, 'a.test'),
+        ('http://a.test:8080', False, 'a.test', 8080, 'a.test:8080'),
+        ('https://a.test:80', True, 'a.test', 80, 'a.test:80'),
+        ('http://127.0.0.1:5000', False, '127.0.0.1', 5000, '127.0.0.1:5000'),
+        ('http://[::1]', False, '::1', 80, '[::1]'),
+        ('wss://[2001:DB8::1]:8443/x', True, '2001:db8::1', 8443, '[2001:db8::1]:8443'),
+        ('http://b\xfccher.test', False, 'xn--bcher-kva.test', 80, 'xn--bcher-kva.test'),
+        ('http://user:word@a.test:81', False, 'a.test', 81, 'a.test:81'),
+    ],
+)
 def test_urls(url, secure, host, port, netloc):
     route = Route(url, timestamp=False)
     assert (route.secure, route.host, route.port, route.netloc) == (secure, host, port, netloc)
@@ -78,20 +81,46 @@ def test_urls(url, secure, host, port, netloc):
     assert route.url('websocket') == f'ws{s}://{netloc}/engine.io/?transport=websocket&EIO=4'
 
 
-@pytest.mark.parametrize('url', [
-    '', 'a.test', 'a.test:80', '/path', 'ftp://a.test', 'file:///etc', 'http://', 'http:///path',
-    'http://:80', 'http://a.test:99999', 'http://a.test:x', 'http://[::1', 'http://a b.test',
-    'http://a.test\r\nX: y', 'http://a\x00.test', 'http://a.test/\n',
-    'http://' + 'a' * 64 + '\xfc'])
+@pytest.mark.parametrize(
+    'url',
+    [
+        '',
+        'a.test',
+        'a.test:80',
+        '/path',
+        'ftp://a.test',
+        'file:///etc',
+        'http://',
+        'http:///path',
+        'http://:80',
+        'http://a.test:99999',
+        'http://a.test:x',
+        'http://[::1',
+        'http://a b.test',
+        'http://a.test\r\nX: y',
+        'http://a\x00.test',
+        'http://a.test/\n',
+        'http://' + 'a' * 64 + '\xfc',
+    ],
+)
 def test_urls_that_are_none(url):
     with pytest.raises(ValueError, match=r'.'):
         Route(url)
 
 
-@pytest.mark.parametrize(('path', 'target'), [
-    ('engine.io', '/engine.io/?'), ('/engine.io/', '/engine.io/?'), ('a/b', '/a/b/?'),
-    ('', '/?'), ('/', '/?'), ('a b', '/a%20b/?'), ('a%20b', '/a%20b/?'),
-    ('\u20ac', '/%E2%82%AC/?')])
+@pytest.mark.parametrize(
+    ('path', 'target'),
+    [
+        ('engine.io', '/engine.io/?'),
+        ('/engine.io/', '/engine.io/?'),
+        ('a/b', '/a/b/?'),
+        ('', '/?'),
+        ('/', '/?'),
+        ('a b', '/a%20b/?'),
+        ('a%20b', '/a%20b/?'),
+        ('\u20ac', '/%E2%82%AC/?'),
+    ],
+)
 def test_where_it_is_mounted(path, target):
     route = Route('http://a.test/ignored?x=1', path=path, timestamp=False)
     assert route.target('polling') == f'{target}x=1&transport=polling&EIO=4'
@@ -102,10 +131,18 @@ def test_a_path_with_a_line_end():
         Route('http://a.test', path='a\r\nX: y')
 
 
-@pytest.mark.parametrize(('query', 'kept'), [
-    ('', ''), ('a=1', 'a=1&'), ('a=1&b=2&a=3', 'a=1&b=2&a=3&'),
-    ('token=x%20y%26z', 'token=x%20y%26z&'), ('a=b c', 'a=b%20c&'),
-    ('a=\u20ac', 'a=%E2%82%AC&'), ('a', 'a&')])
+@pytest.mark.parametrize(
+    ('query', 'kept'),
+    [
+        ('', ''),
+        ('a=1', 'a=1&'),
+        ('a=1&b=2&a=3', 'a=1&b=2&a=3&'),
+        ('token=x%20y%26z', 'token=x%20y%26z&'),
+        ('a=b c', 'a=b%20c&'),
+        ('a=\u20ac', 'a=%E2%82%AC&'),
+        ('a', 'a&'),
+    ],
+)
 def test_the_query_of_the_caller_is_kept(query, kept):
     route = Route(f'http://a.test?{query}', timestamp=False)
     assert route.target('polling') == f'/engine.io/?{kept}transport=polling&EIO=4'
@@ -128,9 +165,22 @@ def test_the_time_in_the_url():
 # -- Headers ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('headers', [
-    {'X': 'a\r\nY: b'}, {'X': 'a\n'}, {'X': '\x00'}, {'X\r\n': 'a'}, {'X Y': 'a'}, {'': 'a'},
-    {'X:': 'a'}, {'\xfc': 'a'}, {'X': 5}, {5: 'x'}, {'X': ['a']}])
+@pytest.mark.parametrize(
+    'headers',
+    [
+        {'X': 'a\r\nY: b'},
+        {'X': 'a\n'},
+        {'X': '\x00'},
+        {'X\r\n': 'a'},
+        {'X Y': 'a'},
+        {'': 'a'},
+        {'X:': 'a'},
+        {'\xfc': 'a'},
+        {'X': 5},
+        {5: 'x'},
+        {'X': ['a']},
+    ],
+)
 def test_headers_that_cannot_be_sent(headers):
     with pytest.raises(ValueError, match=r'header'):
         Route('http://a.test', headers)
@@ -175,23 +225,32 @@ def test_host_and_origin_are_options_of_the_websocket():
     assert options['header'] == {}
 
 
-@pytest.mark.parametrize(('first', 'second'), [
-    ('X-Token', 'x-token'), ('authorization', 'AUTHORIZATION')])
+@pytest.mark.parametrize(
+    ('first', 'second'), [('X-Token', 'x-token'), ('authorization', 'AUTHORIZATION')]
+)
 def test_names_of_headers_have_no_case(first, second, make_session):
     """The later of two sources wins; the server does not get both."""
     route = Route('http://a.test', {first: 'one'}, websocket_options={'header': {second: 'two'}})
     assert list(route.websocket_handshake()['header'].values()) == ['two']
-    route = Route('http://a.test', {second: 'two'},
-                  http_session=make_session(headers={first: 'one'}))
+    route = Route(
+        'http://a.test', {second: 'two'}, http_session=make_session(headers={first: 'one'})
+    )
     assert list(route.websocket_handshake()['header'].values()) == ['two']
 
 
 # -- Who is asking ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('userinfo', 'credentials'), [
-    ('user:word', 'user:word'), ('user', 'user:'), ('user:', 'user:'), ('u%40x:p%3A%2F', 'u@x:p:/'),
-    ('\u20ac:p', '\u20ac:p')])
+@pytest.mark.parametrize(
+    ('userinfo', 'credentials'),
+    [
+        ('user:word', 'user:word'),
+        ('user', 'user:'),
+        ('user:', 'user:'),
+        ('u%40x:p%3A%2F', 'u@x:p:/'),
+        ('\u20ac:p', '\u20ac:p'),
+    ],
+)
 def test_the_user_in_the_url(userinfo, credentials):
     route = Route(f'http://{userinfo}@a.test')
     assert dict(route.headers) == {'Authorization': basic(credentials)}
@@ -216,19 +275,26 @@ def test_netrc(tmp_path):
 # -- Proxies and authorities from the environment --------------------------------------------------
 
 
-@pytest.mark.parametrize(('environment', 'url', 'proxy'), [
-    ({}, 'http://a.test', None),
-    ({'http_proxy': 'http://p.test:1'}, 'http://a.test', 'http://p.test:1'),
-    ({'http_proxy': 'http://p.test:1'}, 'ws://a.test', 'http://p.test:1'),
-    ({'http_proxy': 'http://p.test:1'}, 'https://a.test', None),
-    ({'HTTPS_PROXY': 'http://p.test:1'}, 'wss://a.test', 'http://p.test:1'),
-    ({'all_proxy': 'socks5://p.test:1'}, 'https://a.test', 'socks5://p.test:1'),
-    ({'http_proxy': 'http://p.test:1', 'NO_PROXY': 'b.test,a.test'}, 'http://a.test', None),
-    ({'http_proxy': 'http://p.test:1', 'no_proxy': '.test'}, 'http://a.test', None),
-    ({'http_proxy': 'http://p.test:1', 'no_proxy': 'b.test'}, 'http://a.test', 'http://p.test:1'),
-    ({'http_proxy': 'http://p.test:1', 'no_proxy': '127.0.0.1'}, 'http://127.0.0.1:80', None),
-    ({'http_proxy': 'http://p.test:1', 'no_proxy': '*'}, 'http://a.test', None),
-])
+@pytest.mark.parametrize(
+    ('environment', 'url', 'proxy'),
+    [
+        ({}, 'http://a.test', None),
+        ({'http_proxy': 'http://p.test:1'}, 'http://a.test', 'http://p.test:1'),
+        ({'http_proxy': 'http://p.test:1'}, 'ws://a.test', 'http://p.test:1'),
+        ({'http_proxy': 'http://p.test:1'}, 'https://a.test', None),
+        ({'HTTPS_PROXY': 'http://p.test:1'}, 'wss://a.test', 'http://p.test:1'),
+        ({'all_proxy': 'socks5://p.test:1'}, 'https://a.test', 'socks5://p.test:1'),
+        ({'http_proxy': 'http://p.test:1', 'NO_PROXY': 'b.test,a.test'}, 'http://a.test', None),
+        ({'http_proxy': 'http://p.test:1', 'no_proxy': '.test'}, 'http://a.test', None),
+        (
+            {'http_proxy': 'http://p.test:1', 'no_proxy': 'b.test'},
+            'http://a.test',
+            'http://p.test:1',
+        ),
+        ({'http_proxy': 'http://p.test:1', 'no_proxy': '127.0.0.1'}, 'http://127.0.0.1:80', None),
+        ({'http_proxy': 'http://p.test:1', 'no_proxy': '*'}, 'http://a.test', None),
+    ],
+)
 def test_proxies_of_the_environment(monkeypatch, environment, url, proxy):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -239,15 +305,18 @@ def test_proxies_of_the_environment(monkeypatch, environment, url, proxy):
         route.http_session.close()
 
 
-@pytest.mark.parametrize(('proxy', 'parsed'), [
-    ('http://p.test:3128', Proxy('http', 'p.test', 3128)),
-    ('http://p.test', Proxy('http', 'p.test', 80)),
-    ('p.test:3128', Proxy('http', 'p.test', 3128)),
-    ('https://p.test', Proxy('https', 'p.test', 443)),
-    ('http://u%40:p%3A@p.test:1', Proxy('http', 'p.test', 1, 'u@', 'p:')),
-    ('socks5h://p.test', Proxy('socks5h', 'p.test', 1080)),
-    ('socks4://p.test:1', Proxy('socks4', 'p.test', 1)),
-])
+@pytest.mark.parametrize(
+    ('proxy', 'parsed'),
+    [
+        ('http://p.test:3128', Proxy('http', 'p.test', 3128)),
+        ('http://p.test', Proxy('http', 'p.test', 80)),
+        ('p.test:3128', Proxy('http', 'p.test', 3128)),
+        ('https://p.test', Proxy('https', 'p.test', 443)),
+        ('http://u%40:p%3A@p.test:1', Proxy('http', 'p.test', 1, 'u@', 'p:')),
+        ('socks5h://p.test', Proxy('socks5h', 'p.test', 1080)),
+        ('socks4://p.test:1', Proxy('socks4', 'p.test', 1)),
+    ],
+)
 def test_the_websocket_goes_by_the_same_proxy(make_session, proxy, parsed):
     route = Route('http://a.test', http_session=make_session(proxies={'http': proxy}))
     assert route.proxy == proxy
@@ -299,7 +368,10 @@ def test_headers_auth_and_cookies_of_a_session(make_session):
     route = Route('http://a.test', {'X-Both': 'call'}, http_session=session)
     options = route.websocket_handshake()
     assert headers_of(options) == {
-        'x-session': 's', 'x-both': 'call', 'authorization': basic('me:word')}
+        'x-session': 's',
+        'x-both': 'call',
+        'authorization': basic('me:word'),
+    }
     assert options['cookie'] == 'here=1'
     assert route.cookies.jar is session.cookies
 
@@ -310,11 +382,13 @@ def test_an_auth_object_of_a_session(make_session):
 
 
 def test_the_user_agent_of_a_session_goes_where_it_was_set(make_session):
-    assert headers_of(Route('http://a.test', http_session=make_session())
-                      .websocket_handshake()) == {}
+    assert (
+        headers_of(Route('http://a.test', http_session=make_session()).websocket_handshake()) == {}
+    )
     session = make_session(headers={'User-Agent': 'mine'})
-    assert headers_of(Route('http://a.test', http_session=session)
-                      .websocket_handshake()) == {'user-agent': 'mine'}
+    assert headers_of(Route('http://a.test', http_session=session).websocket_handshake()) == {
+        'user-agent': 'mine'
+    }
 
 
 def test_certificate_and_authorities_of_a_session(make_session, certificates):
@@ -359,13 +433,19 @@ def test_what_is_no_session(wrong):
 
 def test_nothing_of_the_caller_s_is_changed(make_session):
     headers = {'Cookie': 'a=1', 'Host': 'h', 'X': 'x', 'Authorization': 'x'}
-    options = {'header': {'Y': 'y', 'Cookie': 'b=2', 'Origin': 'o'}, 'sslopt': {'ciphers': 'ALL'},
-               'subprotocols': ['p'], 'timeout': 3, 'sockopt': [(1, 2, 3)]}
+    options = {
+        'header': {'Y': 'y', 'Cookie': 'b=2', 'Origin': 'o'},
+        'sslopt': {'ciphers': 'ALL'},
+        'subprotocols': ['p'],
+        'timeout': 3,
+        'sockopt': [(1, 2, 3)],
+    }
     session = make_session(headers={'Z': 'z'}, proxies={'http': 'http://p.test:1'})
     copies = copy.deepcopy((headers, options, dict(session.headers), session.proxies))
     for _ in range(2):
-        route = Route('http://u:p@a.test?x=1', headers, http_session=session,
-                      websocket_options=options)
+        route = Route(
+            'http://u:p@a.test?x=1', headers, http_session=session, websocket_options=options
+        )
         first = route.websocket_handshake()
         first['header']['injected'] = 'x'
         first.pop('cookie')

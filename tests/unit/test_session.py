@@ -91,9 +91,16 @@ OPENED = (OPEN, open_packet()[1:])
 
 def options(**changes):
     settings = {
-        'logger': logging.getLogger('test'), 'verbose': False, 'dumps': json.dumps,
-        'loads': json.loads, 'parse_json': True, 'request_timeout': 5, 'write_limit': 1000,
-        'max_message_size': None, 'handle_sigint': False}
+        'logger': logging.getLogger('test'),
+        'verbose': False,
+        'dumps': json.dumps,
+        'loads': json.loads,
+        'parse_json': True,
+        'request_timeout': 5,
+        'write_limit': 1000,
+        'max_message_size': None,
+        'handle_sigint': False,
+    }
     return Options(**{**settings, **changes})
 
 
@@ -105,7 +112,8 @@ class Room:
         self.handlers = {
             'message': self.messages.append,
             'disconnect': lambda reason: self.ends.append((reason, self.session.state)),
-            **(handlers or {})}
+            **(handlers or {}),
+        }
         self.session = Session(options(**changes), self.handlers, Route('http://a.test'))
         self.transport = FakeTransport(self.session, first)
         # A session makes its own transport; this is the one seam.
@@ -154,11 +162,16 @@ def test_what_it_says_of_itself_in_each_phase(make_room):
 
     def look(phase):
         session = room.session
-        said.append((phase, session.state, session.sid, session.is_open, session.is_pointless,
-                     session.over))
+        said.append(
+            (phase, session.state, session.sid, session.is_open, session.is_pointless, session.over)
+        )
 
-    room = make_room(handlers={'connect': lambda: look('connect handler'),
-                               'disconnect': lambda reason: look('disconnect handler')})
+    room = make_room(
+        handlers={
+            'connect': lambda: look('connect handler'),
+            'disconnect': lambda reason: look('disconnect handler'),
+        }
+    )
     room.transport.finish = lambda timeout, limit=None: look('farewell')
     look('before')
     room.open()
@@ -190,9 +203,18 @@ def test_open(room):
     assert 'start' in room.transport.log
 
 
-@pytest.mark.parametrize('first', [
-    [(MESSAGE, 'x')], [(OPEN, '{')], [(OPEN, '[]')], [(NOOP, '')], [(PING, '')], [(CLOSE, '')],
-    [OPENED, (CLOSE, '')]])
+@pytest.mark.parametrize(
+    'first',
+    [
+        [(MESSAGE, 'x')],
+        [(OPEN, '{')],
+        [(OPEN, '[]')],
+        [(NOOP, '')],
+        [(PING, '')],
+        [(CLOSE, '')],
+        [OPENED, (CLOSE, '')],
+    ],
+)
 def test_what_is_no_handshake(make_room, first):
     room = make_room(first=first, request_timeout=None)
     with gevent.Timeout(5), no_leaks(), pytest.raises((ProtocolError, ConnectionClosed)):
@@ -223,8 +245,10 @@ def test_the_first_error_is_the_cause(make_room):
 def test_another_transport_does_not_open_it(make_room):
     room = make_room()
     other = FakeTransport(room.session)
-    room.transport.open = lambda sid=None: (other.say((OPEN, open_packet(sid='other')[1:])),
-                                            room.transport.say(OPENED))
+    room.transport.open = lambda sid=None: (
+        other.say((OPEN, open_packet(sid='other')[1:])),
+        room.transport.say(OPENED),
+    )
     room.open()
     assert room.session.sid == 'the-sid'
 
@@ -256,9 +280,10 @@ def test_nothing_comes(make_room):
 def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
     seen = []
     release = Event()
-    room = make_room(first=[OPENED, (MESSAGE, 'early')],
-                     handlers={'connect': lambda: (release.wait(), seen.append(list(
-                         room.messages)))})
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')],
+        handlers={'connect': lambda: (release.wait(), seen.append(list(room.messages)))},
+    )
     opening = gevent.spawn(room.open)
     settle()
     room.transport.say((MESSAGE, 'within'))
@@ -273,8 +298,9 @@ def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
 
 def test_a_connect_handler_that_disconnects(make_room):
     """It has seen no message, and none is delivered to an application that has left."""
-    room = make_room(first=[OPENED, (MESSAGE, 'early')],
-                     handlers={'connect': lambda: room.session.disconnect()})
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')], handlers={'connect': lambda: room.session.disconnect()}
+    )
     room.session.open('websocket')
     room.session.greet()
     room.session.settle()
@@ -286,6 +312,7 @@ def test_a_connect_handler_that_disconnects(make_room):
 
 def test_a_connect_handler_that_has_another_greenlet_disconnect(make_room):
     """The handler returns before the farewell has been said."""
+
     def connect():
         leaving.start()
         settle()
@@ -321,6 +348,7 @@ def test_a_connect_handler_that_disconnects_and_raises(make_room):
 
 def test_a_connect_handler_that_raises_while_another_greenlet_disconnects(make_room):
     """There is one farewell."""
+
     def connect():
         leaving.start()
         settle()
@@ -340,6 +368,7 @@ def test_a_connect_handler_that_raises_while_another_greenlet_disconnects(make_r
 @pytest.mark.parametrize('close', [False, True], ids=['lost', 'closed'])
 def test_a_connection_that_ends_within_the_connect_handler(make_room, close):
     """What the server said before is delivered, and in order."""
+
     def connect():
         room.transport.say((MESSAGE, 'within'))
         if close:
@@ -349,12 +378,17 @@ def test_a_connection_that_ends_within_the_connect_handler(make_room, close):
         settle()
 
     seen = []
-    room = make_room(first=[OPENED, (MESSAGE, 'early')], handlers={
-        'connect': connect, 'message': seen.append, 'disconnect': seen.append})
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')],
+        handlers={'connect': connect, 'message': seen.append, 'disconnect': seen.append},
+    )
     room.open()
     room.wait_end()
-    assert seen == ['early', 'within',
-                    Reason.SERVER_DISCONNECT if close else Reason.TRANSPORT_ERROR]
+    assert seen == [
+        'early',
+        'within',
+        Reason.SERVER_DISCONNECT if close else Reason.TRANSPORT_ERROR,
+    ]
 
 
 @pytest.mark.parametrize('error', [ValueError('no'), gevent.GreenletExit()])
@@ -365,7 +399,8 @@ def test_a_connect_handler_that_raises(make_room, error):
     farewells = []
     room = make_room(handlers={'connect': connect})
     room.transport.finish = lambda timeout, limit=None: farewells.append(
-        (timeout, room.session.state))
+        (timeout, room.session.state)
+    )
     with no_leaks():
         room.session.open('websocket')
         with pytest.raises(type(error)):
@@ -382,8 +417,17 @@ def test_a_connect_handler_that_raises(make_room, error):
 
 
 def test_packets(room):
-    room.transport.say((MESSAGE, 'text'), (PING, 'data'), (MESSAGE, b'{"a":1}'), (NOOP, ''),
-                       (PONG, 'x'), (UPGRADE, ''), OPENED, (MESSAGE, '{"a":1}'), (MESSAGE, '12'))
+    room.transport.say(
+        (MESSAGE, 'text'),
+        (PING, 'data'),
+        (MESSAGE, b'{"a":1}'),
+        (NOOP, ''),
+        (PONG, 'x'),
+        (UPGRADE, ''),
+        OPENED,
+        (MESSAGE, '{"a":1}'),
+        (MESSAGE, '12'),
+    )
     settle()
     assert room.messages == ['text', b'{"a":1}', {'a': 1}, '12']
     assert (room.transport.sent, room.transport.sent_first) == ([], ['3data'])
@@ -567,7 +611,10 @@ def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
     """Which are both over at once: it would wait for its own end."""
     room = make_room()
     room.handlers['disconnect'] = lambda reason: (
-        room.session.wait(), room.session.disconnect(), room.ends.append(reason))
+        room.session.wait(),
+        room.session.disconnect(),
+        room.ends.append(reason),
+    )
     room.open()
     with gevent.Timeout(2):
         room.session.disconnect()
@@ -782,7 +829,7 @@ def test_a_farewell_has_bounds_of_its_own(make_room, loop):
     assert loop.armed == []
 
 
-@pytest.mark.parametrize('milliseconds', [10 ** 9, 10 ** 15, 1e300])
+@pytest.mark.parametrize('milliseconds', [10**9, 10**15, 1e300])
 def test_a_server_that_never_means_to_ping(make_room, loop, milliseconds):
     room = make_room(first=[opened(milliseconds, 0)]).open()
     loop.run_to(100 + 10 * 86400)
@@ -808,6 +855,7 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
 
 def test_a_log_handler_may_wait(make_room):
     """The packets come in the hub, where nothing may."""
+
     class Waiting(logging.Handler):
         def emit(self, record):
             gevent.sleep(0)

@@ -146,7 +146,7 @@ def test_five_megabytes_both_ways_at_once(pair):
     sending = gevent.spawn(peer.sendall, downwards)
     reading = gevent.spawn(read_exactly, peer, size)
     for start in range(0, size, 100_000):
-        owner.stream.write(upwards[start:start + 100_000])
+        owner.stream.write(upwards[start : start + 100_000])
     assert owner.stream.drain(20)
     assert reading.get(timeout=20) == upwards
     sending.get(timeout=20)
@@ -281,7 +281,7 @@ def test_partial_writes(make_pair):
     owner = Owner(ours)
     data = os.urandom(MUCH)
     for start in range(0, len(data), 12_345):
-        owner.stream.write(data[start:start + 12_345])
+        owner.stream.write(data[start : start + 12_345])
     queued = owner.stream.queued
     assert 0 < queued <= len(data)
     assert not owner.stream.drain(0.01)
@@ -377,7 +377,7 @@ class Narrow(gevent.socket.socket):
     room = 0
 
     def send(self, data):
-        data = data[:self.room]
+        data = data[: self.room]
         if not data:
             raise BlockingIOError
         self.room -= len(data)
@@ -391,8 +391,12 @@ def test_what_has_not_left_whole(make_odd):
     for data in (b'one', b'two', b'three', b'four'):
         stream.write(data)
     assert stream.unsent() == [b'two', b'three', b'four']
-    for room, left in ((1, [b'two', b'three', b'four']), (3, [b'three', b'four']),
-                       (4, [b'four']), (3, [b'four'])):
+    for room, left in (
+        (1, [b'two', b'three', b'four']),
+        (3, [b'three', b'four']),
+        (4, [b'four']),
+        (3, [b'four']),
+    ):
         sock.room = room
         stream.flush()
         assert stream.unsent() == left
@@ -702,6 +706,7 @@ def test_a_peer_that_went_is_noticed_by_writing(make_pair):
 @pytest.mark.parametrize('end', ['recv', 'send'])
 def test_a_tls_that_raises_no_oserror_ends_the_stream(end, fault):
     """As PyPy's does; the others cannot be brought to it."""
+
     def fail(*_):
         raise fault
 
@@ -748,6 +753,7 @@ def test_an_owner_that_fails_ends_its_own_stream_alone(make_pair, hub_errors):
 
 def test_closing_from_within_the_owner(make_pair):
     """Nothing is delivered after it, nor is the owner told of an end that it wished."""
+
     class Closing(Owner):
         def on_data(self, data):
             super().on_data(data)
@@ -798,8 +804,11 @@ def test_closing_is_idempotent_and_lets_those_who_wait_go(make_pair):
     owner = Owner(ours)
     stream = owner.stream
     stream.write(bytes(MUCH))
-    waiting = [gevent.spawn(stream.drain), gevent.spawn(stream.wait_below, 1000, 60),
-               gevent.spawn(stream.wait_below, 0)]
+    waiting = [
+        gevent.spawn(stream.drain),
+        gevent.spawn(stream.wait_below, 1000, 60),
+        gevent.spawn(stream.wait_below, 0),
+    ]
     settle()
     stream.close()
     stream.close()

@@ -14,9 +14,19 @@ LIBUV = SimpleNamespace(approx_timer_resolution=0.001)
 LIBEV = SimpleNamespace(approx_timer_resolution=0.00001)
 
 
-@pytest.mark.parametrize(('left', 'seconds'), [
-    (None, None), (-1, 0.0), (0, 0.0), (1e-9, 0.001), (0.0009, 0.001), (0.001, 0.001),
-    (0.0011, 0.0011), (60, 60)])
+@pytest.mark.parametrize(
+    ('left', 'seconds'),
+    [
+        (None, None),
+        (-1, 0.0),
+        (0, 0.0),
+        (1e-9, 0.001),
+        (0.0009, 0.001),
+        (0.001, 0.001),
+        (0.0011, 0.0011),
+        (60, 60),
+    ],
+)
 def test_not_less_than_the_resolution_but_nothing_where_nothing_is_left(left, seconds):
     assert timer_seconds(left, LIBUV) == seconds
 
@@ -33,13 +43,25 @@ def test_the_loop_of_this_thread_unless_told_otherwise():
 
 @pytest.mark.parametrize('loop', ['libev-cext', 'libev-cffi', 'libuv'])
 def test_every_loop_takes_it_without_a_warning(loop):
-    done = subprocess.run([sys.executable, '-W', 'error', '-c', (
-        'import gevent; from engineio_gevent.timers import timer_seconds\n'
-        'for seconds in (-1, 0, 1e-9, 0.0009, 0.001):\n'
-        '    gevent.sleep(timer_seconds(seconds))\n'
-        '    gevent.get_hub().loop.timer(timer_seconds(seconds)).close()\n')],
-        env={**os.environ, 'GEVENT_LOOP': loop}, timeout=30, check=False, text=True,
-        capture_output=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-W',
+            'error',
+            '-c',
+            (
+                'import gevent; from engineio_gevent.timers import timer_seconds\n'
+                'for seconds in (-1, 0, 1e-9, 0.0009, 0.001):\n'
+                '    gevent.sleep(timer_seconds(seconds))\n'
+                '    gevent.get_hub().loop.timer(timer_seconds(seconds)).close()\n'
+            ),
+        ],
+        env={**os.environ, 'GEVENT_LOOP': loop},
+        timeout=30,
+        check=False,
+        text=True,
+        capture_output=True,
+    )
     if 'ImportError' in done.stderr and 'engineio_gevent' not in done.stderr:
         pytest.skip(f'no loop {loop} here')
     assert done.returncode == 0, done.stderr

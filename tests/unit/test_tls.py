@@ -17,14 +17,17 @@ from engineio_gevent.transports import tls
 @pytest.fixture
 def context(certificates):
     """`context(verify, cert, sslopt)`; True stands for the tests' own authority."""
+
     def make(verify=True, cert=None, sslopt=None):
         return tls.context(verify, cert, certificates.ca, sslopt)
+
     return make
 
 
 @pytest.fixture
 def shake_hands(certificates):
     """`shake_hands(client_context, host, sslopt)`: do it with a real server."""
+
     def shake(ctx, host='localhost', sslopt=None, server_context=None):
         ours, theirs = socket.socketpair()
         server_context = server_context or certificates.server_context()
@@ -66,9 +69,15 @@ def test_the_same_wish_is_the_same_context(context, certificates):
 
 
 def test_another_wish_is_another_context(context, certificates):
-    made = [context(), context(False), context(cert=certificates.client_pem),
-            context(False, certificates.client_pem), context(sslopt={'check_hostname': False}),
-            context(sslopt={'cert_reqs': ssl.CERT_NONE}), context(sslopt={'ciphers': 'AES128-SHA'})]
+    made = [
+        context(),
+        context(False),
+        context(cert=certificates.client_pem),
+        context(False, certificates.client_pem),
+        context(sslopt={'check_hostname': False}),
+        context(sslopt={'cert_reqs': ssl.CERT_NONE}),
+        context(sslopt={'ciphers': 'AES128-SHA'}),
+    ]
     assert len(set(map(id, made))) == len(made)
 
 
@@ -101,11 +110,18 @@ def test_a_context_of_the_caller_s_own(context):
     assert context(sslopt={'context': own, 'ciphers': 'nonsense'}) is own
 
 
-@pytest.mark.parametrize('settings', [
-    {'verify': '/nowhere/ca.pem'}, {'cert': '/nowhere/client.pem'},
-    {'cert': ('/nowhere/client.pem', '/nowhere/client.key')},
-    {'sslopt': {'ca_certs': '/nowhere/ca.pem'}}, {'sslopt': {'certfile': '/nowhere/client.pem'}},
-    {'verify': __file__}, {'cert': __file__}])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'verify': '/nowhere/ca.pem'},
+        {'cert': '/nowhere/client.pem'},
+        {'cert': ('/nowhere/client.pem', '/nowhere/client.key')},
+        {'sslopt': {'ca_certs': '/nowhere/ca.pem'}},
+        {'sslopt': {'certfile': '/nowhere/client.pem'}},
+        {'verify': __file__},
+        {'cert': __file__},
+    ],
+)
 def test_files_that_are_not_there_or_hold_no_certificate(context, settings):
     with pytest.raises(OSError, match=r'.+'):
         context(**settings)
@@ -136,12 +152,14 @@ def test_a_wrong_host_is_refused(context, shake_hands, host):
 
 def test_an_authority_that_nobody_knows_is_refused(shake_hands):
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
     with pytest.raises(ssl.SSLCertVerificationError):
         shake_hands(tls.context(True, None, DEFAULT_CA_BUNDLE_PATH))
 
 
-@pytest.mark.parametrize('sslopt', [
-    None, {'check_hostname': True}, {'cert_reqs': ssl.CERT_NONE}, {'ciphers': 'DEFAULT'}])
+@pytest.mark.parametrize(
+    'sslopt', [None, {'check_hostname': True}, {'cert_reqs': ssl.CERT_NONE}, {'ciphers': 'DEFAULT'}]
+)
 def test_without_verification_everything_goes(context, shake_hands, sslopt):
     ctx = context(False, None, sslopt)
     assert ctx.verify_mode == ssl.CERT_NONE
@@ -150,6 +168,7 @@ def test_without_verification_everything_goes(context, shake_hands, sslopt):
 
 def test_a_folder_of_authorities(certificates, shake_hands, tmp_path, context):
     import subprocess
+
     shutil.copy(certificates.ca, tmp_path / 'ca.pem')
     if shutil.which('openssl') is None:
         pytest.skip('no openssl to name the files of the folder')
@@ -159,8 +178,8 @@ def test_a_folder_of_authorities(certificates, shake_hands, tmp_path, context):
 
 def test_the_authority_in_sslopt_goes_first(certificates, shake_hands):
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
-    shake_hands(tls.context(
-        True, None, DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca}))
+
+    shake_hands(tls.context(True, None, DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca}))
 
 
 @pytest.mark.parametrize('how', ['pem', 'pair', 'sslopt', 'chain'])
@@ -171,14 +190,17 @@ def test_a_client_certificate_is_shown(context, certificates, shake_hands, how):
     ctx = {
         'pem': lambda: context(cert=certificates.client_pem),
         'pair': lambda: context(cert=(certificates.client_cert, certificates.client_key)),
-        'sslopt': lambda: context(sslopt={'certfile': certificates.client_cert,
-                                          'keyfile': certificates.client_key}),
-        'chain': lambda: context(sslopt={'cert_chain': (
-            certificates.client_cert, certificates.client_key, None)}),
+        'sslopt': lambda: context(
+            sslopt={'certfile': certificates.client_cert, 'keyfile': certificates.client_key}
+        ),
+        'chain': lambda: context(
+            sslopt={'cert_chain': (certificates.client_cert, certificates.client_key, None)}
+        ),
     }[how]()
     _, shown = shake_hands(ctx, server_context=server_context)
     assert ('email', 'client@example.test') in [
-        (kind.lower(), name) for kind, name in shown['subjectAltName']]
+        (kind.lower(), name) for kind, name in shown['subjectAltName']
+    ]
 
 
 def test_ciphers(context, shake_hands):

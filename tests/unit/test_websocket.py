@@ -115,10 +115,12 @@ def make_websocket():
 @pytest.fixture
 def opened(hostile_server, make_websocket, script):
     """`opened()`: a connected transport; `script` has the server's end."""
+
     def begin(headers=None, sid=None, **settings):
         one = make_websocket(hostile_server(script).url, headers, **settings)
         one.open(sid)
         return one
+
     return begin
 
 
@@ -129,21 +131,35 @@ def test_the_request(opened, script):
     one = opened({'X-Token': 'x', 'Cookie': 'a=1'}, sid='s d')
     request = script.request
     assert (request.method, request.target) == (
-        'GET', '/engine.io/?transport=websocket&EIO=4&sid=s%20d')
+        'GET',
+        '/engine.io/?transport=websocket&EIO=4&sid=s%20d',
+    )
     headers = request.headers
     netloc = one._route.netloc
     assert len(headers.pop('sec-websocket-key')) == 24
     assert headers == {
-        'host': netloc, 'origin': f'http://{netloc}', 'upgrade': 'websocket',
-        'connection': 'Upgrade', 'sec-websocket-version': '13', 'x-token': 'x', 'cookie': 'a=1'}
+        'host': netloc,
+        'origin': f'http://{netloc}',
+        'upgrade': 'websocket',
+        'connection': 'Upgrade',
+        'sec-websocket-version': '13',
+        'x-token': 'x',
+        'cookie': 'a=1',
+    }
 
 
-@pytest.mark.parametrize(('options', 'header', 'value'), [
-    ({'header': {'X': 'y'}}, 'x', 'y'), ({'header': ['X: y']}, 'x', 'y'),
-    ({'cookie': 'b=2'}, 'cookie', 'b=2'), ({'origin': 'http://o.test'}, 'origin', 'http://o.test'),
-    ({'host': 'h.test'}, 'host', 'h.test'), ({'suppress_origin': True}, 'origin', None),
-    ({'header': {'Origin': 'http://o.test'}}, 'origin', 'http://o.test'),
-])
+@pytest.mark.parametrize(
+    ('options', 'header', 'value'),
+    [
+        ({'header': {'X': 'y'}}, 'x', 'y'),
+        ({'header': ['X: y']}, 'x', 'y'),
+        ({'cookie': 'b=2'}, 'cookie', 'b=2'),
+        ({'origin': 'http://o.test'}, 'origin', 'http://o.test'),
+        ({'host': 'h.test'}, 'host', 'h.test'),
+        ({'suppress_origin': True}, 'origin', None),
+        ({'header': {'Origin': 'http://o.test'}}, 'origin', 'http://o.test'),
+    ],
+)
 def test_options_of_websocket_client(opened, script, options, header, value):
     opened(websocket_options=options)
     assert script.request.headers.get(header) == value
@@ -151,8 +167,9 @@ def test_options_of_websocket_client(opened, script, options, header, value):
 
 def test_subprotocols(hostile_server, make_websocket):
     script = Server(headers=[('Sec-WebSocket-Protocol', 'b')])
-    make_websocket(hostile_server(script).url, websocket_options={
-        'subprotocols': ['a', 'b']}).open()
+    make_websocket(
+        hostile_server(script).url, websocket_options={'subprotocols': ['a', 'b']}
+    ).open()
     assert script.request.headers['sec-websocket-protocol'] == 'a,b'
 
 
@@ -162,8 +179,9 @@ def test_a_subprotocol_that_the_server_does_not_speak(hostile_server, make_webso
         one.open()
 
 
-@pytest.mark.parametrize('header', [
-    {'Sec-WebSocket-Protocol': 'a, b'}, ['sec-websocket-protocol: b']])
+@pytest.mark.parametrize(
+    'header', [{'Sec-WebSocket-Protocol': 'a, b'}, ['sec-websocket-protocol: b']]
+)
 def test_subprotocols_by_a_header(hostile_server, make_websocket, header):
     script = Server(headers=[('Sec-WebSocket-Protocol', 'b')])
     make_websocket(hostile_server(script).url, websocket_options={'header': header}).open()
@@ -243,6 +261,7 @@ def test_cookies_of_the_answer(opened, script):
     one = opened()
     assert one._route.polling_cookies() == 'a=1'
     import websocket._handshake
+
     assert websocket._handshake.CookieJar.get('127.0.0.1') == ''  # which is the process's
 
 
@@ -310,11 +329,19 @@ def test_closing_while_it_opens(hostile_server, make_websocket):
 
 def test_what_comes_together_is_told_together(opened, script):
     one = opened()
-    script.say(frame('4a') + frame('2x') + frame(b'b', BINARY) + frame('', 9) + frame('4c')
-               + frame('3probe'))
+    script.say(
+        frame('4a')
+        + frame('2x')
+        + frame(b'b', BINARY)
+        + frame('', 9)
+        + frame('4c')
+        + frame('3probe')
+    )
     assert eventually(lambda: len(one.sink.packets) == 5)
     assert one.sink.calls == [
-        [(MESSAGE, 'a'), (PING, 'x'), (MESSAGE, b'b')], [(MESSAGE, 'c'), (PONG, 'probe')]]
+        [(MESSAGE, 'a'), (PING, 'x'), (MESSAGE, b'b')],
+        [(MESSAGE, 'c'), (PONG, 'probe')],
+    ]
 
 
 def test_a_sink_that_closes(opened, script):
@@ -334,7 +361,7 @@ def test_a_sink_that_closes(opened, script):
 def test_a_fault_is_told_once(opened, script):
     one = opened()
     script.say(frame('4a') + frame('9') + frame('4b') + frame('\xff', rsv=7))
-    (opcode, said), = script.frames()  # to the end of the connection
+    ((opcode, said),) = script.frames()  # to the end of the connection
     settle()
     assert one.sink.packets == [(MESSAGE, 'a')]
     assert len(one.sink.lost) == 1
@@ -351,8 +378,12 @@ def test_text_and_binary(opened, script):
     for packet in ('4\u20ac', b'\x00\xff', '4', b'', '4' + 'x' * 70_000):
         one.send(packet)
     assert script.frames(5) == [
-        (TEXT, '4\u20ac'.encode()), (BINARY, b'\x00\xff'), (TEXT, b'4'), (BINARY, b''),
-        (TEXT, b'4' + b'x' * 70_000)]
+        (TEXT, '4\u20ac'.encode()),
+        (BINARY, b'\x00\xff'),
+        (TEXT, b'4'),
+        (BINARY, b''),
+        (TEXT, b'4' + b'x' * 70_000),
+    ]
 
 
 def test_before_it_is_open_and_after_its_end(make_websocket, opened):
@@ -452,6 +483,7 @@ def test_abandoning_sends_nothing(opened, script):
 
 def test_it_costs_no_greenlet_and_one_descriptor(hostile_server, make_websocket, script):
     from support import descriptors, greenlets
+
     server = hostile_server(script)
     gevent.sleep(0)
     before = len(descriptors()), len(greenlets())

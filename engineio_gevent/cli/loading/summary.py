@@ -119,23 +119,33 @@ def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
 
     row('connected', _connected(figures))
     if figures['transports']:
-        row('transport', ', '.join(
-            f'{name} {count:,}' for name, count in Counter(figures['transports']).most_common()))
+        row(
+            'transport',
+            ', '.join(
+                f'{name} {count:,}' for name, count in Counter(figures['transports']).most_common()
+            ),
+        )
     for label in ('failed', 'lost'):
         for cause, count in Counter(figures[label]).most_common(5):
             row(label, f'{count:,}: {one_line(cause)}')
     if figures['sent']:
-        row('sent', f'{figures["sent"]:,} messages in {figures["sending_seconds"]:.1f} s: '
-                    f'{figures["sent_per_second"]:,.0f} a second'
-                    + (f'; {figures["unsent"]:,} unsent' if figures['unsent'] else ''))
+        row(
+            'sent',
+            f'{figures["sent"]:,} messages in {figures["sending_seconds"]:.1f} s: '
+            f'{figures["sent_per_second"]:,.0f} a second'
+            + (f'; {figures["unsent"]:,} unsent' if figures['unsent'] else ''),
+        )
         row('received', _received(figures, echo))
     if figures['round_trip_ms']:
         times = [f'{name} {_ms(value)}' for name, value in figures['round_trip_ms'].items()]
         # in two lines, which fit a narrow terminal
         row('round trips', ', '.join(times[:3]) + ',\n' + ', '.join(times[3:]))
     if figures['cpu_us_per_message'] is not None:
-        row('CPU', f'{figures["cpu_us_per_message"]:.1f} us a message sent or received, '
-                   f'{figures["cpu_share"]:.0%} of a core')
+        row(
+            'CPU',
+            f'{figures["cpu_us_per_message"]:.1f} us a message sent or received, '
+            f'{figures["cpu_share"]:.0%} of a core',
+        )
     if each := _each(figures):
         row('each client', each)
     console.print(table)

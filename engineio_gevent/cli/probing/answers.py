@@ -265,11 +265,7 @@ def _given(place: Place) -> tuple[str, str]:
 
 def _upgrade_was_lost(answer: Answer) -> bool:
     """Whether the server says that the request which reached it was no websocket's."""
-    return (
-        answer.status == 426
-        or answer.code == 3
-        or 'websocket upgrade' in answer.words.lower()
-    )
+    return answer.status == 426 or answer.code == 3 or 'websocket upgrade' in answer.words.lower()
 
 
 def _stripped(answer: Answer) -> str:

@@ -49,7 +49,11 @@ class Session:
         self._sid: str | None = None
 
     def ask(
-        self, sock: Any, method: str = 'GET', body: bytes | None = None, path: str | None = None,
+        self,
+        sock: Any,
+        method: str = 'GET',
+        body: bytes | None = None,
+        path: str | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """One request, as the client would make it; waits.
@@ -107,9 +111,7 @@ class Session:
 
     # The steps
 
-    def handshake(
-        self, run: Run, sock: Any, otherwise: Callable[[Step, str], str]
-    ) -> Handshake:
+    def handshake(self, run: Run, sock: Any, otherwise: Callable[[Step, str], str]) -> Handshake:
         """Ask for a session.
 
         :param otherwise: told of what is wrong; returns what to say of it.
@@ -249,4 +251,3 @@ def _proxy_credentials(proxy: Proxy) -> str:
     """The value of a ``Proxy-Authorization``."""
     token = base64.b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()
     return f'Basic {token}'
-

@@ -76,9 +76,7 @@ class WebSocket:
             ), None
         return describe(error), None
 
-    def _next(
-        self, what: str, timeout: float, late: str | None = None
-    ) -> tuple[int, str | bytes]:
+    def _next(self, what: str, timeout: float, late: str | None = None) -> tuple[int, str | bytes]:
         """The next packet.
 
         :param late: what to say if it does not come in time.
@@ -90,9 +88,9 @@ class WebSocket:
             return dial.within(timeout, self._frames.next)
         except TimeoutError as exc:
             raise Fault(
-                late or
-                f'the websocket opened, but no {what} came within {timeout:g} seconds: something '
-                'in between holds its frames back'
+                late
+                or f'the websocket opened, but no {what} came within {timeout:g} seconds: '
+                'something in between holds its frames back'
             ) from exc
         except (EngineIOError, OSError) as exc:
             raise Fault(

@@ -36,9 +36,7 @@ class EngineIOClient(Client):
     :param options: those of :class:`engineio_gevent.Client`.
     """
 
-    def __init__(
-        self, reports: Reports, name_of: Callable[[Any], str], **options: Any
-    ) -> None:
+    def __init__(self, reports: Reports, name_of: Callable[[Any], str], **options: Any) -> None:
         # JSON is parsed here, where the length of its text is still known.
         self._parses = options.pop('parse_json', True)
         super().__init__(**options, parse_json=False)

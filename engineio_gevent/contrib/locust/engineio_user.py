@@ -66,9 +66,7 @@ class EngineIOUser(ConnectedUser):
 
     def _attempt(self) -> bool:
         try:
-            self.eio.connect(
-                self.host or '', self.headers, self.transports, self.engineio_path
-            )
+            self.eio.connect(self.host or '', self.headers, self.transports, self.engineio_path)
         except Exception:
             return False  # it is reported
         return True

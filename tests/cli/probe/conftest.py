@@ -10,8 +10,14 @@ import pytest
 import support
 from engineio_gevent.cli import main
 
-VARIABLES = ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'REQUESTS_CA_BUNDLE',
-             'CURL_CA_BUNDLE')
+VARIABLES = (
+    'http_proxy',
+    'https_proxy',
+    'all_proxy',
+    'no_proxy',
+    'REQUESTS_CA_BUNDLE',
+    'CURL_CA_BUNDLE',
+)
 
 
 class Outcome:
@@ -46,6 +52,7 @@ def environment(monkeypatch):
 @pytest.fixture
 def shown(environment, capsys, leaks):
     """`shown(url, ...)`: exit code and output, as people see it. Nothing is left open."""
+
     def run(url, *arguments):
         capsys.readouterr()
         gevent.get_hub().threadpool.apply(int)  # names are looked up in it
@@ -61,6 +68,7 @@ def shown(environment, capsys, leaks):
 @pytest.fixture
 def probe(shown):
     """`probe(url, ...)`: an `Outcome`."""
+
     def run(url, *arguments):
         return Outcome(*shown(url, '--json', *arguments))
 
@@ -70,6 +78,7 @@ def probe(shown):
 @pytest.fixture
 def failed(probe):
     """`failed(step, url, ...)`: the verdict's sentence on that step."""
+
     def run(step, url, *arguments):
         outcome = probe(url, *arguments)
         assert outcome.code == 1, outcome
@@ -98,6 +107,7 @@ def native_server():
 @pytest.fixture
 def answering(hostile_server):
     """`answering(function)`: a server that sends `function(request)` for each request."""
+
     def start(function):
         def handle(sock):
             while True:

@@ -17,8 +17,9 @@ class Forgetful(HAProxy):
 
     def configure(self, **settings):
         path = super().configure(**settings)
-        path.write_text(re.sub(r'^    cookie route.*\n| cookie [ab]$', '', path.read_text(),
-                               flags=re.M))
+        path.write_text(
+            re.sub(r'^    cookie route.*\n| cookie [ab]$', '', path.read_text(), flags=re.M)
+        )
         return path
 
 
@@ -99,7 +100,8 @@ class TestBalancers:
         assert outcome.code == 0, outcome
 
     def test_tls_ends_at_the_balancer_and_nobody_tells_the_server(
-            self, probe, between, certificates):
+        self, probe, between, certificates
+    ):
         """python-engineio takes itself for http://; the Origin of a websocket says https://."""
         server = engineio.Server(async_mode='threading', logger=logging.Logger('silent', 100))
         application = engineio.WSGIApp(server)
@@ -123,6 +125,7 @@ class TestProxies:
     @pytest.fixture
     def by(self, cli):
         """`by(proxy, url, ...)`: exit code and report."""
+
         def run(proxy, url, *arguments, env=()):
             option = ['--proxy', proxy] if proxy else []
             result = cli('probe', url, '--json', *option, *arguments, env=env)
@@ -140,19 +143,22 @@ class TestProxies:
         assert list(steps) == ['dns', 'tcp', 'proxy', 'handshake', 'polling', 'upgrade', 'leave']
         assert steps['dns']['facts']['of'] == 'proxy'
         assert steps['tcp']['facts']['port'] == proxy.port
-        assert steps['proxy']['facts'] == {
-            'url': proxy.url, 'source': '--proxy', 'how': 'forward'}
+        assert steps['proxy']['facts'] == {'url': proxy.url, 'source': '--proxy', 'how': 'forward'}
         assert {method for method, _ in proxy.trips()} == {'GET', 'POST', 'CONNECT'}
 
     def test_https(self, by, between, make_js_server, certificates):
         server = make_js_server(tls=certificates.tls)
         proxy = between(TinyProxy, 'someone', 'pass.word-1')
-        code, verdict, steps = by('', server.url, '--ca', certificates.ca,
-                                  env={'https_proxy': proxy.url})
+        code, verdict, steps = by(
+            '', server.url, '--ca', certificates.ca, env={'https_proxy': proxy.url}
+        )
         assert code == 0, verdict
         assert list(steps)[:5] == ['dns', 'tcp', 'proxy', 'tls', 'handshake']
         assert steps['proxy']['facts'] == {
-            'url': proxy.url_for(None), 'source': 'https_proxy', 'how': 'connect'}
+            'url': proxy.url_for(None),
+            'source': 'https_proxy',
+            'how': 'connect',
+        }
         assert steps['proxy']['ms'] > 0
         assert {method for method, _ in proxy.trips()} == {'CONNECT'}
 
@@ -160,7 +166,8 @@ class TestProxies:
     def test_credentials_are_wrong(self, by, between, js_server, scheme):
         proxy = between(TinyProxy, 'someone', 'pass.word-1')
         code, verdict, steps = by(
-            proxy.url_for('someone', 'wrong'), f'{scheme}://{js_server.netloc}')
+            proxy.url_for('someone', 'wrong'), f'{scheme}://{js_server.netloc}'
+        )
         assert code == 1
         assert verdict['step'] == {'http': 'handshake', 'https': 'proxy'}[scheme]
         assert 'credentials' in verdict['text'] or '401' in verdict['text']
@@ -194,22 +201,32 @@ class TestProxies:
 
     def test_no_proxy(self, by, js_server):
         code, verdict, steps = by(
-            '', js_server.url,
-            env={'http_proxy': 'http://127.0.0.1:9', 'no_proxy': '127.0.0.1'})
+            '', js_server.url, env={'http_proxy': 'http://127.0.0.1:9', 'no_proxy': '127.0.0.1'}
+        )
         assert code == 0, verdict
         assert steps['proxy'] == {
-            'name': 'proxy', 'status': 'skipped', 'ms': None, 'problem': None,
-            'facts': {'url': None, 'source': 'no_proxy', 'how': 'none'}}
+            'name': 'proxy',
+            'status': 'skipped',
+            'ms': None,
+            'problem': None,
+            'facts': {'url': None, 'source': 'no_proxy', 'how': 'none'},
+        }
 
     @pytest.mark.parametrize('transports', ['polling', 'websocket'])
     @pytest.mark.parametrize('variable', ['HTTP_PROXY', 'all_proxy'])
     def test_a_variable_with_no_url(self, by, variable, transports):
-        code, verdict, steps = by('', 'http://127.0.0.1:1', '--transports', transports,
-                                  env={variable: 'ftp://me:secret@127.0.0.1:3'})
+        code, verdict, steps = by(
+            '',
+            'http://127.0.0.1:1',
+            '--transports',
+            transports,
+            env={variable: 'ftp://me:secret@127.0.0.1:3'},
+        )
         assert (code, verdict['step']) == (1, 'proxy')
         assert verdict['text'] == (
             f'proxy: what {variable} says is not the URL of a proxy: its scheme is none of http, '
-            'https, socks4, socks4a, socks5, socks5h')
+            'https, socks4, socks4a, socks5, socks5h'
+        )
         assert list(steps) == ['proxy']
         assert steps['proxy']['facts'] == {'url': None, 'source': variable, 'how': 'none'}
 

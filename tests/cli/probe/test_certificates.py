@@ -33,12 +33,14 @@ def well(sock):
     while True:
         request = support.read_request(sock)
         support.respond(
-            sock, 'ok' if request.method == 'POST' else support.open_packet(), headers=[])
+            sock, 'ok' if request.method == 'POST' else support.open_packet(), headers=[]
+        )
 
 
 @pytest.fixture
 def serving(native_server):
     """`serving(certificate, ..)`: the URL of a server that shows it."""
+
     def start(certificate, adapt=lambda context: None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
@@ -61,7 +63,13 @@ def test_all_is_well(probe, shown, make_any_server, certificates):
     assert (tls['client_certificate'], tls['chain']) == (False, 1)
     shown_certificate = tls['certificate']
     assert set(shown_certificate) == {
-        'subject', 'issuer', 'names', 'not_before', 'not_after', 'days_left'}
+        'subject',
+        'issuer',
+        'names',
+        'not_before',
+        'not_after',
+        'days_left',
+    }
     assert set(shown_certificate['names']) >= {'127.0.0.1', 'localhost'}
     assert 'trustme' in shown_certificate['issuer']
     assert shown_certificate['days_left'] > 1000
@@ -92,7 +100,8 @@ class TestNotBelieved:
         outcome = probe(url, '--ca', ca)
         assert outcome.code == 1
         assert outcome.text == (
-            'tls: the certificate is for a.example, *.b.example, not for 127.0.0.1')
+            'tls: the certificate is for a.example, *.b.example, not for 127.0.0.1'
+        )
         assert outcome.facts('tls')['certificate']['names'] == ['a.example', '*.b.example']
         assert outcome.facts('tls')['verified'] is False
 
@@ -101,18 +110,19 @@ class TestNotBelieved:
         assert 'the authority Example Trust' in text
         assert 'is not among those of certifi: --ca FILE' in text
 
-    def test_authorities_of_the_environment(self, failed, serving, authority, certificates,
-                                            environment):
+    def test_authorities_of_the_environment(
+        self, failed, serving, authority, certificates, environment
+    ):
         environment.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
         text = failed('tls', serving(authority.issue_cert('127.0.0.1')))
         assert 'is not among those of REQUESTS_CA_BUNDLE' in text
 
     def test_expired(self, failed, serving, authority, ca):
-        url = serving(authority.issue_cert(
-            '127.0.0.1', not_before=days(-90), not_after=days(-3)))
+        url = serving(authority.issue_cert('127.0.0.1', not_before=days(-90), not_after=days(-3)))
         until = days(-3).strftime('%Y-%m-%d')
         assert failed('tls', url, '--ca', ca) == (
-            f'tls: the certificate has expired on {until}, 3 days ago')
+            f'tls: the certificate has expired on {until}, 3 days ago'
+        )
 
     def test_not_yet_valid(self, failed, serving, authority, ca):
         url = serving(authority.issue_cert('127.0.0.1', not_before=days(3), not_after=days(9)))
@@ -121,12 +131,10 @@ class TestNotBelieved:
         assert 'clock' in text
 
     def test_expires_soon(self, probe, serving, authority, ca):
-        outcome = probe(serving(authority.issue_cert('127.0.0.1', not_after=days(5.5))),
-                        '--ca', ca)
+        outcome = probe(serving(authority.issue_cert('127.0.0.1', not_after=days(5.5))), '--ca', ca)
         assert outcome.code == 4, outcome
         assert outcome.verdict['step'] == 'tls'
-        assert outcome.text == (
-            f'tls: the certificate expires on {days(5.5):%Y-%m-%d}, in 5 days')
+        assert outcome.text == (f'tls: the certificate expires on {days(5.5):%Y-%m-%d}, in 5 days')
         assert outcome.steps['leave']['status'] == 'ok'
 
     def test_intermediate_is_missing(self, probe, serving, authority, ca):
@@ -138,8 +146,10 @@ class TestNotBelieved:
 
         class Alone:
             def configure_cert(self, context):
-                with (leaf.private_key_pem.tempfile() as key,
-                      leaf.cert_chain_pems[0].tempfile() as certificate):
+                with (
+                    leaf.private_key_pem.tempfile() as key,
+                    leaf.cert_chain_pems[0].tempfile() as certificate,
+                ):
                     context.load_cert_chain(certificate, key)
 
         Alone().configure_cert(alone)
@@ -149,8 +159,7 @@ class TestNotBelieved:
         assert "leaves out the intermediate authority's" in outcome.text
 
     def test_no_verify(self, probe, shown, serving, authority):
-        url = serving(authority.issue_cert(
-            'a.example', not_before=days(-90), not_after=days(-3)))
+        url = serving(authority.issue_cert('a.example', not_before=days(-90), not_after=days(-3)))
         outcome = probe(url, '--no-verify')
         assert outcome.code == 4  # it has expired, and that is seen all the same
         assert outcome.facts('tls')['verified'] is False
@@ -186,7 +195,8 @@ class TestVersions:
             sock.sendall(bytes.fromhex('15030100020246'))  # alert 70: protocol_version
 
         assert 'no version of TLS' in failed(
-            'tls', hostile_server(handle).url.replace('http:', 'https:'))
+            'tls', hostile_server(handle).url.replace('http:', 'https:')
+        )
 
 
 class TestNoTLS:
@@ -199,13 +209,15 @@ class TestNoTLS:
 
     def test_plain_words(self, failed, hostile_server):
         server = hostile_server(
-            lambda sock: (sock.recv(4096), sock.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')))
+            lambda sock: (sock.recv(4096), sock.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n'))
+        )
         assert 'http:// instead of https://?' in failed('tls', self.https(server))
 
     def test_silence(self, failed, hostile_server):
         server = hostile_server(support.read_to_end)
         assert 'no answer within 0.3 seconds: is it TLS' in failed(
-            'tls', self.https(server), '--timeout', 0.3)
+            'tls', self.https(server), '--timeout', 0.3
+        )
         server.wait_open(0)
 
     @pytest.mark.parametrize('end', [lambda sock: sock.recv(4096), support.reset])
@@ -245,8 +257,16 @@ class TestClientCertificates:
         assert 'demands a certificate of the client' in text
 
     def test_given(self, cli, server, certificates):
-        result = cli('probe', server.url, '--ca', certificates.ca, '--cert',
-                     certificates.client_cert, '--key', certificates.client_key)
+        result = cli(
+            'probe',
+            server.url,
+            '--ca',
+            certificates.ca,
+            '--cert',
+            certificates.client_cert,
+            '--key',
+            certificates.client_key,
+        )
         assert result.code == 0, result
         assert 'with a certificate of the client' in result.out
         assert 'All is well: connected by polling, and upgraded' in result.out

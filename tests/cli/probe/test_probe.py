@@ -11,11 +11,29 @@ import support
 FACTS = {
     'dns': {'host', 'of', 'addresses'},
     'tcp': {'address', 'port', 'refused_by'},
-    'handshake': {'transport', 'status', 'headers', 'content_encoding', 'cookies', 'sid',
-                  'ping_interval_ms', 'ping_timeout_ms', 'max_payload', 'upgrades'},
+    'handshake': {
+        'transport',
+        'status',
+        'headers',
+        'content_encoding',
+        'cookies',
+        'sid',
+        'ping_interval_ms',
+        'ping_timeout_ms',
+        'max_payload',
+        'upgrades',
+    },
     'polling': {'connect_ms', 'status', 'headers', 'content_encoding', 'cookies'},
-    'upgrade': {'connect_ms', 'opening_ms', 'probe_ms', 'status', 'permessage_deflate', 'headers',
-                'content_encoding', 'cookies'},
+    'upgrade': {
+        'connect_ms',
+        'opening_ms',
+        'probe_ms',
+        'status',
+        'permessage_deflate',
+        'headers',
+        'content_encoding',
+        'cookies',
+    },
     'leave': {'transport'},
 }
 
@@ -31,15 +49,21 @@ def test_all_is_well(probe, any_server):
     outcome = probe(any_server.url)
     assert outcome.code == 0, outcome
     assert outcome.verdict == {
-        'status': 'ok', 'step': None,
-        'text': 'connected by polling, and upgraded to a websocket'}
+        'status': 'ok',
+        'step': None,
+        'text': 'connected by polling, and upgraded to a websocket',
+    }
     assert list(outcome.steps) == ['dns', 'tcp', 'handshake', 'polling', 'upgrade', 'leave']
-    assert all(step['ms'] > 0 and step['problem'] is None and step['status'] == 'ok'
-               for step in outcome.steps.values())
-    assert outcome.facts('dns') == {
-        'host': '127.0.0.1', 'of': 'server', 'addresses': ['127.0.0.1']}
+    assert all(
+        step['ms'] > 0 and step['problem'] is None and step['status'] == 'ok'
+        for step in outcome.steps.values()
+    )
+    assert outcome.facts('dns') == {'host': '127.0.0.1', 'of': 'server', 'addresses': ['127.0.0.1']}
     assert outcome.facts('tcp') == {
-        'address': '127.0.0.1', 'port': any_server.port, 'refused_by': []}
+        'address': '127.0.0.1',
+        'port': any_server.port,
+        'refused_by': [],
+    }
     handshake = outcome.facts('handshake')
     assert handshake['status'] == 200
     assert handshake['upgrades'] == ['websocket']
@@ -68,8 +92,9 @@ def test_nothing_reaches_the_application(probe, any_server):
     """Neither a message nor an error: a probe may be done in production."""
     sid = probe(any_server.url).facts('handshake')['sid']
     assert any_server.received(sid) == []
-    methods = [(request['method'], 'websocket' in request['url'])
-               for request in any_server.requests(sid)]
+    methods = [
+        (request['method'], 'websocket' in request['url']) for request in any_server.requests(sid)
+    ]
     assert methods == [('GET', False), ('POST', False), ('GET', True)]
 
 
@@ -88,8 +113,12 @@ def test_one_transport(probe, any_server, transports):
 
 def test_settings_of_the_server(probe, make_any_server):
     server = make_any_server(
-        pingInterval=7000, pingTimeout=3000, maxHttpBufferSize=12345, allowUpgrades=False,
-        cookie={'name': 'sticky', 'httpOnly': True, 'sameSite': 'strict'})
+        pingInterval=7000,
+        pingTimeout=3000,
+        maxHttpBufferSize=12345,
+        allowUpgrades=False,
+        cookie={'name': 'sticky', 'httpOnly': True, 'sameSite': 'strict'},
+    )
     outcome = probe(server.url)
     handshake = outcome.facts('handshake')
     assert outcome.code == 0
@@ -98,10 +127,11 @@ def test_settings_of_the_server(probe, make_any_server):
     assert handshake['upgrades'] == []
     assert 'upgrade' not in outcome.steps
     assert 'offers no upgrade' in outcome.text
-    cookie, = handshake['cookies']
+    (cookie,) = handshake['cookies']
     assert cookie['name'] == 'sticky'
     assert {'httponly', 'samesite=strict', 'path=/'} == {
-        attribute.lower() for attribute in cookie['attributes']}
+        attribute.lower() for attribute in cookie['attributes']
+    }
     # a cookie's value is a secret, and this one's is the sid
     assert json.dumps(outcome.report).count(handshake['sid']) == 1
     assert server.requests(handshake['sid'])[1]['headers']['cookie'].startswith('sticky=')
@@ -156,8 +186,12 @@ def test_count(probe, shown, any_server):
     outcome = probe(any_server.url, '--count', 3)
     assert outcome.code == 0
     assert len(outcome.report['runs']) == 3
-    sids = {step['facts']['sid'] for run in outcome.report['runs'] for step in run['steps']
-            if step['name'] == 'handshake'}
+    sids = {
+        step['facts']['sid']
+        for run in outcome.report['runs']
+        for step in run['steps']
+        if step['name'] == 'handshake'
+    }
     assert len(sids) == 3
     for times in outcome.report['times'].values():
         assert times['count'] == 3
@@ -224,7 +258,7 @@ def test_a_verdict_on_a_narrow_terminal(cli, make_js_server, certificates):
     server = make_js_server(tls=certificates.tls)
     terminal = cli.terminal('probe', server.url, columns=60)
     assert terminal.end() == 1
-    verdict = terminal.text[terminal.text.index('Failed: '):]
+    verdict = terminal.text[terminal.text.index('Failed: ') :]
     assert len(verdict.splitlines()) > 2
     assert 'sends one certificate alone' in ' '.join(verdict.split())  # no word is cut in two
 

@@ -15,8 +15,11 @@ from engineio_gevent.cli.probing import reach
 ERRORS = {
     'code 0': (400, {'code': 0, 'message': 'Transport unknown'}, 'HTTP 400: polling is no'),
     'invalid transport': (400, 'Invalid transport', 'HTTP 400: polling is no transport'),
-    'version': (400, {'code': 5, 'message': 'Unsupported protocol version'},
-                'another version of Engine.IO (Unsupported protocol version)'),
+    'version': (
+        400,
+        {'code': 5, 'message': 'Unsupported protocol version'},
+        'another version of Engine.IO (Unsupported protocol version)',
+    ),
     'forbidden': (403, {'code': 4, 'message': 'No guests'}, 'HTTP 403: forbidden: No guests'),
     'unauthorized': (401, 'No token', 'it wants credentials: No token (-H'),
     'origin': (400, 'Not an accepted origin.', 'refuses the Origin (Not an accepted origin.)'),
@@ -60,67 +63,94 @@ def test_real_servers_refuse(failed, make_any_server, way, status):
     assert 'Not you' in text or status == 404
 
 
-@pytest.mark.parametrize(('status', 'told'), [
-    (502, 'got no answer'), (503, 'cannot serve at present'), (504, 'got no answer in time')])
+@pytest.mark.parametrize(
+    ('status', 'told'),
+    [(502, 'got no answer'), (503, 'cannot serve at present'), (504, 'got no answer in time')],
+)
 def test_unavailable(failed, answering, status, told):
     """Nothing tells whether there is a proxy; what was said may."""
-    server = answering(lambda request: support.response(
-        json.dumps({'message': 'The database is down'}), f'{status} X'))
+    server = answering(
+        lambda request: support.response(
+            json.dumps({'message': 'The database is down'}), f'{status} X'
+        )
+    )
     text = failed('handshake', server.url)
     assert text.startswith(
-        f'handshake: HTTP {status}: The database is down: the server, or a proxy before it, {told}')
+        f'handshake: HTTP {status}: The database is down: the server, or a proxy before it, {told}'
+    )
 
 
 def test_authenticate(failed, answering):
-    server = answering(lambda request: support.response(
-        '', '401 Unauthorized', [('WWW-Authenticate', 'Digest realm="x"'), ('Server', 'gate/1')]))
+    server = answering(
+        lambda request: support.response(
+            '', '401 Unauthorized', [('WWW-Authenticate', 'Digest realm="x"'), ('Server', 'gate/1')]
+        )
+    )
     assert 'HTTP 401 (by gate/1): it wants credentials of the kind Digest' in failed(
-        'handshake', server.url)
+        'handshake', server.url
+    )
 
 
 class TestPlaces:
-    @pytest.mark.parametrize(('mounted', 'asked'), [('socket.io', 'engine.io'),
-                                                    ('engine.io', 'socket.io')])
+    @pytest.mark.parametrize(
+        ('mounted', 'asked'), [('socket.io', 'engine.io'), ('engine.io', 'socket.io')]
+    )
     def test_it_is_found_elsewhere(self, probe, make_js_server, mounted, asked):
         server = make_js_server(path=f'/{mounted}/')
         outcome = probe(server.url, '--path', asked)
         assert outcome.code == 1
-        assert outcome.text == (f'handshake: HTTP 404: is Engine.IO mounted at /{asked}/? '
-                                f'It is at /{mounted}/: --path {mounted}')
+        assert outcome.text == (
+            f'handshake: HTTP 404: is Engine.IO mounted at /{asked}/? '
+            f'It is at /{mounted}/: --path {mounted}'
+        )
         assert outcome.facts('handshake')['found_at'] == f'/{mounted}/'
         server.wait_count(0)  # it has left what it found
 
     def test_nowhere(self, failed, answering):
         server = answering(lambda request: support.response('Not here', '404 Not Found'))
         assert failed('handshake', server.url, '--path', 'x/y').endswith(
-            'HTTP 404: is Engine.IO mounted at /x/y/? (--path)')
+            'HTTP 404: is Engine.IO mounted at /x/y/? (--path)'
+        )
 
     def test_a_page_there_and_engineio_elsewhere(self, failed, answering):
         def answer(request):
             if request.target.startswith('/socket.io/'):
-                return support.response('ok' if request.method == 'POST'
-                                        else support.open_packet())
+                return support.response('ok' if request.method == 'POST' else support.open_packet())
             return html()
 
         text = failed('handshake', answering(answer).url)
         assert 'an HTML page answers here' in text
         assert text.endswith('It is at /socket.io/: --path socket.io')
 
-    @pytest.mark.parametrize(('status', 'location', 'told'), [
-        ('301 Moved', 'https://elsewhere.test/engine.io/?EIO=4&transport=polling&t=1.5&sid=x',
-         ' redirects to https://elsewhere.test/engine.io/: give https://elsewhere.test ('),
-        ('302 Found', '/login',
-         ' redirects to {url}/login/: if Engine.IO is there, give {url} --path login ('),
-        ('308 Permanent Redirect', 'https://me:secret@127.0.0.1/',
-         ' redirects to https://127.0.0.1/: if Engine.IO is there, give https://127.0.0.1 --path / '
-         '('),
-        ('302 Found', '?EIO=4&transport=polling&t=2',
-         ' redirects to the same place, {url}/engine.io/: polling follows redirects, '),
-        ('302 Found', 'ftp://elsewhere.test/', ': redirected to'),
-    ])
+    @pytest.mark.parametrize(
+        ('status', 'location', 'told'),
+        [
+            (
+                '301 Moved',
+                'https://elsewhere.test/engine.io/?EIO=4&transport=polling&t=1.5&sid=x',
+                ' redirects to https://elsewhere.test/engine.io/: give https://elsewhere.test (',
+            ),
+            (
+                '302 Found',
+                '/login',
+                ' redirects to {url}/login/: if Engine.IO is there, give {url} --path login (',
+            ),
+            (
+                '308 Permanent Redirect',
+                'https://me:secret@127.0.0.1/',
+                ' redirects to https://127.0.0.1/: if Engine.IO is there, give '
+                'https://127.0.0.1 --path / (',
+            ),
+            (
+                '302 Found',
+                '?EIO=4&transport=polling&t=2',
+                ' redirects to the same place, {url}/engine.io/: polling follows redirects, ',
+            ),
+            ('302 Found', 'ftp://elsewhere.test/', ': redirected to'),
+        ],
+    )
     def test_redirect(self, failed, answering, status, location, told):
-        server = answering(
-            lambda request: support.response('', status, [('Location', location)]))
+        server = answering(lambda request: support.response('', status, [('Location', location)]))
         text = failed('handshake', server.url)
         assert f'HTTP {status[:3]}{told.format(url=server.url)}' in text
         assert 'secret' not in text
@@ -128,7 +158,8 @@ class TestPlaces:
     @pytest.mark.parametrize('way', ['polling', 'websocket', 'polling,websocket'])
     @pytest.mark.parametrize('mounted', ['engine.io', 'a place'])
     def test_what_is_said_of_a_redirect_leads_there(
-            self, probe, answering, make_js_server, mounted, way):
+        self, probe, answering, make_js_server, mounted, way
+    ):
         there = make_js_server(path=f'/{mounted.replace(" ", "%20")}/')
 
         def answer(request):
@@ -146,19 +177,22 @@ class TestPlaces:
 
 
 class TestBodies:
-    @pytest.mark.parametrize(('body', 'told'), [
-        (PAGE, 'an HTML page answers here'),
-        (b'', 'HTTP 200 with an empty body'),
-        (b'hello', "no Engine.IO here: the body begins b'hello'"),
-        (b'4hello', "no Engine.IO here: the body begins b'4hello'"),
-        (b'\xff\xfe', "no Engine.IO here: the body begins b'\\xff\\xfe'"),
-        (b'97:0{"sid":"x","upgrades":[]}2:40', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
-        (b'\x00\x09\x07\xff0{"sid":"x"}', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
-        (b'0{}', "handshake field 'sid' must be a string"),
-        (b'0nonsense', 'handshake is not valid JSON'),
-        (support.open_packet(pingInterval='soon').encode(), "'pingInterval' must be millisec"),
-        (b'0' + b'[' * 100_000, 'handshake: handshake '),
-    ])
+    @pytest.mark.parametrize(
+        ('body', 'told'),
+        [
+            (PAGE, 'an HTML page answers here'),
+            (b'', 'HTTP 200 with an empty body'),
+            (b'hello', "no Engine.IO here: the body begins b'hello'"),
+            (b'4hello', "no Engine.IO here: the body begins b'4hello'"),
+            (b'\xff\xfe', "no Engine.IO here: the body begins b'\\xff\\xfe'"),
+            (b'97:0{"sid":"x","upgrades":[]}2:40', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
+            (b'\x00\x09\x07\xff0{"sid":"x"}', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
+            (b'0{}', "handshake field 'sid' must be a string"),
+            (b'0nonsense', 'handshake is not valid JSON'),
+            (support.open_packet(pingInterval='soon').encode(), "'pingInterval' must be millisec"),
+            (b'0' + b'[' * 100_000, 'handshake: handshake '),
+        ],
+    )
     def test_no_open_packet(self, failed, answering, body, told):
         server = answering(lambda request: html(body) if body == PAGE else support.response(body))
         assert told in failed('handshake', server.url)
@@ -166,26 +200,34 @@ class TestBodies:
     def test_a_page_in_place_of_a_websocket(self, failed, answering):
         server = answering(lambda request: html())
         assert 'an HTML page answers here' in failed(
-            'websocket', server.url, '--transports', 'websocket')
+            'websocket', server.url, '--transports', 'websocket'
+        )
 
     def test_of_a_bad_gateway(self, failed, answering):
-        server = answering(lambda request: html(
-            b'<html>Bad gateway</html>', '502 Bad Gateway', [('Server', 'nginx/1.22.1')]))
+        server = answering(
+            lambda request: html(
+                b'<html>Bad gateway</html>', '502 Bad Gateway', [('Server', 'nginx/1.22.1')]
+            )
+        )
         text = failed('handshake', server.url)
-        assert ('HTTP 502 (by nginx/1.22.1): the server, or a proxy before it, got no answer that '
-                'it could use') in text
+        assert (
+            'HTTP 502 (by nginx/1.22.1): the server, or a proxy before it, got no answer that '
+            'it could use'
+        ) in text
         assert '<html>' not in text
 
     def test_gzip_that_is_none(self, failed, answering):
-        server = answering(lambda request: support.response(
-            b'nothing', headers=[('Content-Encoding', 'gzip')]))
+        server = answering(
+            lambda request: support.response(b'nothing', headers=[('Content-Encoding', 'gzip')])
+        )
         assert 'no Engine.IO here' in failed('handshake', server.url)
 
 
 class TestConnections:
     def test_unknown_host(self, failed):
         assert failed('dns', 'http://nobody.invalid').startswith(
-            'dns: there is no host nobody.invalid: ')
+            'dns: there is no host nobody.invalid: '
+        )
 
     @pytest.mark.parametrize('host', ['a..b', f'{"a" * 70}.example'])
     def test_no_host_name(self, failed, host):
@@ -194,7 +236,8 @@ class TestConnections:
     def test_nobody_listens(self, failed):
         port = support.free_port()
         assert failed('tcp', f'http://127.0.0.1:{port}') == (
-            f'tcp: nobody listens at 127.0.0.1 port {port} (connection refused)')
+            f'tcp: nobody listens at 127.0.0.1 port {port} (connection refused)'
+        )
 
     def test_no_answer_to_tcp(self, failed, monkeypatch):
         def silent(host, port, options, timeout):
@@ -206,15 +249,15 @@ class TestConnections:
     def test_one_address_of_two(self, probe, monkeypatch, js_server):
         found = [(2, 1, 6, '', ('127.0.0.1', js_server.port))]
         refusing = [(2, 1, 6, '', ('127.0.0.2', js_server.port))]
-        monkeypatch.setattr(
-            reach.socket, 'getaddrinfo', lambda *arguments: [*refusing, *found])
+        monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: [*refusing, *found])
         url = f'http://two.test:{js_server.port}'
         outcome = probe(url)
         assert outcome.code == 0, outcome  # it costs nothing
         assert outcome.facts('dns')['addresses'] == ['127.0.0.2', '127.0.0.1']
         assert outcome.facts('tcp')['address'] == '127.0.0.1'
         assert outcome.facts('tcp')['refused_by'] == [
-            {'address': '127.0.0.2', 'problem': 'Connection refused'}]
+            {'address': '127.0.0.2', 'problem': 'Connection refused'}
+        ]
 
         monkeypatch.setattr(reach, 'SLOW', 0)
         outcome = probe(url)
@@ -230,7 +273,8 @@ class TestConnections:
         text = failed('handshake', server.url, '--timeout', 0.3)
         assert text.endswith(
             'no answer within 0.3 seconds: the server is busy (--timeout waits longer), or it is '
-            'not HTTP that is spoken there')
+            'not HTTP that is spoken there'
+        )
         server.wait_open(0)
 
     def test_says_nothing_to_a_websocket(self, failed, hostile_server):
@@ -249,7 +293,8 @@ class TestConnections:
                 gevent.sleep(0.05)
 
         assert 'no answer within 0.5 seconds' in failed(
-            'handshake', hostile_server(handle).url, '--timeout', 0.5)
+            'handshake', hostile_server(handle).url, '--timeout', 0.5
+        )
 
     def test_closes(self, failed, hostile_server):
         text = failed('handshake', hostile_server(support.read_request).url)
@@ -264,12 +309,17 @@ class TestConnections:
         assert 'connection lost' in failed('handshake', hostile_server(handle).url)
 
     @pytest.mark.parametrize('way', ['polling', 'websocket'])
-    @pytest.mark.parametrize(('banner', 'told'), [
-        (b'SSH-2.0-OpenSSH_9.2\r\n', "it begins 'SSH-2.0-OpenSSH_9.2'"),
-        (b'J\0\0\0\n8.0.36\0', "it begins 'J\\x00\\x00\\x00'"),
-    ], ids=['ssh', 'mysql'])
+    @pytest.mark.parametrize(
+        ('banner', 'told'),
+        [
+            (b'SSH-2.0-OpenSSH_9.2\r\n', "it begins 'SSH-2.0-OpenSSH_9.2'"),
+            (b'J\0\0\0\n8.0.36\0', "it begins 'J\\x00\\x00\\x00'"),
+        ],
+        ids=['ssh', 'mysql'],
+    )
     def test_speaks_first_and_not_http(self, failed, hostile_server, banner, told, way):
         """It waits for an answer then: that is not waited for."""
+
         def handle(sock):
             sock.sendall(banner)
             support.read_to_end(sock)
@@ -286,6 +336,7 @@ class TestConnections:
 class TestWithinASession:
     def server(self, answering, post=None, upgrade=None, upgrades=('websocket',)):
         """One that is well, but for the answers that are given."""
+
         def answer(request):
             if 'transport=websocket' in request.target:
                 return upgrade
@@ -295,8 +346,9 @@ class TestWithinASession:
 
         return answering(answer)
 
-    @pytest.mark.parametrize('body', [
-        '{"code":1,"message":"Session ID unknown"}', '"Invalid session the-sid"'])
+    @pytest.mark.parametrize(
+        'body', ['{"code":1,"message":"Session ID unknown"}', '"Invalid session the-sid"']
+    )
     def test_sticky_sessions_are_missing(self, failed, answering, body):
         server = self.server(answering, support.response(body, '400 Bad Request'))
         text = failed('polling', server.url)
@@ -307,26 +359,43 @@ class TestWithinASession:
         server = self.server(answering, support.response('Too Large', '413 X'))
         assert failed('polling', server.url) == 'polling: HTTP 413: Too Large'
 
-    @pytest.mark.parametrize(('upgrade', 'told'), [
-        (support.response('Bad Request', '400 Bad Request', [('Server', 'old-proxy')]),
-         'HTTP 400 (by old-proxy): Bad Request: a proxy in between does not forward Upgrade'),
-        (support.response('{"code":3,"message":"Bad request"}', '400 Bad Request'),
-         'without its Upgrade header'),
-        (support.response('"Invalid transport"', '400 Bad Request'), 'without its Upgrade header'),
-        (support.response('', '426 Upgrade Required'), 'without its Upgrade header'),
-        (html(b'<html>404</html>', '404 Not Found'), 'sends websockets elsewhere'),
-        (html(b'<html>502</html>', '502 Bad Gateway'), 'got no answer that it could use'),
-        (html(), 'HTTP 200 instead of 101'),
-        (support.response('Session ID unknown', '400 Bad Request'), 'sticky sessions'),
-        (support.response('"Not an accepted origin."', '400 Bad Request'), 'refuses the Origin'),
-        (support.response('', '302 Found', [('Location', 'http://b.test/')]),
-         'redirects to http://b.test/'),
-        (support.response('Go', '403 Forbidden'), 'HTTP 403: forbidden: Go'),
-        (b'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n',
-         'wrong header Upgrade in the answer: none'),
-        (b'nonsense\r\n\r\n', 'not an HTTP response'),
-        (None, 'cuts websockets off'),
-    ])
+    @pytest.mark.parametrize(
+        ('upgrade', 'told'),
+        [
+            (
+                support.response('Bad Request', '400 Bad Request', [('Server', 'old-proxy')]),
+                'HTTP 400 (by old-proxy): Bad Request: a proxy in between does not forward Upgrade',
+            ),
+            (
+                support.response('{"code":3,"message":"Bad request"}', '400 Bad Request'),
+                'without its Upgrade header',
+            ),
+            (
+                support.response('"Invalid transport"', '400 Bad Request'),
+                'without its Upgrade header',
+            ),
+            (support.response('', '426 Upgrade Required'), 'without its Upgrade header'),
+            (html(b'<html>404</html>', '404 Not Found'), 'sends websockets elsewhere'),
+            (html(b'<html>502</html>', '502 Bad Gateway'), 'got no answer that it could use'),
+            (html(), 'HTTP 200 instead of 101'),
+            (support.response('Session ID unknown', '400 Bad Request'), 'sticky sessions'),
+            (
+                support.response('"Not an accepted origin."', '400 Bad Request'),
+                'refuses the Origin',
+            ),
+            (
+                support.response('', '302 Found', [('Location', 'http://b.test/')]),
+                'redirects to http://b.test/',
+            ),
+            (support.response('Go', '403 Forbidden'), 'HTTP 403: forbidden: Go'),
+            (
+                b'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n',
+                'wrong header Upgrade in the answer: none',
+            ),
+            (b'nonsense\r\n\r\n', 'not an HTTP response'),
+            (None, 'cuts websockets off'),
+        ],
+    )
     def test_no_upgrade(self, probe, answering, upgrade, told):
         outcome = probe(self.server(answering, upgrade=upgrade).url)
         assert outcome.code == 4, outcome
@@ -338,28 +407,45 @@ class TestWithinASession:
 
     def websockets(self, hostile_server, then):
         """`then(sock)` is what becomes of a websocket that was accepted."""
+
         def handle(sock):
             while True:
                 request = support.read_request(sock)
                 if 'transport=websocket' in request.target:
                     support.accept_websocket(sock, request)
                     return then(sock)
-                support.respond(sock, 'ok' if request.method == 'POST' else
-                                support.open_packet(upgrades=['websocket']))
+                support.respond(
+                    sock,
+                    'ok'
+                    if request.method == 'POST'
+                    else support.open_packet(upgrades=['websocket']),
+                )
 
         return hostile_server(handle)
 
-    @pytest.mark.parametrize(('then', 'told'), [
-        (support.read_to_end,
-         'no PONG of the probe came within 0.5 seconds: something in between holds its frames'),
-        (lambda sock: None, 'was lost before the PONG of the probe'),
-        (lambda sock: sock.sendall(support.close_frame(1008, 'policy')),
-         'closed the websocket with code 1008: policy'),
-        (lambda sock: (support.send_frame(sock, '4hi'), support.read_to_end(sock)),
-         'MESSAGE instead of the PONG of the probe'),
-        (lambda sock: (sock.sendall(b'\xff' * 40), support.read_to_end(sock)),
-         'was lost before the PONG of the probe'),
-    ])
+    @pytest.mark.parametrize(
+        ('then', 'told'),
+        [
+            (
+                support.read_to_end,
+                'no PONG of the probe came within 0.5 seconds: '
+                'something in between holds its frames',
+            ),
+            (lambda sock: None, 'was lost before the PONG of the probe'),
+            (
+                lambda sock: sock.sendall(support.close_frame(1008, 'policy')),
+                'closed the websocket with code 1008: policy',
+            ),
+            (
+                lambda sock: (support.send_frame(sock, '4hi'), support.read_to_end(sock)),
+                'MESSAGE instead of the PONG of the probe',
+            ),
+            (
+                lambda sock: (sock.sendall(b'\xff' * 40), support.read_to_end(sock)),
+                'was lost before the PONG of the probe',
+            ),
+        ],
+    )
     def test_websockets_that_fail_later(self, probe, hostile_server, then, told):
         outcome = probe(self.websockets(hostile_server, then).url, '--timeout', 0.5)
         assert outcome.code == 4, outcome
@@ -379,8 +465,12 @@ class TestWithinASession:
                     return
                 if request.body == b'1':
                     support.eventually(lambda: events, 10)
-                support.respond(sock, 'ok' if request.method == 'POST' else
-                                support.open_packet(upgrades=['websocket']))
+                support.respond(
+                    sock,
+                    'ok'
+                    if request.method == 'POST'
+                    else support.open_packet(upgrades=['websocket']),
+                )
 
         outcome = probe(hostile_server(handle).url, '--timeout', 1)
         assert outcome.steps['leave']['status'] == 'ok', outcome
@@ -393,8 +483,12 @@ class TestWithinASession:
                 if 'transport=websocket' in request.target:
                     support.read_to_end(sock)
                     return
-                support.respond(sock, 'ok' if request.method == 'POST' else
-                                support.open_packet(upgrades=['websocket']))
+                support.respond(
+                    sock,
+                    'ok'
+                    if request.method == 'POST'
+                    else support.open_packet(upgrades=['websocket']),
+                )
 
         outcome = probe(hostile_server(handle).url, '--timeout', 0.5)
         assert outcome.code == 4, outcome
@@ -411,12 +505,15 @@ class TestWithinASession:
         text = failed('ping', answering(answer).url, '--wait-ping')
         assert 'no PING of the server came within 0.3 seconds' in text
 
-    @pytest.mark.parametrize('endless', [
-        support.frame('4x'), support.frame('', support.PONG)], ids=['messages', 'pongs'])
+    @pytest.mark.parametrize(
+        'endless', [support.frame('4x'), support.frame('', support.PONG)], ids=['messages', 'pongs']
+    )
     def test_no_ping_but_others_without_end(self, failed, endless):
         """From another process, so that there is always something to read."""
         with subprocess.Popen(
-            [sys.executable, '-c', FLOOD, endless.hex()], stdout=subprocess.PIPE, text=True,
+            [sys.executable, '-c', FLOOD, endless.hex()],
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, 'PYTHONPATH': str(support.TESTS)},
         ) as server:
             try:
@@ -469,26 +566,36 @@ class TestHostileText:
     SEQUENCE = '\x1b]0;owned\x07\x1b[2J\x9b31m\u202e'
 
     def test_in_headers_and_body(self, shown, answering):
-        server = answering(lambda request: support.response(
-            f'"{json.dumps(self.SEQUENCE)[1:-1]}"', '500 X',
-            [('Server', 'a\x1b[31mb\x9b1m'), ('Via', '\x07')]))
+        server = answering(
+            lambda request: support.response(
+                f'"{json.dumps(self.SEQUENCE)[1:-1]}"',
+                '500 X',
+                [('Server', 'a\x1b[31mb\x9b1m'), ('Via', '\x07')],
+            )
+        )
         code, text = shown(server.url)
         assert code == 1
         assert '\\x1b[31m' in text
         assert not set(text) & set('\x1b\x07\x9b\u202e')
 
     def test_in_the_sid_and_cookies(self, shown, answering):
-        server = answering(lambda request: support.response(
-            support.open_packet(sid='a\u202eb[bold]x[/bold]'),
-            headers=[('Set-Cookie', 'a\x1b[1m=x; \x1b[2mHttpOnly')]))
+        server = answering(
+            lambda request: support.response(
+                support.open_packet(sid='a\u202eb[bold]x[/bold]'),
+                headers=[('Set-Cookie', 'a\x1b[1m=x; \x1b[2mHttpOnly')],
+            )
+        )
         _, text = shown(server.url)
         assert '\\u202e' in text
         assert '[bold]x[/bold]' in text  # no markup of ours either
         assert not set(text) & set('\x1b\u202e')
 
     def test_in_the_report(self, shown, answering):
-        server = answering(lambda request: support.response(
-            self.SEQUENCE, '500 X', [('Server', self.SEQUENCE.encode().decode('latin-1'))]))
+        server = answering(
+            lambda request: support.response(
+                self.SEQUENCE, '500 X', [('Server', self.SEQUENCE.encode().decode('latin-1'))]
+            )
+        )
         _, text = shown(server.url, '--json')
         assert text.isascii()
         assert '\x1b' not in text
@@ -514,14 +621,21 @@ def test_a_count_with_failures(probe, shown, answering):
         if request.method == 'POST':
             return support.response('ok')
         number += 1
-        return (support.response('', '503 Busy') if number % 3 == 0
-                else support.response(support.open_packet()))
+        return (
+            support.response('', '503 Busy')
+            if number % 3 == 0
+            else support.response(support.open_packet())
+        )
 
     server = answering(answer)
     outcome = probe(server.url, '--count', 4)
     assert outcome.code == 1
     assert [run['verdict']['status'] for run in outcome.report['runs']] == [
-        'ok', 'ok', 'failed', 'ok']
+        'ok',
+        'ok',
+        'failed',
+        'ok',
+    ]
     assert outcome.report['times']['handshake']['count'] == 3
     number = 0
     code, text = shown(server.url, '--count', 4)

@@ -53,18 +53,41 @@ class Locust:
 
     def __init__(self, folder, locustfile, host, *arguments, name='run', users=0, rate=None):
         if users:
-            arguments = [*arguments, '--headless', '--users', users, '--spawn-rate', rate or users,
-                         '--only-summary']
+            arguments = [
+                *arguments,
+                '--headless',
+                '--users',
+                users,
+                '--spawn-rate',
+                rate or users,
+                '--only-summary',
+            ]
         self.prefix = folder / name
         self._records = folder / f'{name}.events'
         self._log = (folder / f'{name}.log').open('w+b')
         command = [
-            sys.executable, '-m', 'locust', '--locustfile', LOCUSTFILES / locustfile,
-            '--host', host, '--csv', self.prefix, '--html', f'{self.prefix}.html', *arguments]
+            sys.executable,
+            '-m',
+            'locust',
+            '--locustfile',
+            LOCUSTFILES / locustfile,
+            '--host',
+            host,
+            '--csv',
+            self.prefix,
+            '--html',
+            f'{self.prefix}.html',
+            *arguments,
+        ]
         self._process = gevent.subprocess.Popen(
-            [str(part) for part in command], stdin=gevent.subprocess.DEVNULL, stdout=self._log,
-            stderr=self._log, cwd=folder, start_new_session=True,
-            env=environment(RECORDS=str(self._records), **support.locust_port()))
+            [str(part) for part in command],
+            stdin=gevent.subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=folder,
+            start_new_session=True,
+            env=environment(RECORDS=str(self._records), **support.locust_port()),
+        )
 
     @property
     def output(self):
@@ -75,7 +98,8 @@ class Locust:
     def until(self, condition, timeout=PATIENCE):
         """Let it run until something is so."""
         assert support.eventually(
-            lambda: condition() or self._process.poll() is not None, timeout, 0.1), self.output
+            lambda: condition() or self._process.poll() is not None, timeout, 0.1
+        ), self.output
         assert self._process.poll() is None, self.output
 
     def until_counted(self, request_type, name, count):
@@ -115,12 +139,19 @@ class Locust:
     @property
     def events(self):
         """The request events of all its processes, as dicts."""
-        return [json.loads(line) for path in self._records.parent.glob(f'{self._records.name}.*')
-                for line in path.read_text().splitlines(keepends=True) if line.endswith('\n')]
+        return [
+            json.loads(line)
+            for path in self._records.parent.glob(f'{self._records.name}.*')
+            for line in path.read_text().splitlines(keepends=True)
+            if line.endswith('\n')
+        ]
 
     def events_of(self, request_type, name):
-        return [event for event in self.events
-                if (event['request_type'], event['name']) == (request_type, name)]
+        return [
+            event
+            for event in self.events
+            if (event['request_type'], event['name']) == (request_type, name)
+        ]
 
     @property
     def stats(self):
@@ -139,13 +170,15 @@ class Locust:
     @property
     def failures(self):
         """How many failures there were by type, name and text, as Locust tells them apart."""
-        return Counter((event['request_type'], event['name'], event['exception'])
-                       for event in self.events if event['exception'])
+        return Counter(
+            (event['request_type'], event['name'], event['exception'])
+            for event in self.events
+            if event['exception']
+        )
 
     @property
     def html(self):
         return Path(f'{self.prefix}.html').read_text()
-
 
 
 @pytest.fixture
@@ -170,10 +203,16 @@ def locust_environment():
 @pytest.fixture
 def program(locust_environment):
     """`program('library.py', url)` runs a program in `locustfiles/`; returns its JSON."""
+
     def run(name, *arguments):
         done = gevent.subprocess.run(
-            [sys.executable, LOCUSTFILES / name, *arguments], stdout=gevent.subprocess.PIPE,
-            stderr=gevent.subprocess.PIPE, env=locust_environment, timeout=40, check=False)
+            [sys.executable, LOCUSTFILES / name, *arguments],
+            stdout=gevent.subprocess.PIPE,
+            stderr=gevent.subprocess.PIPE,
+            env=locust_environment,
+            timeout=40,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
 
@@ -183,6 +222,7 @@ def program(locust_environment):
 @pytest.fixture
 def flaky_server(hostile_server):
     """`flaky_server(refusals)`: a websocket server that refuses so many, and then echoes."""
+
     def start(refusals):
         refused = []
 
@@ -190,8 +230,12 @@ def flaky_server(hostile_server):
             request = support.read_request(sock)
             if len(refused) < refusals:
                 refused.append(request)
-                support.respond(sock, '{"code": 4, "message": "too early"}',
-                                '503 Service Unavailable', content_type='application/json')
+                support.respond(
+                    sock,
+                    '{"code": 4, "message": "too early"}',
+                    '503 Service Unavailable',
+                    content_type='application/json',
+                )
                 return
             support.accept_websocket(sock, request)
             support.send_frame(sock, support.open_packet())

@@ -19,8 +19,10 @@ def chat_server(locust_environment):
     """The URL of `chat_server.py`."""
     pytest.importorskip('simple_websocket')
     process = gevent.subprocess.Popen(
-        [sys.executable, EXAMPLES / 'chat_server.py', '0'], stdout=gevent.subprocess.PIPE,
-        env=locust_environment)
+        [sys.executable, EXAMPLES / 'chat_server.py', '0'],
+        stdout=gevent.subprocess.PIPE,
+        env=locust_environment,
+    )
     line = process.stdout.readline().decode()
     yield re.fullmatch(r'Chat server on (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n', line)[1]
     process.kill()

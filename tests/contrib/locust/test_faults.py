@@ -19,7 +19,7 @@ def test_users_that_cannot_connect_try_again(locust, flaky_server):
     connects = run.events_of('connect', 'websocket')
     assert len([event for event in connects if not event['exception']]) == 5
     assert all(event['response_time'] > 0 for event in connects)
-    ((kind, name, text), count), = run.failures.items()
+    (((kind, name, text), count),) = run.failures.items()
     assert (kind, name, count) == ('connect', 'websocket', 12)
     assert '503' in text
     assert str(server.port) not in text
@@ -28,11 +28,12 @@ def test_users_that_cannot_connect_try_again(locust, flaky_server):
 def test_users_that_wait_to_connect_can_be_stopped(locust, monkeypatch):
     """At once, however long the delay, and however much time users have to stop."""
     monkeypatch.setenv('DELAY', '100')
-    run = locust('patient.py', f'http://127.0.0.1:{support.free_port()}', '--stop-timeout', 100,
-                 users=5)
+    run = locust(
+        'patient.py', f'http://127.0.0.1:{support.free_port()}', '--stop-timeout', 100, users=5
+    )
     run.until(lambda: len(run.events) == 5)
     run.quit(FAILED)
-    ((kind, _, text), count), = run.failures.items()
+    (((kind, _, text), count),) = run.failures.items()
     assert (kind, count) == ('connect', 5)
     assert 'refused' in text
 
@@ -46,15 +47,24 @@ def test_all_that_can_fail(locust, make_js_server):
     run.quit(FAILED)
     assert run.failures == {
         ('request', 'unanswered', 'nothing came within 0.2 seconds'): users,
-        ('request', 'wrong', 'nothing came within 0.2 seconds; '
-                             "the matcher raised TypeError('not for you')"): users,
+        (
+            'request',
+            'wrong',
+            "nothing came within 0.2 seconds; the matcher raised TypeError('not for you')",
+        ): users,
         ('recv', 'push', 'nothing came within 0.2 seconds'): users,
         ('request', 'dropped', 'disconnected while waiting: transport error'): users,
-        ('disconnect', 'transport error',
-         'ConnectionClosed: the server closed the connection'): users,
+        (
+            'disconnect',
+            'transport error',
+            'ConnectionClosed: the server closed the connection',
+        ): users,
         ('request', 'closed', 'disconnected while waiting: transport error'): users,
-        ('disconnect', 'transport error',
-         'ConnectionClosed: the server closed the websocket with code 1005'): users,
+        (
+            'disconnect',
+            'transport error',
+            'ConnectionClosed: the server closed the websocket with code 1005',
+        ): users,
         ('send', 'late', 'not connected'): users,
     }
     assert len(run.events_of('request', 'back')) == 2 * users
@@ -88,8 +98,12 @@ def test_a_user_that_dies_leaves(locust, make_js_server):
 def test_users_that_speak_http_too(locust, make_js_server):
     run = locust('combined.py', make_js_server().url, users=4)
     mixed = ('HttpFirst', 'EngineFirst', 'FastFirst')
-    run.until(lambda: run.events_of('request', 'Alone') and all(
-        run.events_of('GET', name) and run.events_of('request', name) for name in mixed))
+    run.until(
+        lambda: (
+            run.events_of('request', 'Alone')
+            and all(run.events_of('GET', name) and run.events_of('request', name) for name in mixed)
+        )
+    )
     run.quit()
     assert not run.failures
 
@@ -97,8 +111,10 @@ def test_users_that_speak_http_too(locust, make_js_server):
 def test_an_environment_of_its_own(program, js_server):
     """Nothing is told to the events of the module, and nothing is networked by constructing."""
     assert program('library.py', js_server.url) == {
-        'module': 0, 'constructing': [],
-        'own': ['connect polling', 'recv message', 'request ask', 'upgrade websocket']}
+        'module': 0,
+        'constructing': [],
+        'own': ['connect polling', 'recv message', 'request ask', 'upgrade websocket'],
+    }
 
 
 def test_equal_failures_have_equal_texts(program):
@@ -125,7 +141,13 @@ def test_equal_failures_have_equal_texts(program):
 
 def test_locust_has_to_come_first(locust_environment):
     done = subprocess.run(
-        [sys.executable, '-c', 'import engineio_gevent.contrib.locust'], text=True, check=False,
-        capture_output=True, timeout=30, env=locust_environment)
+        [sys.executable, '-c', 'import engineio_gevent.contrib.locust'],
+        text=True,
+        check=False,
+        capture_output=True,
+        timeout=30,
+        env=locust_environment,
+    )
     assert done.stderr.splitlines()[-1].startswith(
-        'ImportError: import locust before engineio_gevent')
+        'ImportError: import locust before engineio_gevent'
+    )

@@ -7,14 +7,25 @@ import pytest
 
 import support
 
-TIMED = {('request', 'text'), ('request', 'json'), ('request', 'binary'),
-         ('connect', 'polling'), ('upgrade', 'websocket')}
+TIMED = {
+    ('request', 'text'),
+    ('request', 'json'),
+    ('request', 'binary'),
+    ('connect', 'polling'),
+    ('upgrade', 'websocket'),
+}
 COUNTED = {('send', 'numbers'), ('recv', 'zero'), ('recv', 'one'), ('recv', 'message')}
 ONCE = {('connect', 'polling'), ('upgrade', 'websocket')}
-LENGTHS = {('request', 'text'): len('héllo'.encode()), ('request', 'binary'): 2,
-           ('request', 'json'): len(json.dumps({'a': [1, 'é']}, separators=(',', ':'))),
-           ('send', 'numbers'): len('numbers 3'), ('recv', 'zero'): 1, ('recv', 'one'): 1,
-           ('connect', 'polling'): 0, ('upgrade', 'websocket'): 0}
+LENGTHS = {
+    ('request', 'text'): len('héllo'.encode()),
+    ('request', 'binary'): 2,
+    ('request', 'json'): len(json.dumps({'a': [1, 'é']}, separators=(',', ':'))),
+    ('send', 'numbers'): len('numbers 3'),
+    ('recv', 'zero'): 1,
+    ('recv', 'one'): 1,
+    ('connect', 'polling'): 0,
+    ('upgrade', 'websocket'): 0,
+}
 # Of a message that nobody waits for: the 2 of the numbers, or an answer that comes too late for
 # a user that was stopped.
 
@@ -89,10 +100,22 @@ def test_forked_workers(locust, make_js_server):
 def test_master_and_workers(locust, make_js_server):
     server = make_js_server()
     port = support.free_port()
-    run = locust('visitor.py', server.url, '--master', '--master-bind-port', port,
-                 '--master-bind-host', '127.0.0.1', '--expect-workers', 2, users=4)
-    workers = [locust('visitor.py', server.url, '--worker', '--master-port', port, name=name)
-               for name in ('first', 'second')]
+    run = locust(
+        'visitor.py',
+        server.url,
+        '--master',
+        '--master-bind-port',
+        port,
+        '--master-bind-host',
+        '127.0.0.1',
+        '--expect-workers',
+        2,
+        users=4,
+    )
+    workers = [
+        locust('visitor.py', server.url, '--worker', '--master-port', port, name=name)
+        for name in ('first', 'second')
+    ]
     run.until_counted('request', 'text', 12)
     run.quit()
     check_reports(run, 4)

@@ -18,8 +18,12 @@ def test_all_that_a_user_does(locust, socketio_server):
         ('call', 'never', 'TimeoutError'),
         ('disconnect', 'transport error', 'ConnectionClosed: the server closed the connection'),
     }
-    assert run.failures['disconnect', 'transport error',
-                        'ConnectionClosed: the server closed the connection'] == USERS
+    assert (
+        run.failures[
+            'disconnect', 'transport error', 'ConnectionClosed: the server closed the connection'
+        ]
+        == USERS
+    )
     assert len(run.events_of('connect', 'polling')) == 2 * USERS
 
     # A call is counted once, and is no emit; so is what is sent.
@@ -29,15 +33,21 @@ def test_all_that_a_user_does(locust, socketio_server):
     assert all(0 < event['response_time'] < 30_000 for event in calls)
     # The length of an answer: whole packets, a binary one with what is attached.
     assert {event['response_length'] for event in calls} <= {
-        length(text.format(number)) + attached for number in (1, 10, 100)
-        for text, attached in (('3{}["héllo"]', 0), ('3{}["a",1,{{"b":[null]}}]', 0),
-                               ('61-{}[{{"_placeholder":true,"num":0}}]', 2))}
+        length(text.format(number)) + attached
+        for number in (1, 10, 100)
+        for text, attached in (
+            ('3{}["héllo"]', 0),
+            ('3{}["a",1,{{"b":[null]}}]', 0),
+            ('61-{}[{{"_placeholder":true,"num":0}}]', 2),
+        )
+    }
     emitted = run.events_of('emit', 'echo')
     assert 9 * visits <= len(emitted) <= 9 * (visits + USERS)
     assert not run.events_of('emit', 'message')
     assert visits <= len(run.events_of('send', 'message')) <= visits + USERS
     assert {event['response_length'] for event in run.events_of('send', 'message')} == {
-        length('2["message",{"any":"thing"}]')}
+        length('2["message",{"any":"thing"}]')
+    }
 
     # What comes is counted, whether it has a handler or not.
     numbers = run.events_of('recv', 'number')
@@ -55,7 +65,7 @@ def test_users_that_cannot_connect_try_again(locust):
     run = locust('socketio_patient.py', f'http://127.0.0.1:{support.free_port()}', users=USERS)
     run.until(lambda: len(run.events_of('connect', 'polling')) >= 3 * USERS)
     run.quit(1)
-    (kind, name, text), = run.failures
+    ((kind, name, text),) = run.failures
     assert (kind, name) == ('connect', 'polling')
     assert 'refused' in text
 

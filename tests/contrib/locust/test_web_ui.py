@@ -31,8 +31,13 @@ def test_a_run_from_the_web_ui(page, locust, make_js_server, tmp_path):
     server.wait_count(6)
     # The table of requests has ours, by type and name.
     rows = "[...document.querySelectorAll('tr')].map(row => row.innerText.replace(/\\s+/g, ' '))"
-    for request in ('connect polling', 'upgrade websocket', 'request text', 'send numbers',
-                    'recv zero'):
+    for request in (
+        'connect polling',
+        'upgrade websocket',
+        'request text',
+        'send numbers',
+        'recv zero',
+    ):
         page.wait_for(f"{rows}.some(row => row.startsWith('{request} '))")
     page.screenshot(tmp_path / 'running.png')
     picture = (tmp_path / 'running.png').read_bytes()

@@ -85,8 +85,15 @@ class RecordingClient(Client):
     """
 
     def __init__(self, *args, namespaces=('/',), **kwargs):
-        super().__init__(*args, **{'handle_sigint': False, 'reconnection_delay': 0.05,
-                                   'reconnection_delay_max': 0.2, **kwargs})
+        super().__init__(
+            *args,
+            **{
+                'handle_sigint': False,
+                'reconnection_delay': 0.05,
+                'reconnection_delay_max': 0.2,
+                **kwargs,
+            },
+        )
         #: ('connect', namespace), ('disconnect', namespace, reason), (event, namespace, *arguments)
         self.events = []
         #: the events that are none of the client's own, and that nobody has taken
@@ -96,8 +103,11 @@ class RecordingClient(Client):
 
     def _record(self, namespace):
         def note(event):
-            self.on(event, lambda *arguments: self.events.append((event, namespace, *arguments)),
-                    namespace=namespace)
+            self.on(
+                event,
+                lambda *arguments: self.events.append((event, namespace, *arguments)),
+                namespace=namespace,
+            )
 
         for event in ('connect', 'connect_error', 'disconnect', '__disconnect_final'):
             note(event)

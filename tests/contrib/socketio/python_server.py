@@ -28,14 +28,19 @@ import socketio.exceptions
 
 # The Engine.IO server of the other tests; its corrections of simple-websocket come with it.
 _spec = importlib.util.spec_from_file_location(
-    'engineio_server', Path(__file__).resolve().parents[2] / 'servers' / 'python_server.py')
+    'engineio_server', Path(__file__).resolve().parents[2] / 'servers' / 'python_server.py'
+)
 engineio_server = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(engineio_server)
 
 OPTIONS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 
-sio = socketio.Server(async_mode='gevent', cors_allowed_origins='*', namespaces='*',
-                      **engineio_server.server_options(OPTIONS))
+sio = socketio.Server(
+    async_mode='gevent',
+    cors_allowed_origins='*',
+    namespaces='*',
+    **engineio_server.server_options(OPTIONS),
+)
 left = []
 auths = {}
 
@@ -62,16 +67,24 @@ class Namespace(socketio.Namespace):
 
     def on_who(self, sid):
         eio_sid = sio.manager.eio_sid_from_sid(sid, self.namespace)
-        return {'sid': sid, 'auth': auths[sid], 'transport': sio.eio.transport(eio_sid),
-                'query': query_of(sid, self.namespace)}
+        return {
+            'sid': sid,
+            'auth': auths[sid],
+            'transport': sio.eio.transport(eio_sid),
+            'query': query_of(sid, self.namespace),
+        }
 
     def on_numbers(self, sid, count):
         for number in range(count):
             self.emit('number', number, to=sid)
 
     def on_ask(self, sid, *args):
-        self.emit('question', args, to=sid,
-                  callback=lambda *answers: self.emit('answered', [*answers], to=sid))
+        self.emit(
+            'question',
+            args,
+            to=sid,
+            callback=lambda *answers: self.emit('answered', [*answers], to=sid),
+        )
 
     def on_join(self, sid, room):
         self.enter_room(sid, room)
@@ -105,8 +118,11 @@ class Namespace(socketio.Namespace):
 
 def control(environ, start_response):
     clients = [each for each in sio.eio.sockets.values() if not each.closed]
-    answers = {'/control/clients': {'count': len(clients)}, '/control/left': left,
-               '/control/errors': []}
+    answers = {
+        '/control/clients': {'count': len(clients)},
+        '/control/left': left,
+        '/control/errors': [],
+    }
     answer = answers.get(environ['PATH_INFO'])
     return engineio_server.answer_json(start_response, 404 if answer is None else 200, answer)
 
@@ -118,8 +134,9 @@ def main():
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(('127.0.0.1', OPTIONS.get('port', 0)))
     listener.listen(1024)
-    server = gevent.pywsgi.WSGIServer(listener, socketio.WSGIApp(sio, control), log=None,
-                                      handler_class=engineio_server.Handler)
+    server = gevent.pywsgi.WSGIServer(
+        listener, socketio.WSGIApp(sio, control), log=None, handler_class=engineio_server.Handler
+    )
     server.start()
     port = server.server_port
     print(json.dumps({'port': port, 'control': port}), flush=True)

@@ -83,14 +83,19 @@ def test_call(server, client, way):
     client.connect(server.url, transports=way)
     assert client.call('echo', 'one', timeout=TIMEOUT) == 'one'
     assert client.call('echo', ('one', b'two', {'3': b'4'}), timeout=TIMEOUT) == (
-        'one', b'two', {'3': b'4'})
+        'one',
+        b'two',
+        {'3': b'4'},
+    )
     assert client.call('echo', timeout=TIMEOUT) is None
 
 
 def test_many_calls_at_once(server, client):
     client.connect(server.url)
-    calls = [gevent.spawn(client.call, 'echo', (number, b'%d' % number), timeout=TIMEOUT)
-             for number in range(200)]
+    calls = [
+        gevent.spawn(client.call, 'echo', (number, b'%d' % number), timeout=TIMEOUT)
+        for number in range(200)
+    ]
     gevent.joinall(calls)
     assert [call.get() for call in calls] == [(number, b'%d' % number) for number in range(200)]
 
@@ -150,7 +155,8 @@ def test_a_namespace_that_refuses(server, make_client):
     with pytest.raises(socketio.exceptions.ConnectionError, match='failed to connect: /private'):
         client.connect(server.url, auth={'token': 'guessed'})
     assert client.seen('connect_error') == [
-        ['/private', {'message': 'not you', 'data': {'code': 7}}]]
+        ['/private', {'message': 'not you', 'data': {'code': 7}}]
+    ]
     assert not client.connected
     client.connect(server.url, auth={'token': 'open sesame'})
     assert client.connected
@@ -276,7 +282,8 @@ def test_what_was_emitted_before_the_disconnect_arrives(server, make_client, way
         client.emit('say', ('farewells', [number, b'bytes']))
     client.disconnect()
     assert [other.next() for _ in range(50)] == [
-        ('said', [number, b'bytes']) for number in range(50)]
+        ('said', [number, b'bytes']) for number in range(50)
+    ]
 
 
 def test_the_server_ends_it(server, client, way):

@@ -35,8 +35,14 @@ def url():
 
 
 def run(url):
-    done = subprocess.run([sys.executable, EXAMPLES / 'socketio_client.py', url], text=True,
-                          capture_output=True, timeout=30, env=ENVIRONMENT, check=False)
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / 'socketio_client.py', url],
+        text=True,
+        capture_output=True,
+        timeout=30,
+        env=ENVIRONMENT,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 

@@ -21,8 +21,11 @@ class Program:
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
         self.process = gevent.subprocess.Popen(
             [sys.executable, '-W', 'error', '-c', textwrap.dedent(source), url],
-            env={**os.environ, 'PYTHONPATH': path}, text=True,
-            stdout=gevent.subprocess.PIPE, stderr=gevent.subprocess.PIPE)
+            env={**os.environ, 'PYTHONPATH': path},
+            text=True,
+            stdout=gevent.subprocess.PIPE,
+            stderr=gevent.subprocess.PIPE,
+        )
 
     def hear(self, line):
         """Wait for a line, which has to be this one."""
@@ -86,8 +89,9 @@ TALK = """
 TALKED = ["('one', b'two')", 'True True', 'three', "['echo', b'four']"]
 
 
-@pytest.mark.parametrize('patch', ['', 'from gevent import monkey; monkey.patch_all()'],
-                         ids=['unpatched', 'patched'])
+@pytest.mark.parametrize(
+    'patch', ['', 'from gevent import monkey; monkey.patch_all()'], ids=['unpatched', 'patched']
+)
 def test_with_and_without_patches(server, start, patch):
     assert start(patch + textwrap.dedent(TALK), server.url).end() == (0, TALKED)
 

@@ -65,7 +65,7 @@ def whole(frames):
     while frames:
         text = frames.pop(0)
         assert isinstance(text, str), 'an attachment without its packet'
-        count = int(text[2:text.index('-')]) if text.startswith('45') else 0
+        count = int(text[2 : text.index('-')]) if text.startswith('45') else 0
         packets.append((text, frames[:count]))
         assert all(isinstance(frame, bytes) for frame in frames[:count]), 'cut by another packet'
         assert len(packets[-1][1]) == count
@@ -85,7 +85,8 @@ def test_nothing_comes_between_a_packet_and_its_attachments(stuck, peer):
     assert packets[0][1] == [ATTACHMENT, b'two', b'three']
     assert sum(text.startswith('42["text"') for text, _ in packets) == 5
     assert [found for text, found in packets if '"more"' in text] == [
-        [b'%d' % number, b'-'] for number in range(5)]
+        [b'%d' % number, b'-'] for number in range(5)
+    ]
 
 
 def test_one_who_is_killed_leaves_no_half(stuck, peer):

@@ -32,15 +32,17 @@ def lost(make_server, make_client):
 def test_a_dropped_connection_comes_back(server, make_client, ticker):
     """With all of its namespaces, and another client was not in its way."""
     client = make_client(namespaces=['/', '/chat'], randomization_factor=0)
-    client.connect(server.url, transports=WEBSOCKET, auth={'token': 'kept'},
-                   headers={'X-Kept': 'yes'})
+    client.connect(
+        server.url, transports=WEBSOCKET, auth={'token': 'kept'}, headers={'X-Kept': 'yes'}
+    )
     before = dict(client.namespaces)
     for times in (1, 2, 3):
         client.emit('drop')
         client.wait_seen('connect', 2 * times + 2)
         assert support.eventually(lambda: client.connected)
     assert sorted(client.seen('disconnect')) == (
-        3 * [['/', 'transport error']] + 3 * [['/chat', 'transport error']])
+        3 * [['/', 'transport error']] + 3 * [['/chat', 'transport error']]
+    )
     assert client.seen('__disconnect_final') == []
     assert set(client.namespaces) == set(before)
     assert client.namespaces != before
@@ -113,8 +115,9 @@ def test_wait_goes_on_over_a_reconnection(server, client):
 
 def test_delays_may_be_random_to_nothing(server, make_client):
     """The factor can make a delay negative; that is no delay."""
-    client = make_client(reconnection_delay=0.01, reconnection_delay_max=0.01,
-                         randomization_factor=0.5)
+    client = make_client(
+        reconnection_delay=0.01, reconnection_delay_max=0.01, randomization_factor=0.5
+    )
     client.connect(server.url, transports=WEBSOCKET)
     for times in range(2, 8):
         client.emit('drop')

@@ -16,8 +16,16 @@ def make_simple():
     clients = []
 
     def make(**options):
-        clients.append(SimpleClient(**{'handle_sigint': False, 'reconnection_delay': 0.05,
-                                       'reconnection_delay_max': 0.1, **options}))
+        clients.append(
+            SimpleClient(
+                **{
+                    'handle_sigint': False,
+                    'reconnection_delay': 0.05,
+                    'reconnection_delay_max': 0.1,
+                    **options,
+                }
+            )
+        )
         return clients[-1]
 
     yield make

@@ -22,11 +22,11 @@ from engineio_gevent.contrib.socketio import Client, EngineIOClient, SimpleClien
 
 FILES = ['tests/common/test_client.py', 'tests/common/test_simple_client.py']
 EXPECTED_FAILURES = {
-    'test_client.py::TestClient::test_custom_json':
-        'it passes json="foo", and this package refuses what has no dumps() and loads()',
-    'test_client.py::TestClient::test_send_packet_binary':
-        'it looks at send() without a connection, where the first part of a packet is dropped '
-        'before it comes to send(); on a connection both parts are sent',
+    # It passes json='foo', and this package refuses what has no dumps() and loads().
+    'test_client.py::TestClient::test_custom_json',
+    # It looks at send() without a connection, where the first part of a packet is dropped before
+    # it comes to send(). On a connection both parts are sent.
+    'test_client.py::TestClient::test_send_packet_binary',
 }
 
 
@@ -65,7 +65,7 @@ class OnThisTransport:
         for item in items:
             name = item.nodeid.rpartition('/')[2]
             if name in EXPECTED_FAILURES:
-                item.add_marker(pytest.mark.xfail(reason=EXPECTED_FAILURES[name], strict=True))
+                item.add_marker(pytest.mark.xfail(strict=True))
                 self.unmatched.discard(name)
 
     def pytest_runtest_teardown(self):
@@ -76,9 +76,22 @@ class OnThisTransport:
 def unpacked_sdist(folder):
     version = importlib.metadata.version('python-socketio')
     subprocess.run(
-        [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', folder,
-         '--no-binary', 'python-socketio', f'python-socketio=={version}'], check=True)
-    archive, = pathlib.Path(folder).glob('*.tar.gz')
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'download',
+            '--quiet',
+            '--no-deps',
+            '--dest',
+            folder,
+            '--no-binary',
+            'python-socketio',
+            f'python-socketio=={version}',
+        ],
+        check=True,
+    )
+    (archive,) = pathlib.Path(folder).glob('*.tar.gz')
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter='data')
     return archive.with_name(archive.name.removesuffix('.tar.gz'))
@@ -90,8 +103,20 @@ def main():
         plugin = OnThisTransport()
         # One of their tests reads the levels of loggers, which pytest's own plugin sets.
         code = pytest.main(
-            ['-c', os.devnull, '--rootdir=.', '-ra', '-p', 'no:logging', '-p', 'no:cacheprovider',
-             *sys.argv[1:], *FILES], plugins=[plugin])
+            [
+                '-c',
+                os.devnull,
+                '--rootdir=.',
+                '-ra',
+                '-p',
+                'no:logging',
+                '-p',
+                'no:cacheprovider',
+                *sys.argv[1:],
+                *FILES,
+            ],
+            plugins=[plugin],
+        )
     if plugin.unmatched:
         sys.exit(f'These expected failures name no test: {", ".join(sorted(plugin.unmatched))}')
     return code

@@ -44,8 +44,11 @@ def ask(client, message):
 
 def sockets():
     """How many connected sockets this process holds."""
-    return sum(stat.S_ISSOCK(os.fstat(int(number)).st_mode)
-               for number in os.listdir('/dev/fd') if exists(number))
+    return sum(
+        stat.S_ISSOCK(os.fstat(int(number)).st_mode)
+        for number in os.listdir('/dev/fd')
+        if exists(number)
+    )
 
 
 def exists(number):
@@ -72,8 +75,17 @@ def own_client(url, options):
 
 
 def in_child(client, url, options):
-    say('errors', [str(error(call, *args)).partition(':')[0] for call, args in [
-        (client.send, ['from the child']), (client.wait, []), (client.connect, [url])]])
+    say(
+        'errors',
+        [
+            str(error(call, *args)).partition(':')[0]
+            for call, args in [
+                (client.send, ['from the child']),
+                (client.wait, []),
+                (client.connect, [url]),
+            ]
+        ],
+    )
     client.disconnect()
     client.disconnect(abort=True)
     say('state', client.state, sockets())
@@ -94,9 +106,11 @@ def fork(client, url, options):
         context = multiprocessing.get_context(how.rpartition(' ')[2])
         target, args = spawned, (url, options)
         if how == 'multiprocessing fork':
+
             def target(*args):
                 gevent.reinit()
                 in_child(*args)
+
             args = (client, url, options)
         child = context.Process(target=target, args=args)
         child.start()

@@ -59,8 +59,9 @@ def application(environ, start_response):
         answer['disconnect'] = [attempt(client.disconnect) for client in clients]
         answer['own'] = attempt(own)
     body = json.dumps(answer).encode()
-    start_response('200 OK', [('Content-Type', 'application/json'),
-                              ('Content-Length', str(len(body)))])
+    start_response(
+        '200 OK', [('Content-Type', 'application/json'), ('Content-Length', str(len(body)))]
+    )
     return [body]
 
 

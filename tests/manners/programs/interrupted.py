@@ -51,8 +51,10 @@ ended = []
 clients = []
 for _ in ways:
     client = engineio_gevent.Client(**options)
-    client.on('disconnect', lambda reason: (
-        ended.append(reason), gevent.sleep(60 if doing == 'slow handler' else 0)))
+    client.on(
+        'disconnect',
+        lambda reason: (ended.append(reason), gevent.sleep(60 if doing == 'slow handler' else 0)),
+    )
     clients.append(client)
 
 
@@ -95,5 +97,11 @@ try:
         do()
 except KeyboardInterrupt:
     took = time.monotonic() - struck
-    say({'took': took, 'states': [client.state for client in clients], 'ended': ended,
-         'untouched': signals() == before})
+    say(
+        {
+            'took': took,
+            'states': [client.state for client in clients],
+            'ended': ended,
+            'untouched': signals() == before,
+        }
+    )
