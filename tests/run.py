@@ -28,12 +28,14 @@ PYTHONS = {
 SYSTEM_FOLDERS = [Path('/usr/local/bin'), Path('/usr/bin')]
 
 #: Environments that run on one Python.
-ONCE = ['lint', 'types', 'docs', 'benchmarks']
+ONCE = ['lint', 'types', 'docs']
 #: Suites that `make test` runs on one Python, and `make test-all` on each.
 SUITES = ['adversity', 'contrib']
-#: What `make test-all` runs besides: the lowest versions of the dependencies, gevent's other event
-#: loops and resolvers, python-socketio's own tests, mutation testing.
-OTHERS = [
+#: Suites that `make test-all` runs on each Python, and `make test` does not run.
+ALL_SUITES = ['peers']
+#: Environments that `make test-all` runs on one Python, and `make test` does not run.
+ALL_ONCE = [
+    'benchmarks',
     'lowest',
     'lowest_contrib',
     'libuv',
@@ -64,7 +66,7 @@ def main() -> int:
         **os.environ,
         'PATH': os.pathsep.join(dict.fromkeys([*folders, *os.environ['PATH'].split(os.pathsep)])),
         # Most tests wait for a server or a timeout most of the time.
-        'TEST_WORKERS': os.environ.get('TEST_WORKERS') or str(2 * (os.cpu_count() or 1)),
+        'TEST_WORKERS': os.environ.get('TEST_WORKERS') or str(3 * (os.cpu_count() or 1)),
         # uv uses the Pythons of this machine and downloads none.
         'UV_PYTHON_DOWNLOADS': 'never',
     }
@@ -144,9 +146,11 @@ def plan(pythons: list[str], everything: bool) -> list[str]:
     whole = pythons if everything else [*cpython[:1], *cpython[-1:]]
     tests = [name if name in whole else f'{name}-part' for name in pythons]
     suites = (
-        SUITES if not everything else [f'{name}-{suite}' for name in cpython for suite in SUITES]
+        SUITES
+        if not everything
+        else [f'{name}-{suite}' for name in cpython for suite in [*SUITES, *ALL_SUITES]]
     )
-    return [*tests, *suites, *ONCE, *(OTHERS if everything else [])]
+    return [*tests, *suites, *ONCE, *(ALL_ONCE if everything else [])]
 
 
 # -- The run ------------------------------------------------------------------------------------
