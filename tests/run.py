@@ -242,14 +242,15 @@ class Run:
             self._report(part)
 
     def take(self, part: Part, line: str) -> Part:
-        found = re.match(r'([\w-]+): (?:(OK|FAIL|SKIP)\b|(install|commands))', line)
+        # Of the last environment, only the closing report says how it ended.
+        found = re.match(r'(?:  )?([\w-]+): (?:(OK|FAIL|SKIP)\b|(install|commands))', line)
         named = self.parts.get(found[1]) if found else None
         if named and named is not part and named.state == 'not run':
             part = named
             part.begin()
             self._show(part, end='\n')
         part.take(line)
-        if named and found and found[2]:
+        if named and found and found[2] and named.state == 'not run':
             named.end(found[2])
             self._report(named)
         elif self._live:

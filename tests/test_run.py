@@ -24,7 +24,6 @@ ____ test_it ____
 E   assert 1 == 2
 =========================== 1 failed, 1 error in 3.00s ===========================
 adversity: exit 1 (3.10 seconds) /checkout> pytest
-adversity: FAIL ✖ in 3.2 seconds
   py310: OK (85.98=setup[1.00]+cmd[84.98] seconds)
   adversity: FAIL code 1 (3.20 seconds)
 """
