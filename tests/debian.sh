@@ -30,8 +30,8 @@ fi
 # The chroot reaches the package registries in the same way as this machine.
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 apt-config dump | grep -E '^Acquire::(https?::Proxy|Check-)' >"$root/etc/apt/apt.conf.d/50machine" || true
-cp -L /etc/ssl/certs/ca-certificates.crt "$root/root/ca.crt"
-settings=(SSL_CERT_FILE=/root/ca.crt PIP_CERT=/root/ca.crt)
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/srv/ca.crt"
+settings=(SSL_CERT_FILE=/srv/ca.crt PIP_CERT=/srv/ca.crt)
 while IFS= read -r -d '' setting; do
     case $setting in
         ENGINEIO_GEVENT_*|TEST_WORKERS=*|*_proxy=*|*_PROXY=*|PIP_INDEX_URL=*|UV_*INDEX*=*)
@@ -40,26 +40,26 @@ while IFS= read -r -d '' setting; do
 done < <(env -0)
 
 # The tests run in a copy of the checkout. It includes the JavaScript modules that npm installed.
-rm -rf "$root/root/checkout"
-mkdir "$root/root/checkout"
+rm -rf "$root/srv/checkout"
+mkdir "$root/srv/checkout"
 tar -c --exclude-vcs --exclude=./.chroot --exclude=./.venv --exclude=./.tox --exclude=__pycache__ . \
-    | tar -x -C "$root/root/checkout" --no-same-owner
+    | tar -x -C "$root/srv/checkout" --no-same-owner
 
-cat >"$root/root/run" <<'INSIDE'
+cat >"$root/srv/run" <<'INSIDE'
 set -euo pipefail
 apt-get update -qq
 # PyPI has no wheels of some dependencies for these interpreters: they need a compiler.
 apt-get install -y -qq --no-install-recommends \
     build-essential libffi-dev nodejs procps python3-venv $packages >/dev/null
-[ -e /root/tools/bin/pip ] || python3 -m venv /root/tools
+[ -e /srv/tools/bin/pip ] || python3 -m venv /srv/tools
 pip --disable-pip-version-check --quiet install --upgrade 'tox>=4.40' 'tox-uv>=1.20'
-cd /root/checkout
-tox run --workdir /root/tox "$@"
+cd /srv/checkout
+tox run --workdir /srv/tox "$@"
 INSIDE
 
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 chroot "$root" env -i "${settings[@]}" packages="$packages" \
-    HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive UV_PYTHON_DOWNLOADS=never \
-    PATH=/root/tools/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    bash /root/run -e "$environment" "$@"
+    HOME=/srv LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive UV_PYTHON_DOWNLOADS=never \
+    PATH=/srv/tools/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    bash /srv/run -e "$environment" "$@"
