@@ -336,13 +336,15 @@ def test_pings_that_come_within_the_upgrade_are_answered(hostile_server, witness
         accept_websocket(sock, request)
         assert read_frame(sock) == (TEXT, b'2probe')
         sock.sendall(frame('', PING) + frame('3probe') + frame('x', PING))
+        script.say('6')  # on a slow machine polling has begun
         heard.extend(read_frame(sock) for _ in range(3))
         send_frame(sock, '2')
         heard.append(read_frame(sock))
         read_to_end(sock)
 
     heard = []
-    one = witness().connect(hostile_server(UpgradingServer(probe)), None)
+    script = UpgradingServer(probe)
+    one = witness().connect(hostile_server(script), None)
     assert one.client.transport() == 'websocket'
     assert eventually(lambda: len(heard) == 4)
     assert sorted(heard[:3]) == [(TEXT, b'5'), (PONG, b''), (PONG, b'x')]
@@ -487,13 +489,14 @@ def test_the_websocket_fails_just_after_the_upgrade(hostile_server, witness):
     """By then it is the connection: no way back to polling."""
 
     def probe(sock, request):
-        says(frame('3probe'), lambda sock: None)(sock, request)
+        says(frame('3probe'), lambda sock: script.say('6'))(sock, request)
         assert read_frame(sock) == (TEXT, b'5')
         sock.sendall(frame('4one') + frame('9'))
         frames.extend(iter(lambda: read_frame(sock), (CLOSE, b'')))
 
     frames = []
-    server = hostile_server(UpgradingServer(probe))
+    script = UpgradingServer(probe)
+    server = hostile_server(script)
     one = witness().connect(server, None)
     assert isinstance(one.loses(), ProtocolError)
     assert one.messages == ['one']
