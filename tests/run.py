@@ -162,7 +162,7 @@ class Part:
     def __init__(self, name: str) -> None:
         self.name = name
         self.state = 'not run'
-        self.doing = 'waiting'
+        self.doing = '...'
         self.seconds = 0.0
         #: {'passed': 12, 'failed': 0, ..}
         self.counts: Counter[str] = Counter()
@@ -237,7 +237,7 @@ class Run:
                     part = self.take(part, line)
             except KeyboardInterrupt:
                 part.end('stopped')
-        if tox.returncode and all(one.state == 'OK' for one in self.parts.values()):
+        if tox.returncode and not any(one.state == 'FAIL' for one in self.parts.values()):
             part.end('FAIL')
             self._report(part)
 
@@ -253,7 +253,7 @@ class Run:
         if named and found and found[2] and named.state == 'not run':
             named.end(found[2])
             self._report(named)
-        elif self._live:
+        elif self._live and part.state == 'not run':
             self._show(part, end='')
         return part
 

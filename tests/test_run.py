@@ -1,5 +1,7 @@
 """What `make test` runs, finds and sums up; `run.py`."""
 
+import sys
+
 import pytest
 import run
 
@@ -108,7 +110,7 @@ def test_summary(capsys, logs):
     printed = capsys.readouterr().out
     assert '\n'.join(TOX.splitlines()[15:20]) in printed  # from FAILURES on
     assert '[1/4]' in printed
-    assert '141 passed' not in printed.partition('py310  waiting')[0]
+    assert '141 passed' not in printed.partition('py310  ...')[0]
     one.summary()
     summary = capsys.readouterr().out
     assert [line.split()[:2] for line in summary.splitlines()[2:6]] == [
@@ -130,3 +132,10 @@ def test_all_green(capsys):
     one.summary()
     assert one.passed()
     assert capsys.readouterr().out.endswith('\n161 passed, 0 failed, 2 skipped\n')
+
+
+def test_what_tox_says_before_any_environment(capsys, logs):
+    one = run.Run(['nosuch'])
+    one.follow([sys.executable, '-c', 'print("no such environment"); raise SystemExit(1)'], {})
+    assert 'no such environment' in capsys.readouterr().out
+    assert not one.passed()
