@@ -14,7 +14,7 @@ from typing import Any
 
 from gevent.event import Event
 from gevent.hub import get_hub
-from gevent.queue import SimpleQueue
+from gevent.queue import Queue
 
 from .errors import CommandError, Interrupted
 
@@ -102,7 +102,7 @@ class Prompt(Source):
         from prompt_toolkit.utils import is_dumb_terminal
 
         self._hub = get_hub()
-        self._typed: SimpleQueue[str | BaseException] = SimpleQueue()
+        self._typed: Queue[str | BaseException] = Queue()
         self._loop: Any = None
         self._up = Event()
         self._closing = False

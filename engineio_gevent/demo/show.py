@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 import gevent
-from gevent.queue import Empty, SimpleQueue
+from gevent.queue import Empty, Queue
 
 from .. import Client, __version__
 from ..exceptions import ConnectionError
@@ -59,7 +59,7 @@ def run(clients: int, url: str | None) -> None:
 def _show_one(screen: Screen, url: str) -> None:
     """The handshake, the upgrade and the echo of one client."""
     times: list[float] = []
-    received: SimpleQueue[Any] = SimpleQueue()
+    received: Queue[Any] = Queue()
     with Client(handle_sigint=False) as client:
         # This handler runs inside connect(), between the handshake and the upgrade.
         client.on('connect', lambda: times.append(time.perf_counter()))
@@ -86,7 +86,7 @@ def _show_one(screen: Screen, url: str) -> None:
         screen.line('echo', f'{", ".join(medians)} (median of {ROUND_TRIPS} round trips)')
 
 
-def _echo(client: Client, received: SimpleQueue[Any], message: Any, url: str) -> float:
+def _echo(client: Client, received: Queue[Any], message: Any, url: str) -> float:
     """Send a message, again and again; returns the median of the round trips."""
     times = []
     for _ in range(ROUND_TRIPS):

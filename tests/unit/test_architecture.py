@@ -326,3 +326,15 @@ def test_no_timer_is_shorter_than_a_loop_takes(module):
         assert through or (module, ast.unparse(node)) in OTHER_WAITS, (
             f'{module}, line {node.lineno}: {ast.unparse(node)}'
         )
+
+
+@pytest.mark.parametrize('module', TREES)
+def test_no_queue_blocks_the_thread(module):
+    """Before gevent 25.4.1 `gevent.queue.SimpleQueue` is not cooperative unless patched."""
+    names = {
+        alias.name
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert 'SimpleQueue' not in names
