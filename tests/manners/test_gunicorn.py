@@ -181,7 +181,10 @@ def test_signal(js_server, gunicorn, target, name):
     (_, normal_time), (sids, took) = [greenlet.get() for greenlet in greenlets]
     without, with_clients = runs
     assert with_clients.process.returncode == without.process.returncode
-    assert with_clients.log_lines() == without.log_lines()
+    # The signal ends the worker and has the master replace it. Which comes first decides whether
+    # gunicorn replaces it once or twice.
+    lines = set if (target, name) == ('group', 'SIGHUP') else list
+    assert lines(with_clients.log_lines()) == lines(without.log_lines())
     assert 'engineio_gevent' not in with_clients.log
     assert took < normal_time + FAREWELL + support.patience(MARGIN)
     assert len(sids) == 9
