@@ -169,6 +169,7 @@ class Part:
         #: {reason: how many tests}
         self.skipped: Counter[str] = Counter()
         self.lines: list[str] = []
+        self.log = LOGS / f'{name}.log'
         self._began = time.monotonic()
 
     def begin(self) -> None:
@@ -180,6 +181,8 @@ class Part:
     def take(self, line: str) -> None:
         """A line of what runs in it."""
         self.lines.append(line)
+        with self.log.open('a', encoding='utf-8') as log:
+            print(line, file=log)
         if found := re.search(r'\[ *(\d+)%\]$', line):
             self.doing = f'{found[1]}%'
         elif found := re.fullmatch(r'SKIPPED \[(\d+)\] .*?: (.*)', line):
@@ -196,11 +199,6 @@ class Part:
             if re.fullmatch(r'=+ (FAILURES|ERRORS) =+', line)
         ]
         return self.lines[min(starts, default=-80) :]
-
-    def log(self) -> Path:
-        path = LOGS / f'{self.name}.log'
-        path.write_text('\n'.join(self.lines) + '\n')
-        return path
 
     def __str__(self) -> str:
         counts = ', '.join(
@@ -270,12 +268,11 @@ class Run:
 
     def _report(self, part: Part) -> None:
         """The end of a part; of one that failed, what it printed."""
-        log = part.log()
         if self._live:
             print('\r\033[K', end='')
         if part.state == 'FAIL':
             print('\n'.join(part.failures()))
-        print(part, '' if part.state == 'OK' else f'  {log.relative_to(ROOT)}', flush=True)
+        print(part, '' if part.state == 'OK' else f'  {part.log.relative_to(ROOT)}', flush=True)
 
     def passed(self) -> bool:
         return all(part.state == 'OK' for part in self.parts.values())
