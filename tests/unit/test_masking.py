@@ -99,6 +99,10 @@ def test_the_package_s_own_function(monkeypatch):
 # -- keys ---------------------------------------------------------------------------
 
 
+def test_keys_have_four_bytes():
+    assert {len(key) for key in (masking.draw_keys(), *masking.keys)} == {4}
+
+
 def test_keys_differ_from_frame_to_frame():
     count = 3 * 1024  # more than one block
     keys = {encode_frame(TEXT, 'same')[2:6] for _ in range(count)}
