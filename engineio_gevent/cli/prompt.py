@@ -7,8 +7,8 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class Prompt(Source):
     def __init__(self) -> None:
         super().__init__()
         from prompt_toolkit import PromptSession
+        from prompt_toolkit.input import create_input
         from prompt_toolkit.patch_stdout import StdoutProxy
         from prompt_toolkit.utils import is_dumb_terminal
 
@@ -108,8 +109,13 @@ class Prompt(Source):
         self._closing = False
         #: A terminal that cannot go back would print what arrives beside it.
         self._sign = '' if is_dumb_terminal() else '> '
+        self._input = create_input()
+        keys = _keys(self._input.cooked_mode)
+        # prompt_toolkit gives the terminal back for each line that is printed above the prompt.
+        # Ctrl-D in that moment would be lost, and other keys echoed.
+        self._input.cooked_mode = nullcontext  # type: ignore[method-assign]
         self._session: PromptSession[str] = PromptSession(
-            history=_history(), complete_while_typing=False, key_bindings=_keys()
+            history=_history(), complete_while_typing=False, key_bindings=keys, input=self._input
         )
         self.output = StdoutProxy(raw=True)
         self._thread: Any = None
@@ -123,9 +129,10 @@ class Prompt(Source):
         async def ask() -> None:
             self._loop = asyncio.get_running_loop()
             hand_over(self._up.set)  # what close() waits for
-            while not self._closing:
-                line = await self._session.prompt_async(self._sign, handle_sigint=False)
-                hand_over(self._typed.put, line)
+            with self._input.raw_mode():  # between two lines, too
+                while not self._closing:
+                    line = await self._session.prompt_async(self._sign, handle_sigint=False)
+                    hand_over(self._typed.put, line)
 
         try:
             asyncio.run(ask())
@@ -172,23 +179,26 @@ class Prompt(Source):
             app.exit(exception=EOFError())
 
 
-def _keys() -> Any:
-    """Ctrl-Z, which prompt_toolkit does not bind by itself."""
+def _keys(cooked_mode: Callable[[], AbstractContextManager[None]]) -> Any:
+    """Ctrl-Z, which prompt_toolkit does not bind by itself.
+
+    :param cooked_mode: gives the terminal back meanwhile.
+    """
     from prompt_toolkit.application import run_in_terminal
     from prompt_toolkit.key_binding import KeyBindings
 
+    def stop() -> None:
+        """Stop this process, with what it runs in, until the shell's ``fg``."""
+        with cooked_mode():
+            os.kill(0, signal.SIGTSTP)
+            # The signal takes its time to this thread. What prompt_toolkit asks the terminal for
+            # next is not to be answered to the shell.
+            time.sleep(_STOPPING)
+
     keys = KeyBindings()
     if hasattr(signal, 'SIGTSTP'):
-        keys.add('c-z')(lambda event: run_in_terminal(_stop))
+        keys.add('c-z')(lambda event: run_in_terminal(stop))
     return keys
-
-
-def _stop() -> None:
-    """Stop this process, with what it runs in, until the shell's ``fg``."""
-    os.kill(0, signal.SIGTSTP)
-    # The signal takes its time to this thread. What prompt_toolkit asks the terminal for next is
-    # not to be answered to the shell.
-    time.sleep(_STOPPING)
 
 
 def _history() -> Any:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pexpect
@@ -60,6 +61,11 @@ class Terminal:
     def text(self):
         """The screen's lines that are not empty."""
         return '\n'.join(line.rstrip() for line in self.screen.display if line.strip())
+
+    @property
+    def edits_lines(self):
+        """Whether the terminal itself edits lines, as it does under a shell."""
+        return bool(termios.tcgetattr(self._child.child_fd)[3] & termios.ICANON)
 
     def read(self):
         """Take what there is; False at the end."""

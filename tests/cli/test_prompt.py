@@ -209,3 +209,22 @@ def test_a_terminal_without_cursor_movement(cli, js_server):
     assert '>' not in terminal.text  # what arrives would stand beside it
     terminal.type(CTRL_D)
     assert terminal.end() == 0
+
+
+@pytest.mark.parametrize('term', ['dumb', 'xterm-256color'])
+def test_between_two_lines_the_terminal_is_not_given_back(cli, js_server, term):
+    # It would take Ctrl-D for itself, and echo what is typed.
+    terminal = cli.terminal('connect', js_server.url, env={'TERM': term})
+    terminal.until(' * connected by websocket')
+    terminal.until(lambda _: not terminal.edits_lines)
+    for number in range(5):
+        terminal.type(f'line {number}\r')
+        seen = []
+        terminal.until(
+            lambda text, until=f' < line {number}', seen=seen: (
+                seen.append(terminal.edits_lines) or until in text
+            )
+        )
+        assert not any(seen)
+    terminal.type(CTRL_D)
+    assert terminal.end() == 0
