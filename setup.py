@@ -12,7 +12,8 @@ ADDRESS = ''
 PAGES = {'Source': '', 'Issues': '/issues', 'Changelog': '/blob/main/CHANGELOG.md'}
 README = Path(__file__).with_name('README.md').read_text(encoding='utf-8')
 
-# The page of a package index has none of the files that the README links to.
+# The page of a package index has none of the files that the README shows and links to.
+README = re.sub(r'<picture>.*?</picture>\n\n', '', README, flags=re.DOTALL)
 link = rf'[\1]({ADDRESS}/blob/main/\2)' if ADDRESS else r'\1'
 
 setup(

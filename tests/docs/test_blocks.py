@@ -151,11 +151,16 @@ def socketio_server(pool):
 
 
 class Here:
-    """Where a page's blocks run: a folder, and servers in place of those that the page names."""
+    """The folder in which the blocks of a page run, and the servers that replace those it names.
 
-    def __init__(self, folder, servers):
+    :param servers: what replaces each address or option of a page.
+    :param printed: more texts that a command may print, and what the page has in their place.
+    """
+
+    def __init__(self, folder, servers, printed=None):
         self.folder = folder
         self._servers = servers
+        self._printed = printed or {}
         self._background = []
         for name in (
             'examples',
@@ -190,7 +195,7 @@ class Here:
     def unmapped(self, text):
         # of two names of a server the first
         first = {here: there for there, here in reversed(self._servers.items())}
-        return replaced(text, first)
+        return replaced(text, {**first, **self._printed})
 
     def write(self, block):
         name = block.how.removeprefix('file ').strip()
@@ -225,7 +230,9 @@ class Here:
         assert support.eventually(
             lambda: Path(log.name).read_text() or process.poll() is not None, TIMEOUT
         )
-        assert process.poll() is None, Path(log.name).read_text()
+        printed = Path(log.name).read_text()
+        assert process.poll() is None, printed
+        return self.unmapped(printed)
 
     def stop(self):
         for process, log in self._background:
@@ -237,7 +244,7 @@ class Here:
 @pytest.fixture
 def here(tmp_path, python_server, socketio_server):
     """A `Here`, with a server that echoes."""
-    port = support.free_port()
+    port, echo_port, socketio_port = (support.free_port() for _ in range(3))
     place = Here(
         tmp_path,
         {
@@ -247,6 +254,12 @@ def here(tmp_path, python_server, socketio_server):
             'ws://127.0.0.1:5000': python_server.ws_url,
             'http://127.0.0.1:5001': socketio_server,
             'http://example.test': python_server.url,
+            'demo --serve': f'demo --serve --port {echo_port}',
+            'examples/socketio_server.py': f'examples/socketio_server.py {socketio_port}',
+        },
+        {
+            f'127.0.0.1:{echo_port}': '127.0.0.1:5000',
+            f'127.0.0.1:{socketio_port}': '127.0.0.1:5001',
         },
     )
     yield place
@@ -336,7 +349,10 @@ def check_command(block, command, expected, here):
         )
         assert done.returncode == 0, f'{block.name}: {done.stderr}'
     elif block.how == 'background':
-        here.start(command)
+        printed = here.start(command)
+        assert not expected.strip() or matches(expected, printed), (
+            f'{block.name} has printed\n{printed}'
+        )
     else:
         if command.startswith('curl ') and shutil.which('curl') is None:
             pytest.skip(f'{block.name}: there is no curl')
