@@ -19,7 +19,7 @@ from .table import number
 WIDTH = 440
 _BAR = 20
 #: Where bars begin, and where the longest ends; its number follows.
-_LEFT, _RIGHT = 166, 340
+_LEFT, _RIGHT = 186, 372
 _STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .title { font-weight: 600; }
@@ -131,7 +131,7 @@ def _kind(group: list[Row]) -> str:
 
 def _panel(group: list[Row], systems: list[str], top: float) -> list[str]:
     """The parts of one panel."""
-    parts = [_text(0, top + 14, f'{_kind(group)}, per client ({group[0].figure.unit})', 'title')]
+    parts = [_text(0, top + 14, f'{_kind(group)} ({group[0].figure.unit})', 'title')]
     clients = [row.measure.job.clients for row in group]
     highest = max((row.value(name) or 0.0) for row in group for name in systems) or 1
     step = _step(highest)

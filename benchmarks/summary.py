@@ -36,7 +36,8 @@ def paragraphs(results: Results) -> list[str]:
     if shown:
         parts += [
             'In parentheses is the multiple of what engineio_gevent needs. **Bold** is the lowest, '
-            'or not clearly higher. `±` is half the range of the rounds, where it is wide.',
+            'or not clearly higher. `±` is half the range of the rounds, shown from '
+            f'{table.WIDE:.0%} on.',
             table.as_markdown(_headlines(shown, [OURS, *comparisons])),
         ]
     sentences = [_sentence(peer, found) for peer, found in comparisons.items()]
@@ -88,12 +89,12 @@ def _sentence(peer: str, found: Comparison) -> str:
     """How many figures are better or worse, and the largest differences."""
     if not found.total:
         return ''
-    worse = str(len(found.higher)) if found.higher else 'none'
+    worse = f'worse in {len(found.higher) or "none"}'
     if found.higher:
         worse = f'[{worse}](#where-another-client-is-better)'
     text = (
         f'- Compared with **{NAMES[peer]}**: better in {len(found.lower)} of {found.total} '
-        f'figures, worse in {worse}, no clear difference in {len(found.equal)}.'
+        f'figures, {worse}, no clear difference in {len(found.equal)}.'
     )
     examples = _examples(found.lower, peer)
     return f'{text} The largest advantages: {_join(examples)}.' if examples else text

@@ -167,7 +167,7 @@ def test_page_says_first_who_is_better(benchmarks, results, tmp_path):
     benchmarks('page').write(results, tmp_path / 'page.md')
     page = (tmp_path / 'page.md').read_text()
     assert 'needs 2.0 times less CPU than python-engineio on gevent for a message' in page
-    assert 'better in 1 of 2 figures, worse in [1](#where-another-client-is-better)' in page
+    assert 'better in 1 of 2 figures, [worse in 1](#where-another-client-is-better)' in page
     assert '| send | 12.0 µs | 4.00 µs (python-engineio, gevent) |' in page
     assert '**About 4.0 KiB** in this benchmark' in page
     assert '![Bars for the figures of the table below](page/echo.svg)' in page
