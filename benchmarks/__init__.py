@@ -1,1 +1,1 @@
-"""What this client costs, next to what others cost: ``python -m benchmarks --help``."""
+"""Measures engineio_gevent and other Engine.IO clients: ``python -m benchmarks --help``."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import guard, machine, runner, table
+from . import guard, machine, runner, table, targets
 from .measures import MEASURES, QUICK, Measure
 from .results import Results
 from .systems import OURS, SYSTEMS, no_javascript
@@ -18,7 +18,10 @@ QUICK_ROUNDS = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; returns the exit status."""
+    """Run the command line.
+
+    :returns: the exit status.
+    """
     options = _parser().parse_args(arguments)
     if options.list:
         print(_listed())
@@ -28,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         missing = no_javascript()
         if missing:
-            print(f'There is no server to measure against: {missing}.', file=sys.stderr)
+            print(f'The JavaScript server cannot run: {missing}.', file=sys.stderr)
             return 2
         results = measure(
             choose(options.measure, options.quick),
@@ -38,6 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
         results.save(options.out / 'results.json')
     print(table.text(results))
+    if options.targets:
+        missed = targets.missed(results)
+        print(
+            f'\nMissed targets:\n\n{table.aligned(missed)}' if missed else '\nAll targets are met.'
+        )
     if options.report:
         from . import page
 
@@ -52,28 +60,59 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks',
-        description='Measure this client and its peers against the JavaScript Engine.IO server.',
+        description='Measure engineio_gevent and other Engine.IO clients against the JavaScript '
+        'server. Prints a table of medians. A full run takes about 40 minutes.',
+        epilog='Write the page again from its own results, without measuring: '
+        'python -m benchmarks --results --report',
     )
     add = parser.add_argument
-    add('--quick', action='store_true', help='fewer measures, smaller counts: under a minute')
-    add('--measure', action='append', choices=MEASURES, metavar='NAME', help='only this; repeat')
-    add('--system', action='append', choices=SYSTEMS, metavar='NAME', help='only this; repeat')
-    add('--rounds', type=int, help=f'rounds of each measure ({ROUNDS}; quick: {QUICK_ROUNDS})')
+    add(
+        '--quick',
+        action='store_true',
+        help='run fewer measures with smaller counts, in about a minute',
+    )
+    add(
+        '--measure',
+        action='append',
+        choices=MEASURES,
+        metavar='NAME',
+        help='run only this measure (repeatable; --list shows the names)',
+    )
+    add(
+        '--system',
+        action='append',
+        choices=SYSTEMS,
+        metavar='NAME',
+        help='run only this system (repeatable; --list shows the names)',
+    )
+    add(
+        '--rounds',
+        type=int,
+        metavar='N',
+        help=f'rounds of each measure (default: {ROUNDS}; with --quick: {QUICK_ROUNDS})',
+    )
     add(
         '--out',
         type=Path,
         default=Path('build/benchmarks'),
         metavar='DIR',
-        help='where to write results.json (%(default)s)',
+        help='folder for results.json (default: %(default)s)',
     )
-    add('--results', type=Path, metavar='FILE', help='a results.json to show again, not to run')
+    add(
+        '--results',
+        type=Path,
+        nargs='?',
+        const=Path('docs/benchmarks/results.json'),
+        metavar='FILE',
+        help='do not measure; read the results of an earlier run (default: %(const)s)',
+    )
     add(
         '--report',
         type=Path,
         nargs='?',
         const=Path('docs/benchmarks.md'),
         metavar='PAGE',
-        help='write the results page, with plots (%(const)s)',
+        help='write the results page with its plots, and TARGETS.md (default: %(const)s)',
     )
     add(
         '--guard',
@@ -81,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs='?',
         const=guard.BASELINE,
         metavar='FILE',
-        help='fail where the ratios to python-engineio and to the bare loop are both clearly worse '
-        'than stored, twice in a row',
+        help='fail if a figure is clearly slower than stored, relative to both python-engineio '
+        'and the bare loop, in two runs (default: benchmarks/baseline.json)',
     )
     add(
         '--write-baseline',
@@ -90,14 +129,19 @@ def _parser() -> argparse.ArgumentParser:
         nargs='?',
         const=guard.BASELINE,
         metavar='FILE',
-        help='store these ratios for --guard, where they are higher than those stored',
+        help='store the ratios for --guard, where higher than those stored (default: '
+        'benchmarks/baseline.json)',
     )
-    add('--list', action='store_true', help='the names of measures and systems')
+    add('--targets', action='store_true', help='also print the missed targets, for developers')
+    add('--list', action='store_true', help='list the names of measures and systems, and exit')
     return parser
 
 
 def choose(names: list[str] | None, quick: bool) -> list[Measure]:
-    """The measures of these names; by default all, or those of a quick run."""
+    """Select measures by name.
+
+    :param names: None for all measures, or for those of a quick run.
+    """
     chosen = [MEASURES[name] for name in names or (QUICK if quick else MEASURES)]
     return [each.hurried() for each in chosen] if quick else chosen
 
@@ -109,14 +153,14 @@ def _available(names: list[str] | None) -> list[str]:
             continue
         missing = SYSTEMS[name].missing()
         if missing:
-            print(f'Without {name}: {missing}.', file=sys.stderr)
+            print(f'Not measured: {name} ({missing}).', file=sys.stderr)
         else:
             available.append(name)
     return available
 
 
 def _what(options: argparse.Namespace) -> list[str]:
-    """The options that tell what is measured, as on the command line."""
+    """The command-line options that select what is measured."""
     words = ['--quick'] if options.quick else []
     for name in ('measure', 'system'):
         words += [word for value in getattr(options, name) or () for word in (f'--{name}', value)]
@@ -126,9 +170,9 @@ def _what(options: argparse.Namespace) -> list[str]:
 def measure(
     measures: list[Measure], systems: list[str], rounds: int, what: Sequence[str] = ()
 ) -> Results:
-    """Measure, showing how far it has come.
+    """Measure, and print the progress on standard error.
 
-    :param what: the options for this, to be noted.
+    :param what: the command-line options, recorded with the results.
     """
     results = Results(about=machine.about(systems, list(what)), systems=systems)
     start = time.monotonic()
@@ -149,20 +193,20 @@ def measure(
 
 
 def _guarded(results: Results, baseline: guard.Ratios, quick: bool) -> bool:
-    """Whether nothing is clearly worse than stored; what seems so is measured once more."""
+    """Whether no figure is clearly slower than stored. A suspect is measured a second time."""
     first = guard.worse(results, baseline)
     if not first:
-        print('\nguard: nothing is clearly worse than stored')
+        print('\nguard: passed, no figure is clearly slower than stored')
         return True
     names = sorted({name.partition('.')[0] for name in first})
-    print(f'\nguard: once more, {", ".join(names)}')
+    print(f'\nguard: measuring again: {", ".join(names)}')
     repeated = measure(choose(names, quick), [OURS, *guard.PEERS], guard.REPEAT_ROUNDS)
     again = guard.worse(repeated, baseline)
     twice = first.keys() & again.keys()
     for name, pairs in {**first, **again}.items():
-        verdict = 'WORSE twice' if name in twice else 'worse once'
+        verdict = 'SLOWER in both runs' if name in twice else 'slower in one run only'
         told = [
-            f'{ratio:.3f} of {peer} where {stored:.3f} is stored'
+            f'ratio to {peer} {ratio:.3f}, stored {stored:.3f}'
             for peer, (ratio, stored) in pairs.items()
         ]
         print(f'guard: {name}: {verdict}, {", ".join(told)}')
@@ -172,10 +216,11 @@ def _guarded(results: Results, baseline: guard.Ratios, quick: bool) -> bool:
 def _listed() -> str:
     lines = [
         f'{name:16} {"quick" if name in QUICK else "":6} '
-        + ', '.join(figure.title for figure in each.figures)
+        + '; '.join(figure.title for figure in each.figures)
         for name, each in MEASURES.items()
     ]
-    return '\n'.join([*lines, '', f'systems: {", ".join(SYSTEMS)}'])
+    systems = [f'{name:16} {system.title}' for name, system in SYSTEMS.items()]
+    return '\n'.join(['Measures:', *lines, '', 'Systems:', *systems])
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The guard against regressions: ratios to others of the same run, never a time."""
+"""The guard against regressions. It compares ratios to other systems of one run, never times."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from .results import Results
 from .systems import FLOOR, UPSTREAM
 
-#: Whom this client is compared with. A regression of ours is one to both; a machine that is slow
-#: at what one of them does is none: the same flood of messages took 0.07 of python-engineio's time
-#: on one and 0.13 on another, and 1.7 times the bare loop's on both.
+#: The systems to compare with. A regression of this package shows in the ratios to both. If only
+#: one ratio differs, the machines differ: the same flood took 0.07 of python-engineio's time on one
+#: machine and 0.13 on another, and 1.7 times the bare loop's on both.
 PEERS = (UPSTREAM, FLOOR)
-#: How many times a ratio may be its stored one.
+#: The highest accepted factor between a ratio and the stored one.
 TOLERANCE = 1.5
-#: Rounds of what is measured once more. On a shared machine the ratio of one round to the next
-#: differs by a factor of up to 2; that of the medians of five stays within the tolerance.
+#: Rounds of the second measurement. On a shared machine the ratios of two single rounds differ by a
+#: factor of up to 2. The ratio of the medians of five rounds stays within the tolerance.
 REPEAT_ROUNDS = 5
-#: Where the stored ratios are.
+#: The file of the stored ratios.
 BASELINE = Path(__file__).with_name('baseline.json')
 
-#: By the name of the row, ours divided by each peer's.
+#: By name of the row and by peer: engineio_gevent's figure divided by the peer's.
 Ratios = dict[str, dict[str, float]]
 
 
 def ratios(results: Results) -> Ratios:
-    """Those of a run."""
+    """The guarded ratios of a run."""
     found: Ratios = {}
     for row in results.rows():
         if row.figure.guarded:
@@ -37,9 +37,9 @@ def ratios(results: Results) -> Ratios:
 
 
 def write(results: Results, path: Path) -> None:
-    """Store the ratios of a run; of one that is stored already, the higher.
+    """Store the ratios of a run. A stored ratio that is higher is kept.
 
-    Machines differ: the flood of sends had a ratio of 0.10 on one and 0.19 on another.
+    Machines differ: the ratio of sends was 0.10 on one machine and 0.19 on another.
     """
     known = read(path) if path.exists() else {}
     for name, found in ratios(results).items():
@@ -51,13 +51,16 @@ def write(results: Results, path: Path) -> None:
 
 
 def read(path: Path) -> Ratios:
-    """The stored ratios."""
+    """Read the stored ratios."""
     stored: Ratios = json.loads(path.read_text(encoding='utf-8'))['ratios']
     return stored
 
 
 def worse(results: Results, baseline: Ratios) -> dict[str, dict[str, tuple[float, float]]]:
-    """The rows that are clearly worse than stored: by peer, the ratio and the stored one."""
+    """Find the rows that are clearly slower than stored.
+
+    :returns: by row and peer, the ratio and the stored ratio.
+    """
     found = {}
     for name, by_peer in ratios(results).items():
         stored = baseline.get(name, {})

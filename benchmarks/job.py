@@ -1,4 +1,4 @@
-"""What the runner tells a worker, as JSON in its first argument."""
+"""The job of a worker, passed as JSON in its first argument."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 
 @dataclass
 class Job:
-    """One run of one system: what to do, how often, and against which servers.
+    """One run of one system: the work, its counts, and the servers.
 
-    A worker answers with one line of JSON, its figures by name: seconds of CPU
-    per operation, bytes, or plain numbers.
+    A worker prints one line of JSON with its figures by name: seconds per
+    operation, bytes, or counts.
     """
 
     #: connect, crowd, echo, latency, receive, send or heartbeat; see the README.
     verb: str
-    #: ``engineio``, or ``socketio`` on it.
+    #: ``engineio`` or ``socketio``.
     protocol: str = 'engineio'
-    #: ``websocket``, ``polling`` or ``upgrade``, from the one to the other.
+    #: ``websocket``, ``polling``, or ``upgrade`` (polling, then websocket).
     transport: str = 'websocket'
     tls: bool = False
     clients: int = 1
-    #: What each client does: round trips, or messages of a flood.
+    #: Round trips of each client, or messages of a flood.
     messages: int = 0
-    #: Bytes of a message.
+    #: Size of a message in bytes.
     size: int = 64
     #: ``text``, ``binary`` or ``json``.
     kind: str = 'text'
-    #: Messages that the server sends in one turn of its event loop.
+    #: Number of messages that the server sends in one turn of its event loop.
     batch: int = 1
-    #: Seconds that a handler sleeps.
+    #: Time that each handler sleeps, in seconds.
     sleep: float = 0.0
-    #: Messages per second, all clients together; 0: each after the last was answered.
+    #: Messages per second of all clients together. 0 sends each message after the last echo.
     rate: float = 0.0
-    #: Seconds to measure heartbeats for.
+    #: Duration of the heartbeat measure, in seconds.
     seconds: float = 0.0
-    #: Whether this client may use what its extra ``speedups`` installs.
+    #: Whether engineio_gevent uses its extra ``speedups``.
     speedups: bool = False
-    #: Seconds between the server's PINGs.
+    #: Interval of the server's PINGs, in seconds.
     ping_interval: float = 25.0
-    #: A client takes the one of its number, again from the first after the last.
+    #: The servers. Clients are spread over them in turn.
     urls: list[str] = field(default_factory=list)
-    #: Where to write a profile of the part that is measured: a path without a suffix.
+    #: Path without suffix for a profile of the measured part.
     profile: str | None = None
 
     def url(self, number: int) -> str:
-        """The server of a client."""
+        """The server of a client, by the client's number."""
         return self.urls[number % len(self.urls)]
 
     def payload(self) -> Any:
@@ -59,10 +59,10 @@ class Job:
         return 'x' * self.size
 
     def to_json(self) -> str:
-        """For a worker's command line."""
+        """The JSON for a worker's command line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """What :meth:`to_json` made."""
+        """Read the JSON made by :meth:`to_json`."""
         return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""Where a run was made: machine, versions, command."""
+"""The machine, versions and command of a run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from .systems import JAVASCRIPT, versions
 
 
 def about(systems: list[str], options: list[str]) -> dict[str, str]:
-    """What to know of a run before its numbers are compared with another's.
+    """Describe a run, so that its numbers can be compared with those of another.
 
-    :param options: those of the command line that tell what is measured.
+    :param systems: the names of the systems.
+    :param options: the command-line options that select what is measured.
     """
     return {
         'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),

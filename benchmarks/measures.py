@@ -1,4 +1,4 @@
-"""Everything that is measured, with the ratio to each peer that we want."""
+"""All measures of the benchmarks, with a target for the ratio to each other system."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from typing import Any
 
 from .job import Job
 
-#: What a worker's number is multiplied by.
-UNITS = {'us': 1e6, 'ms': 1e3, 'KiB': 1 / 1024, '': 1.0}
+#: Factor from a worker's number (seconds, bytes or a count) to the unit that is shown.
+UNITS = {'µs': 1e6, 'ms': 1e3, 'KiB': 1 / 1024, '': 1.0}
 
-#: The systems on which python-socketio's client is measured, too.
+#: The systems that also run the Socket.IO measures.
 SOCKETIO = ('ours', 'python-engineio')
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a measure; the lower the better."""
+    """One number of a measure. Lower is better."""
 
-    #: Its name in a worker's answer.
+    #: The name in a worker's output.
     key: str
     title: str
     unit: str
-    #: By system: ours divided by theirs should be no more than this.
+    #: By system: the highest accepted ratio of engineio_gevent's number to that system's.
     targets: dict[str, float] = field(default_factory=dict)
-    #: Whether a change of the ratio to python-engineio can fail the guard.
+    #: Whether ``--guard`` checks this figure.
     guarded: bool = True
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One job, given to each system in turn, and the figures it yields."""
+    """One job that each system runs in turn, and the figures it yields."""
 
     name: str
     family: str
     job: Job
     figures: tuple[Figure, ...]
-    #: What differs in a quick run.
+    #: The fields of the job that a quick run changes.
     hurry: dict[str, Any] = field(default_factory=dict)
-    #: At most so many rounds, of those that take long.
+    #: Maximum number of rounds, for measures that take long.
     rounds: int = 99
 
     def runs_on(self, system: str) -> bool:
-        """Whether this system can do the job."""
+        """Whether this system supports the protocol of the job."""
         return self.job.protocol == 'engineio' or system in SOCKETIO
 
     def hurried(self) -> Measure:
-        """As a quick run does it."""
+        """The same measure with the smaller counts of a quick run."""
         return replace(self, job=replace(self.job, **self.hurry))
 
 
@@ -67,7 +67,7 @@ def _targets(
 
 def _connect(name: str, title: str, targets: dict[str, float], **job: Any) -> Measure:
     leaving = _targets(0.3, 0.45, 0.5) if name == 'connect-ws' else {}
-    # Each upgrade of the JavaScript client waits up to 0.1 s for the server to end its poll.
+    # The JavaScript client waits up to 0.1 s in each upgrade, until the server ends its poll.
     hurried = {'connect-wss': 20, 'connect-upgrade': 40}.get(name, 100)
     return Measure(
         name,
@@ -89,7 +89,7 @@ def _echo(
         name,
         'echo',
         Job('echo', clients=100, messages=messages, **job),
-        (Figure('echo', f'echo, {title}', 'us', targets),),
+        (Figure('echo', f'message and echo, {title}', 'µs', targets),),
         hurry,
     )
 
@@ -113,7 +113,7 @@ def _flood(
         name,
         'flood',
         Job(verb, messages=messages, size=100, **job),
-        (Figure(verb, title, 'us', targets),),
+        (Figure(verb, title, 'µs', targets),),
         {'messages': messages // 6},
     )
 
@@ -124,8 +124,8 @@ def _idle(name: str, title: str, targets: dict[str, float], **job: Any) -> Measu
         'memory',
         Job('crowd', clients=1000, messages=1, **job),
         (
-            Figure('memory', f'idle memory, {title}', 'KiB', targets),
-            Figure('descriptors', f'descriptors, {title}', '', guarded=False),
+            Figure('memory', f'memory, {title}', 'KiB', targets),
+            Figure('descriptors', f'file descriptors, {title}', '', guarded=False),
             Figure('tasks', f'greenlets or tasks, {title}', '', guarded=False),
         ),
         {'clients': 50 if job.get('tls') else 300},
@@ -140,11 +140,11 @@ def _crowd(clients: int, messages: int, targets: dict[str, float]) -> Measure:
         'scale',
         Job('crowd', clients=clients, messages=messages),
         (
-            Figure('memory', f'idle memory, websocket, {name}', 'KiB', targets),
-            Figure('connect', f'connect, websocket, {name}', 'ms', guarded=False),
-            Figure('echo', f'echo, websocket, {name}', 'us', guarded=False),
-            Figure('descriptors', f'descriptors, websocket, {name}', '', guarded=False),
-            Figure('tasks', f'greenlets or tasks, websocket, {name}', '', guarded=False),
+            Figure('memory', f'memory, {name}', 'KiB', targets),
+            Figure('connect', f'connect, {name}', 'ms', guarded=False),
+            Figure('echo', f'message and echo, {name}', 'µs', guarded=False),
+            Figure('descriptors', f'file descriptors, {name}', '', guarded=False),
+            Figure('tasks', f'greenlets or tasks, {name}', '', guarded=False),
         ),
         {'messages': 3},
         rounds=3 if clients < 10_000 else 2,
@@ -157,7 +157,7 @@ def _latency(name: str, title: str, **job: Any) -> Measure:
         'latency',
         Job('latency', **job),
         tuple(
-            Figure(key, f'latency {key}, {title}', 'us', guarded=False) for key in ('p50', 'p99')
+            Figure(key, f'latency {key}, {title}', 'µs', guarded=False) for key in ('p50', 'p99')
         ),
         {'messages': 1000},
     )
@@ -168,7 +168,7 @@ def _socketio_echo() -> Measure:
         'socketio-echo',
         'socket.io',
         Job('echo', protocol='socketio', clients=100, messages=50),
-        (Figure('echo', 'Socket.IO: echo', 'us', _targets(0.2)),),
+        (Figure('echo', 'Socket.IO: message and echo', 'µs', _targets(0.2)),),
         {'messages': 10},
     )
 
@@ -179,9 +179,9 @@ def _socketio_crowd() -> Measure:
         'socket.io',
         Job('crowd', protocol='socketio', clients=1000, messages=10),
         (
-            Figure('memory', 'Socket.IO: idle memory', 'KiB', _targets(0.2)),
+            Figure('memory', 'Socket.IO: memory', 'KiB', _targets(0.2)),
             Figure('connect', 'Socket.IO: connect', 'ms', _targets(0.55)),
-            Figure('descriptors', 'Socket.IO: descriptors', '', guarded=False),
+            Figure('descriptors', 'Socket.IO: file descriptors', '', guarded=False),
             Figure('tasks', 'Socket.IO: greenlets', '', guarded=False),
         ),
         {'clients': 300, 'messages': 1},
@@ -197,36 +197,50 @@ _ALL = (
     _echo('echo-json', 'JSON dict', _targets(0.13, 0.2, 0.9, 1.35), 100, 20, kind='json'),
     _echo('echo-wss', 'wss', _targets(0.17, 0.27, 0.8, 1.35), 100, 20, tls=True),
     _echo('echo-polling', 'polling', _targets(0.1, 0.33, 0.42, 6), 15, 3, transport='polling'),
-    _flood('receive', 'receive flood', 'receive', _FLOOD, 60_000),
-    _flood('receive-batch', 'receive flood in batches', 'receive', _FLOOD, 60_000, batch=100),
-    _flood('receive-sleep', 'receive, handlers sleep', 'receive', _SLEEPING, 30_000, sleep=0.02),
-    _flood('send', 'send flood', 'send', _targets(0.2, 0.33, 0.4, 1.7), 100_000),
+    _flood('receive', 'receive, sent one by one', 'receive', _FLOOD, 60_000),
+    _flood('receive-batch', 'receive, sent 100 at a time', 'receive', _FLOOD, 60_000, batch=100),
+    _flood(
+        'receive-sleep', 'receive, handlers sleep 20 ms', 'receive', _SLEEPING, 30_000, sleep=0.02
+    ),
+    _flood('send', 'send', 'send', _targets(0.2, 0.33, 0.4, 1.7), 100_000),
     _big('big-binary', 'binary', _targets(0.2, 0.5, 0.3, 1.4), 40, 10, kind='binary'),
     _big('big-text', 'text', _targets(0.025, 0.9, 0.4, 1.25), 20, 3),
     _big(
         'big-binary-c',
-        'binary, masks in C',
+        'binary, with speedups',
         _targets(0.2, 0.5, 0.3, 1.4),
         40,
         10,
         kind='binary',
         speedups=True,
     ),
-    _big('big-text-c', 'text, masks in C', _targets(0.025, 0.9, 0.4, 1.25), 20, 3, speedups=True),
+    _big(
+        'big-text-c',
+        'text, with speedups',
+        _targets(0.025, 0.9, 0.4, 1.25),
+        20,
+        3,
+        speedups=True,
+    ),
     _connect('connect-ws', 'websocket', _targets(0.45, 0.5, 0.45, 2.5)),
     _connect('connect-polling', 'polling', _targets(0.2, 0.55, 0.4, 2.7), transport='polling'),
-    _connect('connect-upgrade', 'upgrade', _targets(0.3, 0.7, 0.36, 2.4), transport='upgrade'),
+    _connect(
+        'connect-upgrade',
+        'polling and upgrade',
+        _targets(0.3, 0.7, 0.36, 2.4),
+        transport='upgrade',
+    ),
     _connect('connect-wss', 'wss', _targets(0.06, 0.95, 0.65, 1.5), tls=True),
     Measure(
         'heartbeat',
         'heartbeat',
         Job('heartbeat', clients=1000, seconds=4, ping_interval=1),
-        (Figure('heartbeat', 'heartbeat, per PING', 'us', _targets(0.35, 0.3, 0.65, 1.5)),),
+        (Figure('heartbeat', 'answer to a PING', 'µs', _targets(0.35, 0.3, 0.65, 1.5)),),
         {'clients': 300, 'seconds': 2},
     ),
     _latency('latency-1', '1 client', messages=3000),
     _latency('latency-1000', '1,000 clients', clients=1000, messages=4000, rate=1000),
-    _idle('idle-upgrade', 'upgraded', _targets(0.1, 0.14, 0.09), transport='upgrade'),
+    _idle('idle-upgrade', 'upgraded to websocket', _targets(0.1, 0.14, 0.09), transport='upgrade'),
     _idle('idle-polling', 'polling', _targets(0.35, 0.75, 0.4), transport='polling'),
     _idle('idle-wss', 'wss', _targets(0.05, 0.13, 0.5), tls=True),
     _crowd(100, 100, {}),
@@ -238,7 +252,7 @@ _ALL = (
 
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
 
-#: What a quick run measures.
+#: The measures of a quick run.
 QUICK = (
     'echo-ws',
     'echo-polling',

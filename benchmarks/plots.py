@@ -1,110 +1,175 @@
-"""A plot per family of measures."""
+"""One plot per family of measures, as SVG in one column.
+
+Written by hand, so that the text is readable at the width of a phone, and so that the colours
+follow the reader's preference for light or dark.
+"""
 
 from __future__ import annotations
 
+import math
+from html import escape
 from pathlib import Path
-from typing import Any
 
+from .comparison import measured, peers
 from .results import Results, Row
-from .systems import SYSTEMS
+from .systems import OURS, title
 from .table import number
 
-_COLOURS = {
-    'ours': '#0b6e4f',
-    'python-engineio': '#c8553d',
-    'asyncio': '#e0a458',
-    'javascript': '#588bae',
-    'floor': '#b0b0b0',
-}
-_COLUMNS = 2
+#: The width in pixels. A phone shows it at four fifths of that.
+WIDTH = 440
+_BAR = 20
+#: Where bars begin, and where the longest ends; its number follows.
+_LEFT, _RIGHT = 186, 372
+_STYLE = """\
+text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+.title { font-weight: 600; }
+.s0 { fill: #0b7a75; stroke: #0b7a75; }
+.s1 { fill: #c2573f; stroke: #c2573f; }
+.s2 { fill: #b0822f; stroke: #b0822f; }
+.s3 { fill: #4a7fb0; stroke: #4a7fb0; }
+rect { stroke: none !important; }
+.line { fill: none !important; stroke-width: 2; }
+.range { stroke: #1f2328; stroke-width: 1.2; }
+.axis { stroke: #8a949e; stroke-width: 1; }
+.grid { stroke: #8a949e; stroke-opacity: 0.3; stroke-width: 1; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e4e6e8; }
+  .s0 { fill: #3fbfb2; stroke: #3fbfb2; }
+  .s1 { fill: #e07f68; stroke: #e07f68; }
+  .s2 { fill: #d8ac5c; stroke: #d8ac5c; }
+  .s3 { fill: #7fb0de; stroke: #7fb0de; }
+  .range { stroke: #e4e6e8; }
+}"""
 
 
 def draw(results: Results, folder: Path) -> dict[str, Path]:
-    """Draw all of it as SVG.
+    """Write the plots.
 
     :returns: the file of each family.
     """
-    import matplotlib as mpl
-
-    mpl.use('Agg')
-    # The same numbers give the same file.
-    mpl.rcParams.update({'svg.fonttype': 'none', 'svg.hashsalt': 'benchmarks', 'font.size': 9})
     families: dict[str, list[Row]] = {}
-    for row in results.rows():
+    for row in measured(results):
         families.setdefault(row.measure.family, []).append(row)
+    systems = [OURS, *peers(results)]
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for family, rows in families.items():
-        figure = _growth(rows, results.systems) if family == 'scale' else _bars(rows, results)
         files[family] = folder / f'{family.replace(" ", "-")}.svg'
-        figure.savefig(files[family], metadata={'Date': None}, bbox_inches='tight')
+        picture = _growth(rows, systems) if family == 'scale' else _bars(rows, systems)
+        files[family].write_text(picture, encoding='utf-8')
     return files
 
 
-def _grid(panels: int, height: float) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure
-
-    lines = -(-panels // _COLUMNS)
-    figure = Figure(figsize=(9, lines * height), layout='constrained')
-    axes = [figure.add_subplot(lines, _COLUMNS, number + 1) for number in range(panels)]
-    for each in axes:
-        each.spines[['top', 'right']].set_visible(False)
-    return figure, axes
+def _svg(height: float, label: str, parts: list[str]) -> str:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
+        f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">'
+    )
+    return '\n'.join([head, f'<style>\n{_STYLE}\n</style>', *parts, '</svg>\n'])
 
 
-def _bars(rows: list[Row], results: Results) -> Any:
-    """A panel per figure, a bar per system, its spread as a line."""
-    figure, axes = _grid(len(rows), 1.7)
-    for axis, row in zip(axes, rows, strict=True):
-        systems = [name for name in reversed(results.systems) if row.value(name) is not None]
-        values = [row.value(name) or 0.0 for name in systems]
-        extents = [row.extent(name) for name in systems]
-        spread = (
-            [value - low for value, (low, _) in zip(values, extents, strict=True)],
-            [high - value for value, (_, high) in zip(values, extents, strict=True)],
-        )
-        bars = axis.barh(
-            [SYSTEMS[name].title for name in systems],
-            values,
-            xerr=spread,
-            color=[_COLOURS[name] for name in systems],
-            error_kw={'linewidth': 0.8},
-        )
-        axis.bar_label(bars, [number(value) for value in values], padding=4)
-        axis.set_title(_title(row), loc='left', fontsize=9)
-        axis.set_xlim(0, 1.25 * max([high for _, high in extents] or [1]) or 1)
-        axis.set_xticks([])
-    return figure
+def _text(x: float, y: float, text: str, style: str = '', anchor: str = 'start') -> str:
+    kind = f' class="{style}"' if style else ''
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>'
 
 
-def _growth(rows: list[Row], systems: list[str]) -> Any:
-    """A panel per kind of cost: how it grows with the number of clients."""
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
+
+
+def _bars(rows: list[Row], systems: list[str]) -> str:
+    """A panel for each figure, with a bar for each system and a line for the range of rounds."""
+    parts: list[str] = []
+    y = 0.0
+    for row in rows:
+        shown = [name for name in systems if name in row.numbers]
+        parts.append(_text(0, y + 16, f'{row.figure.title} ({row.figure.unit})', 'title'))
+        y += 26
+        scale = (_RIGHT - _LEFT) / (max(row.extent(name)[1] for name in shown) or 1)
+        for name in shown:
+            value, (low, high) = row.value(name) or 0.0, row.extent(name)
+            style, middle = f's{systems.index(name)}', y + _BAR / 2
+            end = _LEFT + value * scale
+            parts += [
+                _text(_LEFT - 8, middle + 4.5, title(name, row.measure.family), '', 'end'),
+                f'<rect x="{_LEFT}" y="{y + 3:.1f}" width="{max(1.0, value * scale):.1f}" '
+                f'height="{_BAR - 6}" class="{style}"/>',
+                _line(_LEFT + low * scale, middle, _LEFT + high * scale, middle, 'range'),
+                _text(max(end, _LEFT + high * scale) + 6, middle + 4.5, number(value)),
+            ]
+            y += _BAR
+        y += 14
+    return _svg(y - 8, f'Bars: {", ".join(row.figure.title for row in rows)}', parts)
+
+
+def _growth(rows: list[Row], systems: list[str]) -> str:
+    """A panel for each kind of cost, with a line for each system over the number of clients."""
     kinds: dict[str, list[Row]] = {}
     for row in rows:
-        if row.figure.key in ('connect', 'echo', 'memory'):
-            kinds.setdefault(row.figure.key, []).append(row)
-    figure, axes = _grid(len(kinds), 2.6)
-    for axis, group in zip(axes, kinds.values(), strict=True):
-        for name in systems:
-            points = [(row.measure.job.clients, row.value(name)) for row in group]
-            known = [(clients, value) for clients, value in points if value is not None]
-            if known:
-                axis.plot(
-                    *zip(*known, strict=True),
-                    marker='o',
-                    markersize=4,
-                    color=_COLOURS[name],
-                    label=SYSTEMS[name].title,
-                )
-        axis.set_xscale('log')
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel('clients in one process')
-        title, unit = group[0].figure.title.rpartition(', ')[0], group[0].figure.unit
-        axis.set_title(f'{title} ({unit})', loc='left', fontsize=9)
-    axes[0].legend(fontsize=7)
-    return figure
+        kinds.setdefault(row.figure.key, []).append(row)
+    parts: list[str] = []
+    y = 0.0
+    for index, name in enumerate(systems):
+        parts += [
+            f'<rect x="0" y="{y + 5:.1f}" width="16" height="10" class="s{index}"/>',
+            _text(24, y + 14.5, title(name)),
+        ]
+        y += _BAR
+    for group in kinds.values():
+        parts += _panel(group, systems, y + 12)
+        y += _PANEL
+    return _svg(y, f'Lines: {", ".join(map(_kind, kinds.values()))}', parts)
 
 
-def _title(row: Row) -> str:
-    unit = f' ({row.figure.unit})' if row.figure.unit else ''
-    return row.figure.title + unit
+_PANEL = 240
+_FIRST, _LAST = 46, WIDTH - 24
+
+
+def _kind(group: list[Row]) -> str:
+    return group[0].figure.title.rpartition(', ')[0]
+
+
+def _panel(group: list[Row], systems: list[str], top: float) -> list[str]:
+    """The parts of one panel."""
+    parts = [_text(0, top + 14, f'{_kind(group)} ({group[0].figure.unit})', 'title')]
+    clients = [row.measure.job.clients for row in group]
+    highest = max((row.value(name) or 0.0) for row in group for name in systems) or 1
+    step = _step(highest)
+    steps = math.ceil(highest / step)
+    floor, ceiling = top + 178, top + 32
+    left, width = math.log(clients[0]), (math.log(clients[-1] / clients[0]) or 1)
+
+    def x(value: float) -> float:
+        return _FIRST + (math.log(value) - left) / width * (_LAST - _FIRST)
+
+    def y(value: float) -> float:
+        return floor - value / (step * steps) * (floor - ceiling)
+
+    for number_ in range(steps + 1):
+        height = y(number_ * step)
+        parts += [
+            _line(_FIRST, height, _LAST, height, 'grid' if number_ else 'axis'),
+            _text(_FIRST - 6, height + 4, f'{number_ * step:g}', '', 'end'),
+        ]
+    for each in clients:
+        parts.append(_text(x(each), floor + 17, f'{each:,}', '', 'middle'))
+    parts.append(_text((_FIRST + _LAST) / 2, floor + 34, 'clients in one process', '', 'middle'))
+    for index, name in reversed(list(enumerate(systems))):
+        points = [
+            (x(row.measure.job.clients), y(value))
+            for row in group
+            if (value := row.value(name)) is not None
+        ]
+        path = ' '.join(f'{across:.1f},{down:.1f}' for across, down in points)
+        parts.append(f'<polyline points="{path}" class="s{index} line"/>')
+        parts += [
+            f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" class="s{index}"/>'
+            for across, down in points
+        ]
+    return parts
+
+
+def _step(highest: float) -> float:
+    """The distance of grid lines: 1, 2 or 5 times a power of ten, for at most five lines."""
+    power = 10.0 ** math.floor(math.log10(highest / 5))
+    return next(power * factor for factor in (1.0, 2.0, 5.0, 10.0) if power * factor * 5 >= highest)

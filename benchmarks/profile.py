@@ -1,4 +1,4 @@
-"""Where the time goes: ``python -m benchmarks.profile echo``."""
+"""Profiles engineio_gevent: ``python -m benchmarks.profile echo``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .measures import MEASURES
 from .runner import ROOT
 from .systems import OURS, SYSTEMS, no_javascript
 
-#: The job of each, long enough for a few thousand samples.
+#: The jobs by name. Each is long enough for a few thousand samples.
 JOBS = {
     'echo': replace(MEASURES['echo-ws'].job, messages=3000),
     'echo-json': replace(MEASURES['echo-json'].job, messages=2000),
@@ -35,19 +35,29 @@ JOBS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Profile what the command line asks for; returns the exit status."""
+    """Run the command line.
+
+    :returns: the exit status.
+    """
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks.profile',
-        description='Sample this client at work: a report, a flame graph (SVG), folded stacks.',
+        description='Profile engineio_gevent. Prints the functions that take most CPU time, and '
+        'writes a flame graph (SVG) and folded stacks for each job.',
     )
-    parser.add_argument('what', choices=JOBS, nargs='+', metavar='WHAT', help=', '.join(JOBS))
     parser.add_argument(
-        '--out', type=Path, default=Path('build/profiles'), metavar='DIR', help='(%(default)s)'
+        'what', choices=JOBS, nargs='+', metavar='WHAT', help=f'a job: {", ".join(JOBS)}'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('build/profiles'),
+        metavar='DIR',
+        help='output folder (default: %(default)s)',
     )
     options = parser.parse_args(arguments)
     missing = no_javascript()
     if missing:
-        print(f'There is no server to talk to: {missing}.', file=sys.stderr)
+        print(f'The JavaScript server cannot run: {missing}.', file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -59,9 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def profile(job: Job, certificates: servers.Certificates, path: Path) -> None:
-    """Run one job of this client under the sampler, which prints its report.
+    """Run one job under the sampler, which prints its report.
 
-    :raises subprocess.CalledProcessError: the worker has failed.
+    :raises subprocess.CalledProcessError: the worker failed.
     """
     with servers.running(job, certificates) as urls:
         asked = replace(job, urls=urls, profile=str(path))

@@ -1,4 +1,4 @@
-"""Runs workers, one process per system, measure and round, and gathers what they say."""
+"""Runs the workers, one process per system, measure and round, and collects their figures."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .measures import Measure
 from .results import Results
 from .systems import SYSTEMS
 
-#: Seconds after which a worker is given up.
+#: Timeout of a worker, in seconds.
 WORKER_TIMEOUT = 300
-#: What a server works with before it is measured with.
+#: By protocol: the system that warms up a server.
 WARM_UP_SYSTEMS = {'engineio': 'floor', 'socketio': 'ours'}
 WARM_UP_CLIENTS = 100
-#: How many times the messages of a quick run.
+#: The warm-up sends this many times the messages of a quick run.
 WARM_UP_TIMES = 4
 #: The folder that ``benchmarks`` is imported from.
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class WorkerFailed(Exception):
-    """A worker that did not do its job."""
+    """A worker exited without figures, or timed out."""
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Measure each system in turn, round by round: A B C, A B C.
 
-    The servers of a measure serve all of its rounds; every worker is a fresh process.
+    All rounds of a measure use the same servers. Every worker is a fresh process.
     """
     systems = list(systems)
     with tempfile.TemporaryDirectory() as folder:
@@ -64,9 +64,9 @@ def run(
 
 
 def _warm_up(measure: Measure, urls: list[str], environment: dict[str, str]) -> None:
-    """Let the servers compile what the measure uses: who comes first would have to wait for it.
+    """Run the measure once before it counts, so that Node compiles the server's code.
 
-    The first round of echoes cost twice as much as the next ones without this.
+    Without a warm-up the first round of echoes cost twice as much as later ones.
     """
     job = measure.hurried().job
     job = replace(
@@ -76,14 +76,14 @@ def _warm_up(measure: Measure, urls: list[str], environment: dict[str, str]) -> 
         messages=job.messages * WARM_UP_TIMES,
         rate=0.0,
     )
-    with suppress(WorkerFailed):  # who is measured will say so
+    with suppress(WorkerFailed):  # the measured workers will report it
         work(WARM_UP_SYSTEMS[job.protocol], job, environment)
 
 
 def work(system: str, job: Job, environment: dict[str, str]) -> dict[str, float]:
-    """One worker, from its start to its figures.
+    """Run one worker and read its figures.
 
-    :raises WorkerFailed: there are none.
+    :raises WorkerFailed: the worker timed out or printed no figures.
     """
     try:
         done = subprocess.run(
@@ -97,10 +97,10 @@ def work(system: str, job: Job, environment: dict[str, str]) -> dict[str, float]
             preexec_fn=servers.pinned_to('client'),
         )
     except subprocess.TimeoutExpired as exc:
-        raise WorkerFailed(f'no answer within {WORKER_TIMEOUT} seconds') from exc
+        raise WorkerFailed(f'timed out after {WORKER_TIMEOUT} seconds') from exc
     try:
         figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as exc:
         said = (done.stderr or done.stdout).strip()[-2000:]
-        raise WorkerFailed(f'status {done.returncode}: {said}') from exc
+        raise WorkerFailed(f'exit status {done.returncode}: {said}') from exc
     return figures

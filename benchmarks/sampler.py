@@ -1,10 +1,10 @@
-"""A sampling profiler for one process of greenlets.
+"""A sampling profiler for a process with greenlets.
 
-A timer that counts CPU time interrupts the process and notes the stack that
-runs, whichever greenlet's it is; a tracing profiler would mix up the stacks at
-every switch, and slow down small functions more than large ones. Time in C is
-the line's that called it; what the event loop does between two callbacks is
-the next callback's.
+A timer of CPU time interrupts the process and records the running stack, in
+any greenlet. A tracing profiler would mix up the stacks at every switch, and
+would slow down small functions more than large ones. Time in C counts for the
+line that called it. Time of the event loop between two callbacks counts for
+the second callback.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from time import process_time
 from types import FrameType, TracebackType
 
-#: Seconds of CPU time between two samples, if the kernel's clock ticks that often.
+#: Seconds of CPU time between two samples. The kernel's clock may be coarser.
 INTERVAL = 0.001
 
 Stack = tuple[str, ...]
@@ -25,11 +25,11 @@ _WIDTH, _ROW = 1200, 16
 
 
 class Sampler:
-    """Counts stacks, outermost frame first, while its ``with`` block runs."""
+    """Counts the stacks of its ``with`` block, outermost frame first."""
 
     def __init__(self) -> None:
         self.stacks: Counter[Stack] = Counter()
-        #: Seconds of CPU time that the block took.
+        #: CPU time of the block, in seconds.
         self.seconds = 0.0
 
     def __enter__(self) -> Sampler:
@@ -51,7 +51,7 @@ class Sampler:
         stack = []
         while frame is not None:
             code = frame.f_code
-            name = getattr(code, 'co_qualname', code.co_name)  # Python 3.10 has no such
+            name = getattr(code, 'co_qualname', code.co_name)  # Python 3.10 does not have it
             stack.append(f'{_short(code.co_filename)}:{name}')
             frame = frame.f_back
         self.stacks[tuple(reversed(stack))] += 1
@@ -63,7 +63,7 @@ def _short(path: str) -> str:
 
 
 def report(sampler: Sampler, lines: int = 25) -> str:
-    """The functions that take most, by their own time and with what they call."""
+    """The functions that take most CPU time: their own time, and with the functions they call."""
     stacks = sampler.stacks
     total = stacks.total() or 1
     own: Counter[str] = Counter()
@@ -87,12 +87,12 @@ def save(stacks: Counter[Stack], path: str) -> None:
 
 
 def folded(stacks: Counter[Stack]) -> str:
-    """One line per stack, as flame graph tools read it."""
+    """One line per stack, in the format of flame graph tools."""
     return ''.join(f'{";".join(stack)} {count}\n' for stack, count in sorted(stacks.items()))
 
 
 def flame_graph(stacks: Counter[Stack], title: str) -> str:
-    """An SVG: the width of a box is its share of the time, what it calls stands on it."""
+    """A flame graph as SVG: the width of a box is its share of the time; callees are above it."""
     boxes: list[str] = []
     depth = max((len(stack) for stack in stacks), default=0)
     total = stacks.total() or 1

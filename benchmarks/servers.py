@@ -1,4 +1,4 @@
-"""The JavaScript servers that the clients talk to."""
+"""The JavaScript servers for the clients."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Literal
 from .job import Job
 from .systems import JAVASCRIPT
 
-#: Clients that one server process is given.
+#: Maximum number of clients per server process.
 CLIENTS_PER_SERVER = 4000
 
 
 def pinned_to(side: Literal['server', 'client']) -> Callable[[], None] | None:
-    """For ``preexec_fn``: puts a new process on the core of its side, if there are two.
+    """For ``preexec_fn``: pins a new process to the core of its side, if there are two cores.
 
-    The runner has no threads.
+    This is safe because the runner has no threads.
     """
     if not hasattr(os, 'sched_getaffinity'):
         return None
@@ -33,7 +33,10 @@ def pinned_to(side: Literal['server', 'client']) -> Callable[[], None] | None:
 
 @contextmanager
 def running(job: Job, certificates: Certificates) -> Iterator[list[str]]:
-    """The URLs of as many servers as the job needs; they end with the block."""
+    """Run as many servers as the job needs until the block ends.
+
+    :returns: the URLs.
+    """
     with ExitStack() as stack:
         yield [
             stack.enter_context(_server(job, certificates, number))
@@ -43,7 +46,7 @@ def running(job: Job, certificates: Certificates) -> Iterator[list[str]]:
 
 @contextmanager
 def _server(job: Job, certificates: Certificates, number: int) -> Iterator[str]:
-    # An address each, so that the local ports do not run out.
+    # Each server has its own address, so that the local ports do not run out.
     host = f'127.0.0.{number + 1}' if number and not job.tls else '127.0.0.1'
     options: dict[str, object] = {
         'host': host,
@@ -57,7 +60,7 @@ def _server(job: Job, certificates: Certificates, number: int) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=pinned_to('server'),  # noqa: PLW1509 - one thread
+        preexec_fn=pinned_to('server'),  # noqa: PLW1509 - the runner has one thread
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -70,7 +73,7 @@ def _server(job: Job, certificates: Certificates, number: int) -> Iterator[str]:
 
 
 class Certificates:
-    """A certificate for the servers, and the authorities of a usual machine with one more."""
+    """A certificate for the servers, and a CA bundle: the usual CAs and that of the benchmark."""
 
     def __init__(self, folder: Path) -> None:
         self.key = folder / 'key.pem'
@@ -80,7 +83,7 @@ class Certificates:
         self._made = False
 
     def environment(self) -> dict[str, str]:
-        """Variables by which each system trusts it, verifying as it does by default."""
+        """Environment variables that make each system trust the CA bundle."""
         self._make()
         return {
             'REQUESTS_CA_BUNDLE': str(self.bundle),

@@ -1,77 +1,121 @@
-"""The results as text: our figure, each peer's, the ratio, and the target next to it."""
+"""The results as tables of text, for a terminal and for Markdown."""
 
 from __future__ import annotations
 
+from .comparison import lowest, multiple
 from .results import Results, Row
-from .systems import OURS, SYSTEMS
+from .systems import OURS, title
+
+#: The spread of the rounds is shown from this share of the median on.
+WIDE = 0.1
+#: The figures that show how a cost grows from 100 clients to 10,000.
+GROWTH = ('memory', 'connect', 'echo')
+#: Target for the growth of an echo.
+GROWTH_TARGET = 1.3
 
 
 def number(value: float) -> str:
-    """Three digits that matter."""
+    """A number with three significant digits."""
     if value >= 100:
         return f'{value:,.0f}'
     return f'{value:.1f}' if value >= 10 else f'{value:.2f}'
 
 
-def verdict(row: Row, system: str) -> str:
-    """The ratio and its target: ``0.10 (0.11 ok)``, or ``!`` where it is missed."""
-    ratio, target = row.ratio(system), row.target(system)
-    if ratio is None:
-        return ''
-    shown = f'{ratio:.3f}' if ratio < 0.1 else f'{ratio:.2f}'
-    if target is None:
+def quantity(row: Row, system: str) -> str:
+    """The median of a system with its unit, and the spread of the rounds where it is wide."""
+    value = row.value(system)
+    if value is None:
+        return 'not measured'
+    if not row.figure.unit:
+        return f'{value:.2f}'.rstrip('0').rstrip('.')
+    spread = row.spread(system)
+    return f'{number(value)} {row.figure.unit}' + (f' ±{spread:.0%}' if spread >= WIDE else '')
+
+
+def with_spread(row: Row, system: str) -> str:
+    """The median of a system with its unit, and always with the spread of the rounds."""
+    value = row.value(system)
+    if value is None:
+        return 'not measured'
+    shown = f'{number(value)} {row.figure.unit}'.rstrip()
+    return f'{shown} ±{row.spread(system):.0%}' if row.spread(system) else shown
+
+
+def compared(row: Row, system: str) -> str:
+    """The quantity of a system, and how many times engineio_gevent's it is."""
+    ratio = row.ratio(system)
+    shown = quantity(row, system)
+    if system == OURS or not ratio or not row.figure.unit:
         return shown
-    return f'{shown} ({target:g} {"ok" if ratio <= target else "!"})'
+    return f'{shown} ({multiple(1 / ratio)})'
 
 
-def cells(results: Results) -> list[list[str]]:
-    """The table, with its headings first."""
-    heads = ['']
-    for name in results.systems:
-        heads += [SYSTEMS[name].title] if name == OURS else [SYSTEMS[name].title, 'ratio (target)']
-    table = [heads]
-    for row in results.rows():
-        unit = f' ({row.figure.unit})' if row.figure.unit else ''
-        line = [row.figure.title + unit]
-        for name in results.systems:
-            line += [_with_spread(row, name)]
-            if name != OURS:
-                line.append(verdict(row, name))
+def cells(results: Results, systems: list[str], heading: str = '') -> list[list[str]]:
+    """A table of all figures, headings first.
+
+    :param systems: the columns.
+    :param heading: the heading of the first column.
+    """
+    table = [[heading, *(title(name) for name in systems)]]
+    table += [
+        [row.figure.title, *(compared(row, name) for name in systems)] for row in results.rows()
+    ]
+    return table
+
+
+def with_lowest_bold(rows: list[Row], systems: list[str], heading: str) -> list[list[str]]:
+    """A table of one family for a page: the lowest figures of each row are bold.
+
+    :param systems: the columns.
+    :param heading: the heading of the first column.
+    """
+    family = rows[0].measure.family
+    table = [[heading, *(title(name, family) for name in systems)]]
+    for row in rows:
+        best = lowest(row, systems) if row.figure.unit else []
+        line = [row.figure.title.removeprefix('Socket.IO: ')]
+        for name in systems:
+            shown = compared(row, name)
+            line.append(f'**{shown}**' if name in best else shown)
         table.append(line)
     return table
 
 
-def _with_spread(row: Row, system: str) -> str:
-    value = row.value(system)
-    if value is None:
-        return '-'
-    if len(row.numbers[system]) == 1 or not value:
-        return number(value)
-    return f'{number(value)} ±{row.spread(system):.0%}'
+def growth(results: Results, systems: list[str]) -> list[list[str]]:
+    """The cost of a client among 10,000, relative to 100; headings first.
 
-
-def growth(results: Results) -> list[list[str]]:
-    """What 10,000 clients cost relative to 100, where both were measured; headings first."""
+    :returns: nothing if one of the two was not measured.
+    """
     rows = {row.name: row for row in results.rows()}
-    table = [['', *(SYSTEMS[name].title for name in results.systems), 'target']]
-    for key, target in (('memory', ''), ('connect', ''), ('echo', '1.3')):
+    table = [['cost per client', *(title(name) for name in systems)]]
+    for key in GROWTH:
         few, many = rows.get(f'crowd-100.{key}'), rows.get(f'crowd-10000.{key}')
         if few is not None and many is not None:
-            line = [f'{key}, 10,000 clients / 100']
-            for name in results.systems:
+            line = [many.figure.title.partition(',')[0]]
+            for name in systems:
                 less, more = few.value(name), many.value(name)
-                line.append(f'{more / less:.2f}' if less and more is not None else '-')
-            table.append([*line, target])
+                line.append('not measured' if not less or more is None else multiple(more / less))
+            table.append(line)
     return table if len(table) > 1 else []
 
 
 def text(results: Results) -> str:
-    """For a terminal."""
-    tables = [_aligned(table) for table in (cells(results), growth(results)) if table]
+    """The tables for a terminal."""
+    tables = [
+        aligned(table)
+        for table in (
+            cells(results, results.systems, 'median (multiple of engineio_gevent)'),
+            growth(results, results.systems),
+        )
+        if table
+    ]
+    if len(tables) > 1:
+        tables[1] = f'Cost of a client among 10,000, relative to 100:\n\n{tables[1]}'
     return '\n\n'.join([*tables, *failures(results)])
 
 
-def _aligned(table: list[list[str]]) -> str:
+def aligned(table: list[list[str]]) -> str:
+    """A table for a terminal, headings first."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for first, *rest in table:
@@ -81,20 +125,19 @@ def _aligned(table: list[list[str]]) -> str:
     return '\n'.join(lines)
 
 
-def markdown(results: Results) -> str:
-    """For a page."""
-    return as_markdown(cells(results))
+def as_markdown(table: list[list[str]], align: str = '---:') -> str:
+    """A table in Markdown.
 
-
-def as_markdown(table: list[list[str]]) -> str:
-    """A table with headings and numbers, in Markdown."""
+    :param table: the cells, headings first.
+    :param align: the alignment of all columns but the first.
+    """
     heads, *lines = table
-    rows = [heads, ['---', *['---:'] * (len(heads) - 1)], *lines]
+    rows = [heads, ['---', *[align] * (len(heads) - 1)], *lines]
     return '\n'.join(f'| {" | ".join(line)} |' for line in rows)
 
 
 def failures(results: Results) -> list[str]:
-    """A line for each worker that has failed."""
+    """One line for each worker that failed."""
     return [
         f'FAILED {measure}, {system}: {why}'
         for measure, by_system in results.failures.items()

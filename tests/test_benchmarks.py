@@ -1,4 +1,4 @@
-"""The plumbing of the benchmark suite, with counts too small to measure anything."""
+"""The code of the benchmarks, with counts too small to measure anything."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -33,7 +33,7 @@ TINY_SOCKETIO = {
 
 @pytest.fixture
 def benchmarks(monkeypatch):
-    """`benchmarks('runner')` is that module of it."""
+    """`benchmarks('runner')` imports the module `benchmarks.runner`."""
     monkeypatch.syspath_prepend(ROOT)
     return lambda name: import_module(f'benchmarks.{name}')
 
@@ -82,7 +82,7 @@ def test_socketio_yields_its_figures(benchmarks, system):
     assert results.numbers['socketio-crowd']['descriptors'][system] == [1.0]
 
 
-def test_socketio_is_left_to_those_who_have_it(benchmarks):
+def test_socketio_runs_on_the_systems_that_have_it(benchmarks):
     measures = benchmarks('measures').MEASURES
     systems = benchmarks('systems').SYSTEMS
     assert [name for name in systems if measures['socketio-echo'].runs_on(name)] == [
@@ -102,7 +102,7 @@ def test_a_worker_that_fails_is_reported(benchmarks):
 
 @pytest.fixture
 def results(benchmarks):
-    """Two measures of two systems: ours is twice as fast, and then three times as slow."""
+    """Two measures of two systems: half of the peer's CPU time, and three times of it."""
     found = benchmarks('results').Results(systems=['ours', 'python-engineio'])
     for ours in (1e-5, 3e-5, 2e-5):
         found.add('echo-ws', 'ours', {'echo': ours})
@@ -112,21 +112,87 @@ def results(benchmarks):
     return found
 
 
-def test_table_has_medians_spreads_ratios_and_targets(benchmarks, results):
+def test_table_has_medians_spreads_and_multiples(benchmarks, results):
     lines = benchmarks('table').text(results).splitlines()
-    assert lines[2].split() == [
-        'echo,',
-        'websocket',
-        '(us)',
+    assert lines[2].split('  ')[0] == 'message and echo, websocket'
+    assert lines[2].split()[-6:] == [
         '20.0',
+        'µs',
         '±50%',
         '40.0',
-        '±0%',
-        '0.50',
-        '(0.11',
-        '!)',
+        'µs',
+        '(2.0\N{MULTIPLICATION SIGN})',
     ]
-    assert lines[3].split()[-4:] == ['4.00', '3.00', '(0.2', '!)']
+    assert lines[3].split()[-5:] == ['12.0', 'µs', '4.00', 'µs', '(0.33\N{MULTIPLICATION SIGN})']
+
+
+def test_targets_name_what_is_missed(benchmarks, results):
+    targets = benchmarks('targets')
+    assert targets.missed(results)[1:] == [
+        ['message and echo, websocket', 'python-engineio, gevent', '0.50', '0.11'],
+        ['send', 'python-engineio, gevent', '3.00', '0.2'],
+    ]
+    del results.numbers['echo-ws'], results.numbers['send']
+    assert targets.missed(results) == []
+
+
+def test_figures_differ_if_their_rounds_do_not_overlap(benchmarks, results):
+    comparison = benchmarks('comparison')
+    found = comparison.compare(results, 'python-engineio')
+    assert [row.name for row in found.lower] == ['echo-ws.echo']
+    assert [row.name for row in found.higher] == ['send.send']
+    results.add('echo-ws', 'python-engineio', {'echo': 3e-5})
+    assert [row.name for row in comparison.compare(results, 'python-engineio').equal] == [
+        'echo-ws.echo'
+    ]
+    results.numbers['send']['send'] = {'ours': [1.04e-5], 'python-engineio': [1e-5]}
+    assert comparison.compare(results, 'python-engineio').higher == []
+
+
+def test_lowest_leaves_out_what_is_above_a_clearly_higher_figure(benchmarks, results):
+    comparison = benchmarks('comparison')
+    results.numbers['send']['send'] = {
+        'ours': [1e-6, 9e-6],
+        'python-engineio': [4e-6],
+        'javascript': [2e-6, 3e-6],
+    }
+    (row,) = (row for row in results.rows() if row.name == 'send.send')
+    names = ['ours', 'python-engineio', 'javascript']
+    assert comparison.lowest(row, names) == ['javascript']
+    assert comparison.lowest(row, names[:2]) == ['python-engineio', 'ours']
+
+
+def test_page_says_first_who_is_better(benchmarks, results, tmp_path):
+    results.add('idle-upgrade', 'ours', {'memory': 4096})
+    benchmarks('page').write(results, tmp_path / 'page.md')
+    page = (tmp_path / 'page.md').read_text()
+    assert 'needs 2.0 times less CPU than python-engineio on gevent for a message' in page
+    assert 'better in 1 of 2 figures, [worse in 1](#where-another-client-is-better)' in page
+    assert '| send | 12.0 µs | 4.00 µs (python-engineio, gevent) |' in page
+    assert '**About 4.0 KiB** in this benchmark' in page
+    assert '![Bars for the figures of the table below](page/echo.svg)' in page
+    assert (tmp_path / 'page' / 'flood.svg').read_text().startswith('<svg ')
+    assert '# Targets' in (tmp_path / 'TARGETS.md').read_text()
+
+
+def test_page_has_what_could_not_be_decided(benchmarks, results):
+    results.numbers['send']['send'] = {'ours': [1e-6, 9e-6], 'python-engineio': [2e-6]}
+    assert benchmarks('summary').undecided(results) == (
+        'For *send*, the median of engineio_gevent (5.00 µs ±80%) is above that of '
+        'python-engineio on gevent, but the rounds differ too much to decide.'
+    )
+
+
+def test_page_plots_and_targets_are_those_of_the_stored_results(benchmarks, tmp_path):
+    """`python -m benchmarks --results --report` writes them."""
+    docs, page = ROOT / 'docs', benchmarks('page')
+    results = benchmarks('results').Results.load(docs / 'benchmarks' / 'results.json')
+    page.write(results, tmp_path / 'benchmarks.md')
+    made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob('*.*')}
+    assert len(made) > 10
+    for path, text in made.items():
+        stored = ROOT / 'benchmarks' / path if path.name == 'TARGETS.md' else docs / path
+        assert stored.read_text() == text, path
 
 
 def test_results_come_back_from_their_file(benchmarks, results, tmp_path):
@@ -145,10 +211,10 @@ def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
         'send.send': {'python-engineio': 3.0, 'floor': 4.0},
     }
     for numbers in results.numbers['send']['send'].values():
-        numbers[:] = [number * 2 for number in numbers]  # all are slower, for the machine is
+        numbers[:] = [number * 2 for number in numbers]  # a slower machine
     results.numbers['echo-ws']['echo']['ours'] = [1e-5]
     guard.write(results, tmp_path / 'baseline.json')
-    assert guard.read(tmp_path / 'baseline.json') == stored  # machines differ: the higher stays
+    assert guard.read(tmp_path / 'baseline.json') == stored  # the higher ratio is kept
     results.numbers['echo-ws']['echo']['ours'] = [2e-5]
     assert guard.worse(results, stored) == {}
     assert guard.worse(
@@ -163,7 +229,7 @@ def test_guard_finds_what_is_clearly_worse(benchmarks, results, tmp_path):
             'floor': (pytest.approx(4.0), 2.6),
         }
     }
-    # To one of the two alone it is that one, or the machine.
+    # A change relative to one peer alone is no regression.
     for one in {'python-engineio': 1.9, 'floor': 4.0}, {'python-engineio': 3.0, 'floor': 2.6}:
         assert guard.worse(results, {'send.send': one}) == {}
 
@@ -178,7 +244,7 @@ def test_guard_fails_only_what_is_worse_twice(benchmarks, results, monkeypatch, 
     monkeypatch.setattr(command, 'measure', lambda *_arguments: better)
     assert command._guarded(results, slow, True)
     assert (
-        'echo-ws.echo: worse once, 0.500 of python-engineio where 0.100 is stored'
+        'echo-ws.echo: slower in one run only, ratio to python-engineio 0.500, stored 0.100'
         in capsys.readouterr().out
     )
 

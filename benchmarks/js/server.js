@@ -1,17 +1,17 @@
 /*
- * The real JavaScript Engine.IO or Socket.IO server, with what the benchmarks need and nothing else.
+ * The JavaScript Engine.IO or Socket.IO server for the benchmarks.
  *
  *     node server.js '{"host": "127.0.0.1", "pingInterval": 25000, "protocol": "engineio",
  *                    "tls": {"key": .., "cert": ..}}'
  *
- * It listens on a free port, prints {"port": N}, and runs until its standard input closes.
- * Of Socket.IO it is the default namespace, and a message is the event "message".
+ * It listens on a free port, prints {"port": N}, and runs until its standard input closes. With
+ * Socket.IO it uses the default namespace, and a message is the event "message".
  *
- * A message is echoed, except for text that begins with "!":
+ * It echoes all messages, except for text that begins with "!":
  *
- *     !flood N SIZE BATCH   N messages of SIZE characters, BATCH of them per turn of the event loop
- *     !expect N             the next N messages are counted, not echoed; "!done" after the last
- *     !pongs                the number of PONG packets this server has received
+ *     !flood N SIZE BATCH   send N messages of SIZE characters, BATCH per turn of the event loop
+ *     !expect N             count the next N messages without an echo; send "!done" after the last
+ *     !pongs                send the number of PONG packets that this server has received
  */
 'use strict';
 
@@ -26,7 +26,7 @@ const settings = {
   perMessageDeflate: false,
   maxHttpBufferSize: 1e8,
   pingInterval: options.pingInterval || 25000,
-  pingTimeout: 60000, // a client that is busy connecting ten thousand others is not dead
+  pingTimeout: 60000, // a process that connects ten thousand clients answers late
 };
 let pongs = 0;
 

@@ -1,7 +1,7 @@
 /*
- * engine.io-client: the verbs of workers/greenlets.py, in Node.
+ * The worker of engine.io-client: the verbs of workers/greenlets.py in Node.
  *
- *     node --expose-gc worker.js JOB      with the JSON of job.py; prints one line of figures
+ *     node --expose-gc worker.js JOB      JOB is the JSON of job.py; prints one line of figures
  */
 'use strict';
 
@@ -11,7 +11,7 @@ const { Socket } = require('engine.io-client');
 const WARM_UP = 10;
 const REST = 0.1;
 const SETTLE = 0.5;
-// What is measured has been running for so many seconds before: Node compiles it meanwhile.
+// Seconds of the same work before the measured part, so that Node has compiled the code.
 const COMPILE = 0.5;
 const TRANSPORTS = {
   websocket: ['websocket'], polling: ['polling'], upgrade: ['polling', 'websocket'],
@@ -42,7 +42,7 @@ function uniqueSetSize() {
 
 const descriptors = () => fs.readdirSync('/proc/self/fd').length;
 
-// Messages: how each kind is written, and how what comes back is compared.
+// The kinds of messages: how each is made, and how its echo is compared.
 
 const dict = { id: 7, type: 'position', x: 12.5, y: -3, tags: ['a', 'b'] };
 const text = 'x'.repeat(job.size);

@@ -1,1 +1,1 @@
-"""One program per system; each does the same verbs with a client of its own."""
+"""The workers: one program per system. All have the same verbs, each with its own client."""

@@ -1,4 +1,4 @@
-"""python-engineio's ``AsyncClient``: the verbs of ``greenlets.py``, on asyncio."""
+"""The worker of python-engineio's ``AsyncClient``: the verbs of ``greenlets.py`` on asyncio."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .settings import REST, SETTLE, TRANSPORTS, WARM_UP
 
 
 class Worker:
-    """Does one job with one kind of client.
+    """Runs one job with one kind of client.
 
-    :param job: what to do.
+    :param job: the work.
     """
 
     def __init__(self, job: Job) -> None:
@@ -26,7 +26,10 @@ class Worker:
         self._connected = self._disconnected = 0
 
     async def run(self) -> Figures:
-        """Do what the job says."""
+        """Run the job.
+
+        :returns: its figures.
+        """
         verb: Callable[[], Awaitable[Figures]] = getattr(self, self._job.verb)
         return await verb()
 
@@ -62,7 +65,7 @@ class Worker:
     # Verbs
 
     async def connect(self) -> Figures:
-        """Connect one after the other, then disconnect."""
+        """Connect clients one after the other, then disconnect them."""
         number = self._job.clients
         await self._close(await self._open(WARM_UP))
         start = cpu()
@@ -74,7 +77,7 @@ class Worker:
         return {'connect': (connected - start) / number, 'disconnect': (left - connected) / number}
 
     async def crowd(self) -> Figures:
-        """Connect many, let them rest, weigh them, and let them echo."""
+        """Connect many clients, measure their memory while they are idle, and let them echo."""
         number = self._job.clients
         first = await self._open(WARM_UP)
         await self._echo(first, 1)
@@ -91,7 +94,7 @@ class Worker:
         return figures
 
     async def echo(self) -> Figures:
-        """Each client has one message on its way, again and again."""
+        """Each client sends its next message when the previous echo has arrived."""
         rounds = self._job.messages
         clients = await self._open(self._job.clients)
         await self._echo(clients, max(1, rounds // 5))
@@ -127,7 +130,7 @@ class Worker:
         return (cpu() - start) / total
 
     async def latency(self) -> Figures:
-        """Seconds from a send to its answer's handler, one by one or at a steady rate."""
+        """Time from a send to the handler of its echo, one by one or at a steady rate."""
         clients = await self._open(self._job.clients)
         await self._timed(clients, len(clients))
         return percentiles(await self._timed(clients, self._job.messages))
@@ -165,7 +168,7 @@ class Worker:
         return taken
 
     async def receive(self) -> Figures:
-        """The server sends as fast as it can."""
+        """Receive messages that the server sends as fast as it can."""
         (client,) = await self._open(1)
         await self._flood(client, self._job.messages // 10)
         return {'receive': await self._flood(client, self._job.messages)}
@@ -191,7 +194,7 @@ class Worker:
         return (cpu() - start) / messages
 
     async def send(self) -> Figures:
-        """The client sends as fast as it can; the server counts."""
+        """Send messages as fast as possible. The server counts them."""
         (client,) = await self._open(1)
         await self._pour(client, self._job.messages // 10)
         return {'send': await self._pour(client, self._job.messages)}
@@ -207,7 +210,7 @@ class Worker:
         return (cpu() - start) / messages
 
     async def heartbeat(self) -> Figures:
-        """Idle clients answer the server's PINGs; the server counts the PONGs."""
+        """Answer the server's PINGs with idle clients. The server counts the PONGs."""
         clients = await self._open(self._job.clients)
         await asyncio.sleep(self._job.ping_interval)
         before = await self._pongs(clients[0])
@@ -224,7 +227,7 @@ class Worker:
         return int(await answer)
 
     def _answer(self, client: Any) -> asyncio.Future[Any]:
-        """The next message."""
+        """The next message of a client."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         async def on_message(data: Any) -> None:
@@ -235,7 +238,7 @@ class Worker:
 
 
 async def main() -> None:
-    """A worker program: one job, one line of figures."""
+    """Run the job of the command line and print its figures."""
     job = read_job()
     report(await Worker(job).run())
 

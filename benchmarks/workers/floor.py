@@ -1,7 +1,8 @@
-"""The floor: what the kernel, the TLS library and the event loop cost, and hardly more.
+"""The worker of the bare loop: the cost of the kernel, the TLS library and the event loop.
 
-Raw sockets on the hub's watchers, handshakes made by hand, no checks, handlers
-called from the hub. It has the methods that the verbs need, and no others.
+It uses raw sockets with the hub's watchers, builds handshakes by hand, checks
+nothing, and calls handlers from the hub. It only has the methods of a client
+that the verbs need.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from .meter import read_job, report
 
 
 class Client:
-    """As much of the API as the verbs use.
+    """The part of the client API that the verbs use.
 
-    :param spawn: whether handlers wait, and so need a greenlet.
+    :param spawn: whether handlers wait, so that each needs a greenlet.
     """
 
     __slots__ = ('_handlers', '_ready', '_sid', '_spawn', '_transport')
@@ -41,7 +42,7 @@ class Client:
         return 'websocket' if isinstance(self._transport, WebSocket) else 'polling'
 
     def connect(self, url: str, transports: list[str] | None) -> None:
-        """Shake hands; with no transports given, upgrade."""
+        """Connect. Without ``transports``, connect by polling and upgrade."""
         if transports == ['polling']:
             polling = self._transport = Polling(url, self._on_packet)
             polling.start(self._sid)
@@ -56,7 +57,7 @@ class Client:
         self._handlers['connect']()
 
     def _open(self, url: str, query: str) -> WebSocket:
-        """A websocket that has said what it has to say first: the handshake, or a probe's pong."""
+        """A websocket after its open packet, or after the PONG of its probe."""
         websocket = WebSocket(url, query, self._on_packet)
         if query:
             websocket.send('2probe')
@@ -101,7 +102,7 @@ class Client:
 
 
 def main() -> None:
-    """A worker program: one job, one line of figures."""
+    """Run the job of the command line and print its figures."""
     job = read_job()
     report(Worker(lambda: Client(spawn=bool(job.sleep)), job).run())
 

@@ -1,4 +1,4 @@
-"""The floor's transports: packets in and out, and no checks of what the server says."""
+"""The transports of the bare loop. They do not check the responses of the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .floor_wire import Wire
 
 Packet = str | bytes
 
-#: A mask of zeros leaves every byte as it is: what masking costs is not in the floor.
+#: A mask of zeros leaves all bytes unchanged, so the bare loop has no cost of masking.
 _KEY = b'\0\0\0\0'
 
 
@@ -30,7 +30,7 @@ def _frame(data: Packet) -> bytes:
 
 
 class WebSocket:
-    """Frames in and out."""
+    """A websocket connection."""
 
     __slots__ = ('_missing', '_on_packet', '_pieces', 'wire')
 
@@ -48,11 +48,11 @@ class WebSocket:
         self._feed(rest)
 
     def pump(self) -> None:
-        """Wait for what comes next; before :meth:`start`."""
+        """Wait for data, before :meth:`start`."""
         self._feed(self.wire.receive())
 
     def start(self) -> None:
-        """From here on, packets come by themselves."""
+        """Receive all further packets in the hub."""
         self.wire.start(self._feed)
 
     def _feed(self, data: bytes) -> None:
@@ -87,17 +87,17 @@ class WebSocket:
             self._missing = missing
 
     def send(self, packet: Packet) -> None:
-        """A packet is a frame."""
+        """Send a packet as a frame."""
         self.wire.write(_frame(packet))
 
     def close(self) -> None:
-        """With a close frame."""
+        """Send a close frame, and close."""
         self.wire.write(b'\x88\x80\0\0\0\0')
         self.wire.close()
 
 
 class Polling:
-    """GET over one connection, POST over another."""
+    """Polling: GET over one connection, POST over another."""
 
     __slots__ = (
         '_answer',
@@ -131,7 +131,7 @@ class Polling:
         )
 
     def start(self, sid: str) -> None:
-        """Poll from here on."""
+        """Begin to poll."""
         self._get = self._request('GET', f'&sid={sid}').encode() + b'\r\n'
         self._post = self._request('POST', f'&sid={sid}')
         self._getter.start(self._feed)
@@ -154,7 +154,7 @@ class Polling:
             self._on_packet(packet)
 
     def send(self, packet: Packet) -> None:
-        """What is sent while a POST is on its way goes with the next."""
+        """Send a packet. Packets that are sent during a POST go with the next one."""
         assert isinstance(packet, str)
         self._out.append(packet)
         if not self._posting:
@@ -180,7 +180,7 @@ class Polling:
         self._flush()
 
     def close(self) -> None:
-        """Without a farewell."""
+        """Close both connections without a close packet."""
         self._getter.close()
         if self._poster is not None:
             self._poster.close()

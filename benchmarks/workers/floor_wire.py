@@ -1,4 +1,4 @@
-"""The floor's sockets, on the hub's watchers."""
+"""The sockets of the bare loop, with the hub's watchers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _wait(sock: socket.socket, events: int) -> None:
 
 
 class Wire:
-    """A connected socket: what is read goes to ``feed``, what is written is gathered."""
+    """A connected socket. Received data goes to ``feed``; written data is sent in one piece."""
 
     __slots__ = ('_flushing', '_left', '_out', '_reader', '_writer', 'feed', 'sock')
 
@@ -57,7 +57,10 @@ class Wire:
                 _wait(secured, _READ)
 
     def ask(self, request: bytes) -> tuple[bytes, bytes]:
-        """Send a request; returns the head of the answer, and what has come after it."""
+        """Send a request.
+
+        :returns: the head of the response, and the data after it.
+        """
         self.sock.send(request)
         answer = b''
         while b'\r\n\r\n' not in answer:
@@ -66,7 +69,7 @@ class Wire:
         return head, rest
 
     def receive(self) -> bytes:
-        """What the server sends next, waiting for it."""
+        """Wait for data from the server."""
         while True:
             try:
                 return self.sock.recv(_CHUNK)
@@ -74,7 +77,7 @@ class Wire:
                 _wait(self.sock, _READ)
 
     def start(self, feed: Callable[[bytes], None]) -> None:
-        """From here on, what comes goes to ``feed``, in the hub."""
+        """Pass all further data to ``feed``, in the hub."""
         self.feed = feed
         self._reader = get_hub().loop.io(self.sock.fileno(), _READ)
         self._reader.start(self._readable)
@@ -89,7 +92,7 @@ class Wire:
             if not data:
                 self.close()
                 return
-            # What the handlers write meanwhile goes out in one piece.
+            # Data that the handlers write meanwhile is sent in one piece.
             self._flushing = True
             self.feed(data)
             self._flush()
@@ -97,7 +100,7 @@ class Wire:
                 return
 
     def write(self, data: bytes) -> None:
-        """Send at the end of this turn of the loop."""
+        """Send data at the end of this turn of the loop."""
         self._out.append(data)
         if not self._flushing:
             self._flushing = True
@@ -127,7 +130,7 @@ class Wire:
             self._flush()
 
     def close(self) -> None:
-        """Send what is gathered, and close."""
+        """Send the pending data, and close."""
         if self.sock.fileno() < 0:
             return
         self._flush()

@@ -1,6 +1,6 @@
-"""The verbs on greenlets, for every client with python-engineio's API.
+"""The verbs with greenlets, for all clients with the API of python-engineio.
 
-The handlers and the waiting are the same for each; what differs is the client.
+Handlers and waiting are the same for all. Only the client differs.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ from .settings import REST, SETTLE, TRANSPORTS, WARM_UP
 
 
 class Worker:
-    """Does one job with one kind of client.
+    """Runs one job with one kind of client.
 
-    :param make: makes a client.
-    :param job: what to do.
+    :param make: creates a client.
+    :param job: the work.
     """
 
     def __init__(self, make: Callable[[], Any], job: Job) -> None:
-        #: Stands around the part that is measured.
+        #: The context of the measured part.
         self.profiled: AbstractContextManager[object] = nullcontext()
         self._make = make
         self._job = job
         self._connected = self._disconnected = 0
 
     def run(self) -> Figures:
-        """Do what the job says."""
+        """Run the job.
+
+        :returns: its figures.
+        """
         verb: Callable[[], Figures] = getattr(self, self._job.verb)
         return verb()
 
@@ -72,7 +75,7 @@ class Worker:
     # Verbs
 
     def connect(self) -> Figures:
-        """Connect one after the other, then disconnect."""
+        """Connect clients one after the other, then disconnect them."""
         number = self._job.clients
         self._close(self._open(WARM_UP))
         with self.profiled:
@@ -85,7 +88,7 @@ class Worker:
         return {'connect': (connected - start) / number, 'disconnect': (left - connected) / number}
 
     def crowd(self) -> Figures:
-        """Connect many, let them rest, weigh them, and let them echo."""
+        """Connect many clients, measure their memory while they are idle, and let them echo."""
         number = self._job.clients
         first = self._open(WARM_UP)
         self._echo(first, 1)
@@ -102,7 +105,7 @@ class Worker:
         return figures
 
     def echo(self) -> Figures:
-        """Each client has one message on its way, again and again."""
+        """Each client sends its next message when the previous echo has arrived."""
         rounds = self._job.messages
         clients = self._open(self._job.clients)
         self._echo(clients, max(1, rounds // 5))
@@ -140,7 +143,7 @@ class Worker:
         return (cpu() - start) / total
 
     def latency(self) -> Figures:
-        """Seconds from a send to its answer's handler, one by one or at a steady rate."""
+        """Time from a send to the handler of its echo, one by one or at a steady rate."""
         clients = self._open(self._job.clients)
         self._timed(clients, len(clients))
         return percentiles(self._timed(clients, self._job.messages))
@@ -178,7 +181,7 @@ class Worker:
         return taken
 
     def receive(self) -> Figures:
-        """The server sends as fast as it can."""
+        """Receive messages that the server sends as fast as it can."""
         (client,) = self._open(1)
         self._flood(client, self._job.messages // 10)
         with self.profiled:
@@ -205,7 +208,7 @@ class Worker:
         return (cpu() - start) / messages
 
     def send(self) -> Figures:
-        """The client sends as fast as it can; the server counts."""
+        """Send messages as fast as possible. The server counts them."""
         (client,) = self._open(1)
         self._pour(client, self._job.messages // 10)
         with self.profiled:
@@ -222,7 +225,7 @@ class Worker:
         return (cpu() - start) / messages
 
     def heartbeat(self) -> Figures:
-        """Idle clients answer the server's PINGs; the server counts the PONGs."""
+        """Answer the server's PINGs with idle clients. The server counts the PONGs."""
         clients = self._open(self._job.clients)
         gevent.sleep(self._job.ping_interval)
         before = self._pongs(clients[0])
@@ -239,14 +242,14 @@ class Worker:
         return int(str(answer.get()))
 
     def _answer(self, client: Any) -> AsyncResult[Any]:
-        """The next message."""
+        """The next message of a client."""
         answer: AsyncResult[Any] = AsyncResult()
         client.on('message', answer.set)
         return answer
 
 
 def main(make: Callable[[], Any]) -> None:
-    """A worker program: one job, one line of figures."""
+    """Run the job of the command line and print its figures."""
     job = read_job()
     if job.profile is None:
         report(Worker(make, job).run())

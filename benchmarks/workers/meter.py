@@ -1,4 +1,4 @@
-"""What the Python workers measure with, and how they report it."""
+"""Measuring and reporting in the Python workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Figures = dict[str, float]
 
 
 def read_job() -> Job:
-    """The job of the command line; this process is set up for it."""
+    """Read the job from the command line, and raise the limit of file descriptors."""
     job = Job.from_json(sys.argv[1])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -27,13 +27,13 @@ def read_job() -> Job:
 
 
 def report(figures: Figures) -> None:
-    """Print the figures and end at once, without a farewell to ten thousand connections."""
+    """Print the figures and exit at once, without closing ten thousand connections."""
     print(json.dumps(figures), flush=True)
     os._exit(0)
 
 
 def unique_set_size() -> int:
-    """Bytes of memory that this process has to itself, after a collection."""
+    """The private memory of this process in bytes, after a garbage collection."""
     gc.collect()
     gc.collect()
     with open('/proc/self/smaps_rollup', encoding='ascii') as file:
@@ -41,17 +41,17 @@ def unique_set_size() -> int:
 
 
 def descriptors() -> int:
-    """Open file descriptors of this process."""
+    """The number of open file descriptors of this process."""
     return len(os.listdir('/proc/self/fd'))
 
 
 def count(kind: type) -> int:
-    """Objects of a type; gc knows them."""
+    """The number of objects of a type that the garbage collector tracks."""
     return sum(isinstance(item, kind) for item in gc.get_objects())
 
 
 class Growth:
-    """What a number of clients adds to this process."""
+    """The growth of this process by a number of clients."""
 
     def __init__(self, tasks: Callable[[], int]) -> None:
         self._tasks = tasks
@@ -61,7 +61,7 @@ class Growth:
         return unique_set_size(), descriptors(), self._tasks()
 
     def per_client(self, clients: int) -> Figures:
-        """Bytes, descriptors, and greenlets or tasks that one client costs."""
+        """Bytes, file descriptors, and greenlets or tasks per client."""
         memory, files, tasks = (
             (now - before) / clients for now, before in zip(self._now(), self._before, strict=True)
         )
@@ -69,15 +69,15 @@ class Growth:
 
 
 def percentiles(seconds: list[float]) -> Figures:
-    """The median and the 99th percentile."""
+    """The median and the 99th percentile of a list of times."""
     ordered = sorted(seconds)
     return {'p50': ordered[len(ordered) // 2], 'p99': ordered[len(ordered) * 99 // 100]}
 
 
 def plausible(pongs: int, job: Job) -> None:
-    """Check the server's count: it depends on the moment by a PING per client.
+    """Check the server's count of PONGs. It may differ by one PING per client.
 
-    :raises RuntimeError: too few or too many.
+    :raises RuntimeError: there are too few or too many.
     """
     expected = job.clients * job.seconds / job.ping_interval
     if not 0.7 < pongs / expected < 1.3:
@@ -85,9 +85,9 @@ def plausible(pongs: int, job: Job) -> None:
 
 
 def check(found: object, wanted: object, what: str) -> None:
-    """A figure is worth nothing if the work was not done.
+    """Check that the work was done.
 
-    :raises RuntimeError: something is missing.
+    :raises RuntimeError: the two values differ.
     """
     if found != wanted:
         raise RuntimeError(f'{what}: {found} instead of {wanted}')

@@ -1,4 +1,4 @@
-"""This client, in a process that is never monkey-patched."""
+"""The worker of engineio_gevent, in a process without monkey-patching."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .meter import read_job
 
 
 def main() -> None:
-    """Do the job of the command line."""
+    """Run the job of the command line."""
     speedups: Any = None
     if read_job().speedups:
         speedups = import_module('websockets.speedups')
     else:
-        sys.modules['websockets.speedups'] = None  # type: ignore[assignment]  # no import, then
+        sys.modules['websockets.speedups'] = None  # type: ignore[assignment]  # makes the import fail
     masking = import_module('engineio_gevent.protocol.masking')
     if (masking.mask is getattr(speedups, 'apply_mask', 0)) is not bool(speedups):
-        sys.exit('not the masking that this is about')
+        sys.exit('the wrong implementation of masking is in use')
     name = 'engineio_gevent'
     if read_job().protocol == 'socketio':
         name = 'engineio_gevent.contrib.socketio'

@@ -1,6 +1,6 @@
-"""python-engineio's ``Client``, or python-socketio's, in a monkey-patched process."""
+"""The worker of python-engineio's and python-socketio's ``Client``, monkey-patched."""
 
-# ruff: noqa: E402 - the patch comes before what it patches is imported
+# ruff: noqa: E402 - monkey-patching has to come before the other imports
 from __future__ import annotations
 
 from gevent import monkey

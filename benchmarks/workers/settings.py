@@ -1,12 +1,12 @@
-"""What is the same for every Python worker."""
+"""Settings of all Python workers."""
 
 from __future__ import annotations
 
-#: By a job's transport: the argument of ``connect()``.
+#: By the job's transport: the argument ``transports`` of ``connect()``.
 TRANSPORTS = {'websocket': ['websocket'], 'polling': ['polling'], 'upgrade': None}
-#: Clients that go before those that are measured, so that what is made once is made.
+#: Number of clients before the measured ones, so that setup once per process is not measured.
 WARM_UP = 10
-#: Seconds that belong to a connect or disconnect: what goes on behind it is part of its cost.
+#: Seconds that are measured after the last connect or disconnect, for work in the background.
 REST = 0.1
-#: Seconds in which an idle process comes to rest.
+#: Seconds until a process counts as idle.
 SETTLE = 0.5
