@@ -32,7 +32,7 @@ _COMMENT = re.compile(r'<!--\s*test:\s*(.*?)\s*-->', re.DOTALL)
 _HOW = re.compile(r'|alone|background|file [\w./-]+|fails \d+|not run: .{20,}')
 
 #: Directives of Sphinx's in which there is no code of ours.
-DIRECTIVES = {'{toctree}', '{include}', '{eval-rst}', '{image}', '{figure}'}
+DIRECTIVES = {'{toctree}', '{include}', '{eval-rst}', '{image}', '{figure}', '{glossary}'}
 
 
 @dataclasses.dataclass

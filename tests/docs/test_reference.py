@@ -1,5 +1,6 @@
 """No public name is missing on the reference pages."""
 
+import configparser
 import importlib
 import re
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 
 import engineio_gevent
 
-REFERENCE = Path(__file__).resolve().parents[2] / 'docs' / 'reference'
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / 'docs' / 'reference'
 TEXT = ''.join(path.read_text() for path in sorted(REFERENCE.glob('*.md')))
 
 
@@ -41,3 +43,10 @@ def test_every_command_has_a_section():
     assert [name for name in sections if name in app.COMMANDS] == [
         name for name in app.COMMANDS if name != 'demo'
     ]
+
+
+def test_every_extra_is_listed():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / 'setup.cfg')
+    listed = re.findall(r'^\| `(\w+)` \|', (REFERENCE / 'extras.md').read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(setup['options.extras_require'])
