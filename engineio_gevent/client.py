@@ -22,6 +22,8 @@ from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
 _TRANSPORTS = ('polling', 'websocket')
+# How the TLS alert begins that a TLS server sends to a plain request, in the text of an error.
+_TLS_ALERT = "begins '\\x15\\x03"
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
 
@@ -242,7 +244,7 @@ class Client:
                 eio.send('response')
         """
         if event not in self.event_names:
-            raise ValueError(f'Invalid event {event!r}: not one of {", ".join(self.event_names)}')
+            raise ValueError(f'Invalid event {event!r}: use one of {", ".join(self.event_names)}')
 
         def register(handler: _Handler) -> _Handler:
             self.handlers[event] = handler
@@ -350,7 +352,7 @@ class Client:
                 self._upgraded_before = remembered and name == 'websocket'
                 return session
         assert failure is not None
-        raise _connection_error(failure) from failure
+        raise _connection_error(failure, route.netloc) from failure
 
     def _complete(self, session: Session) -> None:
         """Upgrade where that can be, and set the connection to work."""
@@ -442,8 +444,8 @@ class Client:
     def _refuse_fork(session: Session) -> None:
         if session.forked:
             raise RuntimeError(
-                'this client was connected before the process forked, and its connection '
-                'belongs to the parent: make a new Client in the child'
+                'this client was connected before the process forked, and the connection '
+                'belongs to the parent process: create a new Client in the child process'
             )
 
     # Tools for applications that do not want to know what they run on
@@ -485,14 +487,34 @@ def _choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
     return chosen
 
 
-def _connection_error(cause: Exception) -> ConnectionError:
-    """The one exception of ``connect()``, with the server's JSON body where it sent one."""
+def _connection_error(cause: Exception, host: str) -> ConnectionError:
+    """The one exception of ``connect()``, with the server's JSON body where it sent one.
+
+    :param host: of the server; named in the text, once.
+    """
     what = str(cause) or type(cause).__name__
+    if not isinstance(cause, EngineIOError):
+        what = f'{type(cause).__name__}: {what}'
+    if host not in what:
+        what = f'{host}: {what}'
+    what += _advice(cause)
     if isinstance(cause, HTTPError) and cause.body is not None:
         return ConnectionError(what, cause.body)
-    if isinstance(cause, EngineIOError):
-        return ConnectionError(what)
-    return ConnectionError(f'{type(cause).__name__}: {what}')
+    return ConnectionError(what)
+
+
+def _advice(cause: Exception) -> str:
+    """What to try, for the mistakes that a text of the server or of OpenSSL does not name."""
+    if isinstance(cause, HTTPError):
+        return ' (check engineio_path)' if cause.status == 404 else ''
+    text = str(cause)
+    if 'not an Engine.IO 4 handshake' in text:
+        return ' (check the URL, engineio_path and the version of the server)'
+    if _TLS_ALERT in text:
+        return ' (the port speaks TLS: use https:// or wss://)'
+    if 'WRONG_VERSION_NUMBER' in text.upper().replace(' ', '_'):
+        return ' (the port does not speak TLS: use http:// or ws://)'
+    return ''
 
 
 def _make_logger(logger: bool | logging.Logger) -> logging.Logger:
