@@ -11,13 +11,13 @@ State = Literal['disconnected', 'connected', 'disconnecting']
 
 
 class Reason:
-    """Disconnection reasons."""
+    """The reasons that the disconnect handler receives."""
 
-    #: Client-initiated disconnection.
+    #: The client closed the connection.
     CLIENT_DISCONNECT = 'client disconnect'
-    #: Server-initiated disconnection.
+    #: The server closed the connection with a CLOSE packet.
     SERVER_DISCONNECT = 'server disconnect'
-    #: Transport error.
+    #: The connection was lost. ``Client.disconnect_error`` has the cause.
     TRANSPORT_ERROR = 'transport error'
 
 
