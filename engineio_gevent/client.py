@@ -75,8 +75,9 @@ class Client:
                              last connection was upgraded to it. The default is
                              ``False``.
     :param parse_json: whether to decode received text that is valid JSON, as
-                       python-engineio does. ``False`` passes all text to the
-                       handler unchanged. The default is ``True``.
+                       python-engineio does. Text that begins with a digit stays
+                       text. ``False`` passes all text to the handler unchanged.
+                       The default is ``True``.
     :param write_limit: number of queued bytes above which ``send()`` waits for
                         the server (back pressure). ``None`` means that ``send()``
                         never waits. The default is 1 MiB.
@@ -161,7 +162,7 @@ class Client:
 
     @property
     def ping_timeout(self) -> float | None:
-        """Heartbeat timeout in seconds, counted after the interval. None before a connect."""
+        """How late the next PING packet may be, in seconds. None before a connect."""
         handshake = None if self._session is None else self._session.handshake
         return None if handshake is None else handshake.ping_timeout
 
