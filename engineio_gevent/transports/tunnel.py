@@ -64,7 +64,7 @@ class Proxy(NamedTuple):
 
 
 def _no_url(why: str) -> ConnectionClosed:
-    return ConnectionClosed(f'invalid proxy URL: {why}')
+    return ConnectionClosed(f'not a valid proxy URL: {why}')
 
 
 class _Refused(OSError):
