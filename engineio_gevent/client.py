@@ -521,9 +521,9 @@ def _connection_error(cause: Exception, host: str) -> ConnectionError:
     :param host: of the server; named in the text, once.
     """
     what = str(cause) or type(cause).__name__
-    if not isinstance(cause, EngineIOError):
+    if not isinstance(cause, EngineIOError) and str(cause):
         what = f'{type(cause).__name__}: {what}'
-    if host not in what:
+    if not what.startswith(host) and f'//{host}/' not in what:
         what = f'{host}: {what}'
     what += _advice(cause)
     if isinstance(cause, HTTPError) and cause.body is not None:
@@ -532,7 +532,7 @@ def _connection_error(cause: Exception, host: str) -> ConnectionError:
 
 
 def _advice(cause: Exception) -> str:
-    """What to try, for the mistakes that a text of the server or of OpenSSL does not name."""
+    """What to try, if the error text alone does not say so."""
     if isinstance(cause, HTTPError):
         return ' (check engineio_path)' if cause.status == 404 else ''
     text = str(cause)

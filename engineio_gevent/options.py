@@ -1,4 +1,4 @@
-"""What a client tells its sessions, and the words that both tell the application."""
+"""The options that a client passes to its connections, and the states and reasons of the API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reason:
 
 @dataclass(slots=True)
 class Options:
-    """What a client tells its sessions."""
+    """The options that a client passes to its connections."""
 
     logger: logging.Logger
     #: Whether the application asked for a log; errors are logged in any case.
