@@ -25,7 +25,7 @@ help:
 	@echo 'make test    what every change has to pass, in 8 minutes (ARGS="-e py311,lint")'
 	@echo 'make test-all every suite on every Python, packages, benchmarks: for a release'
 	@echo 'make test-py314, make test-pypy311   the tests on an interpreter from Debian, in a chroot'
-	@echo 'make lint    ruff'
+	@echo 'make lint    ruff, spelling and plain English'
 	@echo 'make types   mypy; a user'"'"'s programs with mypy and pyright'
 	@echo 'make docs    the documentation, in build/docs/'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'

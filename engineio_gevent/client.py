@@ -1,4 +1,4 @@
-"""The public API: a client, its options and its handlers."""
+"""The public API: the client, its options and its handlers."""
 
 from __future__ import annotations
 
@@ -22,65 +22,72 @@ from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
 _TRANSPORTS = ('polling', 'websocket')
+# How the TLS alert begins that a TLS server sends to a plain request, in the text of an error.
+_TLS_ALERT = "begins '\\x15\\x03"
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
 
-#: Bytes that may wait to be sent before ``send()`` waits too.
+#: Default of ``write_limit``, in bytes.
 DEFAULT_WRITE_LIMIT = 1 << 20
-#: Bytes of the largest message or polling body taken from a server.
+#: Default of ``max_message_size``, in bytes.
 DEFAULT_MAX_MESSAGE_SIZE = 100 << 20
 
 
 class Client:
-    """An Engine.IO client.
+    """An Engine.IO client for gevent.
 
-    It has the API of python-engineio's ``Client``, on greenlets: every method
-    that waits lets the other greenlets run. Creating one opens nothing.
+    It has the API of python-engineio's ``Client``. A method that waits lets
+    other greenlets run. Creating a client opens no connection.
 
-    The options are attributes of the same names, but for ``json`` and
-    ``http_session``; a change counts from the next :meth:`connect` on.
+    Each option is also an attribute of the same name, except ``json`` and
+    ``http_session``. A change to an attribute takes effect at the next
+    :meth:`connect`.
 
-    :param logger: ``True`` to log to the logger ``engineio_gevent.client`` at
-                   level INFO, a logger to use instead, or ``False``, the
-                   default, to log errors alone.
-    :param json: a module with ``dumps`` and ``loads`` compatible with the
-                 standard library's ``json``, which is the default. It is this
-                 client's alone.
-    :param request_timeout: seconds for the whole handshake of a connection, for
-                            the upgrade after it, and for each POST; ``None``
-                            for no bound. The default is 5.
-    :param http_session: a ``requests.Session`` to poll with, or a callable that
-                         makes one at each connect. Its cookies, auth, proxies,
-                         certificates and headers apply to the websocket too.
-                         It is never closed by this client. The default,
-                         ``None``, polls over connections of the client's own.
+    :param logger: ``True`` logs to the logger ``engineio_gevent.client`` at
+                   level INFO. A logger object logs to that logger. ``False``,
+                   the default, logs only errors.
+    :param json: a module with ``dumps`` and ``loads`` that are compatible with
+                 the standard library's ``json``. It is used by this client
+                 only. The default is the standard library's ``json``.
+    :param request_timeout: timeout in seconds for the whole handshake, for the
+                            upgrade that follows it, and for each POST. ``None``
+                            means no timeout. The default is 5.
+    :param http_session: a ``requests.Session`` for polling, or a callable that
+                         returns one at each connect. Its cookies, auth, proxies,
+                         certificates and headers also apply to the websocket.
+                         The client never closes it. With the default, ``None``,
+                         the client polls over its own connections.
     :param ssl_verify: whether to verify the server's certificate and host name.
                        The default is ``True``.
-    :param handle_sigint: whether Ctrl-C disconnects this client before it does
-                          what it did before. The default is ``True``. It takes
-                          effect at a connect in the main thread.
+    :param handle_sigint: whether Ctrl-C first disconnects this client and then
+                          runs the previous SIGINT handler. It takes effect only
+                          if :meth:`connect` is called in the main thread. The
+                          default is ``True``.
     :param websocket_extra_options: keyword arguments for
-                                    ``websocket.create_connection()``, which go
-                                    before the client's own.
-    :param timestamp_requests: whether the URL of each request carries the time,
-                               against caches. The default is ``True``.
-    :param try_all_transports: whether to try the next of the transports when the
-                               handshake of the first fails. The default is ``False``.
-    :param remember_upgrade: whether to begin with the websocket where the last
-                             connection of this client was upgraded to it. The
-                             default is ``False``.
-    :param parse_json: whether the text of a message is tried as JSON, as
-                       python-engineio does. ``False`` hands all text over as it
-                       is. The default is ``True``.
-    :param write_limit: bytes queued above which ``send()`` waits for the server
-                        to take some; ``None``: it never waits. The default is 1 MiB.
-    :param max_message_size: bytes of the largest message, or polling body, that
-                             is taken from the server; ``None``: no limit. The
-                             default is 100 MiB.
+                                    ``websocket.create_connection()``. They
+                                    override the client's own settings.
+    :param timestamp_requests: whether to add the current time to the URL of each
+                               request, so that caches do not answer it. The
+                               default is ``True``.
+    :param try_all_transports: whether to try the next transport if the handshake
+                               of the first one fails. The default is ``False``.
+    :param remember_upgrade: whether to begin with the websocket if this client's
+                             last connection was upgraded to it. The default is
+                             ``False``.
+    :param parse_json: whether to decode received text that is valid JSON, as
+                       python-engineio does. Text that begins with a digit stays
+                       text. ``False`` passes all text to the handler unchanged.
+                       The default is ``True``.
+    :param write_limit: number of queued bytes above which ``send()`` waits for
+                        the server (back pressure). ``None`` means that ``send()``
+                        never waits. The default is 1 MiB.
+    :param max_message_size: largest message or polling body, in bytes, that the
+                             client accepts from the server. ``None`` means no
+                             limit. The default is 100 MiB.
     """
 
     reason = Reason
-    #: The events that can have a handler.
+    #: The events for which a handler can be registered.
     event_names: ClassVar[list[str]] = ['connect', 'disconnect', 'message']
 
     def __init__(
@@ -101,11 +108,11 @@ class Client:
         max_message_size: int | None = DEFAULT_MAX_MESSAGE_SIZE,
     ) -> None:
         json = _json if json is None else json
-        #: The logger in use.
+        #: The logger that this client uses.
         self.logger: logging.Logger = _make_logger(logger)
-        #: The handlers by event.
+        #: The registered handlers, by event name.
         self.handlers: dict[str, Callable[..., Any]] = {}
-        #: The transports of the last ``connect()``, in the order of preference.
+        #: The transports of the last ``connect()``, in order of preference.
         self.transports: list[str] | None = None
         self.ssl_verify = ssl_verify
         self.handle_sigint = handle_sigint
@@ -130,86 +137,93 @@ class Client:
     def state(self) -> State:
         """``'disconnected'``, ``'connected'`` or ``'disconnecting'``.
 
-        While the disconnect handler runs it still reads ``'connected'`` if the
-        transport failed, and ``'disconnecting'`` if one of the two sides wished
-        the end.
+        In the disconnect handler, the state is ``'connected'`` if the transport
+        failed. It is ``'disconnecting'`` if the client disconnected or the server
+        sent a CLOSE packet.
         """
         return 'disconnected' if self._session is None else self._session.state
 
     @property
     def sid(self) -> str | None:
-        """The session id that the server gave, or None while not connected."""
+        """The id that the server assigned to the connection. None while not connected."""
         return None if self._session is None else self._session.sid
 
     @property
     def upgrades(self) -> list[str] | None:
-        """The transports that the server offered to upgrade to, or None before a connect."""
+        """The transports to which the server offered to upgrade. None before a connect."""
         handshake = None if self._session is None else self._session.handshake
         return None if handshake is None else list(handshake.upgrades)
 
     @property
     def ping_interval(self) -> float | None:
-        """Seconds between the server's PINGs, or None before a connect."""
+        """Interval between the server's PING packets, in seconds. None before a connect."""
         handshake = None if self._session is None else self._session.handshake
         return None if handshake is None else handshake.ping_interval
 
     @property
     def ping_timeout(self) -> float | None:
-        """Seconds past the interval before the other side counts as dead; None before a connect."""
+        """How late the next PING packet may be, in seconds. None before a connect."""
         handshake = None if self._session is None else self._session.handshake
         return None if handshake is None else handshake.ping_timeout
 
     @property
     def current_transport(self) -> str | None:
-        """``'polling'`` or ``'websocket'``, or None before a connect."""
+        """The transport in use: ``'polling'`` or ``'websocket'``. None before a connect."""
         return None if self._session is None else self._session.transport_name
 
     @property
     def base_url(self) -> str | None:
-        """The URL of the connection by the transport of its handshake, or None before a connect."""
+        """The URL of the connection, for the transport of the handshake. None before a connect."""
         return None if self._session is None else self._session.base_url
 
     @property
     def http(self) -> HTTP | HTTPSession | None:
-        """What does the HTTP requests: the caller's session, or an object with ``cookies``."""
+        """The HTTP client for polling: your ``http_session``, or an object with ``cookies``."""
         if self._session is not None:
             return self._session.http
         return self._http_session if isinstance(self._http_session, HTTPSession) else None
 
     @property
     def disconnect_error(self) -> Exception | None:
-        """The exception that ended the last connection; None if one of the two sides wished it."""
+        """The exception that ended the last connection.
+
+        None after a clean close by the client or the server.
+        """
         return None if self._session is None else self._session.error
 
     @property
     def unsent(self) -> int:
-        """How many messages :meth:`send` took that have not left; after the end: never did.
+        """The number of messages that :meth:`send` accepted and that are not yet sent.
 
-        It goes to 0 as the server takes them, and :meth:`disconnect` waits for
-        that. What remains when the connection has ended was not delivered; it
-        is there to read in the disconnect handler, and until the next
-        :meth:`connect`.
+        It falls to 0 as the server accepts data, and :meth:`disconnect` waits for
+        that. After the end of a connection it is the number of messages that were
+        never sent. Read it in the disconnect handler, or at any time until the
+        next :meth:`connect`.
 
-        By a websocket a message has left when the operating system has taken
-        all of it: the last ones may still be lost with the connection. Where
-        that is by TLS, the first 64 KiB of what counts here may have left, too. By
-        polling it has left when the server has answered the POST that carried
-        it: a message of a POST without an answer counts here, though the server
-        may have got it. To know what was processed, have the server say so.
+        Over a websocket, a message counts as sent when the operating system has
+        accepted all of it. The last messages can still be lost with the
+        connection. With TLS, up to 64 KiB of the counted messages may already
+        have been sent.
 
-        Reading it takes 0.3 us for each message that has not left.
+        Over polling, a message counts as sent when the server has answered the
+        POST that carried it. If the answer is lost, the message counts as unsent,
+        although the server may have received it.
+
+        To know that a message was processed, let the server confirm it.
+
+        Reading this attribute takes 0.3 us for each unsent message.
         """
         return 0 if self._session is None else self._session.unsent
 
     def transport(self) -> str | None:
-        """The name of the transport in use.
+        """Return the transport in use.
 
-        :returns: ``'polling'`` or ``'websocket'``; None before a connect.
+        :returns: ``'polling'`` or ``'websocket'``. None before a connect.
         """
         return self.current_transport
 
     def is_asyncio_based(self) -> bool:
-        """Whether this client runs on asyncio: it does not."""
+        """Return False: this client does not use asyncio."""
         return False
 
     # Handlers
@@ -221,19 +235,22 @@ class Client:
     def on(self, event: str, handler: _Handler) -> None: ...
 
     def on(self, event: str, handler: Any = None) -> Any:
-        """Register the handler of an event, in place of the one before.
+        """Register the handler of an event. It replaces the previous handler.
 
-        Handlers run in greenlets of their own, in a copy of the context
-        variables of the call to :meth:`connect`. They start in the order in
-        which messages arrive; one that waits delays no other. What one raises
-        is logged.
+        The message and disconnect handlers each run in a greenlet of their own,
+        with a copy of the context variables of the :meth:`connect` call. Message
+        handlers start in the order in which messages arrive. A handler that
+        waits does not delay the others. An exception that it raises is logged.
 
-        :param event: ``'connect'``: no argument; it runs inside
-                      :meth:`connect`, and what it raises makes that fail.
-                      ``'message'``: the data. ``'disconnect'``: the reason, one
-                      of :attr:`reason`; a handler without arguments will do.
-        :param handler: the function; without it the method is a decorator.
-        :raises ValueError: there is no such event.
+        The connect handler runs inside :meth:`connect`. An exception that it
+        raises makes :meth:`connect` fail.
+
+        :param event: ``'connect'``, ``'message'`` or ``'disconnect'``. The
+                      connect handler takes no argument. The message handler
+                      takes the data. The disconnect handler takes the reason,
+                      one of :attr:`reason`, or no argument.
+        :param handler: the function. Without it, this method is a decorator.
+        :raises ValueError: the event does not exist.
 
         Example::
 
@@ -242,7 +259,7 @@ class Client:
                 eio.send('response')
         """
         if event not in self.event_names:
-            raise ValueError(f'Invalid event {event!r}: not one of {", ".join(self.event_names)}')
+            raise ValueError(f'Invalid event {event!r}: use one of {", ".join(self.event_names)}')
 
         def register(handler: _Handler) -> _Handler:
             self.handlers[event] = handler
@@ -262,23 +279,26 @@ class Client:
         transports: str | Iterable[str] | None = None,
         engineio_path: str = 'engine.io',
     ) -> None:
-        """Connect to a server, and upgrade to a websocket where both sides can.
+        """Connect to a server, and upgrade to a websocket if both sides support it.
 
-        It returns when messages can flow, by the websocket if there is one.
+        It returns when messages can be sent and received.
 
-        :param url: ``http``, ``https``, ``ws`` or ``wss``, the host, and any
-                    query string, which goes with each request.
-        :param headers: headers for each request and for the websocket.
-        :param transports: ``'polling'``, ``'websocket'`` or a list of them, the
-                           one to begin with first. The default begins with
-                           polling and upgrades.
-        :param engineio_path: where Engine.IO is mounted on the server.
-        :raises ValueError: this client is connected already, no transport is
-                            left, or an argument is not valid.
-        :raises ConnectionError: no connection. The first argument says what
-                                 happened, the second is the server's JSON body
-                                 where it sent one; the cause is chained.
-        :raises RuntimeError: this process is a fork of the one that connected.
+        :param url: the server: a scheme (``http``, ``https``, ``ws`` or ``wss``)
+                    and a host. A query string is added to each request. A path
+                    is ignored: use ``engineio_path``.
+        :param headers: headers for each polling request and for the websocket
+                        handshake.
+        :param transports: ``'polling'``, ``'websocket'`` or a list of them, in
+                           order of preference. The default begins with polling
+                           and upgrades to the websocket.
+        :param engineio_path: the path at which the server serves Engine.IO.
+        :raises ValueError: this client is already connected, no transport is
+                            valid, or another argument is not valid.
+        :raises ConnectionError: the connection failed. The first argument names
+                                 the server and the cause. If the server sent a
+                                 JSON body, it is the second argument. The
+                                 original exception is the ``__cause__``.
+        :raises RuntimeError: this process was forked after the client connected.
 
         Example::
 
@@ -350,7 +370,7 @@ class Client:
                 self._upgraded_before = remembered and name == 'websocket'
                 return session
         assert failure is not None
-        raise _connection_error(failure) from failure
+        raise _connection_error(failure, route.netloc) from failure
 
     def _complete(self, session: Session) -> None:
         """Upgrade where that can be, and set the connection to work."""
@@ -369,13 +389,13 @@ class Client:
             raise
 
     def wait(self) -> None:
-        """Wait until the connection has ended and the disconnect handler has run.
+        """Wait until the connection has ended and the disconnect handler has finished.
 
-        Returns at once while not connected, and in the disconnect handler itself.
-        Legal from every native thread.
+        It returns at once while not connected, and in the disconnect handler. It
+        can be called in any native thread.
 
-        :raises RuntimeError: the thread of :meth:`connect` has ended and has left
-                              the connection behind.
+        :raises RuntimeError: this process was forked after the client connected,
+                              or the thread that called :meth:`connect` has ended.
         """
         if self._session is not None:
             self._refuse_fork(self._session)
@@ -383,21 +403,26 @@ class Client:
             process.wait_for_sigint()
 
     def send(self, data: Any) -> None:
-        """Send a message; it is dropped silently while not connected, as upstream does.
+        """Send a message.
 
-        Waits, cooperatively, while more than ``write_limit`` bytes are queued.
-        Legal from every greenlet, handler and native thread; the order of each
-        sender is kept. Another native thread than that of :meth:`connect` never
-        waits: it hands over, whatever is queued.
+        While not connected, the message is dropped silently, as in
+        python-engineio. While more than ``write_limit`` bytes are queued, the
+        call waits and other greenlets run.
 
-        :param data: ``str``; ``bytes``, ``bytearray`` or ``memoryview``, sent as
-                     binary; ``list`` or ``dict``, sent as JSON; or ``int``,
-                     ``float``, ``bool`` or ``None``, sent as text.
-        :raises TypeError: data of another type.
-        :raises ValueError: text that cannot be sent: with a lone surrogate, or
-                            with U+001E over polling, which has no form for it.
-        :raises RuntimeError: this process is a fork of the one that connected, or
-                              the thread of :meth:`connect` has ended.
+        It can be called in any greenlet, handler and native thread. The messages
+        of each sender keep their order. In another native thread than the one
+        that called :meth:`connect`, it never waits.
+
+        :param data: ``str`` is sent as text. ``bytes``, ``bytearray`` and
+                     ``memoryview`` are sent as a binary message. ``list`` and
+                     ``dict`` are sent as JSON. ``int``, ``float`` and ``bool``
+                     are sent as their ``str()``. ``None`` is sent as an empty
+                     message.
+        :raises TypeError: data of any other type.
+        :raises ValueError: text that cannot be sent. It has a lone surrogate, or
+                            it has U+001E and the transport is polling.
+        :raises RuntimeError: this process was forked after the client connected,
+                              or the thread that called :meth:`connect` has ended.
         """
         session = self._session
         if session is None:
@@ -408,15 +433,17 @@ class Client:
         session.send(data)
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
-        """Leave the server, once everything sent before has gone out.
+        """Send the queued messages, then close the connection.
 
-        It is legal from every greenlet, handler, native thread and signal handler,
-        any number of times. Against a server that takes nothing, or does not
-        answer, it returns after 3 seconds; against one that takes what is queued
-        slowly, after 30. What remained then is counted by :attr:`unsent`.
+        It can be called in any greenlet, handler, native thread and signal
+        handler, any number of times. If the server accepts no data or does not
+        answer, it returns after 3 seconds. If the server accepts data slowly, it
+        returns after 30 seconds at the latest. Then it waits for the disconnect
+        handler. :attr:`unsent` counts the messages that were not sent.
 
-        :param abort: whether to drop what is still queued and leave at once.
-        :param reason: for the disconnect handler, in place of ``'client disconnect'``.
+        :param abort: whether to drop the queued messages and close at once.
+        :param reason: the reason for the disconnect handler. The default is
+                       ``'client disconnect'``.
         """
         if self._session is not None and not self._session.forked:
             self._session.disconnect(abort, reason)
@@ -442,8 +469,8 @@ class Client:
     def _refuse_fork(session: Session) -> None:
         if session.forked:
             raise RuntimeError(
-                'this client was connected before the process forked, and its connection '
-                'belongs to the parent: make a new Client in the child'
+                'this client was connected before the process forked, and the connection '
+                'belongs to the parent process: create a new Client in the child process'
             )
 
     # Tools for applications that do not want to know what they run on
@@ -451,27 +478,30 @@ class Client:
     def start_background_task(
         self, target: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> gevent.Greenlet[..., Any]:
-        """Run a function in a greenlet.
+        """Run a function in a new greenlet.
 
-        :param target: the function; the other arguments are for it.
+        :param target: the function. It is called with the remaining arguments.
         :returns: the greenlet, which has ``join()``.
         """
         return gevent.spawn(target, *args, **kwargs)
 
     def sleep(self, seconds: float = 0) -> None:
-        """Sleep for some seconds while other greenlets run."""
+        """Sleep while other greenlets run.
+
+        :param seconds: how long to sleep.
+        """
         gevent.sleep(timer_seconds(seconds))
 
     def create_queue(self, *args: Any, **kwargs: Any) -> gevent.queue.Queue[Any]:
-        """A new ``gevent.queue.Queue``."""
+        """Return a new ``gevent.queue.Queue``."""
         return gevent.queue.Queue(*args, **kwargs)
 
     def get_queue_empty_exception(self) -> type[Exception]:
-        """The exception of an empty queue, ``gevent.queue.Empty``."""
+        """Return the exception that an empty queue raises, ``gevent.queue.Empty``."""
         return gevent.queue.Empty
 
     def create_event(self, *args: Any, **kwargs: Any) -> gevent.event.Event:
-        """A new ``gevent.event.Event``."""
+        """Return a new ``gevent.event.Event``."""
         return gevent.event.Event(*args, **kwargs)
 
 
@@ -485,14 +515,34 @@ def _choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
     return chosen
 
 
-def _connection_error(cause: Exception) -> ConnectionError:
-    """The one exception of ``connect()``, with the server's JSON body where it sent one."""
+def _connection_error(cause: Exception, host: str) -> ConnectionError:
+    """The one exception of ``connect()``, with the server's JSON body where it sent one.
+
+    :param host: of the server; named in the text, once.
+    """
     what = str(cause) or type(cause).__name__
+    if not isinstance(cause, EngineIOError) and str(cause):
+        what = f'{type(cause).__name__}: {what}'
+    if not what.startswith(host) and f'//{host}/' not in what:
+        what = f'{host}: {what}'
+    what += _advice(cause)
     if isinstance(cause, HTTPError) and cause.body is not None:
         return ConnectionError(what, cause.body)
-    if isinstance(cause, EngineIOError):
-        return ConnectionError(what)
-    return ConnectionError(f'{type(cause).__name__}: {what}')
+    return ConnectionError(what)
+
+
+def _advice(cause: Exception) -> str:
+    """What to try, if the error text alone does not say so."""
+    if isinstance(cause, HTTPError):
+        return ' (check engineio_path)' if cause.status == 404 else ''
+    text = str(cause)
+    if 'not an Engine.IO 4 handshake' in text:
+        return ' (check the URL, engineio_path and the version of the server)'
+    if _TLS_ALERT in text:
+        return ' (the port speaks TLS: use https:// or wss://)'
+    if 'WRONG_VERSION_NUMBER' in text.upper().replace(' ', '_'):
+        return ' (the port does not speak TLS: use http:// or ws://)'
+    return ''
 
 
 def _make_logger(logger: bool | logging.Logger) -> logging.Logger:

@@ -33,7 +33,7 @@ class DisconnectedEarly(ConnectionClosed):
     """``disconnect()`` was called while another greenlet was connecting."""
 
     def __init__(self) -> None:
-        super().__init__('disconnected while connecting')
+        super().__init__('disconnect() was called while connecting')
 
 
 class Connecting:
@@ -75,7 +75,8 @@ class Connecting:
         except Expired as exc:
             seconds = self._options.request_timeout
             raise ConnectionClosed(
-                f'{self._route.netloc}: no {name} handshake within {seconds:g} seconds'
+                f'{self._route.netloc}: no {name} handshake within {seconds:g} seconds '
+                '(request_timeout)'
             ) from exc
         finally:
             self._greenlet = None

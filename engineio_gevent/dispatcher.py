@@ -113,13 +113,13 @@ class Dispatcher:
                 context.copy().run(function, argument)
             except GreenletExit:
                 # Somebody killed this greenlet and may wait for its end.
-                _log.exception('a handler was killed')
+                _log.exception('handler was killed before it finished')
                 return False
             except KeyboardInterrupt:
                 # Ctrl-C arrived in this greenlet by chance; it is the main one's.
                 self.hub.handle_system_error(*sys.exc_info()[:2])
             except BaseException:  # SystemExit, gevent.Timeout: no worker dies of its handler
-                _log.exception('a handler failed')
+                _log.exception('handler raised a BaseException')
             if self._active is not worker or self._left <= 0:
                 break
         return True

@@ -1,10 +1,10 @@
-"""What can go wrong, as exceptions.
+"""The exceptions of this package.
 
-For the sake of the network or the server ``Client.connect()`` raises
-:class:`ConnectionError` alone, with the cause chained. The others are causes: of
-a failed connect (``__cause__``) or of a connection that ended
-(``Client.disconnect_error``). Mistakes of the program are exceptions of Python's
-own, such as ``ValueError``.
+Network and server failures during ``Client.connect()`` raise only
+:class:`ConnectionError`. The other exceptions are causes. One is the
+``__cause__`` of a failed connect, or the ``Client.disconnect_error`` of a
+connection that has ended. Programming mistakes raise Python's own exceptions,
+such as ``ValueError``.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ from typing import Any
 
 
 class EngineIOError(Exception):
-    """The base of all exceptions that tell of the network or the server."""
+    """Base class of all exceptions for network and server failures."""
 
 
 class ConnectionError(EngineIOError):
-    """``connect()`` failed; the first argument says how.
+    """``connect()`` failed. The first argument names the server and the cause.
 
-    The second argument, where there is one, is the JSON body with which the
-    server refused, decoded.
+    If the server refused the connection with a JSON body, the second argument is
+    the decoded body.
     """
 
 
 class ProtocolError(EngineIOError):
-    """The server sent bytes that Engine.IO or RFC 6455 does not allow.
+    """The server sent data that Engine.IO, HTTP or RFC 6455 does not allow.
 
-    :param message: what was wrong and where.
-    :param code: the websocket close code that tells the server so (RFC 6455,
-                 section 7.4.1). The default is 1002, protocol error.
-    :param decoded: what was decoded from the same bytes before the fault, so
-                    that it is not lost with them.
+    :param message: what was wrong, and where.
+    :param code: the websocket close code sent to the server (RFC 6455, section
+                 7.4.1). The default is 1002, protocol error.
+    :param decoded: what was decoded before the fault, from the same bytes.
     """
 
     def __init__(self, message: str, code: int = 1002, decoded: list[Any] | None = None) -> None:
         super().__init__(message)
         #: The websocket close code for this fault.
         self.code = code
-        #: What came whole before the fault, in the form that the failed call returns.
+        #: What was decoded before the fault, in the form that the failed call returns.
         self.decoded: list[Any] = [] if decoded is None else decoded
 
 
 class HTTPError(EngineIOError):
-    """A request was answered with a status other than 2xx; other than 101, for a websocket.
+    """The server answered with an unexpected HTTP status.
 
-    :param message: the request and the status, in words.
+    Polling expects a 2xx status. The websocket handshake expects status 101.
+
+    :param message: the request and the status, as text.
     :param status: the HTTP status code.
-    :param body: the body of the answer, decoded where it is JSON, else None.
+    :param body: the response body, decoded, if it is JSON. Otherwise None.
     """
 
     def __init__(self, message: str, status: int, body: Any = None) -> None:
@@ -59,14 +60,14 @@ class HTTPError(EngineIOError):
 
 
 class ConnectionClosed(EngineIOError):
-    """There was no way to the server, or the transport ended without a CLOSE packet.
+    """The server could not be reached, or the connection ended without a CLOSE packet.
 
-    Where the operating system, TLS or requests said why, that is the
-    ``__cause__``.
+    If the operating system, TLS or requests reported the cause, that exception is
+    the ``__cause__``.
 
-    :param message: what happened, in words.
-    :param code: the websocket close code (RFC 6455, section 7.4.1): 1005 for a
-                 close frame without one, 1006 for none at all.
+    :param message: what happened, as text.
+    :param code: the websocket close code (RFC 6455, section 7.4.1). It is 1005 for
+                 a close frame without a code, and 1006 if there was no close frame.
     :param reason: the text that came with the code, or an empty string.
     """
 
@@ -74,9 +75,9 @@ class ConnectionClosed(EngineIOError):
         super().__init__(message)
         #: The websocket close code.
         self.code = code
-        #: The server's words.
+        #: The reason that the server sent with the code.
         self.reason = reason
 
 
 class HeartbeatTimeout(EngineIOError):
-    """No PING came within pingInterval + pingTimeout of the last."""
+    """No PING packet arrived within pingInterval + pingTimeout after the previous one."""

@@ -1,4 +1,4 @@
-"""What a client tells its sessions, and the words that both tell the application."""
+"""The options that a client passes to its connections, and the states and reasons of the API."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ State = Literal['disconnected', 'connected', 'disconnecting']
 
 
 class Reason:
-    """Disconnection reasons."""
+    """The reasons that the disconnect handler receives."""
 
-    #: Client-initiated disconnection.
+    #: The client closed the connection.
     CLIENT_DISCONNECT = 'client disconnect'
-    #: Server-initiated disconnection.
+    #: The server closed the connection with a CLOSE packet.
     SERVER_DISCONNECT = 'server disconnect'
-    #: Transport error.
+    #: The connection was lost. ``Client.disconnect_error`` has the cause.
     TRANSPORT_ERROR = 'transport error'
 
 
 @dataclass(slots=True)
 class Options:
-    """What a client tells its sessions."""
+    """The options that a client passes to its connections."""
 
     logger: logging.Logger
     #: Whether the application asked for a log; errors are logged in any case.

@@ -41,7 +41,7 @@ FAREWELL_LIMIT = 30.0
 #: Seconds for the handler of ``disconnect`` to run where the caller asked for ``abort``.
 ABORT_TIMEOUT = 0.25
 
-_THREAD_ENDED = 'the thread of this connection, or its hub, has ended'
+_THREAD_ENDED = 'the thread that called connect() has ended, or its gevent hub was destroyed'
 
 # How far a session has come; it only ever goes up.
 _OPENING = 0  # connect() waits for the handshake
@@ -293,12 +293,15 @@ class Session:
                 self._early.append(data)
         elif packet_type == packet.CLOSE:
             if self._phase == _OPENING:
-                self.on_lost(transport, ConnectionClosed('the server closed the connection'))
+                self.on_lost(
+                    transport,
+                    ConnectionClosed('the server closed the connection during the handshake'),
+                )
             else:
                 self.state = 'disconnecting'
                 self.close(Reason.SERVER_DISCONNECT, None)
         elif packet_type != packet.NOOP:
-            self.info('Received unexpected packet %s', packet.NAMES[packet_type])
+            self.info('Received unexpected packet of type %s', packet.NAMES[packet_type])
 
     def _on_open(self, transport: Transport, packet_type: int, data: Any) -> None:
         if transport is not self.transport:
@@ -306,7 +309,7 @@ class Session:
         if packet_type != packet.OPEN:
             self.on_lost(
                 transport,
-                ProtocolError(f'{packet.NAMES[packet_type]} instead of the OPEN packet'),
+                ProtocolError(f'expected an OPEN packet, got {packet.NAMES[packet_type]}'),
             )
             return
         try:
@@ -333,7 +336,9 @@ class Session:
         seconds = found.ping_interval + found.ping_timeout
         self.close(
             Reason.TRANSPORT_ERROR,
-            HeartbeatTimeout(f'no PING from the server for {seconds:g} seconds'),
+            HeartbeatTimeout(
+                f'{self._route.netloc}: no PING from the server for {seconds:g} seconds'
+            ),
         )
 
     def _deliver(self, data: Any) -> None:
@@ -437,7 +442,7 @@ class Session:
             for data in early or ():
                 self._dispatcher.submit(self._context, self._deliver, data)
         if error is not None:
-            self.info('Connection lost: %s', error)
+            self.info('Connection to %s ended: %s', self._route.netloc, error)
         if 'disconnect' in self._handlers:
             self._dispatcher.submit(self._context, self._finish, reason)
         else:

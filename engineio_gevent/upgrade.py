@@ -51,7 +51,7 @@ class Probe:
             if packet_type == packet.PONG and data == _WORD:
                 self._answer.set(None)
             else:
-                wrong = f'{packet.NAMES[packet_type]} instead of the PONG of the probe'
+                wrong = f'expected a PONG packet with "probe", got {packet.NAMES[packet_type]}'
                 self._answer.set_exception(ProtocolError(wrong))
             return
 

@@ -146,7 +146,9 @@ class FrameDecoder:
                 self._read_frames(data, messages)
         except UnicodeDecodeError as error:  # section 8.1
             self._finish()
-            raise ProtocolError(f'text with {_where(error)}', _INVALID_TEXT, messages) from error
+            raise ProtocolError(
+                f'text message with {_where(error)}', _INVALID_TEXT, messages
+            ) from error
         except ProtocolError as error:
             self._finish()
             error.decoded = messages
@@ -171,7 +173,7 @@ class FrameDecoder:
                 raise _header_fault(first, length)
             if length > _MAX_SHORT:
                 if first >= _FIN_CLOSE:  # section 5.5
-                    raise ProtocolError('control frame of more than 125 bytes')
+                    raise ProtocolError('control frame longer than 125 bytes')
                 start += 2 if length == _TWO_BYTES else 8
                 if start > size:
                     self._needed = start - position
@@ -248,10 +250,10 @@ class FrameDecoder:
         if first & 0x0F == CONTINUATION and self._fragments is None:
             return ProtocolError('continuation frame without a message to continue')
         if first & 0x0F != CONTINUATION and self._fragments is not None:
-            return ProtocolError('new message before the last fragment of the one before')
+            return ProtocolError('new message before the last fragment of the previous message')
         return ProtocolError(
-            f'message of {self._max_size - self._room + length} bytes or more, '
-            f'over the limit of {self._max_size}',
+            f'message of at least {self._max_size - self._room + length} bytes, '
+            f'over the limit of {self._max_size} (max_message_size)',
             _TOO_BIG,
         )
 
@@ -271,7 +273,7 @@ def parse_close(payload: bytes) -> tuple[int, str]:
     if not payload:
         return _NO_STATUS, ''
     if len(payload) == 1:
-        raise ProtocolError('close frame with half a code')
+        raise ProtocolError('close frame with an incomplete code')
     code = int.from_bytes(payload[:2], 'big')
     if not _may_be_sent(code):
         raise ProtocolError(f'close frame with invalid code {code}')
@@ -294,7 +296,7 @@ def encode_close(code: int = _NORMAL_CLOSURE, reason: str = '') -> bytes:
     if code == _NO_STATUS:
         return b''
     if not _may_be_sent(code):
-        raise ValueError(f'a close frame cannot carry code {code}')
+        raise ValueError(f'invalid close code {code}')
     text = reason.encode(errors='replace')[:_MAX_REASON].decode(errors='ignore')
     return code.to_bytes(2, 'big') + text.encode()
 
@@ -367,7 +369,7 @@ def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> 
     if length <= _MAX_SHORT:
         return _SHORT_HEADERS[opcode][length] + key + mask_short(payload, key)
     if opcode >= CLOSE:
-        raise ValueError('a control frame holds at most 125 bytes')  # section 5.5
+        raise ValueError('a control frame can hold at most 125 bytes')  # section 5.5
     if length < 1 << 16:
         header = struct.pack('!BBH', _FIN | opcode, _MASKED | _TWO_BYTES, length)
     else:
@@ -389,9 +391,9 @@ def _long_length(field: bytes) -> int:
     """Section 5.2: the shortest form that holds the length, its top bit clear."""
     length = int.from_bytes(field, 'big')
     if length < (_TWO_BYTES if len(field) == 2 else 1 << 16):
-        raise ProtocolError(f'length {length} written in {len(field)} bytes')
+        raise ProtocolError(f'frame length {length} encoded in {len(field)} bytes')
     if length >> 63:
-        raise ProtocolError('length with the top bit set')
+        raise ProtocolError('frame length with the most significant bit set')
     return length
 
 

@@ -47,13 +47,13 @@ def parse(data: str | bytes) -> Handshake:
     """
     text = data if isinstance(data, str) else data.decode(errors='replace')
     if too_deep(text):
-        raise ProtocolError(f'handshake nests too deep: {shorten(data)}')
+        raise ProtocolError(f'OPEN packet nests JSON too deeply: {shorten(data)}')
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f'handshake is not valid JSON: {shorten(data)}') from error
+        raise ProtocolError(f'OPEN packet is not valid JSON: {shorten(data)}') from error
     if not isinstance(fields, dict):
-        raise ProtocolError(f'handshake is not a JSON object: {shorten(data)}')
+        raise ProtocolError(f'OPEN packet is not a JSON object: {shorten(data)}')
     return Handshake(
         sid=_sid(fields),
         upgrades=_upgrades(fields),
@@ -66,7 +66,7 @@ def parse(data: str | bytes) -> Handshake:
 def _sid(fields: dict[str, Any]) -> str:
     value = fields.get('sid')
     if not isinstance(value, str) or not value or _UNFIT_FOR_SID.search(value):
-        raise _fault(fields, 'sid', 'a string that fits into a URL')
+        raise _fault(fields, 'sid', 'a non-empty string without control characters')
     return value
 
 
@@ -78,7 +78,7 @@ def _upgrades(fields: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _seconds(fields: dict[str, Any], field: str, *, zero_allowed: bool) -> float:
-    expected = f'milliseconds, {"not negative" if zero_allowed else "above zero"}'
+    expected = f'a number of milliseconds {"of at least" if zero_allowed else "above"} 0'
     value = fields.get(field)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _fault(fields, field, expected)
@@ -97,10 +97,10 @@ def _max_payload(fields: dict[str, Any]) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise _fault(fields, 'maxPayload', 'a positive integer of bytes')
+        raise _fault(fields, 'maxPayload', 'a positive integer in bytes')
     return value
 
 
 def _fault(fields: dict[str, Any], field: str, expected: str) -> ProtocolError:
-    came = _short.repr(fields[field]) if field in fields else 'nothing'
-    return ProtocolError(f'handshake field {field!r} must be {expected}; got {came}')
+    found = f'got {_short.repr(fields[field])}' if field in fields else 'it is missing'
+    return ProtocolError(f'OPEN packet: {field!r} must be {expected}; {found}')

@@ -69,8 +69,8 @@ def encode_message(data: object, dumps: Callable[..., str | bytes]) -> Encoded:
     if isinstance(data, (int, float)):
         return _MESSAGE_DIGIT + str(data)
     raise TypeError(
-        f'cannot send data of type {type(data).__name__}: a message is str, bytes, bytearray, '
-        'memoryview, dict, list, int, float, bool or None'
+        f'cannot send data of type {type(data).__name__}: use str, bytes, bytearray, memoryview, '
+        ' dict, list, int, float, bool or None'
     )
 
 

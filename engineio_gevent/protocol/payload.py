@@ -93,7 +93,8 @@ def decode(body: bytes) -> list[tuple[int, str | bytes]]:
     except UnicodeDecodeError as error:
         before = body[: error.start].rpartition(SEPARATOR)[0]
         raise ProtocolError(
-            f'polling body with invalid UTF-8 at byte {error.start}', decoded=decode(before)
+            f'polling body with invalid UTF-8 at byte {error.start}: {_packet.shorten(body)}',
+            decoded=decode(before),
         ) from error
     packets: list[tuple[int, str | bytes]] = []
     if not text:
@@ -117,4 +118,7 @@ def decode(body: bytes) -> list[tuple[int, str | bytes]]:
 
 def _refuse_separator(text: str) -> None:
     if _SEPARATOR_TEXT in text:
-        raise ValueError('text with U+001E, the separator of packets, cannot be sent over polling')
+        raise ValueError(
+            'polling cannot send text with U+001E, which separates packets: send bytes instead, or '
+            "connect with transports='websocket'"
+        )

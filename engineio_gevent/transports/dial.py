@@ -48,7 +48,7 @@ def look_up(host: str, port: int) -> list[_Address]:
             host, port, 0, _socket.SOCK_STREAM, 0, _socket.AI_NUMERICHOST
         )
     except UnicodeError as exc:  # of the idna codec: an empty label, or a long one
-        raise OSError(errno.EINVAL, f'not a host name: {host[:100]!r}') from exc
+        raise OSError(errno.EINVAL, 'invalid host name') from exc
     except OSError:
         found = _look_up_once(key)
     if len(_cache) >= _CACHE_SIZE:
@@ -99,7 +99,7 @@ def open_socket(
     """
     addresses = look_up(host, port)
     deadline = None if timeout is None else monotonic() + timeout
-    error: OSError = OSError(f'no address for {host}')
+    error: OSError = OSError('the host name has no address')
     for index, (family, kind, proto, _, address) in enumerate(addresses):
         sock = PlainSocket(family, kind, proto)
         try:

@@ -16,10 +16,11 @@ from ..exceptions import ConnectionClosed, ProtocolError
 from . import dial, redirects, tls
 from .base import describe
 from .cookies import Jar
-from .http import CONTENT_TYPE, checked
+from .http import CONTENT_TYPE, checked, lost_packets
 from .http1 import Response, encode_request
 from .redirects import REDIRECTS
 from .route import Route
+from .tunnel import authority
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
 #: Seconds before the end of a kept connection's time in which it is not used any more.
@@ -74,7 +75,8 @@ class DirectHTTP:
             if body is not None:
                 headers['Content-Type'] = CONTENT_TYPE
         response = connection.request(method, target, headers, body, timeout)
-        return checked(method, target, response.status, response.content(self._max_size))
+        content = response.content(self._max_size)
+        return checked(method, self._route, target, response.status, content)
 
     def close(self) -> None:
         self._getter.close()
@@ -148,7 +150,7 @@ class _Connection:
                 return response
             # A POST that these turn into a GET would lose its packets (RFC 9110, 15.4).
             if response.status == 303 or (response.status in (301, 302) and method == 'POST'):
-                raise ProtocolError(f'{method} redirected by status {response.status}')
+                raise lost_packets(method, response.status, location)
             there = redirects.follow(place, location)
             cookies = self._route.cookies.header(there.url)
             headers = dict(redirects.carried(headers.items(), place, there, cookies))
@@ -172,7 +174,7 @@ class _Connection:
     ) -> Response:
         """One request and its answer, over the kept connection or a new one."""
         if self._closed:
-            raise ConnectionClosed('closed')
+            raise ConnectionClosed('the connection was closed by this client')
         request = encode_request(method, target, headers.items(), body)
         keep = False
         self._busy = True
@@ -195,7 +197,7 @@ class _Connection:
             return response
         except OSError as exc:
             _, host, port = self._origin
-            raise ConnectionClosed(f'{host}:{port}: {describe(exc)}') from exc
+            raise ConnectionClosed(f'{authority(host, port)}: {describe(exc)}') from exc
         finally:
             self._busy = False
             if not keep or self._closed:

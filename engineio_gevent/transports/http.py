@@ -54,14 +54,18 @@ class HTTP(Protocol):
         """Let go of the descriptors without a byte to the server."""
 
 
-def checked(method: str, target: str, status: int, body: bytes) -> bytes:
+def checked(
+    method: str, route: Route, target: str, status: int, body: bytes, by: str = ''
+) -> bytes:
     """The body of an answer that reports success.
 
+    :param by: names the proxy, if there is one: a status may be the proxy's.
     :raises HTTPError: it does not; with the body, where that is JSON.
     """
     if 200 <= status < 300:
         return body
-    raise refused(f'{method} {target.partition("?")[0]}', status, body)
+    path = target.partition('?')[0]
+    raise refused(f'{method} {route.http_origin}{path}{by}', status, body)
 
 
 def refused(what: str, status: int, body: bytes | None) -> HTTPError:
@@ -78,6 +82,14 @@ def refused(what: str, status: int, body: bytes | None) -> HTTPError:
         detail = f': {decoded["message"]}'
     return HTTPError(
         f'Unexpected status code {status} in server response to {what}{detail}', status, decoded
+    )
+
+
+def lost_packets(method: str | None, status: int, location: str) -> ProtocolError:
+    """The exception for a redirect that would lose the packets of a POST."""
+    where = location.partition('?')[0][:100]
+    return ProtocolError(
+        f'{method} redirected by status {status} to {where}: connect to the final URL instead'
     )
 
 
@@ -103,7 +115,7 @@ class SessionHTTP:
         # requests adds its jar's cookies, but not where the caller gave some of his own.
         self._joins_cookies = route.has_header('cookie')
         # For errors: not every status or refusal is the server's.
-        self._by = '' if route.proxy is None else f' by {Proxy.parse(route.proxy)}'
+        self._by = '' if route.proxy is None else f' via {Proxy.parse(route.proxy)}'
         # None: as the session says. Only a False is ours to add.
         self._verify = None if route.verify else False
 
@@ -133,8 +145,7 @@ class SessionHTTP:
             if not isinstance(exc, requests.RequestException):
                 raise
             raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_told(exc)}') from exc
-        path = target.partition('?')[0]
-        return checked(method, f'{path}{self._by}', status, content)
+        return checked(method, self._route, target, status, content, self._by)
 
     def _exchange(
         self,
@@ -171,7 +182,7 @@ class SessionHTTP:
             if response.status_code == 303 or (
                 response.status_code in (301, 302) and method == 'POST'
             ):
-                raise ProtocolError(f'{method} redirected by status {response.status_code}')
+                raise lost_packets(method, response.status_code, location)
             parts = urlsplit(str(response.url))
             secure = parts.scheme == 'https'
             here = Place(secure, parts.hostname or '', parts.port or 0, parts.netloc, parts.path)
@@ -189,7 +200,7 @@ class SessionHTTP:
         for part in response.iter_content(65536):
             size += len(part)
             if limit is not None and size > limit:
-                raise ProtocolError(f'a response of more than {limit} bytes', 1009)
+                raise ProtocolError(f'response larger than {limit} bytes', 1009)
             parts.append(part)
         # The adapter is the caller's, and need not have urllib3 refuse a body that is cut short.
         missing = getattr(response.raw, 'length_remaining', None)

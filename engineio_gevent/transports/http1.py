@@ -106,11 +106,11 @@ class Response:
             if self.status == 101:
                 if upgrading:
                     return
-                raise ProtocolError('status 101 for a request that asked for no upgrade')
+                raise ProtocolError('unexpected status 101: the request did not ask for an upgrade')
             if self.status >= 200:
                 break
         else:
-            raise ProtocolError(f'more than {MAX_INTERIM} interim responses')
+            raise ProtocolError(f'more than {MAX_INTERIM} interim (1xx) responses')
         self.body = self._read_body(max_size)
         if len(self._buffer) > self._at:
             self.keep_alive = False  # bytes that nobody asked for
@@ -135,7 +135,7 @@ class Response:
                 # SSH and others speak first, and then wait for us: their head would never end.
                 raise _no_response(begins.decode('latin-1'))
             if seen > MAX_HEAD:
-                raise ProtocolError(f'a response with a head of more than {MAX_HEAD} bytes')
+                raise ProtocolError(f'response header larger than {MAX_HEAD} bytes')
             try:
                 self._fill()
             except ConnectionClosed:
@@ -149,14 +149,14 @@ class Response:
         if matched is None:
             raise _no_response(first)
         if len(lines) > MAX_HEADERS:
-            raise ProtocolError(f'a response with more than {MAX_HEADERS} header lines')
+            raise ProtocolError(f'response with more than {MAX_HEADERS} header lines')
         self.status = int(matched[2])
         headers: dict[str, str] = {}
         self.headers = headers
         for line in lines:
             name, colon, value = line.partition(':')
             if not colon or not name or name[-1] in ' \t' or name[0] in ' \t':
-                raise ProtocolError(f'not a header line: {line[:40]!r}')
+                raise ProtocolError(f'invalid header line in the response: {line[:40]!r}')
             name = name.lower()
             value = value.strip()
             if name == 'set-cookie':
@@ -177,7 +177,9 @@ class Response:
             return b''
         if coding is not None:
             if coding.lower() != 'chunked':
-                raise ProtocolError(f'a response in the unknown transfer coding {coding[:40]!r}')
+                raise ProtocolError(
+                    f'response with an unsupported Transfer-Encoding: {coding[:40]!r}'
+                )
             return self._read_chunks(max_size)
         length = self.headers.get('content-length')
         if length is not None:
@@ -220,18 +222,18 @@ class Response:
                 gevent.sleep(0.001)
             field = self._read_line().partition(b';')[0].strip()  # extensions are ignored
             if not _CHUNK_SIZE.match(field):
-                raise ProtocolError(f'not the size of a chunk: {field[:40]!r}')
+                raise ProtocolError(f'invalid chunk size in the response: {field[:40]!r}')
             size = int(field, 16)
             _check_size(len(body) + size, max_size)
             if not size:
                 break
             body += self._read_exactly(size)
             if self._read_line():
-                raise ProtocolError('a chunk longer than it said')
+                raise ProtocolError('response chunk longer than its declared size')
         for _ in range(MAX_HEADERS):  # trailers are ignored
             if not self._read_line():
                 return bytes(body)
-        raise ProtocolError(f'a response with more than {MAX_HEADERS} trailers')
+        raise ProtocolError(f'response with more than {MAX_HEADERS} trailer lines')
 
     def _read_line(self) -> bytes:
         while True:
@@ -241,7 +243,7 @@ class Response:
                 self._at = end + 1
                 return line.rstrip(b'\r')
             if len(self._buffer) - self._at > MAX_HEAD:
-                raise ProtocolError('a chunk header without end')
+                raise ProtocolError(f'chunk line in the response larger than {MAX_HEAD} bytes')
             self._fill()
 
     # Bytes
@@ -270,11 +272,13 @@ class Response:
         except ConnectionError as exc:
             if nothing_yet:
                 raise NothingCame(f'connection lost: {exc.strerror}') from exc
-            raise ConnectionClosed(f'connection lost within a response: {exc.strerror}') from exc
+            raise ConnectionClosed(
+                f'connection lost in the middle of a response: {exc.strerror}'
+            ) from exc
         if not data and not at_end:
             if nothing_yet:
                 raise NothingCame('the server closed the connection without a response')
-            raise ConnectionClosed('the server closed the connection within a response')
+            raise ConnectionClosed('the server closed the connection in the middle of a response')
         return data
 
     def content(self, max_size: int | None) -> bytes:
@@ -304,20 +308,20 @@ def _parse_length(field: str, max_size: int | None) -> int:
     lengths = {length.strip() for length in field.split(',')}
     length = lengths.pop()
     if lengths or not (length.isascii() and length.isdigit()) or len(length) > 18:
-        raise ProtocolError(f'not a length of a body: {field[:40]!r}')
+        raise ProtocolError(f'invalid Content-Length in the response: {field[:40]!r}')
     _check_size(int(length), max_size)
     return int(length)
 
 
 def _check_size(size: int, max_size: int | None) -> None:
     if max_size is not None and size > max_size:
-        raise ProtocolError(f'a response of more than {max_size} bytes', 1009)
+        raise ProtocolError(f'response larger than {max_size} bytes', 1009)
 
 
 def _inflate(body: bytes, encoding: str, max_size: int | None) -> bytes:
     """Decompress a body, never to more than the limit: a bomb must not fill the memory."""
     if encoding not in ('gzip', 'x-gzip', 'deflate'):
-        raise ProtocolError(f'a response in the unknown encoding {encoding[:40]!r}')
+        raise ProtocolError(f'response with an unsupported Content-Encoding: {encoding[:40]!r}')
     room = 0 if max_size is None else max_size + 1  # 0: no bound
     try:
         # 32: zlib's header or gzip's, whichever is there. Some servers' "deflate" has none.
@@ -328,8 +332,8 @@ def _inflate(body: bytes, encoding: str, max_size: int | None) -> bytes:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             content = inflater.decompress(body, room)
     except zlib.error as exc:
-        raise ProtocolError(f'a response that is not {encoding}: {exc}') from exc
+        raise ProtocolError(f'response body is not valid {encoding}: {exc}') from exc
     _check_size(len(content), max_size)
     if not inflater.eof:
-        raise ProtocolError(f'a {encoding} response that ends too early')
+        raise ProtocolError(f'{encoding} response body is truncated')
     return content

@@ -54,7 +54,7 @@ def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tupl
                     route.cookies.store(place.url, answer.cookies)
                 location = answer.headers.get('location')
                 if not left or answer.status not in REDIRECTS or not location:
-                    _check(answer, options, key)
+                    _check(answer, options, key, place)
                     return sock, answer.rest
                 there = redirects.follow(place, location)
             except BaseException:  # a time-out or a kill, too, leaves no socket open
@@ -87,14 +87,15 @@ def _headers(route: Route, options: Mapping[str, Any], key: str) -> list[tuple[s
     return headers
 
 
-def _check(answer: Response, options: Mapping[str, Any], key: str) -> None:
+def _check(answer: Response, options: Mapping[str, Any], key: str, place: Place) -> None:
     """Section 4.1: what the client must see in the answer.
 
     :raises HTTPError: the server refused.
     :raises ProtocolError: this is no answer to our request.
     """
     if answer.status != 101:
-        raise refused('websocket handshake', answer.status, answer.body)
+        url = place.url.partition('?')[0]
+        raise refused(f'the websocket handshake with {url}', answer.status, answer.body)
     headers = answer.headers
     if headers.get('upgrade', '').lower() != 'websocket':
         raise _fault('Upgrade', headers.get('upgrade'))
@@ -120,8 +121,11 @@ def _listed(own: Mapping[str, str]) -> list[str]:
 
 
 def _fault(name: str, value: str | None) -> ProtocolError:
-    came = 'none' if value is None else repr(value[:100])
-    return ProtocolError(f'websocket handshake: wrong header {name} in the answer: {came}')
+    if value is None:
+        return ProtocolError(f'websocket handshake response without the header {name}')
+    return ProtocolError(
+        f'websocket handshake response with an invalid header {name}: {value[:100]!r}'
+    )
 
 
 def _connect(route: Route, place: Place, options: dict[str, Any]) -> Any:

@@ -78,10 +78,10 @@ class Polling:
         try:
             packets = payload.decode(body)
         except ProtocolError as exc:
-            # The body may be any page of any server: say what it looked like.
-            raise ProtocolError(f'{exc}; the body begins {packet.shorten(body)}') from exc
+            # The body may be any page of any server.
+            raise ProtocolError(f'not an Engine.IO 4 handshake: {exc}') from exc
         if not packets:
-            raise ProtocolError('empty body')
+            raise ProtocolError('not an Engine.IO 4 handshake: the body is empty')
         self.sink.on_packets(self, packets)
 
     def settle(self, sid: str, max_payload: int | None, silence: float) -> None:
@@ -118,7 +118,7 @@ class Polling:
                 if not body:
                     # Not an empty list of packets, but a server, or what stands before
                     # it, that would have us ask again at once and for ever.
-                    raise ProtocolError('a GET answered with an empty body')
+                    raise ProtocolError('the server answered a polling GET with an empty body')
                 packets = payload.decode(body)
                 self.sink.on_packets(self, packets)
                 if not self._paused and all(kind == packet.NOOP for kind, _ in packets):

@@ -52,12 +52,12 @@ def follow(place: Place, location: str) -> Place:
         scheme, port = _HTTP.get(parts.scheme), parts.port
         host = ascii_host(parts.hostname or '')
     except ValueError as exc:
-        raise ProtocolError(f'redirected to {location[:100]!r}, which is no address') from exc
+        raise ProtocolError(f'redirected to an invalid URL: {location[:100]!r}') from exc
     if scheme is None or not host or port == 0:
-        raise ProtocolError(f'redirected to {url[:100]!r}, which is no HTTP address')
+        raise ProtocolError(f'redirected to a URL that is not HTTP: {url[:100]!r}')
     secure = scheme == 'https'
     if place.secure and not secure:
-        raise ProtocolError(f'redirected from https to {url[:100]}')
+        raise ProtocolError(f'redirected from https to {url[:100]}, which has no TLS')
     target = (parts.path or '/') + (f'?{parts.query}' if parts.query else '')
     netloc = parts.netloc.rpartition('@')[2]
     return Place(secure, host, port or (443 if secure else 80), netloc, target)

@@ -87,7 +87,7 @@ def _place(url: str, path: str) -> _Place:
     if parts.scheme not in _SECURE:
         raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {_shown(url)}')
     if not parts.hostname:
-        raise ValueError(f'URL names no host: {_shown(url)}')
+        raise ValueError(f'URL has no host: {_shown(url)}')
     secure = _SECURE[parts.scheme]
     host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
@@ -173,7 +173,7 @@ class Route:
         session = self.http_session
         self.cookies = Cookies(None if session is None else session.cookies)
         if _CONTROL.search(self.cookies.header(self.http_origin + self._prefix)):
-            raise ValueError('a cookie of the http_session contains a control character')
+            raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 
     def _decide(self, verify: bool) -> None:
@@ -350,9 +350,11 @@ def checked_headers(headers: Mapping[str, Any]) -> Headers:
         if value is None:
             continue
         if not isinstance(name, str) or not _NAME.match(name):
-            raise ValueError(f'not a header name: {name!r}')
+            raise ValueError(f'invalid header name: {name!r}')
         if not isinstance(value, str) or not _VALUE.match(value) or not _is_latin_1(value):
-            raise ValueError(f'not a value for the header {name}')
+            raise ValueError(
+                f'invalid value for header {name}: use Latin-1 text without control characters'
+            )
         checked.append((name, value.strip()))
     return checked
 
@@ -369,7 +371,7 @@ def _extra_headers(headers: Any) -> Headers:
         for line in lines:
             name, colon, value = line.partition(':')
             if not colon:
-                raise ValueError(f'not a header line: {line!r}')
+                raise ValueError(f'invalid header line {line!r}: use "Name: value"')
             headers[name] = value
     return checked_headers(headers)
 
@@ -380,7 +382,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         checked_headers({name: options.get(name)})
     for one in options.get('subprotocols') or ():
         if not _NAME.match(one):
-            raise ValueError(f'not a subprotocol, for it goes into a header: {one!r}')
+            raise ValueError(f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}')
 
 
 def _made(
@@ -389,7 +391,9 @@ def _made(
     if session is None or isinstance(session, requests.Session):
         return session
     if not callable(session):
-        raise ValueError(f'http_session must be a requests.Session or make one: {session!r}')
+        raise ValueError(
+            f'http_session must be a requests.Session or a callable that returns one: {session!r}'
+        )
     return session()
 
 
@@ -399,11 +403,11 @@ def ascii_host(host: str) -> str:
     :raises ValueError: it is none.
     """
     if _NOT_IN_HOST.search(host):
-        raise ValueError(f'not a host name: {host!r}')
+        raise ValueError(f'invalid host name: {host!r}')
     try:
         return host if host.isascii() else host.encode('idna').decode('ascii')
     except UnicodeError:
-        raise ValueError(f'not a host name: {host!r}') from None
+        raise ValueError(f'invalid host name: {host!r}') from None
 
 
 def _platform_proxies() -> bool:

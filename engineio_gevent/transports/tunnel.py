@@ -44,27 +44,27 @@ class Proxy(NamedTuple):
         try:
             parts = urlsplit(url if '://' in url else f'http://{url}')
         except ValueError:
-            raise _no_url('its host is none') from None
+            raise _no_url('invalid host') from None
         try:
             port = parts.port
         except ValueError:
             port = 0
         if parts.scheme not in _SCHEMES:
-            raise _no_url(f'its scheme is none of {", ".join(_SCHEMES)}')
+            raise _no_url(f'the scheme must be one of {", ".join(_SCHEMES)}')
         if port == 0:
-            raise _no_url('its port is no number from 1 to 65535')
+            raise _no_url('the port must be a number from 1 to 65535')
         if not parts.hostname:
-            raise _no_url('it names no host')
+            raise _no_url('no host')
         port = port or PROXY_PORTS.get(parts.scheme, SOCKS_PORT)
         user = None if parts.username is None else unquote(parts.username)
         return cls(parts.scheme, parts.hostname, port, user, unquote(parts.password or ''))
 
     def __str__(self) -> str:
-        return f'proxy {_authority(self.host, self.port)}'
+        return f'proxy {authority(self.host, self.port)}'
 
 
 def _no_url(why: str) -> ConnectionClosed:
-    return ConnectionClosed(f'not the URL of a proxy: {why}')
+    return ConnectionClosed(f'not a valid proxy URL: {why}')
 
 
 class _Refused(OSError):
@@ -84,7 +84,10 @@ def open_tunnel(
         if proxy.scheme in _SOCKS:
             return _by_socks(proxy, host, port, options, timeout)
         if proxy.scheme != 'http':
-            raise _Refused(f'no websocket through a proxy of the kind {proxy.scheme}://')
+            raise _Refused(
+                f'websockets through {proxy.scheme}:// proxies are not supported: '
+                'use an http:// or SOCKS proxy'
+            )
         sock = dial.open_socket(proxy.host, proxy.port, options, timeout)
         try:
             sock.settimeout(timeout)
@@ -95,7 +98,7 @@ def open_tunnel(
             raise
         return sock
     except OSError as exc:
-        raise ConnectionClosed(f'{_authority(host, port)} by {proxy}: {told(exc)}') from exc
+        raise ConnectionClosed(f'{authority(host, port)} via {proxy}: {told(exc)}') from exc
 
 
 def told(error: BaseException) -> str:
@@ -104,7 +107,7 @@ def told(error: BaseException) -> str:
         error = error.socket_err  # type: ignore[attr-defined]  # as the line above says
     text = describe(error)
     # The code of a SOCKS answer: what the proxy says of the server.
-    return f'it answered {text!r}' if text.startswith('0x') else text
+    return f'the proxy answered {text!r}' if text.startswith('0x') else text
 
 
 def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
@@ -112,7 +115,7 @@ def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
 
     :raises OSError: it does not.
     """
-    target = _authority(host, port)
+    target = authority(host, port)
     lines = [f'CONNECT {target} HTTP/1.1', f'Host: {target}']
     if proxy.user is not None:
         token = base64.b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()
@@ -123,16 +126,16 @@ def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
     head = bytearray()
     while not head.endswith(b'\r\n\r\n'):
         if len(head) > _MAX_ANSWER:
-            raise _Refused(f'an answer of more than {_MAX_ANSWER} bytes')
+            raise _Refused(f'the proxy sent a response header larger than {_MAX_ANSWER} bytes')
         peeked = sock.recv(4096, socket.MSG_PEEK)
         if not peeked:
-            raise _Refused('it closed the connection')
+            raise _Refused('the proxy closed the connection')
         end = (bytes(head[-3:]) + peeked).find(b'\r\n\r\n')
         overlap = min(len(head), 3)
         head += sock.recv(len(peeked) if end < 0 else end + 4 - overlap)
     version, _, status = head.partition(b'\r\n')[0].decode('latin-1').partition(' ')
     if not version.startswith('HTTP/') or not status.startswith('2'):
-        raise _Refused(f'it answered the CONNECT with {(status or version)[:100]!r}')
+        raise _Refused(f'the proxy answered CONNECT with {(status or version)[:100]!r}')
 
 
 def _by_socks(
@@ -159,5 +162,5 @@ def _by_socks(
     return PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
 
 
-def _authority(host: str, port: int) -> str:
+def authority(host: str, port: int) -> str:
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

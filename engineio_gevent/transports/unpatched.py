@@ -19,9 +19,9 @@ def warn_if_unpatched(what: str) -> None:
         return
     _warned = True
     warnings.warn(
-        f'{what} blocks all greenlets of this thread while it waits: the standard '
-        "library's sockets are not patched. Run gevent.monkey.patch_all() first thing "
-        'in the program, or connect without http_session and proxies.',
+        f'{what} blocks all greenlets of this thread while it waits, because the standard '
+        "library's sockets are not monkey-patched. Call gevent.monkey.patch_all() at the start "
+        'of the program, or connect without http_session and without a proxy.',
         RuntimeWarning,
         stacklevel=2,
     )

@@ -75,7 +75,7 @@ class WebSocket:
         sock, leftover = open_websocket(self._route, sid, self._limits.request_timeout)
         if self._closed:
             sock.close()
-            raise ConnectionClosed('closed while connecting')
+            raise ConnectionClosed('the connection was closed by this client while connecting')
         self._stream = stream = Stream(sock, self._on_data, self._on_stream_lost)
         if leftover:
             self._on_data(leftover)
@@ -129,14 +129,15 @@ class WebSocket:
                 # Section 5.5.1: answer with the code received.
                 self._closing = True
                 stream.write(encode_frame(CLOSE, data[:2]))
-            words = f'the server closed the websocket with code {code}'
+            words = f'{self._route.netloc}: the server closed the websocket with code {code}'
             self._end(ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason))
 
     def _on_stream_lost(self, error: Exception | None) -> None:
+        server = self._route.netloc
         if error is None:
-            lost: Exception = ConnectionClosed('the server closed the connection')
+            lost: Exception = ConnectionClosed(f'{server}: the server closed the connection')
         elif isinstance(error, OSError):
-            lost = ConnectionClosed(f'connection lost: {describe(error)}')
+            lost = ConnectionClosed(f'{server}: connection lost: {describe(error)}')
             lost.__cause__ = error
         else:
             lost = error

@@ -190,7 +190,7 @@ def test_while_connecting(server_with, make_client, transport):
     try:
 
         def connect():
-            with pytest.raises(ConnectionError, match='disconnected while connecting'):
+            with pytest.raises(ConnectionError, match='was called while connecting'):
                 client.connect(server.url, transports=transport)
 
         connecting = gevent.spawn(connect)
@@ -220,7 +220,7 @@ def test_while_the_first_of_several_transports_connects(hostile_server, make_cli
     client.disconnect()
     error = connecting.get(timeout=support.patience(5))
     assert isinstance(error, ConnectionError)
-    assert 'disconnected while connecting' in str(error)
+    assert 'disconnect() was called while connecting' in str(error)
     assert server.accepted == 1
     assert client.state == 'disconnected'
 

@@ -171,14 +171,16 @@ def test_without_a_server_it_says_where(cli, one_error):
 def test_what_a_server_says_when_it_refuses_is_told(cli, make_js_server, one_error):
     server = make_js_server(refuse=403, refuseMessage='not today')
     assert one_error(cli('connect', server.url, '-x', 'hello')).endswith(
-        'in server response to GET /engine.io/: not today'
+        f'in server response to GET {server.url}/engine.io/: not today'
     )
 
 
 def test_what_a_server_says_in_other_words_is_told(cli, make_python_server, one_error):
     server = make_python_server()
     done = cli('connect', f'{server.url}/?sid=unknown', '-x', 'hello')
-    assert '400 in server response to GET /engine.io/: Invalid session' in one_error(done)
+    assert f'400 in server response to GET {server.url}/engine.io/: Invalid session' in one_error(
+        done
+    )
 
 
 @pytest.mark.parametrize('url', ['127.0.0.1:5000', 'example.com'])

@@ -234,7 +234,7 @@ def test_a_proxy_that_is_not_there(cli, one_error, kind, transports):
         told = done.err.splitlines()[-1]
         assert done.code == 1, done
         assert told.endswith(
-            f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1 by proxy {proxy}: '
+            f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1 via proxy {proxy}: '
             'Connection refused'
         )
 
@@ -264,19 +264,20 @@ def test_a_socks_proxy_that_cannot_reach_the_server(cli, native, one_error, tran
         )
     )
     assert error.endswith(
-        f": 127.0.0.1:1 by proxy 127.0.0.1:{proxy.port}: it answered '0x05: Connection refused'"
+        f': 127.0.0.1:1 via proxy 127.0.0.1:{proxy.port}: '
+        "the proxy answered '0x05: Connection refused'"
     )
 
 
 NO_PROXIES = {
-    'foo://127.0.0.1:1': 'its scheme is none of http, https, socks4, socks4a, socks5, socks5h',
-    'http://127.0.0.1:secret': 'its port is no number from 1 to 65535',
-    'http://127.0.0.1:0': 'its port is no number from 1 to 65535',
-    ':99999': 'its port is no number from 1 to 65535',
-    '::': 'its port is no number from 1 to 65535',
-    'http://[::1': 'its host is none',
-    'http://': 'it names no host',
-    'socks5h://somebody:secret@': 'it names no host',
+    'foo://127.0.0.1:1': 'the scheme must be one of http, https, socks4, socks4a, socks5, socks5h',
+    'http://127.0.0.1:secret': 'the port must be a number from 1 to 65535',
+    'http://127.0.0.1:0': 'the port must be a number from 1 to 65535',
+    ':99999': 'the port must be a number from 1 to 65535',
+    '::': 'the port must be a number from 1 to 65535',
+    'http://[::1': 'invalid host',
+    'http://': 'no host',
+    'socks5h://somebody:secret@': 'no host',
 }
 
 
@@ -285,11 +286,13 @@ def test_proxies_that_are_none(cli, one_error, proxy, why):
     done = cli('probe', 'http://127.0.0.1:1', '--proxy', proxy)
     assert done.code == 2, done
     assert done.err.endswith(
-        f"Error: Invalid value for '--proxy': not the URL of a proxy: {why}\n"
+        f"Error: Invalid value for '--proxy': not a valid proxy URL: {why}\n"
     ), done
     assert 'secret' not in done.err
     error = one_error(cli('connect', 'http://127.0.0.1:1', '-x', 'a', env={'HTTP_PROXY': proxy}))
-    assert error == f'cannot connect to http://127.0.0.1:1: not the URL of a proxy: {why}'
+    assert error == (
+        f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1: not a valid proxy URL: {why}'
+    )
 
 
 # -- Where and how long -------------------------------------------------------------------------

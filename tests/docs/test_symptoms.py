@@ -193,14 +193,15 @@ def test_cut(hostile_server, cut):
         cut(sock)
 
     eio = engineio_gevent.Client()
-    eio.connect(hostile_server(handler).url, transports='websocket')
+    url = hostile_server(handler).url
+    eio.connect(url, transports='websocket')
     eio.send('that is enough')
     text = (
         'the server closed the connection'
         if cut is not support.reset
         else ('connection lost: Connection reset by peer')
     )
-    assert str(lost(eio)) == text
+    assert str(lost(eio)) == f'{url.removeprefix("http://")}: {text}'
 
 
 @sees('no PING from the server for 45 seconds')
@@ -211,8 +212,10 @@ def test_no_pings(hostile_server):
         sock.recv(1 << 16)
 
     eio = engineio_gevent.Client()
-    eio.connect(hostile_server(handler).url, transports='websocket')
-    assert str(lost(eio)) == 'no PING from the server for 0.3 seconds'
+    url = hostile_server(handler).url
+    eio.connect(url, transports='websocket')
+    host = url.removeprefix('http://')
+    assert str(lost(eio)) == f'{host}: no PING from the server for 0.3 seconds'
 
 
 @sees('the server closed the websocket with code 1009', 'Unexpected status code 413')
@@ -235,7 +238,7 @@ def test_too_large_for_the_python_server(make_python_server, transport):
     eio.connect(make_python_server(maxHttpBufferSize=1000).url, transports=transport)
     eio.send('x' * 2000)
     if transport == 'websocket':
-        assert str(lost(eio)) == 'the server closed the websocket with code 1000'
+        assert str(lost(eio)).endswith(': the server closed the websocket with code 1000')
     else:  # it answers the POST and the GET, in an order that is chance
         error = lost(eio)
         assert error is None or 'Unexpected status code 400' in str(error)
@@ -296,7 +299,10 @@ def test_redirects(hostile_server, python_server):
     eio.connect(hostile_server(handler).url)
     assert eio.transport() == 'polling'
     eio.send('hello')
-    assert str(lost(eio)) == 'POST redirected by status 301'
+    assert str(lost(eio)) == (
+        f'POST redirected by status 301 to {python_server.url}/engine.io/: '
+        'connect to the final URL instead'
+    )
 
 
 def on_page(text):

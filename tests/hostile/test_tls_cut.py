@@ -22,5 +22,5 @@ def test_cut_without_close_notify(hostile_server, certificates, when):
         client.connect(server.url, transports='polling')
     cause = caught.value.__cause__
     assert isinstance(cause, engineio_gevent.exceptions.ConnectionClosed)
-    where = {'before': 'without a response', 'within': 'within a response'}[when]
+    where = {'before': 'without a response', 'within': 'in the middle of a response'}[when]
     assert str(cause) == f'the server closed the connection {where}'

@@ -394,7 +394,7 @@ def test_connect_ended_at_a_stage(staged_server, make_client, way, stage, came_u
         assert isinstance(failure, gevent.GreenletExit)
     elif not came_up:
         assert isinstance(failure, ConnectionError)
-        assert 'disconnected while connecting' in str(failure)
+        assert 'disconnect() was called while connecting' in str(failure)
     client.check_out()
     assert client.connects == came_up
     server.wait_open(0)
@@ -666,7 +666,7 @@ def test_kill_of_a_handler(js_server, client, way, caplog):
     leaving.get(timeout=soon())
     client.check_out()
     assert client.reasons == ['client disconnect']
-    assert caplog.messages == ['a handler was killed'] * 2
+    assert caplog.messages == ['handler was killed before it finished'] * 2
 
 
 def test_timeout_around_a_reconnecting_program(staged_server, make_client):

@@ -221,7 +221,7 @@ def test_disconnect_while_connecting(staged_server, make_client, elsewhere, tran
     elsewhere(client.disconnect).get(timeout=2)
     failure = connecting.get(timeout=2)
     assert isinstance(failure, ConnectionError)
-    assert 'disconnected while connecting' in str(failure)
+    assert 'disconnect() was called while connecting' in str(failure)
     client.check_out()
     server.wait_open(0)
 

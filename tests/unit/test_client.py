@@ -18,6 +18,7 @@ import pytest
 
 import engineio_gevent
 from engineio_gevent import Client, exceptions
+from engineio_gevent.client import _connection_error
 from support import (
     CLOSE,
     HostileServer,
@@ -437,3 +438,37 @@ def test_the_public_names():
 def test_exceptions_travel_between_processes(error):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.args, again.__dict__) == (type(error), error.args, error.__dict__)
+
+
+# -- The text of a failed connect --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('cause', 'text'),
+    [
+        (exceptions.ConnectionClosed('server: Connection refused'), 'server: Connection refused'),
+        (exceptions.ConnectionClosed('the server closed it'), 'server: the server closed it'),
+        (LookupError('x'), 'server: LookupError: x'),
+        (LookupError(), 'server: LookupError'),
+        (exceptions.HTTPError('GET http://server/x', 500), 'GET http://server/x'),
+        (
+            exceptions.HTTPError('GET http://server/x', 404),
+            'GET http://server/x (check engineio_path)',
+        ),
+        (
+            exceptions.ProtocolError('not an Engine.IO 4 handshake: x'),
+            'server: not an Engine.IO 4 handshake: x '
+            '(check the URL, engineio_path and the version of the server)',
+        ),
+        (
+            exceptions.ProtocolError("it begins '\\x15\\x03\\x01'"),
+            "server: it begins '\\x15\\x03\\x01' (the port speaks TLS: use https:// or wss://)",
+        ),
+        (
+            exceptions.ConnectionClosed('server: wrong version number'),
+            'server: wrong version number (the port does not speak TLS: use http:// or ws://)',
+        ),
+    ],
+)
+def test_a_failed_connect_names_the_server_once_and_says_what_to_try(cause, text):
+    assert _connection_error(cause, 'server').args == (text,)

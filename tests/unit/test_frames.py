@@ -361,13 +361,13 @@ _FAULTS = [
     ('125 in 16 bits', server_frame(TEXT, b'x' * 125, form=16), 1002, 'length 125 .* 2 bytes'),
     ('0 in 64 bits', server_frame(TEXT, b'', form=64), 1002, 'length 0 .* 8 bytes'),
     ('65535 in 64 bits', server_frame(BINARY, bytes(65535), form=64), 1002, 'length 65535'),
-    ('top bit', struct.pack('!BBQ', 0x82, 127, 1 << 63), 1002, 'top bit'),
+    ('top bit', struct.pack('!BBQ', 0x82, 127, 1 << 63), 1002, 'most significant bit'),
     ('invalid UTF-8', server_frame(TEXT, b'ab\xff'), 1007, 'byte 2'),
     ('invalid UTF-8, long', server_frame(TEXT, b'\xff' * 200), 1007, 'byte 0'),
     ('half a character', server_frame(TEXT, b'\xe2\x82'), 1007, 'UTF-8'),
     ('lone surrogate', server_frame(TEXT, b'\xed\xa0\x80'), 1007, 'UTF-8'),
     ('UTF-8 in fragments', _STARTED + server_frame(CONTINUATION, b'\xff'), 1007, 'byte 1'),
-    ('close of 1 byte', server_frame(CLOSE, b'\x03'), 1002, 'half'),
+    ('close of 1 byte', server_frame(CLOSE, b'\x03'), 1002, 'incomplete code'),
     ('close reason', server_frame(CLOSE, close_payload(1000, b'\xff')), 1007, 'reason'),
     *[
         (f'close code {code}', server_frame(CLOSE, close_payload(code)), 1002, f'code {code}$')

@@ -90,11 +90,11 @@ def test_a_wrong_field_is_named_with_what_came(field, value):
 @pytest.mark.parametrize(
     ('field', 'expected'),
     [
-        ('sid', 'a string that fits into a URL'),
+        ('sid', 'a non-empty string without control characters'),
         ('upgrades', 'a list of strings'),
-        ('pingInterval', 'milliseconds, above zero'),
-        ('pingTimeout', 'milliseconds, not negative'),
-        ('maxPayload', 'a positive integer of bytes'),
+        ('pingInterval', 'a number of milliseconds above 0'),
+        ('pingTimeout', 'a number of milliseconds of at least 0'),
+        ('maxPayload', 'a positive integer in bytes'),
     ],
 )
 def test_an_error_says_what_was_expected(field, expected):
@@ -105,7 +105,7 @@ def test_an_error_says_what_was_expected(field, expected):
 @pytest.mark.parametrize('field', ['sid', 'upgrades', 'pingInterval', 'pingTimeout'])
 def test_a_missing_field_is_named(field):
     fields = {name: value for name, value in GOOD.items() if name != field}
-    with pytest.raises(ProtocolError, match=f"'{field}'.*got nothing"):
+    with pytest.raises(ProtocolError, match=f"'{field}'.*it is missing"):
         handshake.parse(json.dumps(fields))
 
 
@@ -134,7 +134,7 @@ def test_broken_json_is_refused(data):
 def test_json_that_nests_too_deep_for_the_stack_is_not_read(monkeypatch, encode):
     data = json.dumps({**GOOD, 'future': [[]]})
     monkeypatch.setattr(handshake, 'too_deep', lambda text: text == data)
-    with pytest.raises(ProtocolError, match='nests too deep'):
+    with pytest.raises(ProtocolError, match='nests JSON too deeply'):
         handshake.parse(encode(data))
     assert handshake.parse(encode(json.dumps(GOOD))) == parse_with()
 

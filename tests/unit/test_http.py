@@ -324,15 +324,15 @@ def test_no_warning_where_sockets_are_patched(session, monkeypatch):
 
 @pytest.mark.parametrize('status', [200, 204, 299])
 def test_success(status):
-    assert checked('GET', '/x', status, b'body') == b'body'
+    assert checked('GET', Route('http://a.test'), '/x', status, b'body') == b'body'
 
 
 @pytest.mark.parametrize('status', [100, 199, 300, 304, 400, 404, 500, 599])
 def test_no_success(status):
     with pytest.raises(HTTPError) as caught:
-        checked('POST', '/x?token=secret', status, b'')
+        checked('POST', Route('http://a.test'), '/x?token=secret', status, b'')
     assert caught.value.status == status
-    assert str(caught.value).endswith('POST /x')
+    assert str(caught.value).endswith('POST http://a.test/x')
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_open(http, sink):
     ('body', 'words'),
     [
         (b'', 'empty'),
-        (b'<html>' + b'x' * 1000, "begins b'<html>"),
+        (b'<html>' + b'x' * 1000, "valid type: '<html>"),
         (b'\xff', 'UTF-8'),
         (b'0{}\x1e9', 'valid type'),
     ],

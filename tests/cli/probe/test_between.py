@@ -179,7 +179,9 @@ class TestProxies:
         code, verdict, _ = by(proxy.url, js_server.url)
         assert code == 4, verdict
         assert verdict['step'] == 'upgrade'
-        assert f'by proxy 127.0.0.1:{proxy.port}: it answered the CONNECT with' in verdict['text']
+        assert (
+            f'via proxy 127.0.0.1:{proxy.port}: the proxy answered CONNECT with' in verdict['text']
+        )
         assert verdict['text'].endswith('; polling works')
         code, verdict, steps = by(proxy.url, js_server.url, '--transports', 'websocket')
         assert (code, verdict['step']) == (1, 'proxy')
@@ -224,8 +226,8 @@ class TestProxies:
         )
         assert (code, verdict['step']) == (1, 'proxy')
         assert verdict['text'] == (
-            f'proxy: what {variable} says is not the URL of a proxy: its scheme is none of http, '
-            'https, socks4, socks4a, socks5, socks5h'
+            f'proxy: what {variable} says is not a valid proxy URL: the scheme must be one of '
+            'http, https, socks4, socks4a, socks5, socks5h'
         )
         assert list(steps) == ['proxy']
         assert steps['proxy']['facts'] == {'url': None, 'source': variable, 'how': 'none'}

@@ -187,10 +187,10 @@ class TestBodies:
             (b'\xff\xfe', "no Engine.IO here: the body begins b'\\xff\\xfe'"),
             (b'97:0{"sid":"x","upgrades":[]}2:40', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
             (b'\x00\x09\x07\xff0{"sid":"x"}', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
-            (b'0{}', "handshake field 'sid' must be a string"),
-            (b'0nonsense', 'handshake is not valid JSON'),
-            (support.open_packet(pingInterval='soon').encode(), "'pingInterval' must be millisec"),
-            (b'0' + b'[' * 100_000, 'handshake: handshake '),
+            (b'0{}', "OPEN packet: 'sid' must be a non-empty string"),
+            (b'0nonsense', 'OPEN packet is not valid JSON'),
+            (support.open_packet(pingInterval='soon').encode(), "'pingInterval' must be a number"),
+            (b'0' + b'[' * 100_000, 'handshake: OPEN packet '),
         ],
     )
     def test_no_open_packet(self, failed, answering, body, told):
@@ -330,7 +330,7 @@ class TestConnections:
 
     def test_too_large(self, failed, answering):
         server = answering(lambda request: support.response(b'0' * (2 << 20)))
-        assert 'more than 1048576 bytes' in failed('handshake', server.url)
+        assert 'larger than 1048576 bytes' in failed('handshake', server.url)
 
 
 class TestWithinASession:
@@ -390,7 +390,7 @@ class TestWithinASession:
             (support.response('Go', '403 Forbidden'), 'HTTP 403: forbidden: Go'),
             (
                 b'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n',
-                'wrong header Upgrade in the answer: none',
+                'response without the header Upgrade',
             ),
             (b'nonsense\r\n\r\n', 'not an HTTP response'),
             (None, 'cuts websockets off'),

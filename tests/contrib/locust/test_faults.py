@@ -57,13 +57,13 @@ def test_all_that_can_fail(locust, make_js_server):
         (
             'disconnect',
             'transport error',
-            'ConnectionClosed: the server closed the connection',
+            'ConnectionClosed: 127.0.0.1: the server closed the connection',
         ): users,
         ('request', 'closed', 'disconnected while waiting: transport error'): users,
         (
             'disconnect',
             'transport error',
-            'ConnectionClosed: the server closed the websocket with code 1005',
+            'ConnectionClosed: 127.0.0.1: the server closed the websocket with code 1005',
         ): users,
         ('send', 'late', 'not connected'): users,
     }
