@@ -70,7 +70,7 @@ def encode_message(data: object, dumps: Callable[..., str | bytes]) -> Encoded:
         return _MESSAGE_DIGIT + str(data)
     raise TypeError(
         f'cannot send data of type {type(data).__name__}: use str, bytes, bytearray, memoryview, '
-        ' dict, list, int, float, bool or None'
+        'dict, list, int, float, bool or None'
     )
 
 
