@@ -66,7 +66,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self._leave()
 
     def _delays(self) -> Iterator[float]:
-        """The seconds between attempts, without end."""
+        """Seconds between attempts, endlessly."""
         delay = self.connect_retry_delay
         longest = max(delay, MAX_RETRY_DELAY)
         while True:
@@ -74,9 +74,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             delay = min(2 * delay, longest)
 
     def _attempt(self) -> bool:
-        """Connect once; whether it has worked. Reported, and never raises."""
+        """Try to connect once and report it; returns whether it succeeded. It never raises."""
         raise NotImplementedError
 
     def _leave(self) -> None:
-        """Disconnect; legal any number of times."""
+        """Disconnect. It may be called any number of times."""
         raise NotImplementedError
