@@ -1,6 +1,6 @@
-"""Measure how long a message takes to the server and back.
+"""Measure the round-trip time of messages.
 
-Start the echo server in one terminal, and this in another::
+Start the echo server in one terminal, and this program in another::
 
     engineio-gevent demo --serve
     python examples/latency_client.py [URL [COUNT]]
@@ -18,12 +18,12 @@ from engineio_gevent import Client
 
 #: Seconds between two round trips.
 INTERVAL = 0.1
-#: Seconds that one may take.
+#: Timeout of a round trip, in seconds.
 TIMEOUT = 5.0
 
 
 def round_trip(eio: Client, number: int) -> float:
-    """Send a message, wait for it, and return the milliseconds between."""
+    """Send a message, wait for its echo, and return the time between in milliseconds."""
     answer: AsyncResult[str] = AsyncResult()
     eio.on('message', answer.set)
     start = time.perf_counter()

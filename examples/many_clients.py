@@ -1,9 +1,9 @@
-"""Hold many clients in one process.
+"""Run many clients in one process.
 
-A client that is connected and has nothing to do has no greenlet: there are as
-many as clients that connect, send or leave at the moment, here 50 at most.
+An idle client has no greenlet. Only clients that are connecting, sending or
+disconnecting need one; this program limits them to 50 at a time.
 
-Start the echo server in one terminal, and this in another::
+Start the echo server in one terminal, and this program in another::
 
     engineio-gevent demo --serve
     python examples/many_clients.py [URL [COUNT]]
@@ -26,7 +26,7 @@ AT_ONCE = 50
 
 
 def ask(eio: Client) -> bool:
-    """Send a message, and wait for the answer."""
+    """Send a message and wait for its echo."""
     answer: AsyncResult[str] = AsyncResult()
     eio.on('message', answer.set)
     eio.send(f'I am {eio.sid}')
@@ -45,7 +45,7 @@ def main() -> None:
     pool = Pool(AT_ONCE)
 
     def everyone(what: str, function: Callable[[Client], object]) -> None:
-        """Run a function for each client, in a greenlet that ends with it."""
+        """Run a function for each client, in a greenlet of the pool."""
         start = time.perf_counter()
         results = pool.map(function, clients)
         print(f'{what}: {len(results)} clients in {time.perf_counter() - start:.2f} s')

@@ -1,6 +1,6 @@
-"""Connect, say a few things, and leave when all of them have come back.
+"""Connect, send a few messages, and disconnect when all of them have come back.
 
-Start the echo server in one terminal, and this in another::
+Start the echo server in one terminal, and this program in another::
 
     engineio-gevent demo --serve
     python examples/simple_client.py [URL]
@@ -42,7 +42,7 @@ def main() -> None:
         eio.connect(url)
     except ConnectionError as exc:
         sys.exit(f'no connection to {url}: {exc.args[0]}')
-    print(f'talking by {eio.transport()}')
+    print(f'transport: {eio.transport()}')
     eio.send('hello')
     eio.send({'answer': 42, 'list': [1, 2.5, None, True]})
     eio.send(b'\x00\x01\xfe\xff')

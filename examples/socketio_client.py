@@ -1,6 +1,6 @@
-"""python-socketio's client on this transport: handlers, an acknowledgement, leaving.
+"""python-socketio's client on this package's transport: events, acknowledgements, binary data.
 
-It needs the extra ``socketio``. Start its server in one terminal, and this in another::
+It needs the extra ``socketio``. Start its server in one terminal, and this program in another::
 
     python examples/socketio_server.py
     python examples/socketio_client.py [URL]
@@ -24,13 +24,13 @@ def connect() -> None:
 
 @sio.event
 def question(text: str) -> str:
-    """What a handler returns is the server's acknowledgement."""
+    """The return value of a handler is sent to the server as the acknowledgement."""
     return f'{text}? Yes'
 
 
 @sio.event
 def answered(answer: str) -> None:
-    print(f'the server has heard {answer!r}')
+    print(f'the server received {answer!r}')
     sio.disconnect()
 
 
@@ -45,9 +45,9 @@ def main() -> None:
         sio.connect(url)
     except ConnectionError as exc:
         sys.exit(f'no connection to {url}: {exc}')
-    print(f'talking by {sio.transport()}')
+    print(f'transport: {sio.transport()}')
     print(f'the sum is {sio.call("add", (1, 2, 39))}')
-    print(f'binary comes back: {sio.call("echo", {"data": bytes(4)})}')
+    print(f'echo of binary data: {sio.call("echo", {"data": bytes(4)})}')
     sio.emit('ask me', 'Ready')
     sio.wait()
 

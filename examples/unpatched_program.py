@@ -1,9 +1,9 @@
 """Use the client in a program that is not monkey-patched.
 
-While clients connect, and while one waits for messages, the other greenlets go
-on: here one that counts, every millisecond.
+Other greenlets run while clients connect and wait for messages. In this program
+one greenlet counts every millisecond.
 
-Start the echo server in one terminal, and this in another::
+Start the echo server in one terminal, and this program in another::
 
     engineio-gevent demo --serve
     python examples/unpatched_program.py [URL]
@@ -25,7 +25,7 @@ MESSAGES = 200
 
 
 class Ticker:
-    """Counts, in a greenlet of its own."""
+    """Counts in a greenlet."""
 
     def __init__(self) -> None:
         self.ticks = 0
@@ -37,7 +37,7 @@ class Ticker:
             self.ticks += 1
 
     def ticks_during(self, what: str) -> None:
-        """Print how far it has come, and begin anew."""
+        """Print the count and reset it."""
         print(f'{self.ticks} ticks while {what}')
         self.ticks = 0
 
@@ -60,7 +60,7 @@ def main() -> None:
     for _ in range(CLIENTS):
         with Client() as eio:
             eio.connect(url)
-    ticker.ticks_during(f'{CLIENTS} clients connected and left, one after the other')
+    ticker.ticks_during(f'{CLIENTS} clients connected and disconnected, one after the other')
 
     with Client() as eio:
         eio.on('message', message)

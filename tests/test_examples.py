@@ -22,7 +22,7 @@ ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(Path(engineio_gevent.__file__).pa
 OUTPUT = {
     'simple_client.py': [
         r'connected as \S+',
-        r'talking by websocket',
+        r'transport: websocket',
         r"received 'hello'",
         r"received {'answer': 42, 'list': \[1, 2\.5, None, True\]}",
         r"received b'\\x00\\x01\\xfe\\xff'",
@@ -40,7 +40,7 @@ OUTPUT = {
         r'disconnected: 500 clients in \d+\.\d\d s',
     ],
     'unpatched_program.py': [
-        r'[1-9]\d* ticks while 20 clients connected and left, one after the other',
+        r'[1-9]\d* ticks while 20 clients connected and disconnected, one after the other',
         r'[1-9]\d* ticks while a client received 200 messages',
     ],
 }

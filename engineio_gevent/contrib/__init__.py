@@ -1,1 +1,1 @@
-"""Other frameworks on this client; each module needs its own extra, and is imported by name."""
+"""Integrations with Locust and Socket.IO. Each module needs its extra; import it by name."""

@@ -1,22 +1,22 @@
-"""The messages of a load test: a template, with a number in it; for the command and for Locust."""
+"""Numbered messages of a load test, for the command ``load`` and its locustfile."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: Where the number of the message goes.
+#: Placeholder for the number of the message.
 PLACE = '{n}'
 
 
 class Template:
-    """Makes messages, each with its number.
+    """Creates numbered messages.
 
-    :param text: what they are; ``{n}`` in it stands for the number of the message, and ``@FILE``
-                 for what the file contains.
-    :param size: bytes that each is filled up to, with dots; 0: as it is.
-    :param binary: whether they go as binary messages.
+    :param text: the text of the messages. ``{n}`` is replaced by the number of the message. If it
+                 begins with ``@``, the rest is the path of a file with the text.
+    :param size: minimum size in bytes; shorter messages are padded with dots.
+    :param binary: whether to create binary messages.
     :raises OSError: the file cannot be read.
-    :raises UnicodeDecodeError: it is no UTF-8, and the messages are text.
+    :raises UnicodeDecodeError: the messages are text and the file is not UTF-8.
     """
 
     def __init__(self, text: str, size: int = 0, binary: bool = False) -> None:
@@ -34,11 +34,11 @@ class Template:
         self._number = 0
 
     def has(self, text: str) -> bool:
-        """Whether this occurs in messages that are text."""
+        """Whether text messages contain this text."""
         return any(isinstance(part, str) and text in part for part in self._parts)
 
     def next(self) -> str | bytes:
-        """The next message."""
+        """Create the next message."""
         self._number += 1
         number = str(self._number)
         message: str | bytes

@@ -1,9 +1,9 @@
 """python-socketio's ``Client`` and ``SimpleClient`` on this package's transport.
 
-They are python-socketio's own classes, with all they document; the extra
-``socketio`` installs it. What is different is below them: connections are
-greenlets' and the hub's, so that no part of the program has to be
-monkey-patched, and an idle client has no greenlet.
+They are subclasses of python-socketio's classes, which the extra ``socketio``
+installs, and have all of their documented behaviour. The transport runs on
+gevent's hub. The program needs no monkey-patching, and an idle client needs no
+greenlet.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class ConnectionError(
     exceptions.ConnectionError,
     engineio.exceptions.ConnectionError,  # type: ignore[misc]  # python-engineio has no types
 ):
-    """``connect()`` of the transport failed; python-socketio makes its own exception of it."""
+    """The transport could not connect. python-socketio raises its own exception from it."""
 
 
 class EngineIOClient(client.Client):
     """The transport of a :class:`Client`, its attribute ``eio``.
 
-    It takes the options of :class:`engineio_gevent.Client`.
+    It accepts the options of :class:`engineio_gevent.Client`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,9 +47,10 @@ class EngineIOClient(client.Client):
         transports: str | Iterable[str] | None = None,
         engineio_path: str = 'engine.io',
     ) -> None:
-        """As :meth:`engineio_gevent.Client.connect` does.
+        """Connect, like :meth:`engineio_gevent.Client.connect`.
 
-        :raises ConnectionError: no connection; python-engineio's exception, too.
+        :raises ConnectionError: the connection failed. The exception is also an
+                                 ``engineio.exceptions.ConnectionError``.
         """
         try:
             super().connect(url, headers, transports, engineio_path)
@@ -57,10 +58,10 @@ class EngineIOClient(client.Client):
             raise ConnectionError(*exc.args) from exc.__cause__
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
-        """As :meth:`engineio_gevent.Client.disconnect` does.
+        """Disconnect, like :meth:`engineio_gevent.Client.disconnect`.
 
-        A connection that is lost already, but whose disconnect handler has not
-        run, is one that the application left: python-socketio does not reconnect.
+        If the connection has just been lost and the disconnect handler has not run
+        yet, this prevents python-socketio from reconnecting.
         """
         session = self._session
         if session is not None and session.over and session.state == 'connected':
@@ -68,15 +69,16 @@ class EngineIOClient(client.Client):
         super().disconnect(abort, reason)
 
     def send_together(self, *messages: Any) -> None:
-        """Send messages with nothing between them; wait, where :meth:`send` waits, after the last.
+        """Send messages as one uninterrupted sequence.
 
-        Nobody who interrupts the wait can cut them apart.
+        Like :meth:`send`, it waits at the write limit, but only for the last message. Killing the
+        waiting greenlet therefore cannot split the sequence.
         """
         self.post(*messages[:-1])
         self.send(messages[-1])
 
     def post(self, *messages: Any) -> None:
-        """Send messages without waiting, however much is queued already."""
+        """Send messages without waiting at the write limit."""
         session = self._session
         if session is None:
             return
@@ -90,9 +92,9 @@ class EngineIOClient(client.Client):
 
 
 class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no types
-    """``socketio.Client`` on greenlets.
+    """``socketio.Client`` on this package's transport.
 
-    It takes the options of ``socketio.Client`` and, for the transport, those of
+    It accepts the options of ``socketio.Client`` and those of
     :class:`engineio_gevent.Client`.
 
     Example::
@@ -115,9 +117,9 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         return EngineIOClient
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
-        """As ``socketio.Client.connect`` does.
+        """Connect, like ``socketio.Client.connect``.
 
-        Where it raises, nothing goes on connecting behind it.
+        If it raises, no attempt to connect continues in the background.
         """
         before = self._reconnect_task
         try:
@@ -131,7 +133,7 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             raise
 
     def shutdown(self) -> None:
-        """Leave the server, or stop reconnecting. It is legal in every handler."""
+        """Disconnect, or stop reconnecting. It may be called in any handler."""
         if not self.connected:
             self._stop_reconnecting()
         if self.connected:
@@ -182,7 +184,10 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
 
 
 class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
-    """``socketio.SimpleClient`` on greenlets; the arguments are for its :class:`Client`."""
+    """``socketio.SimpleClient`` on this package's transport.
+
+    It accepts the arguments of :class:`Client`.
+    """
 
     client_class = Client
     client: Client | None
@@ -195,7 +200,7 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
         self.connected_event: gevent.event.Event = _ConnectedEvent(self.input_event)
 
     def disconnect(self) -> None:
-        """Leave the server, or stop reconnecting."""
+        """Disconnect, or stop reconnecting."""
         client = self.client
         super().disconnect()
         if client is not None:

@@ -1,8 +1,8 @@
-"""The bridge and an upstream for it, by one command; Ctrl-C ends both.
+"""Starts the bridge and an upstream server for it. Ctrl-C stops both.
 
     python examples/gunicorn_bridge [--port 8000] [--workers 2] [--upstream URL]
 
-The embedded upstream is started again when it has ended: kill it, and watch the page.
+The embedded upstream is restarted when it stops. Kill it and watch the page.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 
 HERE = Path(__file__).resolve().parent
-#: Seconds before an upstream that has ended is started again.
+#: Seconds before a stopped upstream is restarted.
 PAUSE = 4.0
-#: Seconds that the bridge and the upstream have to end.
+#: Seconds that the bridge and the upstream have to stop.
 PATIENCE = 20.0
 NEEDED = {
     'flask': 'flask',
@@ -33,50 +33,59 @@ NEEDED = {
 
 
 def positive(text: str) -> int:
-    """A number of workers."""
+    """Parse a number of workers."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError('at least 1')
     return int(text)
 
 
 def port_number(text: str) -> int:
-    """A port, or 0 for any that is free."""
+    """Parse a port; 0 is any free port."""
     if not 0 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError('a port is a number from 0 to 65535')
     return int(text)
 
 
 def free_port(option: str, wanted: int) -> int:
-    """A port of this machine that nobody has: the one that is wanted, or any for 0."""
+    """Return the wanted port if it is free, or any free port for 0."""
     try:
         with socket.create_server(('127.0.0.1', wanted)) as sock:
             port: int = sock.getsockname()[1]
             return port
     except OSError as exc:
-        sys.exit(f'Port {wanted}: {os.strerror(exc.errno or 0)}; choose another by {option}')
+        sys.exit(f'Port {wanted}: {os.strerror(exc.errno or 0)}; choose another port with {option}')
 
 
-#: Whether a signal has asked for the end.
+#: Whether a signal to stop has been received.
 ending = False
 
 
 def main() -> int:
-    """Run it; returns the exit code."""
-    parser = argparse.ArgumentParser(prog='gunicorn_bridge', description='The bridge, to try it.')
+    """Run the bridge; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog='gunicorn_bridge', description='Start the bridge and an upstream server.'
+    )
     option = parser.add_argument
-    option('--port', type=port_number, default=8000, help='of the page (default: 8000)')
-    option('--workers', type=positive, default=2, help='of gunicorn (default: 2)')
-    option('--upstream', metavar='URL', help='instead of the embedded one')
-    option('--upstream-port', type=port_number, default=5000, help='of that (default: 5000)')
+    option('--port', type=port_number, default=8000, help='port of the page (default: 8000)')
+    option('--workers', type=positive, default=2, help='number of gunicorn workers (default: 2)')
+    option('--upstream', metavar='URL', help='use this upstream instead of the embedded one')
+    option(
+        '--upstream-port',
+        type=port_number,
+        default=5000,
+        help='port of the embedded upstream (default: 5000)',
+    )
     arguments = parser.parse_args()
     missing = {package: None for module, package in NEEDED.items() if find_spec(module) is None}
     if missing:
-        print(f'Not installed: {", ".join(missing)}; see README.md', file=sys.stderr)
+        print(
+            f'Missing packages: {", ".join(missing)}. README.md has the command.', file=sys.stderr
+        )
         return 2
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, end)
     if arguments.port == arguments.upstream_port != 0 and not arguments.upstream:
-        parser.error('--port and --upstream-port are the same')
+        parser.error('--port and --upstream-port must differ')
     upstream = None
     port = free_port('--port', arguments.port)
     try:
@@ -90,15 +99,15 @@ def main() -> int:
 
 
 def end(number: int, frame: FrameType | None) -> None:
-    """The handler of signals."""
+    """Handle a signal to stop."""
     global ending
-    ending = True  # an exception could come where a process has begun and nobody knows it yet
+    ending = True  # an exception here could leave a process that has just been started
 
 
 class Upstream:
-    """The embedded one, in a process of its own.
+    """The embedded upstream, in its own process.
 
-    :param port: where it listens, the same each time.
+    :param port: its port, also after a restart.
     """
 
     def __init__(self, port: int) -> None:
@@ -108,31 +117,31 @@ class Upstream:
         self._start()
 
     def _start(self) -> None:
-        # In a session of its own: Ctrl-C is for the parent, which ends it last.
+        # In its own session, so that only the parent receives Ctrl-C. The parent stops it last.
         command = [sys.executable, str(HERE / 'upstream.py'), str(self._port)]
         self._process = subprocess.Popen(command, start_new_session=True)
         print(f'upstream: process {self._process.pid}', flush=True)
 
     def look_after(self) -> bool:
-        """Start it again some seconds after somebody has ended it; whether it can run."""
+        """Restart it some seconds after it has stopped; returns False if it fails to run."""
         code = self._process.poll()
         if code is None:
             return True
         if self._ended_at is None:
             self._ended_at = time.monotonic()
-            print(f'upstream: ended; again in {PAUSE:.0f} s', flush=True)
+            print(f'upstream: stopped; restarting in {PAUSE:.0f} s', flush=True)
         elif time.monotonic() - self._ended_at > PAUSE:
             self._ended_at = None
             self._start()
-        return code <= 0  # by a signal, or in order
+        return code <= 0  # stopped by a signal, or without an error
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         stop(self._process)
 
 
 def run(url: str, port: int, workers: int, upstream: Upstream | None) -> int:
-    """Run gunicorn until it ends, or this is to end; returns its exit code."""
+    """Run gunicorn until it stops or a signal arrives; returns the exit code."""
     environment = {
         **os.environ,
         'UPSTREAM_URL': url,
@@ -143,7 +152,7 @@ def run(url: str, port: int, workers: int, upstream: Upstream | None) -> int:
         [sys.executable, '-m', 'gunicorn'], cwd=HERE, env=environment, start_new_session=True
     )
     print(f'gunicorn: process {gunicorn.pid}', flush=True)
-    print(f'Open http://127.0.0.1:{port}/ (Ctrl-C ends it)', flush=True)
+    print(f'Open http://127.0.0.1:{port}/ (Ctrl-C stops it)', flush=True)
     try:
         while gunicorn.poll() is None and not ending:
             time.sleep(0.1)
@@ -155,7 +164,7 @@ def run(url: str, port: int, workers: int, upstream: Upstream | None) -> int:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process in order, else by force."""
+    """Terminate a process; kill it if it does not stop in time."""
     process.terminate()
     try:
         process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""One worker's part of the bridge: its client, and the browsers that listen to it."""
+"""One worker's part of the bridge: its client and the streams of its browsers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from link import Link
 
 
 class Bridge:
-    """What arrives from the upstream goes to the browsers of this worker.
+    """Forwards messages from the upstream to the browsers of this worker.
 
-    Made and started in the worker itself, after the fork.
+    Create and start it in the worker, after the fork.
 
-    :param url: the upstream.
-    :param log: where it is told what happens.
-    :param is_alive: whether the worker is to go on.
-    :param streams: how many browsers may listen at a time.
+    :param url: URL of the upstream.
+    :param log: the logger.
+    :param is_alive: returns False when the worker must stop.
+    :param streams: maximum number of streams.
     """
 
-    #: Latency samples that a page begins with.
+    #: Latency samples that a new page receives.
     SAMPLES = 60
-    #: Seconds between two looks whether the worker is to go on: gunicorn has no hook for SIGTERM.
+    #: Seconds between two checks of `is_alive`, because gunicorn has no hook for SIGTERM.
     LOOK = 0.2
-    #: Seconds that browsers have to take the last of their streams.
+    #: Seconds that browsers have to read the end of their streams.
     FAREWELL = 1.0
 
     def __init__(
@@ -42,10 +42,10 @@ class Bridge:
         self._is_alive = is_alive
 
     def start(self, timeout: float) -> None:
-        """Connect, and stay so.
+        """Connect, and reconnect whenever the connection is lost.
 
-        :param timeout: seconds to wait for it, unless the worker is to end; it goes on connecting
-                        after that.
+        :param timeout: seconds to wait for the first connection. It continues to connect after
+                        that.
         """
         self.link.after = lambda: self.broker.last_id
         self.link.start()
@@ -53,11 +53,11 @@ class Bridge:
         gevent.wait([self.link.joined, watching], timeout=timeout, count=1)
 
     def stop(self) -> None:
-        """Leave the upstream; returns within a few seconds."""
+        """Disconnect from the upstream; returns within a few seconds."""
         self.link.leave()
 
     def _watch(self) -> None:
-        # The worker waits for all requests before it ends, and a stream is one that never does.
+        # The worker waits for all requests before it stops, and a stream never ends by itself.
         while self._is_alive():
             self.broker.cut_stalled()
             gevent.sleep(self.LOOK)

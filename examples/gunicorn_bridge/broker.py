@@ -1,7 +1,7 @@
-"""Server-sent events: one stream for each browser, none of which can hold up or fill the worker.
+"""Server-sent events: one stream for each browser, with bounded memory.
 
-Events wait once for all streams; a stream is a place in that row. One that falls too far behind
-goes on with what is there, and one that takes nothing at all is cut off.
+All streams share one queue of events, and each has a position in it. A stream that is too far
+behind skips events. A stream whose browser reads nothing is closed.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -23,28 +23,28 @@ from gevent.event import Event
 
 
 class HasDescriptor(Protocol):
-    """A socket, of whatever kind."""
+    """A socket of any kind."""
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """Its file descriptor."""
 
 
 class TooMany(Exception):
-    """As many browsers listen as may."""
+    """The maximum number of streams is open."""
 
 
 class Broker:
-    """Takes events, keeps some for who comes later, and lets the streams have them.
+    """Distributes events to the streams, and keeps some of them for new streams.
 
-    :param log: where it is told what happens.
-    :param streams: how many there may be at a time.
+    :param log: the logger.
+    :param streams: maximum number of streams.
     """
 
-    #: Messages kept for browsers that come back.
+    #: Messages kept for browsers that reconnect.
     BACKLOG = 200
-    #: Events by which a stream may be behind before it misses some.
+    #: Events that a stream may be behind before it skips some.
     LAG = 1000
-    #: Seconds that a browser may take for what was written last.
+    #: Seconds that a browser may take to read the last write.
     STALL = 20.0
 
     def __init__(self, log: logging.Logger, streams: int) -> None:
@@ -55,9 +55,9 @@ class Broker:
         self._retained: dict[str, deque[bytes]] = {}
         self._row: deque[bytes] = deque(maxlen=self.LAG)
         self._news = Event()
-        #: How many events there have been.
+        #: Number of published events.
         self.count = 0
-        #: Whether the streams are to end.
+        #: Whether the streams must end.
         self.closed = False
 
     @property
@@ -67,18 +67,18 @@ class Broker:
 
     @property
     def streams(self) -> int:
-        """How many browsers listen."""
+        """Number of open streams."""
         return len(self._streams)
 
     def publish(
         self, kind: str, data: dict[str, Any], event_id: str | None = None, retain: int = 0
     ) -> None:
-        """Hand an event to all streams; never waits.
+        """Add an event to all streams, without waiting.
 
         :param kind: the name of the event.
-        :param data: sent as JSON.
-        :param event_id: by which a browser says where it was; the event is in the backlog then.
-        :param retain: how many of this kind a new stream begins with.
+        :param data: the data, sent as JSON.
+        :param event_id: the id. Events with an id are kept for browsers that reconnect.
+        :param retain: number of the latest events of this kind that a new stream receives.
         """
         chunk = encode(kind, data, event_id)
         if event_id is not None:
@@ -90,55 +90,55 @@ class Broker:
         self._wake()
 
     def subscribe(self, last_id: str | None, sock: HasDescriptor | None) -> Stream:
-        """A new stream.
+        """Create a stream.
 
-        :param last_id: of the last message that the browser has; None: it has none.
-        :param sock: the browser's socket, to cut it off by.
-        :raises TooMany: there are too many.
+        :param last_id: id of the last message that the browser received; None if there is none.
+        :param sock: the socket of the browser, used to close a stalled stream.
+        :raises TooMany: the maximum number of streams is open.
         """
         if len(self._streams) >= self._limit:
             raise TooMany
         beginning = [
-            # Not all at once, when they come back after a reload.
+            # Random, so that browsers do not reconnect all at once after a reload.
             f'retry: {random.randint(300, 1200)}\n\n'.encode(),
             *self.beginning(),
             *self._missed(last_id),
         ]
-        # Where the broker is closed it ends after that: the browser comes again, and finds the
-        # next worker.
+        # If the broker is closed, the stream ends after these events. The browser then reconnects
+        # to another worker.
         stream = Stream(self, beginning, sock)
         self._streams.add(stream)
         return stream
 
     def beginning(self) -> list[bytes]:
-        """How things are, for a stream that does not know: it is new, or has missed events."""
+        """The current state, for a stream that is new or has skipped events."""
         hello = encode('hello', {'worker': os.getpid(), 'now': time.time()})
         return [hello, *(chunk for chunks in self._retained.values() for chunk in chunks)]
 
     def since(self, place: int) -> tuple[int, list[bytes]]:
-        """The events from a place on that are still there: the place of the first, and these."""
+        """Return the kept events from a position on, and the position of the first."""
         first = max(place, self.count - len(self._row))
         return first, list(islice(self._row, first - self.count + len(self._row), None))
 
     def wait(self, timeout: float) -> bool:
-        """Wait for the next event, or the end; whether it came."""
+        """Wait for the next event or the end; returns False after the timeout."""
         return self.closed or self._news.wait(timeout)
 
     def forget(self, stream: Stream) -> None:
-        """This one has ended."""
+        """Remove a stream that has ended."""
         self._streams.discard(stream)
 
     def close(self) -> None:
-        """Let all streams end, and each that is still to come."""
+        """End all streams, including future ones."""
         self.closed = True
         self._wake()
 
     def cut_stalled(self, seconds: float = STALL) -> None:
-        """Cut off browsers that do not take what was written so long ago."""
+        """Close streams whose browser has not read the last write for this long."""
         before = time.monotonic() - seconds
         for stream in list(self._streams):
             if stream.written_at is not None and stream.written_at < before:
-                self._log.info('A browser that takes nothing is cut off')
+                self._log.info('Closing a stream: its browser reads nothing')
                 stream.cut()
 
     def _wake(self) -> None:
@@ -146,7 +146,7 @@ class Broker:
         news.set()
 
     def _missed(self, last_id: str | None) -> list[bytes]:
-        """What the backlog has after a message; all of it where that one is not known."""
+        """Return the kept messages after this one, or all of them if it is unknown."""
         ids = [event_id for event_id, _ in self._backlog]
         start = ids.index(last_id) + 1 if last_id in ids else 0
         return [chunk for _, chunk in islice(self._backlog, start, None)]
@@ -155,16 +155,16 @@ class Broker:
 class Stream:
     """The body of one response: an iterable for WSGI, which closes it.
 
-    :param broker: whose it is.
-    :param beginning: what is sent first.
-    :param sock: the browser's socket.
+    :param broker: the broker.
+    :param beginning: the events to send first.
+    :param sock: the socket of the browser.
     """
 
-    #: Seconds of silence after which a comment shows that the stream lives.
+    #: Seconds without an event after which a comment is sent.
     HEARTBEAT = 15.0
-    #: Bytes written at a time.
+    #: Maximum bytes of one write.
     WRITE = 64 << 10
-    #: Bytes that the operating system queues besides: by itself it would take megabytes.
+    #: Size of the send buffer in bytes. The default of the operating system is megabytes.
     SEND_BUFFER = 64 << 10
 
     def __init__(self, broker: Broker, beginning: list[bytes], sock: HasDescriptor | None) -> None:
@@ -172,7 +172,7 @@ class Stream:
         self._waiting = deque(beginning)
         self._place = broker.count
         self._sock = sock
-        #: When the write began that is under way, or None.
+        #: Start time of the current write, or None.
         self.written_at: float | None = None
         if sock is not None:
             with _same(sock) as same:
@@ -207,27 +207,27 @@ class Stream:
         return b''.join(chunks) or b': end\n\n'
 
     def cut(self) -> None:
-        """End it though the browser takes nothing, and a write to it waits."""
+        """Close the stream while a write to it is blocked."""
         if self._sock is not None:
-            # gunicorn takes the EPIPE of that write for what it is: a browser that is gone.
+            # The write fails with EPIPE, which gunicorn treats as a closed browser.
             with contextlib.suppress(OSError), _same(self._sock) as same:
                 same.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """The response has ended, in whatever way."""
+        """The response has ended, for any reason."""
         self._broker.forget(self)
 
 
 def _same(sock: HasDescriptor) -> socket.socket:
-    """The socket below: one that speaks TLS is not to be disturbed while another uses it."""
+    """A duplicate of the plain socket, so that a TLS socket in use is not touched."""
     return socket.socket(fileno=os.dup(sock.fileno()))
 
 
 def encode(kind: str, data: dict[str, Any], event_id: str | None = None) -> bytes:
-    """An event as it goes over the wire."""
-    # JSON has no line breaks of its own, and no other bytes than ASCII: nothing in a message
-    # can look like the end of the event. Nor may an id, which the upstream has chosen.
+    """Encode an event."""
+    # The JSON text is ASCII without line breaks, so a message cannot end the event early. The id
+    # comes from the upstream and must be checked.
     if event_id is not None and not event_id.isprintable():
-        raise ValueError(f'an id that cannot be sent: {event_id!r}')
+        raise ValueError(f'event id {event_id!r} contains unprintable characters')
     head = '' if event_id is None else f'id: {event_id}\n'
     return f'{head}event: {kind}\ndata: {json.dumps(data)}\n\n'.encode()

@@ -1,14 +1,17 @@
-"""The worker's one Engine.IO client, which is kept connected, asks, and listens.
+"""The worker's Engine.IO client: it stays connected, sends requests, and receives messages.
 
-What goes over the connection, each a JSON object:
+All messages are JSON objects:
 
-* ``{"type": "hello", "name": ..., "after": id or null}`` from here, first. The upstream sends the
-  messages after that one, as far as it has them, and then ``{"type": "welcome"}``.
-* ``{"type": "message", "id": "EPOCH-NUMBER", "text": ..., "at": seconds}`` to all who said hello.
-* ``{"type": "post", "ref": ..., "key": ..., "text": ...}`` from here; the answer has the same
-  ``ref``, and is ``{"type": "posted", "id": ...}`` or ``{"type": "refused", "error": ...}``. A key
-  that was there already is that post once more: it is answered, and not said again.
-* ``{"type": "ping", "ref": ...}`` from here; the answer is ``{"type": "pong"}`` with that ``ref``.
+* ``{"type": "hello", "name": ..., "after": id or null}`` is the client's first message. The
+  upstream sends the messages that it has kept after that id, then ``{"type": "welcome"}``.
+* ``{"type": "message", "id": "EPOCH-NUMBER", "text": ..., "at": seconds}`` is sent by the upstream
+  to all clients that have sent hello.
+* ``{"type": "post", "ref": ..., "key": ..., "text": ...}`` is sent by the client. The answer has
+  the same ``ref`` and is ``{"type": "posted", "id": ...}`` or
+  ``{"type": "refused", "error": ...}``. A repeated key is answered, but the message is not sent
+  again.
+* ``{"type": "ping", "ref": ...}`` is sent by the client. The answer is ``{"type": "pong"}`` with
+  the same ``ref``.
 """
 
 from __future__ import annotations
@@ -28,42 +31,42 @@ from engineio_gevent.exceptions import ConnectionError as NoConnection
 
 
 class Away(Exception):
-    """There is no connection: nothing was sent."""
+    """There is no connection; nothing was sent."""
 
 
 class Unconfirmed(Exception):
-    """It was sent, and no answer has come: it may have arrived, or not."""
+    """The request was sent and not answered; it may have arrived."""
 
 
 class Link:
-    """A connection to the upstream that comes back.
+    """A connection to the upstream that reconnects.
 
-    :param url: the upstream.
-    :param name: what this end is called there.
-    :param log: where it is told what happens.
+    :param url: URL of the upstream.
+    :param name: name of this client at the upstream.
+    :param log: the logger.
     """
 
-    #: Seconds before the first attempt after a loss; each further one waits twice as long, less a
-    #: part by chance.
+    #: Seconds before the first attempt to reconnect; doubles up to `LONGEST_DELAY`, minus up to 50%
+    #: jitter.
     FIRST_DELAY = 0.5
-    #: Seconds that the longest wait takes.
+    #: Maximum seconds between two attempts.
     LONGEST_DELAY = 15.0
-    #: Seconds after which a connection counts as good: the waits begin anew when it is lost.
+    #: Seconds after which a connection is stable: the delays are reset.
     STEADY = 5.0
-    #: Seconds that the upstream has to answer the hello.
+    #: Timeout of the answer to hello, in seconds.
     JOIN_TIMEOUT = 5.0
-    #: Seconds between two measurements of the round trip.
+    #: Seconds between two measurements of the round-trip time.
     PROBE_INTERVAL = 1.0
-    #: Seconds after which a round trip counts as none.
+    #: Timeout of a measurement, in seconds.
     PROBE_TIMEOUT = 5.0
-    #: Bytes of the largest message; by polling, of all that comes at once, as the history does.
+    #: Maximum bytes of a message, or of a polling response, which may contain the history.
     MESSAGE_SIZE = 2 << 20
 
     def __init__(self, url: str, name: str, log: logging.Logger) -> None:
         self._url = url
         self._name = name
         self._log = log
-        # On SIGINT gunicorn ends the worker, and worker_exit leaves: nobody else needs to look.
+        # On SIGINT gunicorn stops the worker, and worker_exit disconnects the client.
         self._client = engineio_gevent.Client(
             handle_sigint=False, max_message_size=self.MESSAGE_SIZE
         )
@@ -74,7 +77,7 @@ class Link:
         self._joined_at: float | None = None
         self._leaving = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
-        #: Set while the upstream has said welcome.
+        #: Set after welcome, until the connection ends.
         self.joined = Event()
         self.status: dict[str, Any] = {'state': 'connecting'}
         self.after: Callable[[], str | None] = lambda: None
@@ -83,29 +86,29 @@ class Link:
         self.on_latency: Callable[[float | None], None] = lambda seconds: None
 
     def start(self) -> None:
-        """Connect in the background, and again whenever the connection is lost."""
+        """Connect in the background, and reconnect whenever the connection is lost."""
         self._greenlets = [gevent.spawn(self._stay_connected), gevent.spawn(self._measure)]
 
     def leave(self) -> None:
-        """Leave the upstream in order; within 3 seconds if it does not answer."""
+        """Disconnect from the upstream; within 3 seconds if it does not answer."""
         self._leaving.set()
         self._client.disconnect()
         gevent.joinall(self._greenlets, timeout=1)
 
     def ask(self, kind: str, timeout: float, **fields: object) -> dict[str, Any]:
-        """Send something that is answered.
+        """Send a request and return the answer.
 
-        :param kind: its type.
+        :param kind: type of the request.
         :param timeout: seconds to wait for the answer.
         :raises Away: there is no connection.
-        :raises Unconfirmed: no answer came.
+        :raises Unconfirmed: there was no answer.
         """
         if not self.joined.is_set():
-            raise Away('the upstream is away')
+            raise Away('the upstream is not connected')
         reference = secrets.token_hex(8)
         answer = self._asked[reference] = AsyncResult()
         try:
-            with gevent.Timeout(timeout, Unconfirmed('the upstream does not answer')):
+            with gevent.Timeout(timeout, Unconfirmed('the upstream did not answer')):
                 self._client.send({'type': kind, 'ref': reference, **fields})
                 message = answer.get()
                 assert message is not None
@@ -127,35 +130,35 @@ class Link:
                 failures = 0
                 longest = self.FIRST_DELAY
             failures += 1
-            # Each worker waits for another time, so that they do not all come at once.
+            # The delay is random, so that workers do not reconnect all at once.
             delay = random.uniform(longest / 2, longest)
-            self._log.warning('No upstream: %s; again in %.1f s', why, delay)
+            self._log.warning('Upstream not connected: %s; retrying in %.1f s', why, delay)
             self._tell('waiting', failures=failures, why=why, delay=delay)
             self._leaving.wait(delay)
             longest = min(2 * longest, self.LONGEST_DELAY)
 
     def _connect_once(self) -> str:
-        """Connect, and stay until the end; returns why it came."""
+        """Connect, and wait until the connection ends; returns the reason."""
         self._settled.clear()
         self._joined_at = None
         try:
             self._client.connect(self._url)
-        except (NoConnection, ValueError) as exc:  # ValueError: the URL is none
+        except (NoConnection, ValueError) as exc:  # ValueError: the URL is invalid
             return str(exc.args[0])
         self._client.send({'type': 'hello', 'name': self._name, 'after': self.after()})
         if not self._settled.wait(self.JOIN_TIMEOUT):
             self._client.disconnect(abort=True)
-            return 'it does not answer'
+            return 'no answer to hello'
         self._client.wait()
         error = self._client.disconnect_error
-        return 'it has closed the connection' if error is None else str(error)
+        return 'the upstream disconnected' if error is None else str(error)
 
     def _tell(self, state: str, **fields: object) -> None:
         self.status = {'state': state, **fields}
         self.on_status(self.status)
 
     def _on_message(self, message: object) -> None:
-        # It does not wait anywhere, so messages are handled in their order.
+        # This handler never waits, so messages are handled in order.
         if not isinstance(message, dict):
             return
         match message.get('type'):
@@ -165,7 +168,7 @@ class Link:
                 self._joined_at = time.monotonic()
                 self.joined.set()
                 self._settled.set()
-                self._log.info('Joined the upstream by %s', self._client.transport())
+                self._log.info('Joined the upstream, transport %s', self._client.transport())
                 self._tell('connected', transport=self._client.transport())
             case 'pong' | 'posted' | 'refused':
                 asked = self._asked.get(str(message.get('ref')))

@@ -1,9 +1,9 @@
-"""The embedded upstream: a small Engine.IO server that answers pings and broadcasts posts.
+"""The embedded upstream: an Engine.IO server that answers pings and broadcasts posts.
 
     python examples/gunicorn_bridge/upstream.py [PORT]
 
-It stands for the server that you have. What it speaks is told in `link.py`; plain text from any
-other client counts as a post, so that a person can talk to it from a shell.
+It stands for your own server. `link.py` describes its messages. Plain text from any client is a
+post, so you can send posts from a shell with `engineio-gevent connect`.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 
 HOST = '127.0.0.1'
-#: Messages kept for workers that come back, or are new.
+#: Messages kept for workers that are new or reconnect.
 HISTORY = 100
-#: Posts whose keys are kept, by which it is known that one comes again.
+#: Number of kept keys, which identify repeated posts.
 KEYS = 10_000
-#: Characters of a message.
+#: Maximum characters of a message.
 TEXT_LIMIT = 1000
 
 
 class AsText:
-    """A ``json`` for the server that leaves text as it is: ``42`` is a message, too."""
+    """A ``json`` module for the server that does not parse text, so that ``42`` is a message."""
 
     dumps = staticmethod(json.dumps)
 
     @staticmethod
     def loads(text: str) -> NoReturn:
-        """Say that this is no JSON."""
-        raise ValueError('it is looked at here')
+        """Reject all text, so that the server passes it on unparsed."""
+        raise ValueError('text is not parsed by the server')
 
 
 class Upstream:
-    """An Engine.IO server and what it remembers."""
+    """An Engine.IO server with a history of messages."""
 
     def __init__(self) -> None:
-        # Another one for each start, so that no id comes twice.
+        # Differs between starts, so that ids are unique.
         self._epoch = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
@@ -57,7 +57,7 @@ class Upstream:
             async_mode='gevent',
             async_handlers=False,
             json=AsText,
-            # A worker on the same machine notices by this that an upstream hangs, within 10 s.
+            # A worker notices within 10 s that the upstream hangs.
             ping_interval=5,
             ping_timeout=5,
             max_http_buffer_size=64 << 10,
@@ -79,12 +79,12 @@ class Upstream:
                     posted = self._post(message.get('key'), text)
                     self.server.send(sid, {'type': 'posted', 'id': posted, **reference})
                 else:
-                    error = f'a message is text of 1 to {TEXT_LIMIT} characters'
+                    error = f'a message must have 1 to {TEXT_LIMIT} characters'
                     self.server.send(sid, {'type': 'refused', 'error': error, **reference})
 
     def _join(self, sid: str, message: dict[str, Any]) -> None:
         name = self._members[sid] = str(message.get('name'))[:100]
-        # Nothing in here waits, so nothing is broadcast between the history and what follows it.
+        # Nothing here waits, so no broadcast can come between the history and welcome.
         for entry in self._after(message.get('after')):
             self.server.send(sid, entry)
         self.server.send(sid, {'type': 'welcome'})
@@ -129,20 +129,20 @@ def _parse(data: str | bytes) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """Print a line that is seen at once, by whoever reads along."""
+    """Print a line and flush it."""
     print(f'upstream: {text}', flush=True)
 
 
 def serve(port: int) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    :param port: 0 for any that is free.
+    :param port: the port; 0 is any free port.
     """
     upstream = Upstream()
     application = engineio.WSGIApp(upstream.server)
     server = WSGIServer((HOST, port), application, log=None, error_log=None)
     server.init_socket()
-    # What it accepts inherits this: an answer of several writes does not wait for a delayed ACK.
+    # Accepted sockets inherit this, so that several small writes are not delayed.
     server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server.start()
     say(f'listening on http://{HOST}:{server.server_port}')
@@ -150,7 +150,7 @@ def serve(port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, ended.set)
     ended.wait()
-    # Its clients see their connections end: it has no more to say to them.
+    # The connections of the clients end, without a last message.
     server.stop(timeout=0)
 
 

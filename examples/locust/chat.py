@@ -1,6 +1,6 @@
-"""People in chat rooms: they think, they talk, and they hear what the others say.
+"""Users in chat rooms, with think times. They send messages and receive those of others.
 
-Start the server in one terminal, and this in another; then open http://localhost:8089::
+Start the server in one terminal and Locust in another, then open http://localhost:8089::
 
     pip install 'engineio-gevent[demo,locust]'
     python examples/locust/chat_server.py
@@ -24,7 +24,7 @@ from locust import between, task
 
 from engineio_gevent.contrib.locust import EngineIOUser
 
-#: How many people are in a room, about: each message goes to all of them.
+#: Average number of users in a room. Each message is sent to all of them.
 PEOPLE_PER_ROOM = 10
 ROOMS = [f'room {number}' for number in range(200 // PEOPLE_PER_ROOM)]
 
@@ -32,7 +32,7 @@ numbers = itertools.count()
 
 
 class Chatter(EngineIOUser):
-    # Time to read, to think and to type. Without it a user is not a person, but a loop.
+    # Seconds to read, think and type. Without it a user repeats its tasks without a pause.
     wait_time = between(2, 8)
     client_options = {'remember_upgrade': True}  # noqa: RUF012 - as browsers do
 
@@ -43,27 +43,27 @@ class Chatter(EngineIOUser):
         super().on_start()
 
     def join(self) -> None:
-        """Whenever the connection is there, also when it has been lost and is there again.
+        """Join the room again after each connect and reconnect.
 
-        In this handler nothing can be waited for: messages come when it has returned.
+        This handler cannot wait for an answer: messages are delivered after it has returned.
         """
         self.eio.send({'join': self.room}, name='join')
 
     def hear(self, message: Any) -> None:
-        """What somebody says took so long from there to here.
+        """Report how long a message took from its sender to this user.
 
-        Two clocks are compared: on many machines they have to be synchronised.
+        The sender's clock is compared with this machine's. Synchronise the clocks of machines.
         """
         if 'said' in message:
             self.report('push', 'chat', milliseconds=max(0, time.time() - message['at']) * 1000)
 
     def message_name(self, message: Any) -> str:
-        """What is counted as `recv`, by the first key: "joined", "said"."""
+        """Name the rows `recv` by the first key of the message: "joined" or "said"."""
         return str(next(iter(message)))
 
     @task(4)
     def talk(self) -> None:
-        """A round trip: until what one says is back in the room."""
+        """Send a message and wait until it arrives in the room."""
         number = f'{os.getpid()}-{next(numbers)}'
         self.eio.request(
             {'say': 'Has anybody seen my keys?', 'at': time.time(), 'number': number},
@@ -74,5 +74,5 @@ class Chatter(EngineIOUser):
 
     @task(1)
     def listen(self) -> None:
-        """Wait for somebody to say something."""
+        """Wait for a message of any user."""
         self.eio.expect(lambda message: 'said' in message, timeout=120, name='hear')

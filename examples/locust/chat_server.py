@@ -1,10 +1,10 @@
-"""A chat server for chat.py: rooms, on python-engineio.
+"""A chat server with rooms for chat.py, on python-engineio.
 
     pip install 'engineio-gevent[demo]'
     python examples/locust/chat_server.py [PORT]
 
-Messages are JSON. {"join": ROOM} is answered with {"joined": ROOM, "members": N}. What says
-{"say": TEXT, ..} is sent to everybody in the room, the sender too, as {"said": TEXT, ..}.
+Messages are JSON. The answer to {"join": ROOM} is {"joined": ROOM, "members": N}. The server sends
+{"say": TEXT, ...} to everybody in the room, including the sender, as {"said": TEXT, ...}.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     server = WSGIServer(('127.0.0.1', port), engineio.WSGIApp(eio), log=None, backlog=1024)
     server.start()
-    print(f'Chat server on http://127.0.0.1:{server.server_port} (Ctrl-C ends it)', flush=True)
+    print(f'Chat server on http://127.0.0.1:{server.server_port} (Ctrl-C stops it)', flush=True)
     server.serve_forever()
 
 

@@ -1,10 +1,10 @@
-"""What a user costs: connect, idle, and ask once in a while; memory and CPU are printed.
+"""Print the memory and the CPU time that a user costs. Users connect, idle, and ask every 10 s.
 
     engineio-gevent demo --serve
     locust -f examples/locust/cost.py --host http://127.0.0.1:5000 \
         --headless --users 1000 --spawn-rate 50 --run-time 60s --only-summary
 
-It measures the process that it runs in: do not use --processes.
+It measures its own process, so do not use --processes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def on_complete(user_count: int, **kwargs: Any) -> None:
     used, spent = process.memory_info().rss - before['memory'], cpu() - before['cpu']
     print(
         f'{user_count} users: {used / 1024 / user_count:.0f} KiB each, '
-        f'{1000 * spent / user_count:.2f} ms of CPU each to begin'
+        f'{1000 * spent / user_count:.2f} ms of CPU each to start'
     )
     before.update(cpu=cpu(), asked=asked())
 
@@ -54,7 +54,7 @@ def on_stopping(environment: Any, **kwargs: Any) -> None:
     count = asked() - before['asked']
     print(
         f'{count:.0f} round trips: {1000 * (cpu() - before["cpu"]) / max(1, count):.2f} ms '
-        'of CPU each, heartbeats and Locust itself included'
+        'of CPU each, including heartbeats and Locust itself'
     )
 
 

@@ -130,7 +130,7 @@ def test_the_waits_begin_anew_after_a_good_connection_alone(make_link, upstream)
 def test_an_upstream_that_says_no_welcome(make_link, python_server):
     """Another kind of server: it echoes."""
     link = make_link(python_server.url, JOIN_TIMEOUT=0.2, STEADY=0.1)
-    link.until_told('waiting', failures=3, why='it does not answer')
+    link.until_told('waiting', failures=3, why='no answer to hello')
     assert not link.joined.is_set()
     # It leaves each time, so that they do not gather there.
     link.leave()
@@ -142,7 +142,7 @@ def test_an_answer_that_does_not_come(make_link, upstream):
     link.until(link.joined.is_set)
     upstream.signal('SIGSTOP')
     began = time.monotonic()
-    with pytest.raises(link_module.Unconfirmed, match='does not answer'):
+    with pytest.raises(link_module.Unconfirmed, match='did not answer'):
         link.ask('post', 0.1, text='hello')
     assert time.monotonic() - began < support.patience(5)
     gevent.spawn_later(0.1, upstream.kill)

@@ -61,7 +61,7 @@ def test_a_message_is_on_the_pages_of_all_workers(start, open_page):
 def test_what_the_page_shows(start, open_page, tmp_path):
     gunicorn = start(workers=1)
     page = open_page(gunicorn)
-    assert 'Nothing has been said yet.' in page.text
+    assert 'No messages yet.' in page.text
     page.wait_for(f"{shown('upstream-state')} === 'Connected'")
     page.wait_for(f"{shown('stream-state')} === 'Live'")
     page.wait_for(f"{shown('transport')} === 'websocket'")
@@ -147,12 +147,12 @@ def test_an_upstream_that_is_killed_and_comes_back(start, open_page, upstream):
     upstream.kill()
     for page in pages:
         page.wait_for(f"{shown('upstream-state')} !== 'Connected'")
-        page.wait_for(f"{shown('notice')}.startsWith('The upstream is away')")
+        page.wait_for(f"{shown('notice')}.startsWith('The upstream is not connected')")
         page.wait_for(f"{shown('notice')}.includes('Connection refused')")
         page.wait_for(f"{shown('latency')} === 'No answer'")
         assert page.evaluate(shown('transport')) == '\u2013'
         page.wait_for(LIVE)
-    send(pages[0], 'while it is away', f'{ERROR} === "Not sent: the upstream was away."')
+    send(pages[0], 'while it is away', f'{ERROR} === "Not sent: the upstream is not connected."')
     assert page.evaluate(TEXTS) == ['before']
     upstream.start()
     for page in pages:
@@ -229,7 +229,7 @@ def test_a_server_that_ends_and_comes_back(start, open_page, upstream):
     gunicorn.ends()
     page.wait_for(LOST)
     page.wait_for(f"{shown('notice')}.startsWith('The page has lost its server.')")
-    send(page, 'to nobody', f'{ERROR}.startsWith("The server was not reached")')
+    send(page, 'to nobody', f'{ERROR}.startsWith("No answer from the server")')
     upstream.say('meanwhile')
     start(workers=1, port=gunicorn.port)
     page.wait_for(f"{LIVE} && {CONNECTED} && {shown('notice')} === ''")

@@ -61,7 +61,7 @@ def test_end_while_the_upstream_hangs(start, upstream):
 def test_end_before_there_was_an_upstream(start, upstream):
     upstream.kill()
     gunicorn = start(joined=False)
-    gunicorn.until(lambda: len(set(gunicorn.find(r'\[(\d+)\] .* No upstream'))) == 2)
+    gunicorn.until(lambda: len(set(gunicorn.find(r'\[(\d+)\] .* Upstream not connected'))) == 2)
     gunicorn.signal('SIGTERM')
     assert gunicorn.ends(8) == 0
     assert 'Traceback' not in gunicorn.log
@@ -182,11 +182,11 @@ def test_refusals(start, upstream):
         (400, '["text"]', as_json, 'no text'),
         (400, '{"text": " \\n"}', as_json, 'no text'),
         (400, '{"text": 42}', as_json, 'no text'),
-        (413, json.dumps({'text': 'x' * 1001}), as_json, 'at most 1000'),
+        (413, json.dumps({'text': 'x' * 1001}), as_json, 'longer than 1000'),
         (413, json.dumps({'text': 'x' * 20_000}), as_json, 'Too Large'),
-        (400, '{"text": "hello", "key": ""}', as_json, 'A key has 1 to 64'),
-        (400, '{"text": "hello", "key": [1]}', as_json, 'A key has 1 to 64'),
-        (400, json.dumps({'text': 'hello', 'key': 'x' * 65}), as_json, 'A key has 1 to 64'),
+        (400, '{"text": "hello", "key": ""}', as_json, 'The key must have 1 to 64'),
+        (400, '{"text": "hello", "key": [1]}', as_json, 'The key must have 1 to 64'),
+        (400, json.dumps({'text': 'hello', 'key': 'x' * 65}), as_json, 'The key must have 1 to 64'),
     ]:
         got, answer_headers, answer = gunicorn.request('POST', '/messages', body, headers)
         assert got == status, (body, answer)
@@ -247,7 +247,7 @@ def test_health(start, upstream):
     upstream.kill()
     gunicorn.until(lambda: gunicorn.health()[0] == 503)
     status, body = gunicorn.post('hello')
-    assert (status, body) == (503, {'error': 'Not sent: the upstream was away.'})
+    assert (status, body) == (503, {'error': 'Not sent: the upstream is not connected.'})
     upstream.start()
     gunicorn.until(lambda: gunicorn.health()[0] == 200)
     assert gunicorn.post('hello')[0] == 201
@@ -356,13 +356,13 @@ def test_the_command_says_what_is_wrong(command, upstream):
         run = command('--port', 0, option, upstream.port)
         assert run.ends() == 1
         assert run.log == (
-            f'Port {upstream.port}: Address already in use; choose another by {option}\n'
+            f'Port {upstream.port}: Address already in use; choose another port with {option}\n'
         )
     for arguments, says in [
         (['--port', 65536], 'a port is a number from 0 to 65535'),
         (['--port', 'http'], "invalid port_number value: 'http'"),
         (['--upstream-port', -1], 'a port is a number from 0 to 65535'),
-        (['--port', 8123, '--upstream-port', 8123], '--port and --upstream-port are the same'),
+        (['--port', 8123, '--upstream-port', 8123], '--port and --upstream-port must differ'),
         (['--workers', 0], 'at least 1'),
     ]:
         run = command(*arguments)
@@ -371,6 +371,6 @@ def test_the_command_says_what_is_wrong(command, upstream):
     run = command(options=['-S', '-E'])  # without packages
     assert run.ends() == 2
     assert run.log == (
-        'Not installed: flask, gunicorn[gevent], engineio-gevent[demo], '
-        'engineio-gevent; see README.md\n'
+        'Missing packages: flask, gunicorn[gevent], engineio-gevent[demo], '
+        'engineio-gevent. README.md has the command.\n'
     )

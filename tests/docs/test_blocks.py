@@ -250,6 +250,7 @@ def here(tmp_path, python_server, socketio_server):
         {
             '127.0.0.1:8000': f'127.0.0.1:{port}',
             '--port 8000': f'--port {port}',
+            '127.0.0.1:8001': f'127.0.0.1:{support.free_port()}',
             'http://127.0.0.1:5000': python_server.url,
             'ws://127.0.0.1:5000': python_server.ws_url,
             'http://127.0.0.1:5001': socketio_server,

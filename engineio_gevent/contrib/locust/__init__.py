@@ -1,4 +1,4 @@
-"""Locust users that speak Engine.IO, or Socket.IO on top of it; the extra ``locust``.
+"""Locust users with an Engine.IO or a Socket.IO client. They need the extra ``locust``.
 
 ::
 

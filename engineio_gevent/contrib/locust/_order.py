@@ -1,9 +1,9 @@
-"""Locust has to be imported before this package; a clear error where it was not.
+"""Raises an ``ImportError`` if ``locust`` is not imported before this package.
 
-Importing locust monkey-patches the process. Modules that have taken their classes from ``ssl``
-before, as requests has by then, break: each TLS context they make ends in a RecursionError.
-The command ``locust`` has imported itself before it reads a locustfile; it is programs that use
-Locust as a library, and tools that import a locustfile, that this is for.
+Importing locust monkey-patches the process. If ``ssl`` has been imported earlier, for example by
+requests, each new TLS context then raises a RecursionError. The command ``locust`` imports itself
+before it reads a locustfile. The check is for programs that use Locust as a library, and for tools
+that import a locustfile.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ if (
     and not monkey.is_module_patched('ssl')
 ):
     raise ImportError(
-        'import locust before engineio_gevent: locust monkey-patches the process when it is '
-        'imported, and that has to come before anything has imported ssl'
+        'import locust before engineio_gevent: importing locust monkey-patches the process, '
+        'which must happen before ssl is imported'
     )

@@ -1,4 +1,4 @@
-"""Messages that somebody waits for."""
+"""Messages that a call waits for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ...timers import timer_seconds
 from .failures import Failure, scrub
 from .reports import Stopwatch
 
-#: A function of a message that says whether it is the one; anything else is compared with it;
-#: None takes whatever comes.
+#: Recognises a message: a function of the message, or a value to compare with. None accepts any
+#: message.
 Match = Callable[[Any], Any] | object | None
 
 
 class Awaited:
-    """One message to come.
+    """A message that a call waits for.
 
-    :param match: which it is, see :data:`Match`.
+    :param match: recognises the message, see :data:`Match`.
     """
 
     __slots__ = ('_arrived', '_error', '_match', 'at', 'length', 'message', 'trouble')
@@ -29,16 +29,16 @@ class Awaited:
         self._match = match
         self._arrived = Event()
         self._error: Exception | None = None
-        #: What the matcher raised last, if it has.
+        #: The last exception of the match function, or None.
         self.trouble: Exception | None = None
         self.message: Any = None
-        #: In bytes.
+        #: Size in bytes.
         self.length: int = 0
-        #: When it came, by ``time.perf_counter()``.
+        #: Time of arrival, by ``time.perf_counter()``.
         self.at: float = 0.0
 
     def takes(self, message: Any) -> bool:
-        """Whether this is the message. A matcher that raises says no."""
+        """Whether this is the message. If the match function raises, it is not."""
         if self._match is None:
             return True
         if not callable(self._match):
@@ -50,27 +50,27 @@ class Awaited:
             return False
 
     def arrive(self, message: Any, length: int, at: float) -> None:
-        """Here it is."""
+        """The message has arrived."""
         self.message, self.length, self.at = message, length, at
         self._arrived.set()
 
     def fail(self, error: Exception) -> None:
-        """It will not come."""
+        """The message will not arrive."""
         self._error, self.at = error, time.perf_counter()
         self._arrived.set()
 
     def wait(self, timeout: float | None, since: Stopwatch) -> None:
-        """Wait until it is there.
+        """Wait until the message has arrived.
 
-        :param timeout: seconds; None for no bound.
-        :param since: since when.
-        :raises Failure: it did not come, or did not come in time.
+        :param timeout: seconds; None waits without a limit.
+        :param since: the start of the timeout.
+        :raises Failure: the message did not arrive, or not in time.
         """
         left = None if timeout is None else timeout - since.milliseconds() / 1000
         if not self._arrived.wait(timer_seconds(left)):
-            text = f'nothing came within {timeout:g} seconds'
+            text = f'no matching message within {timeout:g} seconds'
             if self.trouble is not None:
-                text += f'; the matcher raised {scrub(repr(self.trouble))}'
+                text += f'; match raised {scrub(repr(self.trouble))}'
             raise Failure(text)
         if self._error is not None:
             raise self._error

@@ -1,4 +1,4 @@
-"""The client of a Locust user: what it does is reported, and answers can be waited for."""
+"""The Engine.IO client of a Locust user. It reports to Locust, and can wait for answers."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .reports import Reports, Stopwatch
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
 
-#: Seconds that an answer or a push may take.
+#: Default timeout of a call, in seconds.
 DEFAULT_TIMEOUT = 10.0
 
 
 class EngineIOClient(Client):
-    """A client that reports to Locust.
+    """An Engine.IO client that reports to Locust.
 
-    Where something fails, that is reported, and nothing is raised but by :meth:`connect`, and
-    where the scenario is wrong: data that cannot be sent, say.
+    A failed call is reported and returns None. Only :meth:`connect` raises, and calls with a
+    mistake in the scenario, such as data that cannot be sent.
 
-    :param reports: where to.
-    :param name_of: the name under which a message is reported that comes unasked.
-    :param options: those of :class:`engineio_gevent.Client`.
+    :param reports: reports to Locust.
+    :param name_of: a function that returns the name for the row ``recv`` of a message.
+    :param options: options of :class:`engineio_gevent.Client`.
     """
 
     def __init__(self, reports: Reports, name_of: Callable[[Any], str], **options: Any) -> None:
@@ -49,9 +49,9 @@ class EngineIOClient(Client):
         self._handshake_ended: float | None = None
         self._greeted_by: str | None = None  # the transport whose handshake it was
         self._usable = Event()
-        #: Called when the connection has ended and nobody here wished it.
+        #: Called after an unexpected disconnect.
         self.on_lost: Callable[[], None] = _nothing
-        #: Whether somebody is connecting again; calls wait for it, within their timeout.
+        #: Whether the user is reconnecting. Calls wait for the connection, within their timeout.
         self.reconnecting = False
         super().on('connect', self._on_connect)
         super().on('message', self._on_message)
@@ -66,9 +66,9 @@ class EngineIOClient(Client):
     def on(self, event: str, handler: _Handler) -> None: ...
 
     def on(self, event: str, handler: Any = None) -> Any:
-        """Register the handler of an event, as :meth:`engineio_gevent.Client.on` does.
+        """Register the handler of an event, like :meth:`engineio_gevent.Client.on`.
 
-        The handler of ``'message'`` sees all messages, those too that somebody waits for.
+        The handler of ``'message'`` receives all messages, including those that a call waits for.
         """
         if event not in self.event_names:
             raise ValueError(f'Invalid event {event!r}: not one of {", ".join(self.event_names)}')
@@ -154,9 +154,11 @@ class EngineIOClient(Client):
         transports: str | Iterable[str] | None = None,
         engineio_path: str = 'engine.io',
     ) -> None:
-        """Connect, as :meth:`engineio_gevent.Client.connect` does; report ``connect``, ``upgrade``.
+        """Connect, like :meth:`engineio_gevent.Client.connect`.
 
-        :raises ConnectionError: no connection.
+        Reports ``connect`` and ``upgrade``.
+
+        :raises ConnectionError: the connection failed.
         """
         self._handshake, self._handshake_ended = Stopwatch(), None
         self._greeted_by = None
@@ -201,18 +203,18 @@ class EngineIOClient(Client):
 
     @property
     def usable(self) -> bool:
-        """Whether there is a connection that messages can go by."""
+        """Whether messages can be sent."""
         return self._usable.is_set()
 
     # Calls
 
     def send(self, data: Any, name: str = 'message') -> None:
-        """Send a message, and count it as ``send``.
+        """Send a message. Reports ``send``, without a response time.
 
-        :param data: as :meth:`engineio_gevent.Client.send` takes it.
-        :param name: the name to count it under.
-        :raises TypeError: data of another type.
-        :raises ValueError: text that cannot be sent.
+        :param data: a message for :meth:`engineio_gevent.Client.send`.
+        :param name: the name of the row in the report.
+        :raises TypeError: the data has a type that cannot be sent.
+        :raises ValueError: the text cannot be sent.
         """
         length = 0
         try:
@@ -231,16 +233,16 @@ class EngineIOClient(Client):
         timeout: float | None = DEFAULT_TIMEOUT,
         name: str = 'message',
     ) -> Any:
-        """Send a message and wait for its answer; report the round trip as ``request``.
+        """Send a message and wait for the answer. Reports ``request``, with the round-trip time.
 
-        :param data: as :meth:`engineio_gevent.Client.send` takes it.
-        :param match: which message is the answer: a function of a message, or a value to
-                      compare with. The default is the next message that nobody else waits for.
-        :param timeout: seconds; None for no bound. The default is 10.
-        :param name: the name to report it under.
-        :returns: the answer, or None where it failed.
-        :raises TypeError: data of another type.
-        :raises ValueError: text that cannot be sent.
+        :param data: a message for :meth:`engineio_gevent.Client.send`.
+        :param match: recognises the answer: a function of a message, or a value to compare with.
+                      None, the default, accepts the next message not claimed by another call.
+        :param timeout: seconds; None waits without a limit. The default is 10.
+        :param name: the name of the row in the report.
+        :returns: the answer, or None after a failure.
+        :raises TypeError: the data has a type that cannot be sent.
+        :raises ValueError: the text cannot be sent.
         """
         watch = Stopwatch()
         awaited = Awaited(match)
@@ -270,16 +272,15 @@ class EngineIOClient(Client):
         timeout: float | None = DEFAULT_TIMEOUT,
         name: str = 'message',
     ) -> Any:
-        """Wait for a message that comes unasked, and count it as ``recv``.
+        """Wait for a message that the server sends on its own.
 
-        What comes before the call is not seen, but for what came together with the message
-        that the last call has waited for.
+        Reports ``recv``, without a response time. The call sees messages received after it began,
+        and messages received in the same batch as the previous call's answer.
 
-        :param match: which message, as for :meth:`request`.
-        :param timeout: seconds, after which it is a failure; None for no bound. The default
-                        is 10.
-        :param name: the name to count it under.
-        :returns: the message, or None where it failed.
+        :param match: recognises the message, like that of :meth:`request`.
+        :param timeout: seconds until it fails; None waits without a limit. The default is 10.
+        :param name: the name of the row in the report.
+        :returns: the message, or None after a failure.
         """
         awaited = Awaited(match)
         for index, (message, length) in enumerate(self._held or ()):

@@ -14,30 +14,29 @@ from .reports import Reports
 
 
 class EngineIOUser(ConnectedUser):
-    """A user that speaks Engine.IO.
+    """A Locust user with an Engine.IO client.
 
-    It connects when it starts, and again whenever the connection is lost, each time as often as
-    needed; it disconnects when it stops. All that happens is reported to Locust, as the types
-    ``connect``, ``upgrade`` and ``request``, with their milliseconds, and ``send``, ``recv`` and
-    ``disconnect``, which are counted.
+    It connects when it starts, reconnects when the connection is lost, and disconnects when it
+    stops. It retries until it is connected. It reports ``connect``, ``upgrade`` and ``request``
+    with response times, and ``send``, ``recv`` and ``disconnect`` without.
 
-    It has the attributes of :class:`.keeping.ConnectedUser`, too.
+    It also has the attributes of :class:`.keeping.ConnectedUser`.
 
-    It combines with Locust's own: of ``class Visitor(HttpUser, EngineIOUser)``, ``client`` is the
-    HTTP client.
+    It can be combined with Locust's users. In ``class Visitor(HttpUser, EngineIOUser)``,
+    ``client`` is the HTTP client and ``eio`` the Engine.IO client.
     """
 
     abstract = True
 
-    #: ``'polling'``, ``'websocket'`` or a list of them; None: polling, then the upgrade.
+    #: ``'polling'``, ``'websocket'`` or a list of them; None: polling, then an upgrade.
     transports: str | Iterable[str] | None = None
-    #: Where Engine.IO is mounted on the server.
+    #: Path of Engine.IO on the server.
     engineio_path: str = 'engine.io'
-    #: Headers for each request and for the websocket.
+    #: Headers of each HTTP request and of the websocket.
     headers: Mapping[str, str] | None = None
     #: Options of :class:`engineio_gevent.Client`.
     client_options: Mapping[str, Any] = {}
-    #: Whether to connect again when the connection is lost.
+    #: Whether to reconnect after the connection is lost.
     reconnect: bool = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,9 +46,9 @@ class EngineIOUser(ConnectedUser):
             'handle_sigint': False,  # it is Locust's
             **self.client_options,
         }
-        #: To tell Locust of something else: ``self.report('push', 'chat', milliseconds=12.5)``.
+        #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
         self.report: Reports = Reports(self, self.engineio_path)
-        #: The client.
+        #: The Engine.IO client.
         self.eio: EngineIOClient = EngineIOClient(self.report, self.message_name, **options)
         self.eio.on_lost = self._on_lost
         self._stays = True
@@ -58,9 +57,11 @@ class EngineIOUser(ConnectedUser):
             self.client: Any = self.eio
 
     def message_name(self, message: Any) -> str:
-        """The name under which a message is counted that comes unasked; for subclasses.
+        """Return the name for the row ``recv`` of a message that no call waits for.
 
-        :param message: the message, as a handler would get it.
+        Override it to tell messages apart.
+
+        :param message: the message, as a handler would receive it.
         """
         return 'message'
 

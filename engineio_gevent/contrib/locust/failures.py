@@ -1,10 +1,10 @@
-"""What Locust's tables show of a failure: a text that is the same for equal failures."""
+"""Texts of failures. Equal failures have equal texts, so that Locust groups them."""
 
 from __future__ import annotations
 
 import re
 
-#: Characters of a failure's text; a server may have put a page into it.
+#: Maximum length of a failure's text. It may contain a page sent by the server.
 MAX_TEXT = 200
 
 # What differs between two failures of one kind, and what stands for it. The order matters: the
@@ -28,9 +28,9 @@ _VARIABLE = [
 
 
 class Failure(Exception):
-    """A failed request. Its text has no timestamps, session ids or ports in it.
+    """A failed request. Its text contains no timestamps, session ids or ports.
 
-    The exception that it tells of, where there is one, is its ``__cause__``.
+    ``__cause__`` is the original exception, if there is one.
     """
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ class Failure(Exception):
 
 
 def describe(error: BaseException) -> Failure:
-    """The failure that stands for an exception."""
+    """Convert an exception to a failure."""
     if isinstance(error, Failure):
         return error
     text = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
@@ -49,7 +49,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def scrub(text: str) -> str:
-    """The text without what differs between two failures of one kind."""
+    """Remove the parts that differ between equal failures."""
     text = text[: 10 * MAX_TEXT]
     for pattern, substitute in _VARIABLE:
         text = pattern.sub(substitute, text)

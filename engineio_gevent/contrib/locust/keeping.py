@@ -1,4 +1,4 @@
-"""Users that stay: they connect, connect again, and leave."""
+"""``ConnectedUser``: a Locust user that connects, reconnects and disconnects."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST
 
 from ...timers import timer_seconds
 
-#: Seconds between two attempts to connect, at most, unless ``connect_retry_delay`` is more.
+#: Maximum seconds between two attempts to connect, unless ``connect_retry_delay`` is longer.
 MAX_RETRY_DELAY = 30.0
 
 
 class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where it is installed
-    """A user with a connection.
+    """Base class of users with a connection.
 
-    Locust has no second chance for a user whose ``on_start`` raises, so this one does not: it
-    tries until there is a connection or the user is to stop. What is a connection is for the
-    subclass to say.
+    The user connects in ``on_start`` and retries until it succeeds or the user is stopped.
+    ``on_start`` never raises, because Locust would not retry it.
     """
 
     abstract = True
     _state: str | None  # Locust's
 
-    #: Seconds that an attempt to connect may take.
+    #: Timeout of an attempt to connect, in seconds.
     connect_timeout: float = 5.0
-    #: Seconds before the second attempt to connect. Each further one waits twice as long, up to
-    #: 30, less up to a half, by chance, so that users do not come all at once.
+    #: Seconds before the second attempt to connect. The delay doubles up to 30 s, minus up to 50%
+    #: jitter.
     connect_retry_delay: float = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,14 +43,14 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             )
 
     def start(self, group: Group) -> gevent.Greenlet[..., Any]:
-        """Start the greenlet of this user; however it ends, the connection does too."""
+        """Start the greenlet of this user. The connection is closed when the greenlet ends."""
         greenlet: gevent.Greenlet[..., Any] = super().start(group)
         # Locust calls on_stop where a user is stopped, and not where it dies of an exception.
         greenlet.link_exception(lambda _: self._leave())
         return greenlet
 
     def on_start(self) -> None:
-        """Connect. Subclasses call it first; it never raises."""
+        """Connect. A subclass that overrides this must call it. It never raises."""
         super().on_start()
         for delay in self._delays():
             if self._attempt() or self._state == LOCUST_STATE_STOPPING:
@@ -62,12 +61,12 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             self._state = before or LOCUST_STATE_RUNNING
 
     def on_stop(self) -> None:
-        """Leave, within a bound."""
+        """Disconnect, within 3 seconds."""
         super().on_stop()  # type: ignore[no-untyped-call, unused-ignore]  # Locust's has no types
         self._leave()
 
     def _delays(self) -> Iterator[float]:
-        """The seconds between attempts, without end."""
+        """Seconds between attempts, endlessly."""
         delay = self.connect_retry_delay
         longest = max(delay, MAX_RETRY_DELAY)
         while True:
@@ -75,9 +74,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             delay = min(2 * delay, longest)
 
     def _attempt(self) -> bool:
-        """Connect once; whether it has worked. Reported, and never raises."""
+        """Try to connect once and report it; returns whether it succeeded. It never raises."""
         raise NotImplementedError
 
     def _leave(self) -> None:
-        """Disconnect; legal any number of times."""
+        """Disconnect. It may be called any number of times."""
         raise NotImplementedError

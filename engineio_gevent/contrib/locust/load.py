@@ -1,6 +1,6 @@
-"""A locustfile: what ``engineio-gevent load`` does, by Locust, in as many processes as wanted.
+"""A locustfile for the load of ``engineio-gevent load``, in any number of processes.
 
-``locust -f`` takes the path of this file, which ``engineio-gevent load`` prints.
+``engineio-gevent load`` prints the command with the path of this file.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ def _add_arguments(parser: Any) -> None:
     """Options of ours beside Locust's; the master tells its workers."""
     group = parser.add_argument_group('engineio-gevent load')
     add = group.add_argument
-    add('--message', default='message {n}', help='{n} is its number; @FILE: what is in the file')
-    add('--message-size', type=int, default=0, help='bytes to fill it up to')
+    add(
+        '--message',
+        default='message {n}',
+        help='the message; {n}: its number; @FILE: read it from a file',
+    )
+    add('--message-size', type=int, default=0, help='pad messages to this many bytes')
     add('--binary', action='store_true', help='send binary messages')
-    add('--no-echo', action='store_true', help='the server does not send messages back')
-    add('--rate', type=float, default=1.0, help='messages a second of each user; 0: no pause')
-    add('--patience', type=float, default=5.0, help='seconds that an answer may take')
-    add('--engineio-path', default='engine.io')
-    add('--engineio-transports', default='', help='with commas between')
-    add('--engineio-timeout', type=float, default=5.0, help='seconds for a handshake')
+    add('--no-echo', action='store_true', help='do not wait for the message to come back')
+    add('--rate', type=float, default=1.0, help='messages a second for each user; 0: no pause')
+    add('--patience', type=float, default=5.0, help='timeout of an answer, in seconds')
+    add('--engineio-path', default='engine.io', help='path of Engine.IO on the server')
+    add('--engineio-transports', default='', help='polling, websocket, or both with a comma')
+    add('--engineio-timeout', type=float, default=5.0, help='timeout of a handshake, in seconds')
     add('--no-verify', action='store_true', help="do not verify the server's certificate")
-    add('--client-cert', default='', help='a client certificate, PEM')
-    add('--client-key', default='', help='its key, if that is another file')
+    add('--client-cert', default='', help='client certificate (PEM file)')
+    add('--client-key', default='', help='key of the certificate, if in another file')
     # Not for the web interface to show: it may be a secret.
     parser.add_argument(
         '--engineio-header', action='append', default=[], help='NAME:VALUE',
@@ -55,7 +59,7 @@ def _template(text: str, size: int, binary: bool) -> Template:
 
 
 class LoadUser(EngineIOUser):
-    """Sends a message, waits for it to come back, and again."""
+    """Repeatedly sends a message and waits until it comes back."""
 
     def __init__(self, environment: Any) -> None:
         options = environment.parsed_options
@@ -75,7 +79,7 @@ class LoadUser(EngineIOUser):
         self._pace = constant_throughput(options.rate) if options.rate else None
 
     def wait_time(self) -> float:
-        """Seconds until the next message is due."""
+        """Seconds until the next message."""
         seconds: float = self._pace(self) if self._pace is not None else 0.0
         return seconds
 

@@ -1,4 +1,4 @@
-"""What Locust is told of a user's requests."""
+"""Reports of a user's requests to Locust."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class Stopwatch:
-    """The time since it was made."""
+    """Measures the time since it was created."""
 
     __slots__ = ('_from', 'started')
 
     def __init__(self) -> None:
-        #: When it was made, in seconds since 1970.
+        #: Time of creation, in seconds since 1970.
         self.started: float = time.time()
         self._from = time.perf_counter()
 
     def milliseconds(self, until: float | None = None) -> float:
-        """The milliseconds since then.
+        """Milliseconds since the creation.
 
-        :param until: a value of ``time.perf_counter()``, in place of now.
+        :param until: a value of ``time.perf_counter()`` to use instead of the current time.
         """
         return ((time.perf_counter() if until is None else until) - self._from) * 1000
 
 
 class Reports:
-    """Tells Locust of one user's requests, by the events of the user's own environment.
+    """Reports one user's requests to Locust.
 
     :param user: the user.
-    :param path: the path of Engine.IO, or Socket.IO, on its host.
+    :param path: path of Engine.IO or Socket.IO on the server.
     """
 
     __slots__ = ('_path', '_user')
@@ -53,16 +53,16 @@ class Reports:
         started: float | None = None,
         response: Any = None,
     ) -> None:
-        """Count a request.
+        """Report a request.
 
-        :param request_type: the column "Type".
-        :param name: the column "Name".
-        :param milliseconds: how long it took; None where that would say nothing: it is
-                             counted then, and leaves averages and percentiles alone.
-        :param length: the bytes of the message.
-        :param error: what made it a failure.
-        :param started: when it began, in seconds since 1970; the default is now.
-        :param response: what came, for listeners.
+        :param request_type: the column "Type" of the report.
+        :param name: the column "Name" of the report.
+        :param milliseconds: the response time. With None the request is counted, and averages and
+                             percentiles ignore it.
+        :param length: size of the message in bytes.
+        :param error: the exception, if the request failed.
+        :param started: start time, in seconds since 1970; the default is the current time.
+        :param response: the received message, for listeners.
         """
         user = self._user
         user.environment.events.request.fire(

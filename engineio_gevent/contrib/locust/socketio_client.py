@@ -1,4 +1,4 @@
-"""The Socket.IO client of a Locust user: what it does is reported."""
+"""The Socket.IO client of a Locust user. It reports to Locust."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OWN = frozenset({'connect', 'connect_error', 'disconnect', '__disconnect_final'
 class SocketIOClient(Client):
     """A ``socketio.Client`` that reports to Locust.
 
-    Where something fails, that is reported, and nothing is raised but by :meth:`connect`, and
-    where the scenario is wrong: data that is no JSON, say.
+    A failed call is reported and returns None. Only :meth:`connect` raises, and calls with a
+    mistake in the scenario, such as data that is not JSON.
 
-    :param reports: where to.
-    :param options: those of :class:`engineio_gevent.contrib.socketio.Client`.
+    :param reports: reports to Locust.
+    :param options: options of :class:`engineio_gevent.contrib.socketio.Client`.
     """
 
     eio: _CountingClient
@@ -32,9 +32,9 @@ class SocketIOClient(Client):
     def __init__(self, reports: Reports, **options: Any) -> None:
         super().__init__(**options)
         self._report = reports
-        #: Seconds that the namespaces may take when python-socketio reconnects.
+        #: Timeout of the namespaces when python-socketio reconnects, in seconds.
         self.wait_timeout: float = 1.0
-        #: Whether it was the server's wish that the last connection ended.
+        #: Whether the server ended the last connection.
         self.sent_away: bool = False
         self._incoming = 0  # bytes of the message that is being taken
         # The greenlets in send() and in call(), which upstream does by emit(); of a call,
@@ -48,9 +48,9 @@ class SocketIOClient(Client):
     # The connection
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
-        """As ``socketio.Client.connect`` does; report ``connect``, with the upgrade in it.
+        """Connect, like ``socketio.Client.connect``.
 
-        It is called for each attempt to reconnect, too.
+        Reports ``connect``; the time includes the upgrade. Attempts to reconnect are reported, too.
         """
         watch = Stopwatch()
         self.sent_away = False
@@ -95,7 +95,10 @@ class SocketIOClient(Client):
         namespace: str | None = None,
         callback: Callable[..., Any] | None = None,
     ) -> None:
-        """As ``socketio.Client.emit`` does, counted as ``emit`` under the event's name."""
+        """Emit an event, like ``socketio.Client.emit``.
+
+        Reports ``emit`` under the event's name, without a response time.
+        """
         me = gevent.getcurrent()
         if me in self._senders:
             super().emit(event, data, namespace, callback)
@@ -118,9 +121,11 @@ class SocketIOClient(Client):
         callback: Callable[..., Any] | None = None,
         name: str = 'message',
     ) -> None:
-        """As ``socketio.Client.send`` does, counted as ``send``.
+        """Send a ``message`` event, like ``socketio.Client.send``.
 
-        :param name: the name to count it under.
+        Reports ``send``, without a response time.
+
+        :param name: the name of the row in the report.
         """
         me = gevent.getcurrent()
         self._senders.add(me)
@@ -152,9 +157,11 @@ class SocketIOClient(Client):
         namespace: str | None = None,
         timeout: float | None = 60,
     ) -> Any:
-        """As ``socketio.Client.call`` does; report the round trip as ``call``, once.
+        """Emit an event and wait for the acknowledgement, like ``socketio.Client.call``.
 
-        :returns: what the server acknowledged with, or None where it failed.
+        Reports ``call``, with the round-trip time. It is not reported as ``emit``.
+
+        :returns: the data of the acknowledgement, or None after a failure.
         """
         me = gevent.getcurrent()
         self._callers[me] = None

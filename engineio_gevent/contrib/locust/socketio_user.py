@@ -14,31 +14,31 @@ from .socketio_client import SocketIOClient
 
 
 class SocketIOUser(ConnectedUser):
-    """A user that speaks Socket.IO, by python-socketio on this package's transport.
+    """A Locust user with a Socket.IO client: python-socketio's on this package's transport.
 
-    It connects when it starts, as often as needed. When the connection is lost, python-socketio
-    reconnects, as its options say; when the server sends the user away, the user does. Reported
-    to Locust are ``connect`` and ``call``, with their milliseconds, and ``emit``, ``send``,
-    ``recv`` and ``disconnect``, which are counted.
+    It connects when it starts, and retries until it is connected. When the connection is lost,
+    python-socketio reconnects, according to its options. When the server disconnects the user,
+    the user reconnects by itself. It reports ``connect`` and ``call`` with response times, and
+    ``emit``, ``send``, ``recv`` and ``disconnect`` without.
 
-    It has the attributes of :class:`.keeping.ConnectedUser`, too.
+    It also has the attributes of :class:`.keeping.ConnectedUser`.
     """
 
     abstract = True
 
     #: Options of :class:`engineio_gevent.contrib.socketio.Client`.
     options: Mapping[str, Any] = {}
-    #: Headers for each request and for the websocket.
+    #: Headers of each HTTP request and of the websocket.
     headers: Mapping[str, str] | None = None
-    #: Sent to the server when connecting.
+    #: Data sent to each namespace when connecting, such as a token.
     auth: Any = None
-    #: ``'polling'``, ``'websocket'`` or a list of them; None: polling, then the upgrade.
+    #: ``'polling'``, ``'websocket'`` or a list of them; None: polling, then an upgrade.
     transports: str | Sequence[str] | None = None
-    #: The namespaces to connect to; None: those that handlers are registered for, or ``'/'``.
+    #: Namespaces to connect to; None: those that have handlers, or ``'/'``.
     namespaces: str | Sequence[str] | None = None
-    #: Where Socket.IO is mounted on the server.
+    #: Path of Socket.IO on the server.
     socketio_path: str = 'socket.io'
-    #: Whether to connect again when the server has sent the user away.
+    #: Whether to reconnect after the server has disconnected the user.
     reconnect: bool = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,12 +48,12 @@ class SocketIOUser(ConnectedUser):
             'handle_sigint': False,  # it is Locust's
             **self.options,
         }
-        #: To tell Locust of something else: ``self.report('push', 'chat', milliseconds=12.5)``.
+        #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
         self.report: Reports = Reports(self, self.socketio_path)
-        #: The client.
+        #: The Socket.IO client.
         self.sio: SocketIOClient = SocketIOClient(self.report, **options)
         self.sio.wait_timeout = self.connect_timeout
-        #: In ``sio.wait()`` while there is a connection; it begins the next one.
+        #: Waits in ``sio.wait()`` while the client is connected, and reconnects.
         self.sio_greenlet: gevent.Greenlet[..., Any] | None = None
         if not hasattr(self, 'client'):
             self.client: Any = self.sio

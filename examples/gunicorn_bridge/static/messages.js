@@ -1,4 +1,4 @@
-// The list of messages: each once, in the order of arrival, and a note where some are missing.
+// The list of messages: each once, in order of arrival, with a note where messages are missing.
 
 const KEPT = 500;
 
@@ -20,7 +20,7 @@ export class Messages {
     parts.latest.addEventListener('click', () => this.#toEnd());
   }
 
-  // A message of the stream. One that is here already comes again after a reconnect.
+  // Adds a message of the stream. After a reconnect messages may arrive again.
   add(id, { text, at }) {
     if (this.#items.has(id)) return;
     const follow = this.#follows();
@@ -29,7 +29,7 @@ export class Messages {
     this.#last = id;
     const item = document.createElement('li');
     item.className = 'new';
-    item.append(part('span', 'text', text), time(at)); // as text: nothing in it is HTML
+    item.append(part('span', 'text', text), time(at)); // as text, so that HTML in it is not interpreted
     this.#items.set(id, item);
     this.#append(item);
     if (this.#own.delete(id)) markOwn(item);
@@ -40,7 +40,7 @@ export class Messages {
     else this.#showUnseen(this.#unseen + 1);
   }
 
-  // This one was sent from here; the answer to the post may come before the message, or after.
+  // Marks a message of this page. The answer to the post may arrive before or after the message.
   own(id) {
     const item = this.#items.get(id);
     if (item) markOwn(item);
@@ -57,8 +57,8 @@ export class Messages {
     while (this.#parts.list.childElementCount > KEPT) this.#parts.list.firstElementChild.remove();
   }
 
-  // Whether the end is shown; or was, before the list had another size: a notice takes some of it,
-  // and a telephone is turned.
+  // Whether the end of the list is visible, or was visible before the list was resized, for
+  // example by a notice or by turning a phone.
   #follows() {
     const { scrollHeight, scrollTop, clientHeight } = this.#parts.scroll;
     if (this.#size !== this.#currentSize()) return this.#followed;
@@ -96,7 +96,7 @@ export class Messages {
   }
 }
 
-// How many messages are missing between two ids EPOCH-NUMBER; of another epoch nobody knows.
+// Number of missing messages between two ids EPOCH-NUMBER; unknown, so 0, between epochs.
 function gap(before, after) {
   if (before === null) return 0;
   const [[oldEpoch, oldNumber], [epoch, number]] = [before.split('-'), after.split('-')];

@@ -12,12 +12,12 @@ const sparkline = new Sparkline($('sparkline'));
 const stream = new Stream('/events', ['hello', 'status', 'latency', 'message']);
 
 let status = { state: 'connecting' };
-let clockOffset = 0; // seconds by which the worker's clock is ahead of this one
+let clockOffset = 0; // seconds that the worker's clock is ahead of the browser's
 let opened = 0;
-let unsent = {}; // the text that was last sent in vain, and its key: sent again, it is the same post
+let unsent = {}; // text and key of the last failed post; sending it again is the same post
 
-const PATIENCE = 10_000; // milliseconds: the server says within 5 seconds what has become of a post
-const NAMES = { connected: 'Connected', connecting: 'Connecting', waiting: 'Away' };
+const PATIENCE = 10_000; // milliseconds; the server answers a post within 5 seconds
+const NAMES = { connected: 'Connected', connecting: 'Connecting', waiting: 'Disconnected' };
 
 stream.addEventListener('open', () => {
   $('reconnects').textContent = opened++;
@@ -29,7 +29,7 @@ stream.addEventListener('lost', () => setStream('lost', 'Reconnecting'));
 stream.addEventListener('hello', ({ detail: { data } }) => {
   clockOffset = data.now - Date.now() / 1000;
   $('worker').textContent = `process ${data.worker}`;
-  sparkline.clear(); // another worker has measurements of its own, which follow
+  sparkline.clear(); // the new worker sends its own measurements
 });
 
 stream.addEventListener('status', ({ detail: { data } }) => {
@@ -73,7 +73,7 @@ function format(ms) {
   return ms < 10 ? ms.toFixed(2) : ms < 100 ? ms.toFixed(1) : ms.toFixed(0);
 }
 
-// What changes with time alone: for how long it has been so, or when it will not be any more.
+// Updates the texts that change with time: durations and countdowns.
 function showTime() {
   const elapsed = Math.max(0, Date.now() / 1000 + clockOffset - (status.at ?? Date.now() / 1000));
   const left = Math.max(0, Math.ceil((status.delay ?? 0) - elapsed));
@@ -86,9 +86,9 @@ function showTime() {
 }
 
 function noticeOf(left) {
-  if (root.dataset.stream === 'lost') return 'The page has lost its server. It comes back by itself.';
-  if (status.state === 'waiting') return `The upstream is away: ${status.why}. Trying again.`;
-  if (status.state === 'connecting' && status.failures) return 'The upstream is away. Connecting …';
+  if (root.dataset.stream === 'lost') return 'The page has lost its server. It reconnects by itself.';
+  if (status.state === 'waiting') return `The upstream is not connected: ${status.why}. Retrying.`;
+  if (status.state === 'connecting' && status.failures) return 'The upstream is not connected. Connecting …';
   return '';
 }
 
@@ -97,7 +97,7 @@ function duration(seconds) {
   return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
 }
 
-// Live regions are read out at each change, so there is none where nothing has changed.
+// Screen readers announce each change of a live region, so avoid changes to the same text.
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -117,14 +117,14 @@ $('composer').addEventListener('submit', async (event) => {
     unsent = {};
     if (field.value === text) field.value = '';
   } catch (error) {
-    set($('composer-error'), error.message); // what was written stays, to be sent again
+    set($('composer-error'), error.message); // the text stays in the field, to be sent again
   } finally {
     $('send').disabled = false;
     field.focus();
   }
 });
 
-// A browser sends a post again by itself, too, where its connection is lost before the answer.
+// A browser may also repeat a post by itself, if its connection is lost before the answer.
 function newKey() {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join('-');
 }
@@ -137,7 +137,7 @@ async function post(message) {
       signal: AbortSignal.timeout(PATIENCE),
     });
   } catch {
-    throw new Error('The server was not reached, or did not answer: it may have arrived, or not.');
+    throw new Error('No answer from the server. The message may have arrived.');
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);

@@ -1,4 +1,4 @@
-// The latest round trips as a line: the newest at the right, null where none was answered.
+// A line of the latest round-trip times, newest at the right; null is a missing answer.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 240;
@@ -29,7 +29,7 @@ export class Sparkline {
     this.#draw();
   }
 
-  // {fastest, median, slowest} of those that were answered, or null
+  // {fastest, median, slowest} of the answered ones, or null
   summary() {
     const sorted = this.#samples.filter((sample) => sample !== null).sort((a, b) => a - b);
     if (!sorted.length) return null;
@@ -54,7 +54,7 @@ export class Sparkline {
     });
     const newest = this.#samples.at(-1);
     if (typeof newest === 'number') {
-      // a line of no length with round ends: a dot that keeps its shape when the SVG is stretched
+      // A line of length 0 with round ends is a dot that keeps its shape in a stretched SVG.
       parts.push(shape('path', 'dot', { d: `M${WIDTH - MARGIN} ${y(newest).toFixed(1)}h0` }));
     }
     this.#svg.replaceChildren(...parts);

@@ -1,5 +1,5 @@
-// An EventSource that also comes back from what EventSource takes for the end: an answer that is
-// no stream, such as 503 from a server that is full, or 502 from a proxy.
+// An EventSource that also reconnects after responses that end a normal EventSource, such as
+// status 503 from a full server or 502 from a proxy.
 
 const LONGEST = 15_000;
 

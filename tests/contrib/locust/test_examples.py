@@ -24,7 +24,7 @@ def chat_server(locust_environment):
         env=locust_environment,
     )
     line = process.stdout.readline().decode()
-    yield re.fullmatch(r'Chat server on (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n', line)[1]
+    yield re.fullmatch(r'Chat server on (http://127\.0\.0\.1:\d+) \(Ctrl-C stops it\)\n', line)[1]
     process.kill()
     process.wait()
     process.stdout.close()
@@ -48,6 +48,6 @@ def test_cost(locust, js_server):
     run = locust(f'{EXAMPLES / "cost.py"},{RECORDER}', js_server.url, users=20)
     run.until(lambda: len(run.events_of('request', 'ask')) == 20)
     run.quit()
-    assert re.search(r'20 users: \d+ KiB each, \d+\.\d\d ms of CPU each to begin', run.output)
+    assert re.search(r'20 users: \d+ KiB each, \d+\.\d\d ms of CPU each to start', run.output)
     assert re.search(r'\d+ round trips: \d+\.\d\d ms of CPU each', run.output)
     assert support.eventually(lambda: js_server.count() == 0)

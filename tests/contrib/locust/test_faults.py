@@ -46,13 +46,13 @@ def test_all_that_can_fail(locust, make_js_server):
     server.wait_count(users)
     run.quit(FAILED)
     assert run.failures == {
-        ('request', 'unanswered', 'nothing came within 0.2 seconds'): users,
+        ('request', 'unanswered', 'no matching message within 0.2 seconds'): users,
         (
             'request',
             'wrong',
-            "nothing came within 0.2 seconds; the matcher raised TypeError('not for you')",
+            "no matching message within 0.2 seconds; match raised TypeError('not for you')",
         ): users,
-        ('recv', 'push', 'nothing came within 0.2 seconds'): users,
+        ('recv', 'push', 'no matching message within 0.2 seconds'): users,
         ('request', 'dropped', 'disconnected while waiting: transport error'): users,
         (
             'disconnect',

@@ -16,10 +16,10 @@ ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(PROJECT)}
 
 OUTPUT = [
     r'connected as \S+',
-    r'talking by websocket',
+    r'transport: websocket',
     r'the sum is 42',
-    r"binary comes back: {'data': b'\\x00\\x00\\x00\\x00'}",
-    r"the server has heard 'Ready\? Yes'",
+    r"echo of binary data: {'data': b'\\x00\\x00\\x00\\x00'}",
+    r"the server received 'Ready\? Yes'",
     r'disconnected: client disconnect',
 ]
 

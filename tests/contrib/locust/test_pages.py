@@ -1,0 +1,128 @@
+"""The locustfiles of `docs/how-to/locust.md`: what each reports, and that guests rejoin."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+import support
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / 'docs' / 'how-to' / 'locust.md'
+RECORDER = Path(__file__).with_name('locustfiles') / 'recorder.py'
+USERS = 3
+
+
+def locustfiles():
+    """The text of each file of the page, by name."""
+    found = {}
+    name = None
+    for token in MarkdownIt('commonmark').parse(PAGE.read_text()):
+        if token.type == 'html_block':
+            name = token.content.partition('test: file ')[2].removesuffix('-->\n').strip() or None
+        elif token.type == 'fence' and name is not None:
+            found[name] = token.content
+            name = None
+    return found
+
+
+class Server:
+    """`examples/socketio_server.py`, on the same port each time it is started."""
+
+    def __init__(self, environment):
+        self._environment = environment
+        self._port = support.free_port()
+        self.url = f'http://127.0.0.1:{self._port}'
+        self.start()
+
+    def start(self):
+        self._process = subprocess.Popen(
+            [sys.executable, ROOT / 'examples' / 'socketio_server.py', str(self._port)],
+            env=self._environment,
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        assert self.url in self._process.stdout.readline()
+
+    def stop(self):
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def server(locust_environment):
+    server = Server(locust_environment)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(locust, tmp_path, server):
+    """`start('visitor.py', users=3)`: a run of a file of the page."""
+
+    def run(name, url=None, **arguments):
+        (tmp_path / name).write_text(locustfiles()[name])
+        return locust(f'{tmp_path / name},{RECORDER}', url or server.url, **arguments)
+
+    return run
+
+
+#: What users of each file report, besides `connect`.
+ROWS = {
+    'visitor.py': {('call', 'join'), ('call', 'add'), ('emit', 'say'), ('recv', 'said')},
+    'by_token.py': {('call', 'whoami')},
+    'by_cookie.py': {('POST', '/login'), ('call', 'whoami')},
+    'rooms.py': {('call', 'join'), ('emit', 'say'), ('recv', 'said')},
+    'moved.py': {('call', 'join'), ('emit', 'say'), ('recv', 'said'), ('push', 'said')},
+}
+
+
+@pytest.mark.parametrize('name', ROWS)
+def test_rows(start, name):
+    run = start(name, users=USERS)
+    for row in ROWS[name]:
+        run.until(lambda row=row: run.events_of(*row))
+    run.quit()
+    assert not run.failures
+    assert {(event['request_type'], event['name']) for event in run.events} == {
+        ('connect', 'polling'),
+        *ROWS[name],
+    }
+
+
+def test_engineio(start, js_server):
+    run = start('asker.py', js_server.url, users=USERS)
+    run.until(lambda: run.events_of('request', 'time'))
+    run.quit()
+    assert not run.failures
+    assert {event['request_type'] for event in run.events} == {'connect', 'upgrade', 'request'}
+
+
+def test_guests_join_their_room_again(start, server):
+    run = start('rooms.py', users=USERS)
+    run.until(lambda: len(run.events_of('call', 'join')) == USERS)
+    run.until(lambda: run.events_of('recv', 'said'))
+    server.stop()
+    run.until(lambda: len(run.events_of('disconnect', 'transport error')) == USERS)
+    heard = len(run.events_of('recv', 'said'))
+    server.start()
+    run.until(lambda: len(run.events_of('call', 'join')) == 2 * USERS)
+    run.until(lambda: len(run.events_of('recv', 'said')) > heard)
+    run.quit(1)
+    assert {kind for kind, _, _ in run.failures} <= {'connect', 'disconnect'}
+
+
+@pytest.mark.time_limit(90)
+def test_steps(locust, tmp_path, server):
+    (tmp_path / 'steps.py').write_text(locustfiles()['steps.py'])
+    run = locust(f'{tmp_path / "steps.py"},{RECORDER}', server.url, '--headless')
+    run.ends()  # by itself
+    assert not run.failures
+    assert len(run.events_of('connect', 'polling')) == 30
+    assert run.output.count('Shape test updating to') == 3
+
+
+def test_every_file_is_tested():
+    assert set(locustfiles()) == {*ROWS, 'asker.py', 'steps.py'}
