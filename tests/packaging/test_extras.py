@@ -177,7 +177,7 @@ def test_the_extra_locust(installed, python_server):
 
 def test_the_extra_bench(installed, unpacked):
     made = installed('bench')
-    made.run(made.python, '-c', 'import aiohttp, engineio, matplotlib, socketio, trustme')
+    made.run(made.python, '-c', 'import aiohttp, engineio, socketio, trustme')
     assert 'echo' in made.run(made.python, '-m', 'benchmarks', '--list', cwd=unpacked)
 
 
