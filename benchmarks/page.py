@@ -101,7 +101,7 @@ def _how_to_read(results: Results) -> str:
 
 def _alternative(rows: list[Row]) -> str:
     what = 'Lines' if rows[0].measure.family == 'scale' else 'Bars'
-    return f'{what} for the figures of the table below'
+    return f'{what} for the figures of this section'
 
 
 def _machine(results: Results) -> str:
