@@ -42,13 +42,13 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
     the upgrade to a websocket, the farewell: each is shown with its time as it happens. The end
     is a verdict in one sentence, with the step to look at. --timeout is for each step.
     """  # fmt: skip
-    from .probing.course import Wishes, walk
+    from .probing.course import ProbeOptions, run_steps
     from .probing.report import Run, document
     from .probing.show import Screen
     from .screen import console
 
-    options = click.get_current_context().params
-    wishes = Wishes(connection.transports, connection.timeout, wait_ping, options)
+    parameters = click.get_current_context().params
+    options = ProbeOptions(connection.transports, connection.timeout, wait_ping, parameters)
     screen = Screen(console())
     runs: list[Run] = []
     for number in range(1, count + 1):
@@ -57,7 +57,7 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
         screen.only_trouble = number > 1
         route = connection.route()
         try:
-            runs.append(walk(route, wishes, _Silent() if as_json else screen))
+            runs.append(run_steps(route, options, _Silent() if as_json else screen))
         finally:
             if route.http_session is not None:
                 route.http_session.close()

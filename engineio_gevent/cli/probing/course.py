@@ -21,7 +21,7 @@ _PLACES = 'engine.io', 'socket.io'
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ProbeOptions:
     """What is to be done."""
 
     #: The client's; None: polling, then the upgrade.
@@ -31,27 +31,27 @@ class Wishes:
     #: Whether to wait for the first PING of the server.
     wait_ping: bool
     #: The options of the command, by name, for who decided what.
-    options: dict[str, Any]
+    parameters: dict[str, Any]
 
 
-def walk(route: Route, wishes: Wishes, watcher: Watcher) -> Run:
+def run_steps(route: Route, options: ProbeOptions, watcher: Watcher) -> Run:
     """Connect and leave, step by step.
 
-    :param route: the way to the server; new for each walk, for its cookies.
+    :param route: the way to the server; new for each run, for its cookies.
     :param watcher: who is told of the steps as they happen.
     """
     run = Run(watcher)
-    reach = Reach(route, wishes.timeout, wishes.options)
-    transports = wishes.transports or ('polling', 'websocket')
+    reach = Reach(route, options.timeout, options.parameters)
+    transports = options.transports or ('polling', 'websocket')
     with contextlib.suppress(Stop):
         if transports[0] == 'websocket':
-            _by_websocket(run, reach, wishes)
+            _by_websocket(run, reach, options)
         else:
-            _by_polling(run, reach, wishes, 'websocket' in transports)
+            _by_polling(run, reach, options, 'websocket' in transports)
     return run
 
 
-def _by_polling(run: Run, reach: Reach, wishes: Wishes, may_upgrade: bool) -> None:
+def _by_polling(run: Run, reach: Reach, options: ProbeOptions, may_upgrade: bool) -> None:
     session, websocket = Session(reach), WebSocket(reach)
     with contextlib.ExitStack() as open_ones:
         open_ones.callback(websocket.close)
@@ -64,12 +64,12 @@ def _by_polling(run: Run, reach: Reach, wishes: Wishes, may_upgrade: bool) -> No
             offered = 'websocket' in found.upgrades
             if may_upgrade and offered and websocket.upgrade(run, found.sid):
                 run.outcome = 'connected by polling, and upgraded to a websocket'
-                _over_websocket(run, websocket, found, wishes)
+                _over_websocket(run, websocket, found, options)
                 return
             run.outcome = 'connected by polling'
             if not offered:
                 run.outcome += '; the server offers no upgrade to a websocket'
-            if wishes.wait_ping:
+            if options.wait_ping:
                 session.wait_ping(run, sock, poster, _patience(found))
         except Stop:
             session.give_up()
@@ -77,7 +77,7 @@ def _by_polling(run: Run, reach: Reach, wishes: Wishes, may_upgrade: bool) -> No
         session.leave(run, poster)
 
 
-def _by_websocket(run: Run, reach: Reach, wishes: Wishes) -> None:
+def _by_websocket(run: Run, reach: Reach, options: ProbeOptions) -> None:
     websocket = WebSocket(reach)
     try:
         sock = reach.open(run, 'websocket')
@@ -87,13 +87,15 @@ def _by_websocket(run: Run, reach: Reach, wishes: Wishes) -> None:
             sock.close()
             raise
         run.outcome = 'connected by a websocket'
-        _over_websocket(run, websocket, found, wishes)
+        _over_websocket(run, websocket, found, options)
     finally:
         websocket.close()
 
 
-def _over_websocket(run: Run, websocket: WebSocket, found: Handshake, wishes: Wishes) -> None:
-    if wishes.wait_ping:
+def _over_websocket(
+    run: Run, websocket: WebSocket, found: Handshake, options: ProbeOptions
+) -> None:
+    if options.wait_ping:
         websocket.wait_ping(run, _patience(found))
     websocket.leave(run)
 

@@ -51,13 +51,13 @@ class Step:
 
     def warn(self, problem: str) -> None:
         """It has gone well, but for this."""
-        self._blame(WARNING, problem)
+        self._mark(WARNING, problem)
 
     def fail(self, problem: str, look_at: str | None = None) -> None:
         """It has not gone well."""
-        self._blame(FAILED, problem, look_at)
+        self._mark(FAILED, problem, look_at)
 
-    def _blame(self, status: str, problem: str, look_at: str | None = None) -> None:
+    def _mark(self, status: str, problem: str, look_at: str | None = None) -> None:
         self.status, self.problem, self.look_at = status, problem, look_at or self.name
 
     def as_json(self) -> dict[str, Any]:

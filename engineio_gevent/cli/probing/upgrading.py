@@ -16,7 +16,7 @@ from .answers import Answer
 from .polling import BUSY, LATE, SILENT, noted
 from .reach import Reach
 from .report import FAILED, WARNING, Fault, Run, Step, milliseconds
-from .wire import Frames, Listening
+from .wire import Frames, RecordingSocket
 
 _WORD = 'probe'
 
@@ -35,21 +35,21 @@ class WebSocket:
     def _open(self, step: Step, sock: Any, sid: str | None) -> None:
         """Do the websocket handshake over a connected socket."""
         route = self._reach.route
-        listening = Listening(sock)
-        self._sock = listening
+        recording = RecordingSocket(sock)
+        self._sock = recording
         place = redirects.home(route, route.target('websocket', sid))
         step.facts.update(status=None, permessage_deflate=False)
-        route.websocket_options = {'socket': listening}  # which is then not opened anew
+        route.websocket_options = {'socket': recording}  # which is then not opened anew
         try:
             _, leftover = dial.within(
                 self._reach.timeout, open_websocket, route, sid, self._reach.timeout
             )
-            self._frames = Frames(listening, leftover)
+            self._frames = Frames(recording, leftover)
         except TimeoutError as exc:
             why = SILENT if sid is None else f'a proxy in between holds it back, or {BUSY}'
             raise Fault(f"{describe(exc)} to the websocket's request: {why}") from exc
         except HTTPError as exc:
-            answer = listening.answer()
+            answer = recording.answer()
             if answer is None:
                 raise Fault(str(exc)) from exc
             looked_at = Answer(answer, place)
@@ -61,7 +61,7 @@ class WebSocket:
             raise Fault(*self._lost(exc, first=sid is None)) from exc
         finally:
             route.websocket_options = {}
-            answer = listening.answer()
+            answer = recording.answer()
             if answer is not None:
                 step.facts.update(Answer(answer, place).facts())
 

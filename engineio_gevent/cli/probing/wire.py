@@ -26,7 +26,7 @@ def exchange(
     return Response(sock, MAX_SIZE)
 
 
-class Listening:
+class RecordingSocket:
     """A socket that remembers the first of what came: the answer to a websocket's request.
 
     :param sock: a connected socket.
@@ -34,13 +34,13 @@ class Listening:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._heard = bytearray()
+        self._received = bytearray()
 
     def recv(self, size: int) -> bytes:
         """As the socket's."""
         data: bytes = self._sock.recv(size)
-        if len(self._heard) < MAX_HEAD:
-            self._heard += data
+        if len(self._received) < MAX_HEAD:
+            self._received += data
         return data
 
     def __getattr__(self, name: str) -> Any:
@@ -49,11 +49,11 @@ class Listening:
     def answer(self) -> Response | None:
         """The HTTP answer, as far as there was one."""
         with contextlib.suppress(EngineIOError, OSError):
-            return Response(_Heard(bytes(self._heard)), MAX_SIZE, upgrading=True)
+            return Response(Replay(bytes(self._received)), MAX_SIZE, upgrading=True)
         return None
 
 
-class _Heard:
+class Replay:
     """What a :class:`.Response` is read from again."""
 
     def __init__(self, data: bytes) -> None:
