@@ -14,7 +14,7 @@ import click
 
 from ..contrib._template import Template
 from ..demo.limits import allow_descriptors
-from .errors import CommandError, Exit, Interrupted
+from .errors import Exit, Interrupted
 from .loading.crowd import AT_ONCE, Crowd
 from .loading.locust import LOCUSTFILE, locust_command
 from .loading.machine import is_here
@@ -146,7 +146,7 @@ def load(
                     run.send(lambda seconds: told(seconds, _so_far(crowd)))
             elif not as_json:
                 (cause, _), *_ = crowd.tally.failures.most_common(1)
-                raise CommandError(f'cannot connect to {connection.shown}: {cause}')
+                raise connection.failure(crowd.tally.error, cause)
         except Interrupted as exc:
             interrupted = exc
         figures = report(

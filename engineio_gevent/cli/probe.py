@@ -42,9 +42,9 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
     the upgrade to a websocket, the farewell: each is shown with its time as it happens. The end
     is a verdict in one sentence, with the step to look at. --timeout is for each step.
     """  # fmt: skip
-    from .probing.course import ProbeOptions, run_steps
     from .probing.report import Run, document
     from .probing.show import Screen
+    from .probing.steps import ProbeOptions, run_steps
     from .screen import console
 
     parameters = click.get_current_context().params

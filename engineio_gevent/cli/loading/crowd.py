@@ -14,7 +14,7 @@ from ... import Client
 from ...contrib._template import Template
 from ...exceptions import ConnectionError
 from ...timers import timer_seconds
-from ..options import Connection, told
+from ..options import Connection, cause_of
 
 #: How many clients connect, or disconnect, at the same time.
 AT_ONCE = 50
@@ -27,6 +27,7 @@ class Tally:
 
     __slots__ = (
         'connected',
+        'error',
         'failures',
         'losses',
         'received',
@@ -42,6 +43,8 @@ class Tally:
         self.transports: Counter[str] = Counter()
         #: Why clients could not connect, and how many of them.
         self.failures: Counter[str] = Counter()
+        #: The last of these failures.
+        self.error: Exception | None = None
         #: Why connections were lost.
         self.losses: Counter[str] = Counter()
         self.sent = 0
@@ -166,7 +169,8 @@ class Crowd:
                 connection.url, connection.headers, connection.transports, connection.path
             )
         except (ConnectionError, ValueError) as exc:
-            self.tally.failures[told(exc)] += 1
+            self.tally.failures[cause_of(exc)] += 1
+            self.tally.error = exc
         else:
             self.tally.connected += 1
             self.tally.transports[client.transport() or 'lost at once'] += 1

@@ -66,14 +66,14 @@ class TestBalancers:
         outcome = probe(between(Nginx, servers, upgrade=False).url)
         assert outcome.code == 4, outcome
         assert outcome.verdict['step'] == 'upgrade'
-        assert 'HTTP 400 (by nginx/' in outcome.text
-        assert 'a proxy in between does not forward that; polling works' in outcome.text
+        assert 'HTTP 400 (from nginx/' in outcome.text
+        assert 'a proxy does not forward it. Polling works' in outcome.text
         assert outcome.facts('upgrade')['status'] == 400
         assert outcome.facts('leave') == {'transport': 'polling'}
 
     def test_sticky_sessions_are_missing(self, failed, between, servers):
         text = failed('polling', between(Forgetful, servers).url)
-        assert 'HTTP 400, session id unknown' in text
+        assert 'HTTP 400: unknown sid' in text
         assert 'sticky sessions' in text
 
     def test_compressed_by_the_balancer(self, probe, between, servers):
@@ -85,13 +85,13 @@ class TestBalancers:
             port = support.free_port()
 
         text = failed('handshake', between(Nginx, [Nobody, Nobody]).url)
-        assert 'HTTP 502 (by nginx/' in text
-        assert 'got no answer that it could use' in text
+        assert 'HTTP 502 (from nginx/' in text
+        assert 'A proxy got an invalid response' in text
 
     def test_http_to_https(self, failed, between, servers, certificates):
         nginx = between(Nginx, servers, tls=certificates)
         text = failed('handshake', nginx.url.replace('https:', 'http:'))
-        assert 'TLS answers here: https:// instead of http://' in text
+        assert 'this port speaks TLS. Try https:// instead of http://' in text
 
     def test_tls_ends_at_the_balancer(self, probe, between, servers, certificates):
         nginx = between(Nginx, servers, tls=certificates)
@@ -113,7 +113,7 @@ class TestBalancers:
             outcome = probe(nginx.url, '--ca', certificates.ca)
             assert outcome.code == 4, outcome
             assert outcome.verdict['step'] == 'upgrade'
-            assert 'the server refuses the Origin (Not an accepted origin.)' in outcome.text
+            assert 'the server rejects the Origin header (Not an accepted origin.)' in outcome.text
             assert 'X-Forwarded-Proto' in outcome.text
         finally:
             listening.stop()
@@ -180,7 +180,7 @@ class TestProxies:
         assert code == 4, verdict
         assert verdict['step'] == 'upgrade'
         assert f'by proxy 127.0.0.1:{proxy.port}: it answered the CONNECT with' in verdict['text']
-        assert verdict['text'].endswith('; polling works')
+        assert verdict['text'].endswith('. Polling works')
         code, verdict, steps = by(proxy.url, js_server.url, '--transports', 'websocket')
         assert (code, verdict['step']) == (1, 'proxy')
         assert steps['proxy']['facts']['how'] == 'connect'
@@ -188,7 +188,7 @@ class TestProxies:
     def test_nobody_there(self, by, js_server):
         code, verdict, _ = by(f'http://127.0.0.1:{support.free_port()}', js_server.url)
         assert (code, verdict['step']) == (1, 'tcp')
-        assert 'the proxy: nobody listens at' in verdict['text']
+        assert 'connection refused: no proxy listens at' in verdict['text']
 
     def test_socks(self, by, between, js_server):
         require_module('socks', 'PySocks')
@@ -224,7 +224,7 @@ class TestProxies:
         )
         assert (code, verdict['step']) == (1, 'proxy')
         assert verdict['text'] == (
-            f'proxy: what {variable} says is not the URL of a proxy: its scheme is none of http, '
+            f'proxy: {variable}: not the URL of a proxy: its scheme is none of http, '
             'https, socks4, socks4a, socks5, socks5h'
         )
         assert list(steps) == ['proxy']
@@ -233,11 +233,11 @@ class TestProxies:
     def test_a_proxy_with_tls(self, by, js_server):
         code, verdict, _ = by('https://127.0.0.1:9', js_server.url)
         assert (code, verdict['step']) == (1, 'proxy')
-        assert 'itself speaks TLS' in verdict['text']
+        assert 'TLS to a proxy (https://) works only for polling' in verdict['text']
 
     def test_for_people(self, cli, between, js_server):
         proxy = between(TinyProxy)
         result = cli('probe', js_server.url, '--proxy', proxy.url, '--count', 2)
         assert result.code == 0, result
-        assert f'{proxy.url}, from --proxy, with whole URLs' in result.out
-        assert '(the proxy) is an address' in result.out
+        assert f'{proxy.url}, set by --proxy, used by absolute URLs' in result.out
+        assert '(the proxy) is an IP address' in result.out

@@ -1,4 +1,4 @@
-"""The order of the steps: what the client does, one after the other, and what is tried then."""
+"""The steps of a probe in order: what the client does, and what is tried after a failure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ...exceptions import ConnectionClosed
 from ...protocol.handshake import Handshake
 from ...transports.route import Route
 from . import answers
 from .polling import Session
 from .reach import Reach
-from .report import Run, Step, Stop, Watcher
+from .report import IGNORE, Fault, Run, Step, Stop, Watcher
 from .upgrading import WebSocket
 
-#: Where it is looked for, where it is not where it should be.
-_PLACES = 'engine.io', 'socket.io'
+#: Usual paths, which are tried if there is no Engine.IO at the given one.
+_PATHS = 'engine.io', 'socket.io'
 
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """What is to be done."""
+    """The settings of a probe."""
 
     #: The client's; None: polling, then the upgrade.
     transports: Sequence[str] | None
@@ -30,18 +31,22 @@ class ProbeOptions:
     timeout: float
     #: Whether to wait for the first PING of the server.
     wait_ping: bool
-    #: The options of the command, by name, for who decided what.
+    #: The parameters of the command by name, to report where a setting comes from.
     parameters: dict[str, Any]
+    #: The seconds to report after a timeout, if that is not ``timeout``.
+    stated_timeout: float | None = None
+    #: Whether to disconnect after the handshake.
+    only_handshake: bool = False
 
 
 def run_steps(route: Route, options: ProbeOptions, watcher: Watcher) -> Run:
-    """Connect and leave, step by step.
+    """Connect and disconnect, step by step.
 
-    :param route: the way to the server; new for each run, for its cookies.
-    :param watcher: who is told of the steps as they happen.
+    :param route: the route to the server. It keeps cookies, so each run needs a new one.
+    :param watcher: is notified of the steps.
     """
     run = Run(watcher)
-    reach = Reach(route, options.timeout, options.parameters)
+    reach = Reach(route, options.timeout, options.stated_timeout, options.parameters)
     transports = options.transports or ('polling', 'websocket')
     with contextlib.suppress(Stop):
         if transports[0] == 'websocket':
@@ -57,18 +62,21 @@ def _by_polling(run: Run, reach: Reach, options: ProbeOptions, may_upgrade: bool
         open_ones.callback(websocket.close)
         sock = reach.open(run, 'polling')
         open_ones.callback(sock.close)
-        found = session.handshake(run, sock, partial(_otherwise, reach, session))
+        found = session.handshake(run, sock, partial(_look_elsewhere, reach, 'polling'))
+        if options.only_handshake:
+            session.give_up()
+            return
         try:
             poster = session.round_trip(run)
             open_ones.callback(poster.close)
             offered = 'websocket' in found.upgrades
             if may_upgrade and offered and websocket.upgrade(run, found.sid):
-                run.outcome = 'connected by polling, and upgraded to a websocket'
+                run.outcome = 'connected by polling, then upgraded to websocket'
                 _over_websocket(run, websocket, found, options)
                 return
             run.outcome = 'connected by polling'
             if not offered:
-                run.outcome += '; the server offers no upgrade to a websocket'
+                run.outcome += ' (the server offers no websocket upgrade)'
             if options.wait_ping:
                 session.wait_ping(run, sock, poster, _patience(found))
         except Stop:
@@ -82,11 +90,16 @@ def _by_websocket(run: Run, reach: Reach, options: ProbeOptions) -> None:
     try:
         sock = reach.open(run, 'websocket')
         try:
-            found = websocket.connect(run, sock)
-        except BaseException:  # Ctrl-C, too, leaves no socket open
+            found = websocket.connect(
+                run,
+                sock,
+                partial(_look_elsewhere, reach, 'websocket'),
+                Session(reach).speaks_version_3,
+            )
+        except BaseException:  # Ctrl-C must not leave a socket open either
             sock.close()
             raise
-        run.outcome = 'connected by a websocket'
+        run.outcome = 'connected by websocket'
         _over_websocket(run, websocket, found, options)
     finally:
         websocket.close()
@@ -101,30 +114,45 @@ def _over_websocket(
 
 
 def _patience(found: Handshake) -> float:
-    """Seconds within which the client must have a PING."""
+    """Seconds within which the client has to receive a PING."""
     return found.ping_interval + found.ping_timeout
 
 
-def _otherwise(reach: Reach, session: Session, step: Step, problem: str) -> str:
-    """Look whether it works another way, where the handshake has failed; what to say then."""
+def _look_elsewhere(reach: Reach, transport: str, step: Step, fault: Fault) -> str:
+    """After a failed handshake, try other ways to connect.
+
+    :returns: the problem, with the way that works, if there is one.
+    """
+    problem = fault.problem
     status = step.facts.get('status')
-    if status is None:
-        return problem
-    if answers.NOT_FIRST in problem and _websocket_works(reach):
+    if transport == 'polling' and answers.NOT_FIRST in problem and _websocket_works(reach):
         step.facts['works_by'] = 'websocket'
-        return f'{problem}; a websocket works at once: --transports websocket'
-    if status in (200, 404):
-        here = reach.route.target('polling').partition('?')[0]
-        for name in _PLACES:
-            if here != f'/{name}/' and session.is_at(f'/{name}/'):
-                step.facts['found_at'] = f'/{name}/'
-                return f'{problem.removesuffix(" (--path)")} It is at /{name}/: --path {name}'
+        return f'{problem}, but a websocket works: use --transports websocket'
+    silent = status is None and isinstance(fault.__cause__, (OSError, ConnectionClosed))
+    if silent and reach.speaks_tls(transport):
+        return answers.SPEAKS_TLS
+    if silent or status in (200, 404):
+        path = _other_path(reach)
+        if path is not None:
+            step.facts['found_at'] = f'/{path}/'
+            first = fault.summary.removesuffix(answers.CHECK_PATH)
+            return f'{first}. Engine.IO is at /{path}/: use --path {path}'
     return problem
+
+
+def _other_path(reach: Reach) -> str | None:
+    """The usual path at which there is Engine.IO, other than the given one."""
+    given = reach.route.target('polling').partition('?')[0]
+    session = Session(reach)
+    for path in _PATHS:
+        if given != f'/{path}/' and session.is_at(f'/{path}/'):
+            return path
+    return None
 
 
 def _websocket_works(reach: Reach) -> bool:
     websocket = WebSocket(reach)
-    silent = Run(_Nobody())
+    silent = Run(IGNORE)
     try:
         sock, _ = reach.again('websocket')
         with contextlib.closing(sock):
@@ -133,13 +161,3 @@ def _websocket_works(reach: Reach) -> bool:
         return True
     except (Stop, OSError):
         return False
-
-
-class _Nobody:
-    """A watcher who does not look."""
-
-    def begins(self, step: Step) -> None:
-        """Nothing."""
-
-    def ended(self, step: Step) -> None:
-        """Nothing."""
