@@ -113,7 +113,7 @@ class Prompt(Source):
         keys = _keys(self._input.cooked_mode)
         # prompt_toolkit gives the terminal back for each line that is printed above the prompt.
         # Ctrl-D in that moment would be lost, and other keys echoed.
-        self._input.cooked_mode = nullcontext  # type: ignore[method-assign]
+        self._input.cooked_mode = nullcontext  # type: ignore[method-assign]  # on this object alone
         self._session: PromptSession[str] = PromptSession(
             history=_history(), complete_while_typing=False, key_bindings=keys, input=self._input
         )

@@ -217,6 +217,7 @@ def test_behind_nginx(start, listen, upstream, tmp_path, http):
     By HTTP/1.0, its default for long, nginx holds a stream back that does not forbid it.
     """
     gunicorn = start()
+    old = gunicorn.workers
     proxy = Nginx(tmp_path, [gunicorn, gunicorn], upgrade=http == '1.1', buffering=True)
     try:
         listener = listen(proxy)
@@ -229,6 +230,8 @@ def test_behind_nginx(start, listen, upstream, tmp_path, http):
         gunicorn.signal('SIGHUP')
         assert listener.ends() == 'in order'
         upstream.say('meanwhile')
+        # One of them may still take a stream, only to end it.
+        gunicorn.until(lambda: not any(pid in gunicorn.workers for pid in old))
         assert support.eventually(lambda: gunicorn.health()[0] == 200, PATIENCE)
         listen(proxy, after=listener.last_id).hears(['meanwhile'])
     finally:

@@ -139,6 +139,7 @@ def test_what_a_user_gets_is_what_is_needed(wheel):
     assert [re.match(r'[\w-]+', line)[0] for line in required] == [
         'gevent',
         'requests',
+        'urllib3',
         'websocket-client',
     ]
 

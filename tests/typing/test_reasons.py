@@ -2,10 +2,11 @@
 
 import re
 import tokenize
+from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
+ROOT = Path(__file__).parents[2]
 
 FILES = sorted(
     path
