@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from engineio_gevent.cli import colours
 from engineio_gevent.cli.layout import laid_out
 from engineio_gevent.cli.printer import ForPeople
 from engineio_gevent.cli.screen import one_line, printable
@@ -139,7 +140,7 @@ def test_no_further_line_of_a_message_looks_like_one_of_ours(shown):
     text = shown(False, 'message', 'received', 'a\n12:00:00.000 * disconnected: server disconnect')
     first, second = text.splitlines()
     assert first.endswith(' < a')
-    assert second == '  12:00:00.000 * disconnected: server disconnect'
+    assert second == ' ' * 15 + '12:00:00.000 * disconnected: server disconnect'
 
 
 def test_markup_is_only_text(shown):
@@ -156,3 +157,34 @@ def test_binary_is_bounded(shown):
     assert lines[0].endswith(' < 2,000,000 bytes')
     assert len(lines) == 34
     assert lines[-1] == '  ... 1,999,488 more'
+
+
+def brightness(number):
+    """The relative luminance of a colour of the 256 (WCAG 2.2)."""
+    steps = 0, 95, 135, 175, 215, 255
+    number -= 16
+    parts = [steps[number // 36], steps[number // 6 % 6], steps[number % 6]]
+    linear = [((part / 255 + 0.055) / 1.055) ** 2.4 if part else 0 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize('name', ['ACCENT', 'GOOD', 'WARNING', 'BAD', 'VALUE'])
+def test_colours_can_be_read_on_black_and_on_white(name):
+    light = brightness(int(re.fullmatch(r'color\((\d+)\)', getattr(colours, name))[1]))
+    assert (light + 0.05) / 0.05 >= 4  # on black
+    assert 1.05 / (light + 0.05) >= 4  # on white
+
+
+def test_json_has_these_colours_alone(shown):
+    """All of rich's own styles for JSON are replaced."""
+    styles = {f'json.{name}' for name in ('key', 'str', 'number', 'brace', 'null')}
+    assert colours.JSON_STYLES.keys() == styles | {'json.bool_true', 'json.bool_false'}
+
+
+def test_lines_of_a_message_stand_below_its_first(shown):
+    for terminal, text in (True, '{"a": 1}'), (True, 'a\nb'), (False, 'a\nb'):
+        plain = re.sub(r'\x1b\[[\d;]*m', '', shown(terminal, 'message', 'received', text))
+        first, *others = plain.splitlines()
+        indent = ' ' * (first.index('<') + 2)
+        assert others
+        assert all(line.startswith(indent) for line in others)

@@ -11,10 +11,11 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from .. import colours
 from ..screen import one_line, say
 from .report import FAILED, OK, SKIPPED, WARNING, Run, Step, times, worst
 
-_STYLES = {OK: 'green', WARNING: 'yellow', FAILED: 'red', SKIPPED: 'dim'}
+_STYLES = {OK: colours.GOOD, WARNING: colours.WARNING, FAILED: colours.BAD, SKIPPED: 'dim'}
 _NAME, _TIME = 10, 11
 #: The column of the facts of a step.
 INDENT = _NAME + _TIME + 2

@@ -250,7 +250,7 @@ def test_on_a_terminal(cli, js_server):
     terminal = cli.terminal('probe', js_server.url)
     assert terminal.end() == 0
     assert 'OK: connected by polling' in terminal.text
-    assert '\x1b[32m' in terminal.raw
+    assert '\x1b[38;5;28m' in terminal.raw
     assert ' ...' not in terminal.text  # what was waited for has gone
 
 

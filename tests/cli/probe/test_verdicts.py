@@ -217,7 +217,8 @@ class TestBodies:
         )
         text = failed('handshake', server.url)
         assert (
-            'HTTP 502 (from nginx/1.22.1). A proxy got an invalid response from the server behind it'
+            'HTTP 502 (from nginx/1.22.1). A proxy got an invalid response from the server '
+            'behind it'
         ) in text
         assert '<html>' not in text
 
@@ -371,7 +372,7 @@ class TestWithinASession:
         [
             (
                 support.response('Bad Request', '400 Bad Request', [('Server', 'old-proxy')]),
-                'HTTP 400 (from old-proxy): Bad Request. A proxy may not forward the Upgrade header',
+                'HTTP 400 (from old-proxy): Bad Request. A proxy may not forward the Upgrade',
             ),
             (
                 support.response('{"code":3,"message":"Bad request"}', '400 Bad Request'),
