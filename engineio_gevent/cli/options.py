@@ -289,7 +289,7 @@ _OPTIONS = (
     ),
     _option(
         '--timeout', type=Number(min=0, min_open=True), default=5.0, show_default=True,
-        metavar='SECONDS', help='Timeout of the handshake.',
+        metavar='SECONDS', help='Timeout of the handshake, and of each step of probe.',
     ),
 )  # fmt: skip
 
