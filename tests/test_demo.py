@@ -1,4 +1,4 @@
-"""`engineio-gevent demo`, run as a user runs it: in a process of its own.
+"""`engineio-gevent demo`, run in a process as a user does.
 
 The demo's server inherits the demo's standard error. Wherever a test has read that to its end,
 as `communicate()` does, the server has ended too.
@@ -24,7 +24,7 @@ import engineio_gevent
 MODULE = [sys.executable, '-m', 'engineio_gevent']
 TIMEOUT = 40
 
-# Not the checkout by chance, but the package that the other tests import.
+# The package that the other tests import, not the one in the current directory.
 ENVIRONMENT = {
     **os.environ,
     'PYTHONPATH': str(Path(engineio_gevent.__file__).parents[1]),
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 @contextlib.contextmanager
 def started(command, **options):
-    """A process, killed if it still runs at the end."""
+    """A process that is killed at the end of the block."""
     options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **options}
     with subprocess.Popen(command, text=True, env=ENVIRONMENT, cwd='/', **options) as process:
         try:
@@ -56,7 +56,7 @@ def demo(*arguments, **options):
 
 
 def with_code(code, *arguments):
-    """The command after some Python, and that after it."""
+    """Run the command with Python code before and after it."""
     before, after = code
     program = (
         f'import sys\n{before}\nfrom engineio_gevent.cli import main\n'
@@ -66,7 +66,7 @@ def with_code(code, *arguments):
 
 
 def read_until(process, start):
-    """Read lines of the standard output until one that starts so."""
+    """Read lines of the standard output until one with this start."""
     for line in process.stdout:
         if line.startswith(start):
             return line
@@ -75,7 +75,7 @@ def read_until(process, start):
 
 @contextlib.contextmanager
 def serving(*command):
-    """A server whose first line has its port at the end; yields the process and its URL."""
+    """A server that prints its address first; yields the process and its URL."""
     with started(command or [*MODULE, 'demo', '--serve', '--port', '0']) as process:
         line = process.stdout.readline()
         found = re.search(r'127\.0\.0\.1:(\d+)', line)
@@ -118,7 +118,7 @@ def other_server(connects=10000, messages=10000, echo=True, **options):
 
 
 def only_error(code, out, err):
-    """The one line of a failed demo."""
+    """The one-line error of a failed demo."""
     assert code == 1, err
     assert err.count('\n') == 1, err
     assert err.startswith('engineio-gevent: ')
@@ -155,8 +155,7 @@ def check_figures(out, clients, transport='websocket'):
         after = number(r'([\d,]+) descriptors open', out)
         assert after == number(r'open in this process, ([\d,]+) before the clients', out)
     if Path('/proc/self/smaps_rollup').exists() and sys.implementation.name == 'cpython':
-        # What the first few need is shared by all; or was there already, free, in which case they
-        # need no more: only many have to need something.
+        # A few clients may fit into memory that was free already. Many clients need more memory.
         memory = number(r'idle +([\d.]+) KiB', out)
         assert memory < 20 + 2000 / clients
         assert memory > 1 or clients < 400
@@ -168,7 +167,7 @@ def test_the_figures():
     check_figures(out, 400)
     assert ', 0 greenlets per client' in out
     assert number(r'(\d+) greenlets in total', out) < 10
-    # The server has gone: the port is free.
+    # The server has ended, and the port is free.
     port = int(number(r'http://127\.0\.0\.1:(\d+) \(python-engineio', out))
     with socket.socket() as sock:
         assert sock.connect_ex(('127.0.0.1', port)) != 0
@@ -186,7 +185,7 @@ def test_against_a_served_demo():
 
 
 def test_by_polling():
-    """Without websockets each client has the greenlet that polls; the demo says so."""
+    """Without a websocket each client has a greenlet for polling, and the demo reports it."""
     with other_server(transports=['polling']) as (_, url):
         code, out, err = demo('--clients', '10', '--url', url)
     assert (code, err) == (0, '')
@@ -243,7 +242,7 @@ def test_python_engineio_is_in_the_server_alone():
     assert out.splitlines()[-1] == '[] socket'
 
 
-# -- What goes wrong ----------------------------------------------------------------------------
+# -- Failures -----------------------------------------------------------------------------------
 
 
 def test_refused():
@@ -351,7 +350,7 @@ def test_the_hard_limit_of_descriptors():
     assert 'open files are needed, but the limit is 100' in line
 
 
-# -- How it ends --------------------------------------------------------------------------------
+# -- The end ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('moment', ['server', 'echo', 'connecting', 'connected'])
@@ -365,7 +364,7 @@ def test_ctrl_c(moment):
 
 
 def test_ctrl_c_that_arrives_in_some_greenlet():
-    """Where Python raises KeyboardInterrupt itself, gevent prints a traceback."""
+    """gevent would print a traceback if Python raised KeyboardInterrupt itself."""
     code, _, err = with_code(
         (
             'import gevent, os, signal\n'

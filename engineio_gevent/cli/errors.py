@@ -34,12 +34,6 @@ class CommandError(Exception):
     exit_code = Exit.FAILED
 
 
-class Lost(CommandError):
-    """The connection was lost."""
-
-    exit_code = Exit.LOST
-
-
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM. Click and gevent handle KeyboardInterrupt in their own ways.
 

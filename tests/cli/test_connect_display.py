@@ -1,4 +1,4 @@
-"""What `connect` makes of what a server sends: for people's eyes, and for their terminals."""
+"""How `connect` prints messages: layout, colours and escapes."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from engineio_gevent.cli.layout import laid_out
 from engineio_gevent.cli.printer import ForPeople
 from engineio_gevent.cli.screen import one_line, printable
 
-#: What a terminal may obey, or what is no character at all.
+#: Control characters and other characters that must not reach a terminal.
 HOSTILE = [
     '\x1b',
     '\x07',
@@ -46,14 +46,14 @@ def test_json_is_laid_out_and_nothing_changed(text):
     assert ''.join(re.findall(r'"(?:[^"\\]|\\.)*"|\S', shown)) == ''.join(
         re.findall(r'"(?:[^"\\]|\\.)*"|\S', text)
     )
-    # in the same lines as the standard library lays it out
+    # the same number of lines as in the layout of the standard library
     assert len(shown.splitlines()) == len(
         json.dumps(json.loads(text, object_pairs_hook=Pairs), indent=2, default=str).splitlines()
     )
 
 
 class Pairs(dict):
-    """An object that keeps names given twice."""
+    """An object that keeps duplicate names."""
 
     def __init__(self, pairs):
         super().__init__((f'{number} {name}', value) for number, (name, value) in enumerate(pairs))
@@ -103,7 +103,7 @@ def test_what_is_only_text_stays():
 
 @pytest.fixture
 def shown(tmp_path):
-    """`shown(terminal, method, ...)`: what the printer for people writes."""
+    """`shown(terminal, method, ...)`: the output of the printer for people."""
 
     def show(terminal, method, *arguments):
         path = tmp_path / 'out'
@@ -160,7 +160,7 @@ def test_binary_is_bounded(shown):
 
 
 def brightness(number):
-    """The relative luminance of a colour of the 256 (WCAG 2.2)."""
+    """The relative luminance of one of the 256 colours (WCAG 2.2)."""
     steps = 0, 95, 135, 175, 215, 255
     number -= 16
     parts = [steps[number // 36], steps[number // 6 % 6], steps[number % 6]]

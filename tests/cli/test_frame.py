@@ -1,4 +1,4 @@
-"""What all commands have in common: help, mistakes, completion, endings."""
+"""Features of all commands: help, usage errors, completion, signals."""
 
 import os
 import re
@@ -96,7 +96,7 @@ def test_urls_that_are_none(cli, command, url):
 
 
 def complete(cli, *words):
-    """What bash would be offered for the last word."""
+    """The completions of the last word in bash."""
     done = cli(
         env={
             '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
@@ -127,7 +127,7 @@ def test_completion_of_files_is_left_to_the_shell(cli):
 
 
 def test_completion_in_a_real_bash(cli, tmp_path):
-    """What bash itself makes of the script, the lines and the words."""
+    """The script for bash works in bash."""
     if shutil.which('bash') is None:
         pytest.skip('there is no bash')
     script = tmp_path / 'engineio-gevent'
@@ -235,7 +235,7 @@ def test_output_that_the_terminal_cannot_write(cli, js_server):
 
 
 def test_sigterm_leaves_in_order(cli, js_server):
-    """timeout(1) sends it."""
+    """timeout(1) sends SIGTERM."""
     process = cli.start('connect', js_server.url, '--json', '-v')
     assert any('"connect"' in line for line in process.stdout)
     process.send_signal(signal.SIGTERM)

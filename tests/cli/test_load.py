@@ -1,4 +1,4 @@
-"""`engineio-gevent load`: it counts what the server has seen, and what it prints can be run."""
+"""`engineio-gevent load`: its counts are those of the server, and its Locust command runs."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def figures(done):
 
 
 def seen_by(server):
-    """All messages that the server has got."""
+    """All messages that the server received."""
     return [message for sid, _ in server.control('closed') for message in server.received(sid)]
 
 
@@ -144,7 +144,7 @@ def test_warnings_on_a_narrow_terminal(cli, js_server):
     assert terminal.end() == 0
     warning = terminal.text[terminal.text.index('! ') : terminal.text.index('For more')]
     assert len(warning.splitlines()) > 1
-    assert ' '.join(warning.split()) == (  # no word is cut in two
+    assert ' '.join(warning.split()) == (  # it wraps between words
         '! The server runs on this machine and competes with the clients for CPU time.'
     )
 
@@ -160,7 +160,7 @@ def test_a_server_that_does_not_echo(cli, js_server):
 
 
 def test_it_ends_with_its_duration(cli, js_server):
-    """Not when the message after the last would be due."""
+    """It does not wait until the message after the last would be due."""
     found = figures(
         cli(
             'load',
@@ -192,7 +192,7 @@ def test_no_server(cli, one_error):
 
 
 def test_the_same_trouble_is_one_cause(cli, js_server):
-    """What requests says of a dead proxy has the time of each request in it."""
+    """The errors of requests for a dead proxy contain the time of each request."""
     proxy = f'http://127.0.0.1:{support.free_port()}'
     found = figures(cli('load', js_server.url, '--clients', '3', '--proxy', proxy, '--json'))
     ((cause, count),) = found['failed'].items()
@@ -202,7 +202,7 @@ def test_the_same_trouble_is_one_cause(cli, js_server):
 
 
 def test_a_rate_that_cannot_be_kept(cli, make_js_server):
-    """The sockets have their turn, and what is missing is told."""
+    """The sockets still get turns, and unsent messages are reported."""
     server = make_js_server()
     done = cli(
         'load',
@@ -228,7 +228,7 @@ def test_a_rate_that_cannot_be_kept(cli, make_js_server):
 
 
 def test_all_are_refused(cli, make_python_server, one_error):
-    """What a server says of it is shown, and does nothing to a terminal."""
+    """The server's text is printed without control characters."""
     server = make_python_server(refuse=401, refuseMessage='full \x1b[2J')
     said = one_error(cli('load', server.url, '--clients', '3', '--duration', '1'))
     assert '401' in said
@@ -236,7 +236,7 @@ def test_all_are_refused(cli, make_python_server, one_error):
 
 
 def test_a_server_that_refuses_all_is_left_alone(cli, make_python_server):
-    """It does not try for each of a thousand clients; the JSON says how many have tried."""
+    """It does not try all 1,000 clients, and the JSON contains the number of attempts."""
     server = make_python_server(refuse=401)
     done = cli('load', server.url, '--clients', '1000', '--duration', '1', '--json')
     assert done.code == 1
@@ -247,7 +247,7 @@ def test_a_server_that_refuses_all_is_left_alone(cli, make_python_server):
 
 
 def test_too_few_descriptors(cli, js_server):
-    """It says so before it begins."""
+    """The error comes before the first connection."""
     done = subprocess.run(
         [
             'sh',
@@ -268,7 +268,7 @@ def test_too_few_descriptors(cli, js_server):
 
 
 def test_a_server_that_stands_still(cli, make_js_server):
-    """What it does not answer is counted, and said to be missing."""
+    """Unanswered messages are counted and reported in a warning."""
     server = make_js_server()
     process = cli.start(
         'load',

@@ -1,4 +1,4 @@
-"""What `connect` and `load` say without a connection: in one line, what `probe` would say."""
+"""The error of `connect` and `load` without a connection is the verdict of `probe`."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ COMMANDS = {
     'connect': ['connect', '-x', 'hello'],
     'load': ['load', '--clients', '3', '--duration', '1'],
 }
-#: The response of engine.io 3.6 to the first polling request. It looks at no EIO in the query.
+#: The response of engine.io 3.6 to the first polling request. It ignores EIO in the query.
 VERSION_3 = (
     b'97:0{"sid":"qMkwEZp-KsVPOoRzAAAA","upgrades":["websocket"],"pingInterval":25000,'
     b'"pingTimeout":5000}2:40'
@@ -25,7 +25,7 @@ VERSION_3_PYTHON = (
 
 @pytest.fixture(params=COMMANDS)
 def failing(request, cli, one_error):
-    """`failing(url, ...)`: why there is no connection, after the URL and before the hint."""
+    """`failing(url, ...)`: the part of the error between the URL and the hint."""
 
     def run(url, *arguments, hint=None):
         error = one_error(cli(*COMMANDS[request.param], url, *arguments))
@@ -96,7 +96,7 @@ def test_a_socket_io_server(failing, make_js_server, way):
 
 @pytest.mark.parametrize('way', ['polling', 'websocket'])
 def test_a_socket_io_server_that_ignores_other_paths(failing, native, way):
-    """As the JavaScript server does without a web framework; it closes websockets."""
+    """The JavaScript server does so without a web framework. It closes other websockets."""
 
     def handle(sock):
         request = support.read_request(sock)
@@ -151,7 +151,7 @@ def test_an_unknown_host(failing):
 
 
 def test_a_silent_server(failing, native):
-    """The seconds are those of the option, though the second attempt waits less."""
+    """The error contains the seconds of the option. The second attempt waits less."""
     url = native(support.read_to_end).url
     assert failing(url, '--timeout', '2.5', hint=with_options(url)) == (
         'no response within 2.5 seconds. The server may be busy (try a longer --timeout), or the '
@@ -160,7 +160,7 @@ def test_a_silent_server(failing, native):
 
 
 def test_a_server_that_is_well_again(cli, native, one_error):
-    """The first attempt counts: why it failed, and no more."""
+    """If the second attempt succeeds, the error is that of the first."""
     requests = []
 
     def handle(sock):

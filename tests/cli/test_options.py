@@ -1,4 +1,4 @@
-"""How to connect: each option against real servers, by what arrives there."""
+"""The connection options with real servers, checked by the requests that arrive there."""
 
 import json
 import os
@@ -16,10 +16,10 @@ WAYS = ['polling', 'websocket', 'polling,websocket']
 
 
 class TunnelProxy(support.NativeServer):
-    """A proxy that knows CONNECT; native threads, as the tests wait for processes."""
+    """A CONNECT proxy in native threads, since the tests wait for processes."""
 
     def __init__(self, answer=None):
-        #: the targets that were asked for
+        #: the requested targets
         self.trips = []
         self._answer = answer
         super().__init__(self._tunnel)
@@ -68,7 +68,7 @@ def tls_server(js_server_with, certificates):
 
 @pytest.fixture
 def mutual_server(js_server_with, certificates):
-    """One that wants the client's certificate."""
+    """A server that requires a client certificate."""
     return js_server_with(tls=certificates.mutual_tls)
 
 
@@ -300,7 +300,7 @@ def test_proxies_that_are_none(cli, one_error, proxy, why):
     )
 
 
-# -- Where and how long -------------------------------------------------------------------------
+# -- Path, timeout, headers, URL -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize('transports', WAYS)
@@ -418,11 +418,11 @@ def test_help_has_bounds_where_there_are_any(cli, command):
         assert 'x>0]' in shown
 
 
-# -- The command begun anew, patched ------------------------------------------------------------
+# -- Starting again with patched sockets ---------------------------------------------------------
 
 
 def test_it_imports_nothing_from_the_current_directory(cli, certificates, tmp_path):
-    """As the script does; `-c` alone would."""
+    """The script does not, but `python -c` would."""
     script = tmp_path / 'bin' / 'engineio-gevent'
     script.parent.mkdir()
     script.write_text('import sys\nfrom engineio_gevent.cli import main\nsys.exit(main())\n')

@@ -1,4 +1,4 @@
-"""`engineio-gevent connect` on a terminal: real keys, and the screen that a person sees."""
+"""`engineio-gevent connect` on a terminal: real keys, and the screen."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ CTRL_C, CTRL_D = '\x03', '\x04'
 
 @pytest.fixture
 def talk(cli, js_server):
-    """Start a conversation: a `Terminal` with the prompt on it."""
+    """Connect; returns a `Terminal` with the prompt on it."""
 
     def start(*arguments, url=js_server.url, **options):
         terminal = cli.terminal('connect', url, *arguments, **options)
@@ -82,7 +82,7 @@ def test_the_history_is_kept(talk):
 
 
 def test_the_hint_is_no_event(talk, cli, js_server):
-    """It is for a person at a terminal, not for a program or a pipe."""
+    """It is printed for a person at a terminal, not with --json and not in a pipe."""
     terminal = talk('--json')
     assert 'Ctrl-D' not in terminal.text
     assert 'Ctrl-D' not in cli('connect', js_server.url, '-w', '0').out
@@ -154,7 +154,7 @@ def test_sigterm_leaves_the_terminal_as_it_was(talk):
     terminal.until('> half a line')
     terminal.signal(signal.SIGTERM)
     assert terminal.end() == 143
-    # it was asked not to bracket what is pasted any more
+    # bracketed paste was turned off
     assert terminal.raw.rindex('\x1b[?2004l') > terminal.raw.rindex('\x1b[?2004h')
 
 
@@ -176,7 +176,7 @@ def test_the_server_is_killed_while_a_line_is_typed(talk, make_js_server):
 
 
 def test_ctrl_z_and_fg(cli, js_server):
-    """The shell gets nothing of what was asked of the terminal; the line goes on."""
+    """The shell receives no answers to terminal queries, and the line can be continued."""
     shell = cli.terminal(command=['bash', '--norc', '--noprofile', '-i'], env={'PS1': 'shell$ '})
     shell.until('shell$')
     shell.type(f'{shlex.quote(sys.executable)} -m engineio_gevent connect {js_server.url}\r')
@@ -206,7 +206,7 @@ def test_json_that_would_do_something_to_a_terminal(talk):
     terminal.type('{"a": "\\u009b2J\\u202e\\ud800", "b": 1.00}\r')
     terminal.until(lambda text: ' < {' in text and text.endswith('\n>'))
     *_, name, number, _, _ = terminal.text.splitlines()
-    assert name == ' ' * 15 + r'  "a": "\u009b2J\u202e\ud800",'  # as it came
+    assert name == ' ' * 15 + r'  "a": "\u009b2J\u202e\ud800",'  # unchanged
     assert number == ' ' * 15 + '  "b": 1.00'
 
 
@@ -215,14 +215,14 @@ def test_a_terminal_without_cursor_movement(cli, js_server):
     terminal.until(' * connected by websocket')
     terminal.type('hello\r')
     terminal.until(' < hello')
-    assert '>' not in terminal.text  # what arrives would stand beside it
+    assert '>' not in terminal.text  # messages would follow it on the same line
     terminal.type(CTRL_D)
     assert terminal.end() == 0
 
 
 @pytest.mark.parametrize('term', ['dumb', 'xterm-256color'])
 def test_between_two_lines_the_terminal_is_not_given_back(cli, js_server, term):
-    # It would take Ctrl-D for itself, and echo what is typed.
+    # The terminal would handle Ctrl-D itself and echo keys.
     terminal = cli.terminal('connect', js_server.url, env={'TERM': term})
     terminal.until(' * connected by websocket')
     terminal.until(lambda _: not terminal.edits_lines)

@@ -84,19 +84,19 @@ class Answer:
     @property
     def words(self) -> str:
         """The text in the body: the message of the JSON, or plain text."""
-        told = self.json
-        if isinstance(told, dict):
-            told = told.get('message')
-        if isinstance(told, str):
-            return told[:200]
+        decoded = self.json
+        if isinstance(decoded, dict):
+            decoded = decoded.get('message')
+        if isinstance(decoded, str):
+            return decoded[:200]
         return '' if self.is_html else self.body[:200].decode(errors='replace').strip()
 
     @property
     def code(self) -> int | None:
         """Engine.IO's error code, from the JSON or derived from the message."""
-        told = self.json
-        if isinstance(told, dict):
-            code = told.get('code')
+        decoded = self.json
+        if isinstance(decoded, dict):
+            code = decoded.get('code')
             return code if isinstance(code, int) else None
         words = self.words
         if words.startswith('Invalid session'):

@@ -1,4 +1,4 @@
-"""`probe` through what stands between: balancers that are set up badly, and proxies."""
+"""`probe` through proxies and misconfigured load balancers."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ class Forgetful(HAProxy):
 
 
 class Careful(TinyProxy):
-    """tinyproxy that allows CONNECT to the port of https alone, as many proxies do."""
+    """tinyproxy that allows CONNECT only to the port of https, as many proxies do."""
 
     def configure(self, **settings):
         path = super().configure(**settings)
@@ -34,7 +34,7 @@ class Careful(TinyProxy):
 
 @pytest.fixture
 def between(tmp_path_factory):
-    """`between(kind, ...)`: something from `intermediaries`, of this test alone."""
+    """`between(kind, ...)`: start an intermediary for this test."""
     made = []
 
     def begin(kind, *args, **options):
@@ -55,7 +55,7 @@ def servers(request, pair):
 class TestBalancers:
     @pytest.mark.parametrize('kind', [Nginx, HAProxy])
     def test_well(self, probe, between, servers, kind):
-        """The cookie that keeps a client on one server is used, and told of."""
+        """The cookie for sticky sessions is used and reported."""
         outcome = probe(between(kind, servers).url, '--count', 4)
         assert outcome.code == 0, outcome
         assert {cookie['name'] for cookie in outcome.facts('handshake')['cookies']} == {'route'}
@@ -102,7 +102,7 @@ class TestBalancers:
     def test_tls_ends_at_the_balancer_and_nobody_tells_the_server(
         self, probe, between, certificates
     ):
-        """python-engineio takes itself for http://; the Origin of a websocket says https://."""
+        """python-engineio assumes http://, but the Origin of the websocket has https://."""
         server = engineio.Server(async_mode='threading', logger=logging.Logger('silent', 100))
         application = engineio.WSGIApp(server)
         listening = gevent.pywsgi.WSGIServer(('127.0.0.1', 0), application, log=None)
@@ -120,7 +120,7 @@ class TestBalancers:
 
 
 class TestProxies:
-    """In processes: with a proxy the command begins anew, patched."""
+    """These run in processes, because with a proxy the command starts again."""
 
     @pytest.fixture
     def by(self, cli):
@@ -174,7 +174,7 @@ class TestProxies:
         assert 'wrong' not in json.dumps(steps)
 
     def test_connect_is_refused(self, by, between, js_server):
-        """Polling works by it, a websocket cannot."""
+        """Polling works through it, but websockets do not."""
         proxy = between(Careful)
         code, verdict, _ = by(proxy.url, js_server.url)
         assert code == 4, verdict

@@ -1,4 +1,4 @@
-"""`probe` with TLS: what is seen of the certificate, and what is said where it is not believed."""
+"""`probe` with TLS: the facts of the certificate, and the problems of the handshake."""
 
 import datetime
 import ssl
@@ -22,14 +22,14 @@ def authority():
 
 @pytest.fixture
 def ca(authority, tmp_path):
-    """The path of the authority's certificate."""
+    """The path of the CA certificate."""
     path = tmp_path / 'ca.pem'
     authority.cert_pem.write_to_path(path)
     return path
 
 
 def well(sock):
-    """One session over polling, as long as the client keeps to its connection."""
+    """Serve polling requests over one connection."""
     while True:
         request = support.read_request(sock)
         support.respond(
@@ -39,7 +39,7 @@ def well(sock):
 
 @pytest.fixture
 def serving(native_server):
-    """`serving(certificate, ..)`: the URL of a server that shows it."""
+    """`serving(certificate, ..)`: the URL of a server with this certificate."""
 
     def start(certificate, adapt=lambda context: None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -161,7 +161,7 @@ class TestNotBelieved:
     def test_no_verify(self, probe, shown, serving, authority):
         url = serving(authority.issue_cert('a.example', not_before=days(-90), not_after=days(-3)))
         outcome = probe(url, '--no-verify')
-        assert outcome.code == 4  # it has expired, and that is seen all the same
+        assert outcome.code == 4  # the certificate has expired
         assert outcome.facts('tls')['verified'] is False
         assert outcome.facts('tls')['authorities'] is None
         assert outcome.facts('tls')['certificate']['names'] == ['a.example']
@@ -233,7 +233,7 @@ class TestNoTLS:
 
 
 class TestClientCertificates:
-    """In processes: with a certificate the command begins anew, patched."""
+    """These run in processes, because with a client certificate the command starts again."""
 
     @pytest.fixture
     def server(self, make_js_server, certificates):
@@ -241,7 +241,7 @@ class TestClientCertificates:
 
     @pytest.mark.parametrize('transports', ['polling', 'websocket'])
     def test_demanded(self, probe, server, certificates, transports):
-        """With TLS 1.3 the refusal comes after the handshake, and may get lost."""
+        """With TLS 1.3 the rejection comes after the handshake and may be lost."""
         outcome = probe(server.url, '--ca', certificates.ca, '--transports', transports)
         assert outcome.code == 1
         assert outcome.verdict['status'] == 'failed'

@@ -1,4 +1,4 @@
-"""`probe` of servers that are well: the steps, their facts, the report, the exit codes."""
+"""`probe` without problems: the steps, their facts, the report, the exit codes."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import pytest
 
 import support
 
-#: The names that are promised, step by step.
+#: The stable names of the facts by step.
 FACTS = {
     'dns': {'host', 'of', 'addresses'},
     'tcp': {'address', 'port', 'refused_by'},
@@ -41,7 +41,7 @@ INDENT = ' ' * 23
 
 
 def gone(server, sid):
-    """The client has left in order."""
+    """The client closed the connection normally."""
     assert server.close_reason(sid) in ('transport close', 'client disconnect')
 
 
@@ -89,7 +89,7 @@ def test_the_report_keeps_its_names(probe, any_server):
 
 
 def test_nothing_reaches_the_application(probe, any_server):
-    """Neither a message nor an error: a probe may be done in production."""
+    """There is no message and no error, so that a probe is safe in production."""
     sid = probe(any_server.url).facts('handshake')['sid']
     assert any_server.received(sid) == []
     methods = [
@@ -132,7 +132,7 @@ def test_settings_of_the_server(probe, make_any_server):
     assert {'httponly', 'samesite=strict', 'path=/'} == {
         attribute.lower() for attribute in cookie['attributes']
     }
-    # a cookie's value is a secret, and this one's is the sid
+    # the values of cookies are secret, and the value of this one is the sid
     assert json.dumps(outcome.report).count(handshake['sid']) == 1
     assert server.requests(handshake['sid'])[1]['headers']['cookie'].startswith('sticky=')
 
@@ -199,7 +199,7 @@ def test_count(probe, shown, any_server):
 
     code, text = shown(any_server.url, '--count', 3)
     assert code == 0
-    assert text.count('sid ') == 1  # the facts of the first; of the others the times
+    assert text.count('sid ') == 1  # the facts of the first run, then only times
     assert re.search(r'^step +runs +min +median +max$', text, re.M)
     assert re.search(r'^upgrade +3 +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms$', text, re.M)
 
@@ -251,7 +251,7 @@ def test_on_a_terminal(cli, js_server):
     assert terminal.end() == 0
     assert 'OK: connected by polling' in terminal.text
     assert '\x1b[38;5;28m' in terminal.raw
-    assert ' ...' not in terminal.text  # what was waited for has gone
+    assert ' ...' not in terminal.text  # the status lines were removed
 
 
 def test_a_verdict_on_a_narrow_terminal(cli, make_js_server, certificates):
@@ -260,7 +260,7 @@ def test_a_verdict_on_a_narrow_terminal(cli, make_js_server, certificates):
     assert terminal.end() == 1
     verdict = terminal.text[terminal.text.index('Failed: ') :]
     assert len(verdict.splitlines()) > 2
-    assert 'sent only one certificate' in ' '.join(verdict.split())  # no word is cut in two
+    assert 'sent only one certificate' in ' '.join(verdict.split())  # it wraps between words
 
 
 def test_ctrl_c(cli, hostile_server):

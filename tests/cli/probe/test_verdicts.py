@@ -1,4 +1,4 @@
-"""`probe` of servers that are not well: one sentence says which step, and what to look at."""
+"""`probe` with problems: the verdict names the step, the problem and what to try."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_real_servers_refuse(failed, make_any_server, way, status):
     server = make_any_server(refuse=status, refuseMessage='Not you')
     step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
     text = failed(step, server.url, '--transports', way)
-    # the JavaScript server answers a websocket's handshake by 400, whatever was refused
+    # the JavaScript server rejects websocket requests only with 400
     assert f'HTTP {status}' in text or (way == 'websocket' and 'HTTP 400' in text)
     assert 'Not you' in text or status == 404
 
@@ -76,7 +76,7 @@ def test_real_servers_refuse(failed, make_any_server, way, status):
     [(502, 'A proxy got an invalid'), (503, 'The server or a proxy is'), (504, 'A proxy got no')],
 )
 def test_unavailable(failed, answering, status, told):
-    """Nothing tells whether there is a proxy; what was said may."""
+    """The problem contains the text of the response."""
     server = answering(
         lambda request: support.response(
             json.dumps({'message': 'The database is down'}), f'{status} X'
@@ -110,7 +110,7 @@ class TestPlaces:
             f'Engine.IO is at /{mounted}/: use --path {mounted}'
         )
         assert outcome.facts('handshake')['found_at'] == f'/{mounted}/'
-        server.wait_count(0)  # it has left what it found
+        server.wait_count(0)  # the other path was left at once
 
     def test_nowhere(self, failed, answering):
         server = answering(lambda request: support.response('Not here', '404 Not Found'))
@@ -260,7 +260,7 @@ class TestConnections:
         monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: [*refusing, *found])
         url = f'http://two.test:{js_server.port}'
         outcome = probe(url)
-        assert outcome.code == 0, outcome  # it costs nothing
+        assert outcome.code == 0, outcome  # the failed address cost no time
         assert outcome.facts('dns')['addresses'] == ['127.0.0.2', '127.0.0.1']
         assert outcome.facts('tcp')['address'] == '127.0.0.1'
         assert outcome.facts('tcp')['refused_by'] == [
@@ -326,7 +326,7 @@ class TestConnections:
         ids=['ssh', 'mysql'],
     )
     def test_speaks_first_and_not_http(self, failed, hostile_server, banner, told, way):
-        """It waits for an answer then: that is not waited for."""
+        """Such a server waits for an answer. `probe` does not wait."""
 
         def handle(sock):
             sock.sendall(banner)
@@ -343,7 +343,7 @@ class TestConnections:
 
 class TestWithinASession:
     def server(self, answering, post=None, upgrade=None, upgrades=('websocket',)):
-        """One that is well, but for the answers that are given."""
+        """A server that works except for the given responses."""
 
         def answer(request):
             if 'transport=websocket' in request.target:
@@ -414,7 +414,7 @@ class TestWithinASession:
         assert outcome.steps['leave']['status'] == 'ok'
 
     def websockets(self, hostile_server, then):
-        """`then(sock)` is what becomes of a websocket that was accepted."""
+        """A server that calls `then(sock)` for each accepted websocket."""
 
         def handle(sock):
             while True:
@@ -516,7 +516,7 @@ class TestWithinASession:
         'endless', [support.frame('4x'), support.frame('', support.PONG)], ids=['messages', 'pongs']
     )
     def test_no_ping_but_others_without_end(self, failed, endless):
-        """From another process, so that there is always something to read."""
+        """The server is in another process, so that there are always bytes to read."""
         with subprocess.Popen(
             [sys.executable, '-c', FLOOD, endless.hex()],
             stdout=subprocess.PIPE,
@@ -558,7 +558,7 @@ class TestPollingIsDisabled:
     def test_and_a_websocket_works(self, probe, make_any_server):
         server = make_any_server(transports=['websocket'])
         outcome = probe(server.url)
-        assert outcome.code == 1  # so would the client
+        assert outcome.code == 1  # as the client would fail
         assert 'but a websocket works: use --transports websocket' in outcome.text
         assert outcome.facts('handshake')['works_by'] == 'websocket'
         server.wait_count(0)
@@ -594,7 +594,7 @@ class TestHostileText:
         )
         _, text = shown(server.url)
         assert '\\u202e' in text
-        assert '[bold]x[/bold]' in text  # no markup of ours either
+        assert '[bold]x[/bold]' in text  # not interpreted as markup
         assert not set(text) & set('\x1b\u202e')
 
     def test_in_the_report(self, shown, answering):
@@ -620,7 +620,7 @@ class TestHostileText:
 
 
 def test_a_count_with_failures(probe, shown, answering):
-    """The worst decides; the report has all."""
+    """The worst run decides, and the report contains all runs."""
     number = 0
 
     def answer(request):
