@@ -1,6 +1,6 @@
 """The command line: ``engineio-gevent``, and ``python -m engineio_gevent``.
 
-``app`` runs it; each command is a module of its own beside it.
+``app`` runs it. Each command has its own module.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-#: What the commands are made with, by the extra ``cli``.
+#: The modules of the extra ``cli``.
 _NEEDED = 'click', 'rich', 'prompt_toolkit'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    :param argv: the arguments; those of the process if None.
+    :param argv: the arguments; None: those of the process.
     :returns: the exit code.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         print(
-            f'engineio-gevent: the command needs {missing[0]!r}: '
-            "pip install 'engineio-gevent[cli]'",
+            f'engineio-gevent: the package {missing[0]!r} is missing. '
+            "Run: pip install 'engineio-gevent[cli]'",
             file=sys.stderr,
         )
         return 2

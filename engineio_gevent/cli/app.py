@@ -1,4 +1,4 @@
-"""All commands in one, and how they end."""
+"""The group of all commands, and how a command ends."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .screen import complain
 NAME = 'engineio-gevent'
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 
-#: Each is a function of this name in a module of this name, and imported when it is asked for: not
-#: for the list of them all, and what stands in it.
+#: The commands and their summaries. Each command is a function in the module of the same name. The
+#: module is imported only to run the command or to show its help.
 COMMANDS = {
-    'connect': 'Talk to a server, line by line.',
-    'probe': 'Tell where a connection fails, or what takes its time.',
-    'load': 'Put some load on a server, and tell how it does.',
-    'demo': 'Show what the client does, with a thousand of them in one process.',
+    'connect': 'Send and receive messages interactively.',
+    'probe': 'Diagnose a connection step by step.',
+    'load': 'Run a small load test from one process.',
+    'demo': 'Measure 1,000 clients in one process.',
 }
 
 
 class _Commands(click.Group):
-    """The group, which imports no more than it must, and knows what was meant."""
+    """A group that imports commands lazily and suggests a command after a typing error."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -63,10 +63,10 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if re.match(SCHEME, name):
-            raise click.UsageError(f'no command; did you mean "connect {name}"?', context)
+            raise click.UsageError(f'no command given. Did you mean "connect {name}"?', context)
         if not name.startswith('-') and name not in COMMANDS:
             alike = difflib.get_close_matches(name, COMMANDS, 1)
-            meant = f'; did you mean {alike[0]!r}?' if alike else ''
+            meant = f'. Did you mean {alike[0]!r}?' if alike else ''
             raise click.UsageError(f'no command {name!r}{meant}', context)
         return super().resolve_command(context, args)
 
@@ -83,34 +83,35 @@ class _Commands(click.Group):
 
     \b
     Exit codes:
-      0    it did what was asked
-      1    it could not
-      2    the arguments make no sense, or an extra is missing
-      3    the connection was lost
-      4    it connects, with something to mend (probe)
-      130  Ctrl-C; 143 SIGTERM
+      0    success
+      1    failure, such as no connection
+      2    invalid arguments, or an extra is missing
+      3    connection lost
+      4    connection with a problem (only probe)
+      130  Ctrl-C (143: SIGTERM)
 
-    Every command has a --help of its own.
+    Run "engineio-gevent COMMAND --help" for the options of a command.
     """,
 )
 @click.version_option(__version__, prog_name=NAME, message='%(prog)s %(version)s')
 def command() -> None:
-    """Talk to Engine.IO servers, look into them, and put load on them."""
+    """Connect to Engine.IO servers, diagnose connections and run load tests."""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
-    :param argv: the arguments; those of the process if None.
+    :param argv: the arguments; None: those of the process.
     :returns: the exit code, one of :class:`.Exit`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What a server sends need not be in the terminal's encoding; as standard error does it.
+        # Texts from a server may not fit the encoding of the terminal. The standard error escapes
+        # such characters by default.
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         with _interruptible():
-            # not standalone: that would end the process, and call Ctrl-C "Aborted!"
+            # Standalone mode would end the process here, and print "Aborted!" after Ctrl-C.
             code = command.main(arguments, prog_name=NAME, standalone_mode=False, obj=arguments)
         return code if isinstance(code, int) else Exit.DONE
     except CommandError as exc:
@@ -124,29 +125,28 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has left; nothing more is to be written, at exit neither.
+        # The reader of the output has ended. Python must not write to it at exit either.
         _write_no_more()
         return Exit.FAILED
-    except OSError as exc:  # of what is written to, most likely: a full disk
+    except OSError as exc:  # most likely from writing the output: a full disk
         complain(exc.strerror or str(exc))
         _write_no_more()
         return Exit.FAILED
 
 
 def _write_no_more() -> None:
-    """Have what is still to be written, at exit, go nowhere."""
+    """Discard output that Python writes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let signals end the main greenlet, quietly, whichever greenlet they arrive in."""
+    """Let signals raise :class:`.Interrupted` in the main greenlet, whichever greenlet runs."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         gevent.get_hub().handle_system_error(Interrupted, Interrupted(number))
 
-    # SIGTERM is what timeout(1) sends: the server is to hear that we leave, and a terminal to be
-    # as it was.
+    # SIGTERM, which timeout(1) sends, disconnects and restores the terminal like Ctrl-C.
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield

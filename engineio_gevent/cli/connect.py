@@ -1,4 +1,4 @@
-"""``engineio-gevent connect``: a conversation with a server, by lines."""
+"""``engineio-gevent connect``: send and receive messages interactively."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from .printer import ForPeople, ForPrograms, Printer
 from .prompt import Given, Prompt, Source, source
 from .screen import console
 
-#: Seconds to wait for answers after the last message, unless -w says otherwise.
+#: Seconds to wait for answers after the last message; the default of -w.
 _WAIT = 2.0
-#: Seconds that what arrives is still shown when we are leaving. A server may send faster than we
-#: print, and what has gathered then would be printed for as long as it sends.
+#: Seconds for which messages are still printed before the command disconnects. If a server sends
+#: faster than messages can be printed, the queue of unprinted ones would never end.
 _LEAVING = 1.0
+_HINT = 'Type a message and press Enter to send it. Ctrl-D disconnects.'
 
 
 @click.command(
@@ -31,11 +32,11 @@ _LEAVING = 1.0
     epilog="""
     \b
     Exit codes:
-      0    we have left, or the server has closed the connection
-      1    no connection
-      2    the arguments make no sense
-      3    the connection was lost, or closed with something not sent or not taken
-      130  Ctrl-C; 143 SIGTERM
+      0    disconnected by this command, or closed normally by the server
+      1    no connection, or a message that cannot be sent
+      2    invalid arguments
+      3    connection lost, or closed before all messages were sent or accepted
+      130  Ctrl-C (143: SIGTERM)
     """,
 )
 @connection_options
@@ -45,7 +46,7 @@ _LEAVING = 1.0
     'messages',
     multiple=True,
     metavar='MESSAGE',
-    help='Send this, and nothing of the input; may be given several times.',
+    help='Send this message and ignore the input. Repeat the option for more messages.',
 )
 @click.option(
     '-w',
@@ -54,12 +55,12 @@ _LEAVING = 1.0
     default=_WAIT,
     show_default=True,
     metavar='SECONDS',
-    help='How long to wait for answers after the last -x, or the end of the input; '
-    '-1: until the server closes the connection.',
+    help='Wait this long for answers after the last -x or the end of the input. '
+    '-1 waits until the server closes the connection.',
 )
-@click.option('--hex', 'as_hex', is_flag=True, help='What is sent is given in hex, and binary.')
-@click.option('--json', 'as_json', is_flag=True, help='Print a JSON object for each event.')
-@click.option('-v', '--verbose', is_flag=True, help='Show all packets, both ways.')
+@click.option('--hex', 'as_hex', is_flag=True, help='Send binary messages, given in hex.')
+@click.option('--json', 'as_json', is_flag=True, help='Print each event as a line of JSON.')
+@click.option('-v', '--verbose', is_flag=True, help='Show all packets that are sent and received.')
 def connect(
     connection: Connection,
     messages: tuple[str, ...],
@@ -68,10 +69,11 @@ def connect(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Talk to a server: each line that is typed is sent, and what arrives is printed.
+    """Send and receive messages interactively.
 
-    Text is printed as it is, JSON laid out on a terminal, binary in hex, each with its time. In a
-    pipe each line of the input is sent.
+    Each line that you type is sent as a message. Received messages are printed with the time:
+    JSON is laid out, binary messages are shown in hex. Ctrl-D disconnects. If the input is a pipe,
+    each of its lines is sent.
 
     \b
     Examples:
@@ -82,7 +84,7 @@ def connect(
     """
     if as_hex:
         for message in messages:
-            _encode(message, as_hex)  # before there is a connection
+            _encode(message, as_hex)  # raises an error before connecting
     keyboard = Given(messages) if messages else source()
     try:
         out = console(keyboard.output, colours=True if isinstance(keyboard, Prompt) else None)
@@ -94,12 +96,12 @@ def connect(
 
 
 class Conversation:
-    """One connection, what is sent by it and what arrives.
+    """One connection with its messages.
 
-    :param connection: to where.
-    :param printer: tells of it.
+    :param connection: the settings of the connection.
+    :param printer: prints the events.
     :param as_hex: whether the lines are hex, for binary messages.
-    :param verbose: whether to tell of all packets.
+    :param verbose: whether to print all packets.
     """
 
     def __init__(
@@ -111,14 +113,14 @@ class Conversation:
         self._verbose = verbose
         self._over = Event()
         self._has_sent = False
-        #: Whether there are no more lines.
+        #: Whether all lines were sent.
         self._all_given = False
         self._reason = ''
         self._failure: OSError | None = None
-        #: Until when, by ``time.monotonic()``, messages are shown, and how many came later.
+        #: Messages are printed until this ``time.monotonic()``. Later ones are only counted.
         self._shown_until = math.inf
         self._not_shown = 0
-        # parse_json: what is shown is what came, number by number and space by space
+        # parse_json=False: JSON is shown exactly as received.
         self._client = connection.client(
             parse_json=False, logger=_packet_log(printer) if verbose else False
         )
@@ -126,18 +128,20 @@ class Conversation:
         self._client.on('disconnect', self._on_disconnect)
 
     def run(self, keyboard: Source, wait: float) -> Exit:
-        """Connect, send the lines, and leave, or be left.
+        """Connect, send the lines, and disconnect.
 
-        :param keyboard: where the lines come from.
-        :param wait: seconds to stay after the last line; negative: until the server leaves.
+        :param keyboard: the source of the lines.
+        :param wait: seconds to wait after the last line; negative: until the server disconnects.
         :returns: the exit code.
-        :raises CommandError: no connection, or something that cannot be sent.
+        :raises CommandError: there is no connection, or a line cannot be sent.
         """
         client = self._client
         reader = gevent.Greenlet(self._send_all, keyboard)
-        try:  # from here on: Ctrl-C comes at any moment, and the server is to hear of it
+        try:  # Ctrl-C may come at any moment, and the client has to disconnect.
             self._connection.connect(client)
             self._printer.connected(client.transport(), client.sid)
+            if keyboard.by_hand:
+                self._printer.hint(_HINT)
             reader.start()
             waited: list[Any] = [reader, self._over]
             gevent.wait(waited, count=1)
@@ -145,11 +149,11 @@ class Conversation:
                 failure = reader.get()
                 if failure is not None:
                     raise failure
-                # by hand: Ctrl-D
+                # A person typed Ctrl-D and does not wait for answers.
                 if not keyboard.by_hand:
                     self._over.wait(timer_seconds(None if wait < 0 else wait))
             self._shown_until = time.monotonic() + _LEAVING
-        except BaseException:  # Ctrl-C: no more of it
+        except BaseException:  # Ctrl-C: print no more messages
             self._shown_until = -math.inf
             raise
         finally:
@@ -168,14 +172,15 @@ class Conversation:
         return Exit.DONE if in_order and not cut_off else Exit.LOST
 
     def _send_all(self, keyboard: Source) -> BaseException | None:
-        """In a greenlet: send line after line; returns why not all.
+        """In a greenlet: send all lines.
 
-        It raises nothing: gevent would tell of it, too, and take Ctrl-C for the process's.
+        :returns: the exception that stopped it, if any. If it were raised here, gevent would print
+                  it, and would end the process after Ctrl-C.
         """
         try:
             for line in keyboard.lines():
                 if self._client.state != 'connected':
-                    return None  # it would be dropped silently
+                    return None  # send() would drop the message silently
                 try:
                     message = _encode(line, self._as_hex)
                     self._has_sent = True
@@ -202,7 +207,7 @@ class Conversation:
             return
         try:
             self._printer.message('received', data)
-        except OSError as exc:  # who read it has left, most likely: that ends the command
+        except OSError as exc:  # most likely the reader of a pipe has ended
             self._failure = exc
             self._over.set()
 
@@ -212,28 +217,28 @@ class Conversation:
 
 
 def _in_order(error: Exception | None, has_sent: bool) -> bool:
-    """Whether a connection ended as one of the two sides wished it.
+    """Whether one of the two sides closed the connection normally.
 
-    :param has_sent: whether there were messages of ours.
+    :param has_sent: whether this client has sent messages.
     """
     if isinstance(error, ConnectionClosed):
-        # The JavaScript server's goodbye is 1005 alone. 1000 is python-engineio's answer to a
-        # message that it does not take: too large, say.
+        # The JavaScript server closes normally with 1005. python-engineio also closes with 1000 if
+        # it rejects a message, because of its size for example.
         return error.code == 1005 or (error.code == 1000 and not has_sent)
     return error is None
 
 
 def _encode(line: str, as_hex: bool) -> str | bytes:
-    """What a line stands for.
+    """The message in a line.
 
-    :raises CommandError: it is not hex.
+    :raises CommandError: the line is not hex.
     """
     if not as_hex:
         return line
     try:
         return bytes.fromhex(line)
     except ValueError as exc:
-        raise CommandError(f'{_short(line)} is not hex') from exc
+        raise CommandError(f'{_short(line)} is not valid hex') from exc
 
 
 def _short(line: str) -> str:
@@ -241,14 +246,14 @@ def _short(line: str) -> str:
 
 
 def _packet_log(printer: Printer) -> logging.Logger:
-    """A logger for a client, which tells of packets that are no messages."""
-    logger = logging.Logger('engineio-gevent connect')  # ours alone: not in logging's registry
+    """A logger for a client that prints all packets except messages."""
+    logger = logging.Logger('engineio-gevent connect')  # not in the registry of logging
     logger.addHandler(_PacketHandler(printer))
     return logger
 
 
 class _PacketHandler(logging.Handler):
-    """Takes the library's log apart again: it has no other place that sees all packets."""
+    """Parses the log of the library, which is the only place that reports all packets."""
 
     def __init__(self, printer: Printer) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""``engineio-gevent demo``: what the client does, and a thousand of them in one process."""
+"""``engineio-gevent demo``: measure one client, then many in one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.command(
     epilog="""
-    It needs the demo extra: pip install 'engineio-gevent[demo]'.
+    The demo needs an extra: pip install 'engineio-gevent[demo]'.
 
     \b
     Examples:
@@ -16,10 +16,10 @@ import click
 
     \b
     Exit codes:
-      0    all was shown
-      1    it could not be
-      2    the arguments make no sense, or the extra is missing
-      130  Ctrl-C; 143 SIGTERM
+      0    success
+      1    failure, such as no connection or no echo
+      2    invalid arguments, or the extra is missing
+      130  Ctrl-C (143: SIGTERM)
     """,
 )
 @click.option(
@@ -28,29 +28,27 @@ import click
     default=1000,
     show_default=True,
     metavar='N',
-    help='How many clients connect.',
+    help='Number of clients in the second part.',
 )
-@click.option(
-    '--url', metavar='URL', help='Run against this server, which has to echo every message.'
-)
-@click.option('--serve', is_flag=True, help='Run only the server, for the examples, until Ctrl-C.')
+@click.option('--url', metavar='URL', help='Use this server, which has to send each message back.')
+@click.option('--serve', is_flag=True, help='Only run an echo server, until Ctrl-C.')
 @click.option(
     '--port',
     type=click.IntRange(0, 65535),
     metavar='PORT',
-    help='Where to --serve on 127.0.0.1; 0 for any free port.  [default: 5000]',
+    help='Port of --serve on 127.0.0.1. 0 chooses a free port.  [default: 5000]',
 )
 def demo(clients: int, url: str | None, serve: bool, port: int | None) -> None:
-    """Show what the client does, and a thousand of them in one process.
+    """Measure one client, then 1,000 clients in one process.
 
-    Connect to a server, upgrade, and echo; then hold many clients in this one process, echo with
-    all of them, and leave. The server is one of python-engineio, started on this machine for as
-    long as the demo runs, unless --url names another.
+    The demo starts a python-engineio server on this machine. One client connects, upgrades and
+    sends messages that the server sends back. Then many clients do the same in one process. Each
+    figure is printed with what it includes.
     """
     if serve and url:
-        raise click.UsageError('--url and --serve exclude each other')
+        raise click.UsageError('--url and --serve cannot be used together')
     if port is not None and not serve:
-        raise click.UsageError('--port goes with --serve')
+        raise click.UsageError('--port requires --serve')
     if serve:
         from ..demo import server
 

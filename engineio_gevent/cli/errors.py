@@ -1,49 +1,43 @@
-"""What the commands end with, and what they all look at before they begin."""
+"""Exit codes and errors of the commands."""
 
 from __future__ import annotations
 
 import signal
 from enum import IntEnum
 
-#: How a URL begins; what has none is told so.
+#: Matches a URL with a scheme.
 SCHEME = r'[A-Za-z][A-Za-z0-9+.-]*://'
 
 
 class Exit(IntEnum):
     """The exit codes."""
 
-    #: It did what was asked.
+    #: Success.
     DONE = 0
-    #: It could not: no connection, or a server that does not do what the command needs.
+    #: No connection, or a server that does not do what the command needs.
     FAILED = 1
-    #: The arguments make no sense, or a package of an extra is not installed.
+    #: Invalid arguments, or a package of an extra is missing.
     USAGE = 2
-    #: There was a connection, and it was lost, or closed with something of ours not taken.
+    #: The connection was lost, or closed before the server accepted all messages.
     LOST = 3
-    #: It connects, with something to mend: ``probe`` alone.
+    #: ``probe`` only: the connection works, with a problem.
     DEGRADED = 4
-    #: Ctrl-C; what a shell reports of such a command.
+    #: Ctrl-C, in the usual form of shells.
     INTERRUPTED = 128 + signal.SIGINT
-    #: SIGTERM, in the same way.
+    #: SIGTERM, in the same form.
     TERMINATED = 128 + signal.SIGTERM
 
 
 class CommandError(Exception):
-    """What ends a command; its text is one line for the person who runs it."""
+    """Ends a command. Its text is a one-line error message."""
 
     exit_code = Exit.FAILED
 
 
-class Lost(CommandError):
-    """The connection was lost."""
-
-    exit_code = Exit.LOST
-
-
 class Interrupted(BaseException):
-    """Ctrl-C: as KeyboardInterrupt, of which click and gevent make things of their own.
+    """Ctrl-C or SIGTERM. Click and gevent handle KeyboardInterrupt in their own ways.
 
-    :param number: of the signal.
+    :param number: the number of the signal.
     """
 
     def __init__(self, number: int = signal.SIGINT) -> None:

@@ -1,4 +1,4 @@
-"""JSON over several lines, for people; nothing in it is changed."""
+"""Lay JSON out over several lines without any other change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 
 from ..protocol.nesting import nests_deeper
 
-#: Characters that are laid out: more takes its time, and nobody reads it.
+#: Longer texts are not laid out: that would take long, and nobody would read them.
 _MAX_SIZE = 64 * 1024
-#: Levels of arrays and objects that are, or a few more; each indents every line within it.
+#: Texts with more levels of arrays and objects are not laid out, give or take a few levels.
 _MAX_DEPTH = 50
 _INDENT = '  '
 
@@ -19,12 +19,13 @@ _CLOSING = {'}', ']'}
 
 
 def laid_out(text: str) -> str | None:
-    """An object or an array, with a line for each of its values; None for anything else.
+    """Put each value of a JSON object or array on its own line.
 
-    Numbers, escapes, order and names given twice stay as they came, which ``json.loads()``
-    and ``dumps()`` would not keep.
+    Numbers, escapes, the order and duplicate names are kept, unlike by ``json.loads()`` and
+    ``json.dumps()``.
 
-    :param text: what may be JSON.
+    :param text: a text that may be JSON.
+    :returns: the lines; None if the text is not a JSON object or array.
     """
     if text[:1] not in _OPENING or len(text) > _MAX_SIZE or nests_deeper(text, _MAX_DEPTH):
         return None

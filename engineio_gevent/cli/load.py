@@ -1,9 +1,8 @@
-"""``engineio-gevent load``: a quick look at what a server does under load, from one process."""
+"""``engineio-gevent load``: a small load test from one process."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,25 +13,26 @@ import click
 
 from ..contrib._template import Template
 from ..demo.limits import allow_descriptors
-from .errors import CommandError, Exit, Interrupted
+from .colours import ACCENT
+from .errors import Exit, Interrupted
 from .loading.crowd import AT_ONCE, Crowd
-from .loading.locust import LOCUSTFILE, locust_command
+from .loading.locust import locust_command, on_lines
 from .loading.machine import is_here
 from .loading.run import Run
 from .loading.summary import report, show
 from .options import ConnectingCommand, Connection, Number, connection_options
 from .screen import console
 
-#: Seconds between two pictures of the progress.
+#: Seconds between two updates of the progress bar.
 _REFRESH = 0.1
-#: How many times a progress without a terminal is told.
+#: How often the progress is printed if the output is not a terminal.
 _STEPS = 4
-_SAME = """
-The same by Locust:
+_LOCUST = """
+For more load, run the same test with Locust (pip install 'engineio-gevent[locust]'):
+
 {command}
 
-For more, add --processes -1 (all cores), or --master --expect-workers N, with N times
-locust -f {file} --worker --master-host HOST"""
+Its --run-time includes the start of Locust. Add --processes -1 to use all cores."""
 
 
 @click.command(
@@ -40,10 +40,10 @@ locust -f {file} --worker --master-host HOST"""
     epilog="""
     \b
     Exit codes:
-      0    all clients connected and stayed, and all messages were answered
-      1    some did not, or were not; or no client could connect
-      2    the arguments make no sense, or an extra is missing
-      130  Ctrl-C, with the summary of what there was; 143 SIGTERM
+      0    all clients stayed connected, and all messages were sent and answered
+      1    some clients or messages failed, or no client could connect
+      2    invalid arguments, or an extra is missing
+      130  Ctrl-C, with a summary of the test so far (143: SIGTERM)
     """,
 )
 @connection_options
@@ -53,7 +53,7 @@ locust -f {file} --worker --master-host HOST"""
     default=100,
     show_default=True,
     metavar='N',
-    help='How many clients connect.',
+    help='Number of clients.',
 )
 @click.option(
     '--rate',
@@ -61,14 +61,14 @@ locust -f {file} --worker --master-host HOST"""
     default=1.0,
     show_default=True,
     metavar='R',
-    help='Messages a second of each client; 0: the next as soon as the last is answered.',
+    help='Messages per second of each client. 0 sends the next message after each answer.',
 )
 @click.option(
     '--connect-rate',
     type=Number(min=0),
     default=0.0,
     metavar='R',
-    help=f'Clients that begin to connect in a second.  [default: {AT_ONCE} at a time]',
+    help=f'Clients to connect per second.  [default: {AT_ONCE} at a time]',
 )
 @click.option(
     '--message',
@@ -76,14 +76,14 @@ locust -f {file} --worker --master-host HOST"""
     default='message {n}',
     show_default=True,
     metavar='TEXT',
-    help='What is sent, or @FILE; {n} in it is the number of the message.',
+    help='Text to send, or @FILE. {n} becomes the number of the message.',
 )
 @click.option(
     '--size',
     type=click.IntRange(min=0),
     default=0,
     metavar='BYTES',
-    help='Fill each message up to so many bytes.',
+    help='Fill each message with dots up to this size.',
 )
 @click.option('--binary', is_flag=True, help='Send binary messages.')
 @click.option(
@@ -92,7 +92,7 @@ locust -f {file} --worker --master-host HOST"""
     default=10.0,
     show_default=True,
     metavar='SECONDS',
-    help='How long to send.',
+    help='How long to send messages.',
 )
 @click.option(
     '--patience',
@@ -100,10 +100,10 @@ locust -f {file} --worker --master-host HOST"""
     default=3.0,
     show_default=True,
     metavar='SECONDS',
-    help='How long to wait, after that, for what is late.',
+    help='How long to wait for late messages and answers after that.',
 )
-@click.option('--no-echo', is_flag=True, help='The server does not send messages back.')
-@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object.')
+@click.option('--no-echo', is_flag=True, help='Do not expect answers.')
+@click.option('--json', 'as_json', is_flag=True, help='Print the result as a JSON object.')
 def load(
     connection: Connection,
     clients: int,
@@ -117,20 +117,21 @@ def load(
     no_echo: bool,
     as_json: bool,
 ) -> int:
-    """Put some load on a server that sends each message back, from this one process.
+    """Run a small load test from one process.
 
-    The time of a round trip counts from when its message was due, so that a server that stands
-    still for a second shows it in every message of that second. For more than one process can do,
-    the summary has the Locust command that does the same.
+    The server has to send each message back (echo), as "engineio-gevent demo --serve" does. A
+    round trip is measured from the time at which its message was due, so that a pause of the
+    server shows in all messages of that time. The summary ends with a Locust command for the same
+    test with more processes.
 
     \b
     Example:
       engineio-gevent load http://127.0.0.1:5000 --clients 500 --rate 2 --duration 20
     """
     if no_echo and not rate:
-        raise click.UsageError('--rate 0 waits for answers, and --no-echo says that none come')
+        raise click.UsageError('--rate 0 needs answers, so it excludes --no-echo')
     messages = _messages(template, size, binary, connection)
-    # By polling a client has a GET and a POST under way.
+    # A polling client may have a GET and a POST at the same time.
     each = 2 if connection.transports == ['polling'] else 1
     allow_descriptors(each * clients + 2 * AT_ONCE + 100)
     out = console(sys.stderr if as_json else None)
@@ -139,14 +140,14 @@ def load(
     interrupted = None
     try:
         try:
-            with _progress(out, 'connecting', clients) as told:
-                run.connect(lambda count: told(count, ''))
+            with _progress(out, 'connecting', clients) as update:
+                run.connect(lambda count: update(count, ''))
             if crowd.members:
-                with _progress(out, 'sending', duration) as told:
-                    run.send(lambda seconds: told(seconds, _so_far(crowd)))
+                with _progress(out, 'sending', duration) as update:
+                    run.send(lambda seconds: update(seconds, _so_far(crowd)))
             elif not as_json:
                 (cause, _), *_ = crowd.tally.failures.most_common(1)
-                raise CommandError(f'cannot connect to {connection.shown}: {cause}')
+                raise connection.failure(crowd.tally.error, cause)
         except Interrupted as exc:
             interrupted = exc
         figures = report(
@@ -162,7 +163,7 @@ def load(
             print(json.dumps(figures), flush=True)
         else:
             show(out, figures, not no_echo)
-            out.print(_SAME.format(command=figures['locust'], file=shlex.quote(str(LOCUSTFILE))))
+            out.print(_LOCUST.format(command=on_lines(figures['locust'])))
     finally:
         crowd.disconnect()
     if interrupted is not None:
@@ -172,7 +173,7 @@ def load(
 
 
 def _messages(text: str, size: int, binary: bool, connection: Connection) -> Template:
-    """What the ``--message`` says."""
+    """The messages of ``--message``."""
     try:
         messages = Template(text, size, binary)
     except OSError as exc:
@@ -181,12 +182,12 @@ def _messages(text: str, size: int, binary: bool, connection: Connection) -> Tem
         ) from exc
     except ValueError as exc:
         raise click.BadParameter(
-            'it is not UTF-8; --binary sends what it is', param_hint='--message'
+            'the text is not UTF-8. Pass --binary to send any bytes', param_hint='--message'
         ) from exc
     if not binary and connection.transports != ['websocket'] and messages.has('\x1e'):
         raise click.BadParameter(
-            'U+001E, which separates packets, cannot be sent by polling: --transports websocket, '
-            'or --binary',
+            'polling cannot send U+001E, which separates packets. Pass --transports websocket or '
+            '--binary',
             param_hint='--message',
         )
     return messages
@@ -200,15 +201,16 @@ def _so_far(crowd: Crowd) -> str:
 
 @contextmanager
 def _progress(out: Any, label: str, total: float) -> Iterator[Callable[[float, str], None]]:
-    """A bar on a terminal, a few lines elsewhere; calls what it is given with how far it is."""
+    """Show a progress bar on a terminal, else a few lines. Yields a function that updates it."""
     if not out.is_terminal:
-        yield _told(out, label, total)
+        yield _progress_lines(out, label, total)
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
-    # No automatic refresh: that would be a thread.
+    # An automatic refresh would need a thread.
     with Progress(
-        TextColumn(f'[cyan]{label:<12}'), BarColumn(bar_width=36),
+        TextColumn(f'[{ACCENT}]{label:<12}'),
+        BarColumn(bar_width=36, complete_style=ACCENT, finished_style=ACCENT),
         TextColumn('{task.percentage:>3.0f}%  {task.fields[more]}'),
         console=out, auto_refresh=False, transient=True,
     ) as bar:  # fmt: skip
@@ -224,15 +226,15 @@ def _progress(out: Any, label: str, total: float) -> Iterator[Callable[[float, s
         yield show_it
 
 
-def _told(out: Any, label: str, total: float) -> Callable[[float, str], None]:
-    told = 0
+def _progress_lines(out: Any, label: str, total: float) -> Callable[[float, str], None]:
+    printed = 0
 
-    def tell(done: float, more: str) -> None:
-        nonlocal told
-        if int(done * _STEPS / total) > told:
-            told = int(done * _STEPS / total)
+    def update(done: float, more: str) -> None:
+        nonlocal printed
+        if int(done * _STEPS / total) > printed:
+            printed = int(done * _STEPS / total)
             digits = ',.1f' if isinstance(total, float) else ','
             so_far = f'{label} {done:{digits}} of {total:{digits}}'
             out.print(f'{so_far}: {more}' if more else so_far)
 
-    return tell
+    return update

@@ -1,4 +1,4 @@
-"""The options that say how to connect, which the commands share."""
+"""The connection options, which several commands share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .errors import SCHEME, CommandError
 from .patched import patch
 from .screen import one_line
 
-# Headers whose values make no list (RFC 9110, section 5.5).
+# Headers that have one value and not a list (RFC 9110, section 5.5).
 _SINGLE = frozenset((
     'authorization', 'content-length', 'content-type', 'date', 'from', 'host', 'max-forwards',
     'origin', 'proxy-authorization', 'referer', 'user-agent',
@@ -37,50 +37,52 @@ _PROXY_VARIABLES = 'http_proxy', 'https_proxy', 'all_proxy'
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach a server, as the options say."""
+    """The connection settings from the arguments."""
 
     url: str
     headers: dict[str, str]
-    #: None: polling, and the upgrade.
+    #: None: polling, then the upgrade.
     transports: list[str] | None
     path: str
     verify: bool
-    #: A client certificate and its key; None: it is in the same file.
+    #: A client certificate and its key. A key of None is in the same file.
     cert: str | None
     key: str | None
-    #: Seconds for the handshake.
+    #: Seconds for the handshake of a transport.
     timeout: float
 
     @property
     def shown(self) -> str:
-        """The URL for people, and for what they save: without user and password."""
+        """The URL for output: without user and password."""
         return re.sub(r'(?<=//)[^/?#]*@', '', self.url)
 
     def prepare(self, *, has_ca: bool = False) -> None:
-        """Make polling cooperative, where it goes through requests; may begin the process anew.
+        """Check the settings. If polling goes through requests, make it cooperative.
 
-        :param has_ca: whether there are authorities of the user's own.
-        :raises click.UsageError: the URL or a header is not valid, or a file of certificates.
+        The latter may start the command again in this process.
+
+        :param has_ca: whether the user passed a CA bundle.
+        :raises click.UsageError: the URL, a header or a certificate file is invalid.
         """
         route = self.route()
         if route.http_session is not None:
             patch()
             route.http_session.close()
-        # A redirect may lead from http:// to https://.
+        # A redirect may lead from http:// to https://, so the files matter for both.
         if route.secure or has_ca or self.cert is not None:
             self._check_files(route.verify)
 
     def _check_files(self, verify: Verify) -> None:
-        """Read the authorities and the certificate.
+        """Read the CA bundle and the client certificate.
 
-        :raises click.UsageError: they are none; with the file.
+        :raises click.UsageError: a file is invalid. The message names it.
         """
         try:
             tls.context(verify, None, DEFAULT_CA_BUNDLE_PATH)
         except OSError as exc:
             raise click.UsageError(
-                f'{verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH} has no '
-                f'authorities that can be read: {describe(exc)}'
+                f'{verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH} is not a valid '
+                f'CA bundle in PEM format: {describe(exc)}'
             ) from exc
         if self.cert is None:
             return
@@ -89,13 +91,14 @@ class Connection:
         except OSError as exc:
             files = self.cert if self.key is None else f'{self.cert} with the key {self.key}'
             raise click.UsageError(
-                f'{files} is no client certificate, in PEM and with its key: {describe(exc)}'
+                f'{files} is not a valid client certificate in PEM format with its key: '
+                f'{describe(exc)}'
             ) from exc
 
     def route(self) -> Route:
-        """The way to the server, as the client finds it.
+        """The client's route to the server.
 
-        :raises click.UsageError: the URL or a header is not valid.
+        :raises click.UsageError: the URL or a header is invalid.
         """
         try:
             return Route(
@@ -111,7 +114,7 @@ class Connection:
     def client(self, **options: Any) -> Client:
         """A client with these settings, not connected.
 
-        :param options: others of :class:`.Client`'s.
+        :param options: further options of :class:`.Client`.
         """
         return Client(
             ssl_verify=self.verify,
@@ -124,15 +127,21 @@ class Connection:
     def connect(self, client: Client) -> None:
         """Connect a client.
 
-        :raises CommandError: there is no connection.
+        :raises CommandError: the connection failed. The message says what ``probe`` says.
         """
         try:
             client.connect(self.url, self.headers, self.transports, self.path)
         except (ConnectionError, ValueError) as exc:
-            raise CommandError(f'cannot connect to {self.shown}: {told(exc)}') from exc
+            raise self.failure(exc, cause_of(exc)) from exc
+
+    def failure(self, error: Exception | None, cause: str) -> CommandError:
+        """See :func:`.no_connection`."""
+        from .probing.diagnosis import no_connection
+
+        return no_connection(self, error, cause)
 
     def _http_session(self) -> Any:
-        """A requests.Session where polling needs one: it alone takes a client certificate."""
+        """A requests.Session, if there is a client certificate: polling needs it for that."""
         if self.cert is None:
             return None
         import requests
@@ -142,8 +151,8 @@ class Connection:
         return session
 
 
-def told(error: Exception) -> str:
-    """Why there is no connection; the same for all clients with the same trouble."""
+def cause_of(error: Exception) -> str:
+    """Why ``connect()`` failed. Clients that fail for the same cause have the same text."""
     text = str(error.args[0])
     body = error.args[1] if len(error.args) > 1 else None
     if body is None or (isinstance(body, dict) and isinstance(body.get('message'), str)):
@@ -152,7 +161,7 @@ def told(error: Exception) -> str:
 
 
 class Number(click.FloatRange):
-    """A number that one can count with: neither infinite nor NaN."""
+    """A number that is neither infinite nor NaN."""
 
     name = 'number'
 
@@ -161,11 +170,11 @@ class Number(click.FloatRange):
     ) -> float:
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f'{value!r} is not a valid {self.name}.', param, ctx)
+            self.fail(f'{value!r} is not a finite {self.name}.', param, ctx)
         return number
 
     def _describe_range(self) -> str:
-        """For the help; click's own has a None in it where there is no bound."""
+        """The range in the help text. Click itself shows a missing bound as None."""
         return '' if self.min is None and self.max is None else super()._describe_range()
 
 
@@ -176,12 +185,12 @@ def _headers(
     for text in values:
         name, colon, value = (part.strip() for part in text.partition(':'))
         if not colon or not name:
-            raise click.BadParameter(f'{text!r} is not NAME:VALUE')
+            raise click.BadParameter(f'{text!r} is not of the form NAME:VALUE')
         known = name.lower()
         if known not in headers:
             headers[known] = name, value
         elif known in _SINGLE:
-            raise click.BadParameter(f'{name} is given twice, and has one value only')
+            raise click.BadParameter(f'{name} is given twice, but can have only one value')
         else:
             first, before = headers[known]
             headers[known] = first, f'{before}{"; " if known == "cookie" else ", "}{value}'
@@ -198,7 +207,7 @@ def _proxy(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 class _Transports(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
-    """One or two names, with a comma between them."""
+    """One or two names, separated by a comma."""
 
     name = 'transports'
 
@@ -210,7 +219,7 @@ class _Transports(click.ParamType):  # type: ignore[type-arg] # generic in new v
         names = [name.strip() for name in value.split(',')]
         for name in names:
             if name not in ('polling', 'websocket'):
-                self.fail(f'{name!r} is neither polling nor websocket', param, ctx)
+                self.fail(f'{name!r} is not polling or websocket', param, ctx)
         return names
 
     def shell_complete(
@@ -227,66 +236,66 @@ def _known_paths(
     return [CompletionItem(path) for path in known if path.startswith(incomplete)]
 
 
-class _Connecting(click.Option):
-    """One of those that say how to connect."""
+class ConnectionOption(click.Option):
+    """An option of :func:`connection_options`."""
 
 
 class ConnectingCommand(click.Command):
-    """A command with :func:`connection_options`, which stand apart in its help."""
+    """A command with :func:`connection_options`, which have their own section in its help."""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {'Options': [], 'How to connect': []}
+        sections: dict[str, list[tuple[str, str]]] = {'Options': [], 'Connection options': []}
         for option in self.get_params(context):
             record = option.get_help_record(context)
             if isinstance(option, click.Option) and record is not None:
-                where = 'How to connect' if isinstance(option, _Connecting) else 'Options'
+                where = 'Connection options' if isinstance(option, ConnectionOption) else 'Options'
                 sections[where].append(record)
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
-_option = functools.partial(click.option, cls=_Connecting)
+_option = functools.partial(click.option, cls=ConnectionOption)
 _FILE = click.Path(exists=True, dir_okay=False)
 
 _OPTIONS = (
     click.argument('url'),
     _option(
         '-H', '--header', 'headers', multiple=True, callback=_headers, metavar='NAME:VALUE',
-        help='A header of every request; may be given several times, and so may one name: its '
-             'values are joined, where the header allows that.',
+        help='Send this header with every request. Repeat the option for more headers. Values of '
+             'the same name are joined, if the header allows a list.',
     ),
     _option(
         '--transports', type=_Transports(), metavar='NAMES',
-        help='polling, websocket, or both with a comma, the first to begin with.  '
-             '[default: polling, then the upgrade]',
+        help='polling, websocket, or both separated by a comma. The connection begins with the '
+             'first.  [default: polling, then upgrade to websocket]',
     ),
     _option(
         '--path', default='engine.io', show_default=True, metavar='PATH',
         shell_complete=_known_paths,
-        help='Where Engine.IO is mounted on the server; a Socket.IO server has it at socket.io.',
+        help='Path of Engine.IO on the server. Socket.IO servers use socket.io.',
     ),
-    _option('--no-verify', is_flag=True, help="Do not verify the server's certificate."),
+    _option('--no-verify', is_flag=True, help='Do not verify the server certificate.'),
     _option(
         '--ca', type=click.Path(exists=True), metavar='FILE',
-        help='Authorities to verify it with, PEM.  [default: REQUESTS_CA_BUNDLE, or certifi]',
+        help='CA bundle for verification (PEM).  [default: REQUESTS_CA_BUNDLE, else certifi]',
     ),
-    _option('--cert', type=_FILE, metavar='FILE', help='A client certificate, PEM.'),
-    _option('--key', type=_FILE, metavar='FILE', help='Its key, if that is another file.'),
+    _option('--cert', type=_FILE, metavar='FILE', help='Client certificate (PEM).'),
+    _option('--key', type=_FILE, metavar='FILE', help='Key of --cert, if it is in another file.'),
     _option(
         '--proxy', callback=_proxy, metavar='URL',
-        help='http://HOST:PORT, or socks5h://HOST:PORT with the extra socks; "" for none.  '
-             '[default: that of the environment]',
+        help='http://HOST:PORT, or socks5h://HOST:PORT with the extra socks. Use "" for no proxy.  '
+             '[default: from the environment]',
     ),
     _option(
         '--timeout', type=Number(min=0, min_open=True), default=5.0, show_default=True,
-        metavar='SECONDS', help='For the handshake of a transport.',
+        metavar='SECONDS', help='Timeout of the handshake, and of each step of probe.',
     ),
 )  # fmt: skip
 
 
 def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument URL and the options; the function gets them as ``connection``."""
+    """Add the argument URL and the options. The function receives them as ``connection``."""
 
     @functools.wraps(function)
     def with_connection(
@@ -305,11 +314,11 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if not url.strip():
             raise click.UsageError('the URL is empty')
         if not re.match(SCHEME, url):
-            raise click.UsageError(f'the URL has no scheme; did you mean http://{url}?')
+            raise click.UsageError(f'the URL {url!r} has no scheme. Did you mean http://{url}?')
         if key is not None and cert is None:
-            raise click.UsageError('--key goes with --cert')
+            raise click.UsageError('--key requires --cert')
         if ca is not None:
-            # Here, and for proxies, both transports look: this process is ours alone.
+            # Both transports read these variables, and this process has no other clients.
             os.environ['REQUESTS_CA_BUNDLE'] = ca
         if proxy is not None:
             _set_proxy(proxy)
@@ -323,7 +332,7 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _set_proxy(url: str) -> None:
-    """Make this the proxy for everything, in place of the environment's; '' for none."""
+    """Use this proxy instead of those in the environment; '' for no proxy."""
     for name in (*_PROXY_VARIABLES, 'no_proxy'):
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
@@ -331,4 +340,4 @@ def _set_proxy(url: str) -> None:
         for name in _PROXY_VARIABLES:
             os.environ[name] = url
     else:
-        os.environ['no_proxy'] = '*'  # the system's own settings count for nothing either
+        os.environ['no_proxy'] = '*'  # ignores the settings of the operating system, too

@@ -1,8 +1,9 @@
-"""The command once more, with the standard library's sockets patched.
+"""Start the command again with monkey-patched sockets.
 
-Polling through requests (a proxy, a client certificate) waits in those sockets: a GET would hold
-up everything else for as long as the server has nothing to say. Patching comes too late once
-requests is imported, as it is with the package; so the command begins anew, patched first.
+Polling through requests (for a proxy or a client certificate) uses the sockets of the standard
+library. Each GET would block the whole process until the server sends a packet. Monkey-patching
+has to happen before requests is imported, and the package imports it. So the command replaces
+itself by a process that patches first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import sys
 import click
 from gevent.monkey import is_module_patched
 
-# Threads stay native: the prompt has one, and an event loop of asyncio in it. The path is the one
-# of now: a program given by -c would have the current directory in it, and import what lies there.
+# Threads are not patched, because the prompt runs an asyncio event loop in a native one. sys.path
+# is copied, because a program given by -c also imports modules from the current directory.
 _PROGRAM = """\
 import sys
 sys.path[:] = {path!r}
@@ -27,7 +28,7 @@ sys.exit(main())
 
 
 def patch() -> None:
-    """Go on if the standard library's sockets are cooperative; else begin anew in this process."""
+    """Return if the sockets are monkey-patched, else replace this process by a patched one."""
     if is_module_patched('socket') and is_module_patched('ssl'):
         return
     arguments = click.get_current_context().find_root().obj

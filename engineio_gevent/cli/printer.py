@@ -1,4 +1,4 @@
-"""How ``connect`` shows what happens: for people, or as lines of JSON for programs."""
+"""The output of ``connect``: text for people, or JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
+from .colours import ACCENT, BAD, GOOD
 from .layout import laid_out
 from .screen import printable
 
-#: Bytes of a binary message that are shown.
+#: The number of bytes of a binary message that are shown.
 _SHOWN = 512
 _ROW = 16
 
 _ARROWS = {'received': '<', 'sent': '>'}
 _HIGHLIGHTER = JSONHighlighter()
-_COLOURS = {'received': 'cyan', 'sent': 'green'}
+_COLOURS = {'received': ACCENT, 'sent': GOOD}
+#: The width of ``12:34:56.789 < ``, which is before each message.
+_INDENT = ' ' * 15
 
 
 class Printer(ABC):
-    """Tells of events; texts of the server may hold anything."""
+    """Prints events. Texts from the server may contain any characters."""
 
     @abstractmethod
     def connected(self, transport: str | None, sid: str | None) -> None:
-        """The connection is there."""
+        """The client is connected."""
 
     @abstractmethod
     def message(self, direction: str, data: str | bytes) -> None:
@@ -36,21 +39,24 @@ class Printer(ABC):
 
     @abstractmethod
     def packet(self, direction: str, name: str, data: str) -> None:
-        """A packet that is no message was ``received`` or ``sent``."""
+        """A packet other than a message was ``received`` or ``sent``."""
 
     @abstractmethod
     def note(self, text: str) -> None:
-        """Something worth knowing happened."""
+        """A note for the user."""
+
+    def hint(self, text: str) -> None:  # noqa: B027 - programs need none
+        """A hint for a person at a terminal."""
 
     @abstractmethod
     def ended(self, reason: str, error: Exception | None, unsent: int) -> None:
-        """The connection is over; ``unsent`` messages never left."""
+        """The connection ended, with ``unsent`` messages not sent."""
 
 
 class ForPeople(Printer):
-    """Lines with the time; JSON is laid out, and coloured, on a terminal.
+    """Prints lines with the time. On a terminal, JSON is laid out and coloured.
 
-    :param console: where to.
+    :param console: the output.
     """
 
     def __init__(self, console: Console) -> None:
@@ -69,11 +75,14 @@ class ForPeople(Printer):
     def note(self, text: str) -> None:
         self._line('*', 'dim', Text(printable(text), 'dim'))
 
+    def hint(self, text: str) -> None:
+        self.note(text)
+
     def ended(self, reason: str, error: Exception | None, unsent: int) -> None:
-        told = f'disconnected: {reason}' + (f': {error}' if error is not None else '')
+        text = f'disconnected: {reason}' + (f': {error}' if error is not None else '')
         if unsent:
-            told += f'; {unsent} not sent'
-        self._line('*', 'red' if error is not None else 'dim', Text(printable(told)))
+            text += f'; {unsent} not sent'
+        self._line('*', BAD if error is not None else 'dim', Text(printable(text)))
 
     def _line(self, mark: str, style: str, body: Text) -> None:
         now = f'{datetime.now():%H:%M:%S.%f}'[:-3]
@@ -82,52 +91,50 @@ class ForPeople(Printer):
         self._console.file.flush()
 
     def _text(self, data: str) -> Text:
-        """Text as it is; an object or an array over several lines, on a terminal."""
-        if self._console.is_terminal:
-            lines = laid_out(data)
-            if lines is not None:
-                return _HIGHLIGHTER(printable(lines))
-        # No further line can pass for one of ours.
-        return Text(printable(data).replace('\n', '\n  '))
+        """The text of a message. On a terminal, JSON is laid out over several lines."""
+        lines = laid_out(data) if self._console.is_terminal else None
+        # Further lines are indented, so that they cannot look like an event of this command.
+        text = printable(data if lines is None else lines).replace('\n', f'\n{_INDENT}')
+        return Text(text) if lines is None else _HIGHLIGHTER(text)
 
 
 class ForPrograms(Printer):
-    """One JSON object in a line for each event.
+    """Prints a line with a JSON object for each event.
 
-    :param console: where to.
+    :param console: the output.
     """
 
     def __init__(self, console: Console) -> None:
         self._file = console.file
 
     def connected(self, transport: str | None, sid: str | None) -> None:
-        self._tell('connect', transport=transport, sid=sid)
+        self._write('connect', transport=transport, sid=sid)
 
     def message(self, direction: str, data: str | bytes) -> None:
         if isinstance(data, bytes):
-            self._tell('message', direction=direction, type='binary', data=data.hex())
+            self._write('message', direction=direction, type='binary', data=data.hex())
         else:
-            self._tell('message', direction=direction, type='text', data=data)
+            self._write('message', direction=direction, type='text', data=data)
 
     def packet(self, direction: str, name: str, data: str) -> None:
-        self._tell('packet', direction=direction, type=name, data=data)
+        self._write('packet', direction=direction, type=name, data=data)
 
     def note(self, text: str) -> None:
-        self._tell('note', text=text)
+        self._write('note', text=text)
 
     def ended(self, reason: str, error: Exception | None, unsent: int) -> None:
         said = None if error is None else str(error)
-        self._tell('disconnect', reason=reason, error=said, unsent=unsent)
+        self._write('disconnect', reason=reason, error=said, unsent=unsent)
 
-    def _tell(self, event: str, **fields: Any) -> None:
+    def _write(self, event: str, **fields: Any) -> None:
         now = datetime.now().astimezone().isoformat(timespec='microseconds')
-        # ASCII: a terminal may read it, too
+        # In ASCII, since the output may be a terminal.
         self._file.write(json.dumps({'time': now, 'event': event, **fields}) + '\n')
         self._file.flush()
 
 
 def _hex_dump(data: bytes) -> Text:
-    """Rows of hex with the characters beside them; the first of many."""
+    """Rows of hex and ASCII, up to a limit. With a larger indent they would exceed 80 columns."""
     text = Text(f'{len(data):,} bytes')
     for start in range(0, min(len(data), _SHOWN), _ROW):
         row = data[start : start + _ROW]

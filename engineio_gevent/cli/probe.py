@@ -1,4 +1,4 @@
-"""``engineio-gevent probe``: each step of a connection, its time and its facts, and a verdict."""
+"""``engineio-gevent probe``: the steps of a connection with times and facts, and a verdict."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CODES = {'ok': Exit.DONE, 'warning': Exit.DEGRADED, 'failed': Exit.FAILED}
     epilog="""
     \b
     Exit codes:
-      0    all is well
-      1    there is no connection
-      2    the arguments make no sense
-      4    it connects, with something to mend
-      130  Ctrl-C; 143 SIGTERM
+      0    the connection works
+      1    no connection
+      2    invalid arguments
+      4    the connection works, with a problem
+      130  Ctrl-C (143: SIGTERM)
     """,
 )
 @click.option(
@@ -30,25 +30,30 @@ _CODES = {'ok': Exit.DONE, 'warning': Exit.DEGRADED, 'failed': Exit.FAILED}
     default=1,
     show_default=True,
     metavar='N',
-    help='How often; more than once, the least, median and greatest time of each step are shown.',
+    help='Number of runs. For several runs the minimum, median and maximum times are shown.',
 )
-@click.option('--wait-ping', is_flag=True, help='Wait for the first PING of the server, too.')
-@click.option('--json', 'as_json', is_flag=True, help='Print the report as one JSON object.')
+@click.option('--wait-ping', is_flag=True, help='Also wait for the first PING from the server.')
+@click.option('--json', 'as_json', is_flag=True, help='Print the report as a JSON object.')
 @connection_options
 def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) -> int:
-    """Connect to URL step by step, and tell what happens and what is wrong.
+    """Diagnose a connection step by step.
 
-    Names, proxy, TCP, TLS and certificate, the Engine.IO handshake, a request within the session,
-    the upgrade to a websocket, the farewell: each is shown with its time as it happens. The end
-    is a verdict in one sentence, with the step to look at. --timeout is for each step.
-    """  # fmt: skip
-    from .probing.course import Wishes, walk
-    from .probing.report import Run, document
+    It connects as the client does and shows each step with its time: host name, proxy, TCP, TLS
+    and certificate, handshake, a POST, the upgrade to a websocket, disconnect. The last line is a
+    verdict, which names the step with a problem and what to try. No message is sent.
+
+    \b
+    Examples:
+      engineio-gevent probe http://127.0.0.1:5000
+      engineio-gevent probe https://example.com --path socket.io --count 10
+    """
+    from .probing.report import IGNORE, Run, document
     from .probing.show import Screen
+    from .probing.steps import ProbeOptions, run_steps
     from .screen import console
 
-    options = click.get_current_context().params
-    wishes = Wishes(connection.transports, connection.timeout, wait_ping, options)
+    parameters = click.get_current_context().params
+    options = ProbeOptions(connection.transports, connection.timeout, wait_ping, parameters)
     screen = Screen(console())
     runs: list[Run] = []
     for number in range(1, count + 1):
@@ -57,7 +62,7 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
         screen.only_trouble = number > 1
         route = connection.route()
         try:
-            runs.append(walk(route, wishes, _Silent() if as_json else screen))
+            runs.append(run_steps(route, options, IGNORE if as_json else screen))
         finally:
             if route.http_session is not None:
                 route.http_session.close()
@@ -65,19 +70,9 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
             screen.end_run(runs[-1])
     report = document(connection.shown, runs)
     if as_json:
-        click.echo(json.dumps(report, indent=2))  # ASCII: a terminal may read it, too
+        click.echo(json.dumps(report, indent=2))  # in ASCII, since the output may be a terminal
     else:
         if count > 1:
             screen.summary(runs)
         screen.verdict(runs)
     return _CODES[report['verdict']['status']]
-
-
-class _Silent:
-    """Who is told of the steps, where all is told in the end."""
-
-    def begins(self, step: object) -> None:
-        """Nothing."""
-
-    def ended(self, step: object) -> None:
-        """Nothing."""

@@ -1,4 +1,4 @@
-"""Where the lines come from that ``connect`` sends: a prompt on a terminal, or a pipe."""
+"""The sources of the lines that ``connect`` sends: a prompt on a terminal, or a pipe."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from gevent.queue import Queue
 
 from .errors import CommandError, Interrupted
 
-#: Bytes that a pipe is asked for at a time.
+#: Bytes to read from a pipe at a time.
 _CHUNK = 64 * 1024
 #: Seconds within which a signal stops all threads.
 _STOPPING = 0.2
 
 
 class Source(ABC):
-    """Where the lines come from."""
+    """A source of lines."""
 
-    #: Whether a person types them, who sees what goes wrong and goes on.
+    #: Whether a person types the lines, who sees an error and can go on.
     by_hand = False
 
     def __init__(self) -> None:
-        #: Where to print meanwhile.
+        #: The file to print to meanwhile.
         self.output: Any = sys.stdout
 
     @abstractmethod
     def lines(self) -> Iterator[str]:
-        """The lines, without their ends; waits for each."""
+        """The lines, without newlines; waits for each."""
 
-    def quit(self) -> None:  # noqa: B027 - most have nothing on the screen
-        """Take away what asks for lines; what is printed from now on is the last; idempotent."""
+    def quit(self) -> None:  # noqa: B027 - only a prompt does something
+        """Remove the prompt before the last output; idempotent."""
 
-    def close(self) -> None:  # noqa: B027 - nor anything to give back
-        """Give back what ``output`` needs."""
+    def close(self) -> None:  # noqa: B027 - only a prompt does something
+        """Release the resources of ``output``."""
 
 
 class Given(Source):
-    """Lines that are there.
+    """Lines that are known from the start.
 
-    :param lines: they.
+    :param lines: the lines.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -60,18 +60,18 @@ class Given(Source):
 
 
 class Piped(Source):
-    """The lines of the standard input, as they come; the last may lack its line end."""
+    """The lines of the standard input. The last one may lack its newline."""
 
     def lines(self) -> Iterator[str]:
-        """The lines, without their ends; waits for each.
+        """The lines, without newlines; waits for each.
 
         :raises CommandError: a line is not UTF-8.
         """
-        if sys.stdin is None:  # closed: as /dev/null
+        if sys.stdin is None:  # a closed input is like an empty one
             return
         pool = get_hub().threadpool
         rest = b''
-        # A file cannot be waited for, a pipe could: a native thread reads either.
+        # The event loop cannot wait for a file, so a native thread reads files and pipes.
         while chunk := pool.apply(os.read, (sys.stdin.fileno(), _CHUNK)):
             *whole, rest = (rest + chunk).split(b'\n')
             for line in whole:
@@ -84,13 +84,13 @@ def _decoded(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as exc:
-        raise CommandError(f'the input is not UTF-8: {line[:100]!r}') from exc
+        raise CommandError(f'a line of the input is not UTF-8: {line[:100]!r}') from exc
 
 
 class Prompt(Source):
-    """A prompt with editing and a history, in a native thread with an event loop of its own.
+    """A prompt with editing and a history, in a native thread with its own event loop.
 
-    What is written to ``output`` appears above the line that is being typed.
+    Text written to ``output`` appears above the line that is being typed.
     """
 
     by_hand = True
@@ -107,7 +107,7 @@ class Prompt(Source):
         self._loop: Any = None
         self._up = Event()
         self._closing = False
-        #: A terminal that cannot go back would print what arrives beside it.
+        #: A dumb terminal cannot move the cursor, so received messages would follow the sign.
         self._sign = '' if is_dumb_terminal() else '> '
         self._input = create_input()
         keys = _keys(self._input.cooked_mode)
@@ -121,14 +121,14 @@ class Prompt(Source):
         self._thread: Any = None
 
     def _run(self) -> None:
-        """In the native thread: hand over what is typed, until there is no more."""
+        """In the native thread: pass each typed line to the hub, until the end of the input."""
         import asyncio
 
         hand_over = self._hub.loop.run_callback_threadsafe
 
         async def ask() -> None:
             self._loop = asyncio.get_running_loop()
-            hand_over(self._up.set)  # what close() waits for
+            hand_over(self._up.set)  # close() waits for this
             with self._input.raw_mode():  # between two lines, too
                 while not self._closing:
                     line = await self._session.prompt_async(self._sign, handle_sigint=False)
@@ -136,12 +136,12 @@ class Prompt(Source):
 
         try:
             asyncio.run(ask())
-        except BaseException as exc:  # the greenlet that reads the lines is to know
+        except BaseException as exc:  # for the greenlet that reads the lines
             hand_over(self._typed.put, exc)
             hand_over(self._up.set)
 
     def lines(self) -> Iterator[str]:
-        """The lines that are typed; waits for each.
+        """The typed lines; waits for each.
 
         :raises Interrupted: Ctrl-C was typed.
         """
@@ -162,37 +162,37 @@ class Prompt(Source):
         thread, self._thread = self._thread, None
         if thread is not None:
             self._up.wait()
-            with suppress(RuntimeError, AttributeError):  # the loop has ended, or never was
+            with suppress(RuntimeError, AttributeError):  # the loop has ended, or never started
                 self._loop.call_soon_threadsafe(self._exit)
             thread.wait()
 
     def close(self) -> None:
         self.quit()
-        self._hub.threadpool.apply(self.output.close)  # joins a native thread
+        self._hub.threadpool.apply(self.output.close)  # it joins a native thread
 
     def _exit(self) -> None:
         """In the thread's event loop."""
         app = self._session.app
         if app.is_running:
-            # An empty prompt is no use any more; half a line may be.
+            # An empty prompt is erased. An unfinished line stays visible.
             app.erase_when_done = not app.current_buffer.text
             app.exit(exception=EOFError())
 
 
 def _keys(cooked_mode: Callable[[], AbstractContextManager[None]]) -> Any:
-    """Ctrl-Z, which prompt_toolkit does not bind by itself.
+    """The key Ctrl-Z, which prompt_toolkit does not bind by default.
 
-    :param cooked_mode: gives the terminal back meanwhile.
+    :param cooked_mode: restores the terminal while the process is stopped.
     """
     from prompt_toolkit.application import run_in_terminal
     from prompt_toolkit.key_binding import KeyBindings
 
     def stop() -> None:
-        """Stop this process, with what it runs in, until the shell's ``fg``."""
+        """Stop this process group until the user types ``fg`` in the shell."""
         with cooked_mode():
             os.kill(0, signal.SIGTSTP)
-            # The signal takes its time to this thread. What prompt_toolkit asks the terminal for
-            # next is not to be answered to the shell.
+            # The signal takes some time to stop this thread. Until then prompt_toolkit must send no
+            # query to the terminal, since the answer would go to the shell.
             time.sleep(_STOPPING)
 
     keys = KeyBindings()
@@ -202,7 +202,7 @@ def _keys(cooked_mode: Callable[[], AbstractContextManager[None]]) -> Any:
 
 
 def _history() -> Any:
-    """What was typed before, in the user's state directory; for this run alone if it cannot be."""
+    """The history file in the user's state directory, or a history in memory if that fails."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     state = os.environ.get('XDG_STATE_HOME') or '~/.local/state'
@@ -217,7 +217,7 @@ def _history() -> Any:
 
 
 def source() -> Source:
-    """A prompt if a person sits there, else the standard input as it is."""
+    """A prompt if input and output are a terminal, else the standard input."""
     if all(file is not None and file.isatty() for file in (sys.stdin, sys.stdout)):
         return Prompt()
     return Piped()

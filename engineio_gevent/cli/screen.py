@@ -1,4 +1,4 @@
-"""What the commands print with: colours on a terminal alone, and nothing that a server made up."""
+"""Output of the commands: colours only on a terminal, control characters as escapes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
+from rich.theme import Theme
 
-# C0 and C1 but the line end; what turns the direction of writing; line ends of Unicode's; and
-# halves of a character, which cannot be written.
+from .colours import JSON_STYLES
+
+# C0 and C1 except the newline, characters that change the text direction, Unicode line separators,
+# and lone surrogates, which cannot be encoded.
 _CONTROL = re.compile(
     r'[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
 )
@@ -18,15 +21,15 @@ _CONTROL = re.compile(
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the command, instead of ending the process."""
+        """Raise an exception instead of ending the process."""
         raise BrokenPipeError
 
 
 def console(file: TextIO | None = None, *, colours: bool | None = None) -> Console:
-    """A console that prints text as it is.
+    """A console that does not interpret or wrap text.
 
-    :param file: where to; the standard output if None.
-    :param colours: whether there are any; None: on a terminal, without ``NO_COLOR``.
+    :param file: the output; None: the standard output.
+    :param colours: whether to use colours; None: on a terminal, unless ``NO_COLOR`` is set.
     """
     return _Console(
         file=file,
@@ -35,29 +38,30 @@ def console(file: TextIO | None = None, *, colours: bool | None = None) -> Conso
         markup=False,
         emoji=False,
         soft_wrap=True,
+        theme=Theme(JSON_STYLES),
     )
 
 
 def say(out: Console, text: Text) -> None:
-    """Print a sentence: on a terminal, no word of it is cut in two."""
+    """Print a text. On a terminal it is wrapped between words."""
     out.print(text, soft_wrap=not out.is_terminal)
 
 
 def complain(text: str) -> None:
-    """Tell what went wrong, on the standard error."""
+    """Print an error on the standard error."""
     print(f'engineio-gevent: {one_line(text)}', file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """Text of a server's that a terminal takes for nothing else: control characters as escapes.
+    """Text from a server, with control characters as escapes, so that a terminal only shows it.
 
-    Line ends stay; a tab becomes spaces.
+    Newlines stay. A tab becomes spaces.
     """
     return _CONTROL.sub(_escaped, text)
 
 
 def one_line(text: str) -> str:
-    """As :func:`printable`, with the line ends as escapes, too."""
+    """As :func:`printable`, with newlines as escapes, too."""
     return printable(text).replace('\n', '\\n')
 
 

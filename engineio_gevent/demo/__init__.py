@@ -1,4 +1,4 @@
-"""``engineio-gevent demo``: what the client does, shown on a real server."""
+"""``engineio-gevent demo``: measures of one client and of many, with a real server."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from ..cli.errors import CommandError, Exit
 
 
 class DemoError(CommandError):
-    """Something that ends the demo; its text is one line for the person who runs it."""
+    """Ends the demo. Its text is a one-line error message."""
 
 
 class MissingExtra(DemoError):
-    """A package of the extra is not installed."""
+    """A package of the extra ``demo`` is missing."""
 
     exit_code = Exit.USAGE
 
 
 def require(*modules: str) -> None:
-    """Check that what the demo alone needs is there.
+    """Check that modules of the extra ``demo`` are installed.
 
     :param modules: the names of the modules.
-    :raises MissingExtra: one of them is not.
+    :raises MissingExtra: one of them is missing.
     """
     for module in modules:
         if find_spec(module) is None:
-            raise MissingExtra(f"the demo needs {module!r}: pip install 'engineio-gevent[demo]'")
+            raise MissingExtra(
+                f"the package {module!r} is missing. Run: pip install 'engineio-gevent[demo]'"
+            )

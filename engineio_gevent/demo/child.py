@@ -1,4 +1,4 @@
-"""The demo's server as a child process, so that what is measured is the client alone."""
+"""The server of the demo in a child process, so that only the clients are measured."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from gevent import subprocess
 
 from . import DemoError, require
 
-#: Seconds that the server may take until it listens.
+#: Seconds for the server to start.
 _START_TIMEOUT = 20.0
-#: Seconds that it may take to end, before it is killed.
+#: Seconds for the server to end before it is killed.
 _STOP_TIMEOUT = 5.0
 
 
 @contextmanager
 def echo_server() -> Iterator[tuple[str, str]]:
-    """A server for as long as the block runs.
+    """Run a server during the block.
 
-    :returns: its URL and, in a few words, what it is.
+    :returns: the URL and a description of the server.
     """
     require('engineio', 'simple_websocket')
-    # Not in the terminal's process group: Ctrl-C is for the demo, which then ends the server.
+    # In another process group than the terminal's, so that Ctrl-C only ends the demo. The demo then
+    # ends the server.
     process = subprocess.Popen(
         [sys.executable, '-m', 'engineio_gevent.demo.server'],
         stdin=subprocess.PIPE,
@@ -34,7 +35,7 @@ def echo_server() -> Iterator[tuple[str, str]]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    failure = DemoError('the server of the demo did not start')
+    failure = DemoError(f'the server did not start within {_START_TIMEOUT:g} seconds')
     try:
         with gevent.Timeout(_START_TIMEOUT, failure):
             line = process.stdout.readline()
@@ -43,7 +44,7 @@ def echo_server() -> Iterator[tuple[str, str]]:
         listening = json.loads(line)
         yield (
             f'http://127.0.0.1:{listening["port"]}',
-            f'python-engineio {listening["version"]}, a process of its own',
+            f'python-engineio {listening["version"]}, in its own process',
         )
     finally:
         process.stdin.close()

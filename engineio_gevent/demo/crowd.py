@@ -1,4 +1,4 @@
-"""Many clients in one process, none of which has a greenlet of its own."""
+"""Many clients in one process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .. import Client
 from ..exceptions import ConnectionError
 from . import DemoError
 
-#: How many clients connect, or disconnect, at the same time.
+#: The number of clients that connect or disconnect at the same time.
 AT_ONCE = 50
-#: How many clients wait for an echo at the same time.
+#: The number of clients that wait for an echo at the same time.
 IN_FLIGHT = 20
-#: Seconds without an echo after which none is expected any more.
+#: Seconds without an echo after which the demo gives up.
 PATIENCE = 10.0
 #: Bytes of each message.
 MESSAGE_SIZE = 64
@@ -27,19 +27,19 @@ MESSAGE_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Echoes:
-    """What echoing took, in seconds; the round trips from the fastest to the slowest."""
+    """The times of echoes in seconds. The round trips are sorted, the fastest first."""
 
     round_trips: array[float]
     duration: float
     cpu: float
 
     def percentile(self, percent: int) -> float:
-        """The time that so many percent of the round trips did not exceed."""
+        """The time that this percentage of the round trips did not exceed."""
         return self.round_trips[(len(self.round_trips) - 1) * percent // 100]
 
 
 class Member:
-    """A client that, asked to, sends messages one after the other, each after the last's echo."""
+    """A client that sends messages, each after the echo of the last one."""
 
     __slots__ = ('_crowd', '_left', '_sent', '_text', 'client')
 
@@ -53,7 +53,7 @@ class Member:
         self.client.on('disconnect', self._on_disconnect)
 
     def echo(self, messages: int) -> None:
-        """Send so many messages; returns at once."""
+        """Start to send this many messages; returns at once."""
         self._left = messages
         self._send()
 
@@ -79,10 +79,10 @@ class Member:
 
 
 class Crowd:
-    """Clients that do the same thing together.
+    """Clients that connect, echo and disconnect together.
 
-    :param url: the server.
-    :param size: how many.
+    :param url: the URL of the server.
+    :param size: the number of clients.
     """
 
     def __init__(self, url: str, size: int) -> None:
@@ -94,19 +94,19 @@ class Crowd:
         self._turns: Iterator[tuple[Member, int]] = iter(())
         self._echoing = 0
         self._all_echoed = Event()
-        #: The time of each round trip so far, in seconds.
+        #: The time of each round trip in seconds.
         self.round_trips: array[float] = array('d')
 
     def connect(self, progress: Callable[[int], None]) -> float:
-        """Connect all.
+        """Connect all clients.
 
-        :param progress: is told, now and then, how many are connected.
+        :param progress: is called with the number of connected clients.
         :returns: the seconds that it took.
-        :raises DemoError: one of them could not.
+        :raises DemoError: a client could not connect.
         """
         start = time.perf_counter()
         for _ in range(self._size):
-            self._pool.spawn(self._connect_one)  # waits for one of the others
+            self._pool.spawn(self._connect_one)  # waits until fewer than AT_ONCE are connecting
             self._check()
             progress(len(self._members))
         self._pool.join()
@@ -125,10 +125,10 @@ class Crowd:
             self._members.append(member)
 
     def echo(self, messages: int) -> Echoes:
-        """Let each of them send messages and wait for their echoes, some of them at a time.
+        """Let each client send messages and wait for their echoes, some clients at a time.
 
-        :param messages: how many each.
-        :raises DemoError: an echo did not come.
+        :param messages: the number of messages of each client.
+        :raises DemoError: an echo is missing.
         """
         self._turns = ((member, messages) for member in self._members)
         start, cpu = time.perf_counter(), time.process_time()
@@ -139,7 +139,7 @@ class Crowd:
         before = 0
         while not self._all_echoed.wait(PATIENCE):
             if before == len(self.round_trips):
-                self._fail(f'{self._url}: no echo for {PATIENCE:g} seconds')
+                self._fail(f'{self._url} sent no echo for {PATIENCE:g} seconds')
                 break
             before = len(self.round_trips)
         self._check()
@@ -147,7 +147,7 @@ class Crowd:
         return Echoes(array('d', sorted(self.round_trips)), duration, cpu)
 
     def has_echoed(self) -> None:
-        """One of them is through: it is the next one's turn."""
+        """A client has all its echoes: start the next client."""
         turn = next(self._turns, None)
         if turn is not None:
             member, messages = turn
@@ -158,7 +158,7 @@ class Crowd:
             self._all_echoed.set()
 
     def disconnect(self) -> float:
-        """Disconnect all.
+        """Disconnect all clients.
 
         :returns: the seconds that it took.
         """
@@ -171,11 +171,11 @@ class Crowd:
         return time.perf_counter() - start
 
     def lost(self, cause: object) -> None:
-        """One of them was disconnected by something else than :meth:`disconnect`."""
-        self._fail(f'{self._url}: a client was lost: {cause}')
+        """A client was disconnected, but not by :meth:`disconnect`."""
+        self._fail(f'the connection of a client to {self._url} was lost: {cause}')
 
     def _fail(self, failure: str) -> None:
-        """Something went wrong; the first such thing is what :class:`.DemoError` tells."""
+        """Record a failure. :class:`.DemoError` reports the first one."""
         self._failure = self._failure or failure
         self._all_echoed.set()
 

@@ -1,4 +1,4 @@
-"""How many descriptors this process, and those it starts, may have open."""
+"""The limit of open descriptors of this process and its children."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from . import DemoError
 
 
 def allow_descriptors(count: int) -> None:
-    """Raise the soft limit where it is lower.
+    """Raise the soft limit if it is too low.
 
-    :param count: how many will be open.
-    :raises DemoError: the hard limit does not allow it.
+    :param count: the number of descriptors that will be open.
+    :raises DemoError: the hard limit is too low.
     """
     try:
         import resource
@@ -22,6 +22,6 @@ def allow_descriptors(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
     except (ValueError, OSError) as exc:
         raise DemoError(
-            f'{count:,} open files are needed, and the limit is {hard:,}: '
-            'take fewer --clients, or raise it by "ulimit -Hn"'
+            f'{count:,} open files are needed, but the limit is {hard:,}. '
+            'Reduce --clients, or raise the limit with "ulimit -Hn"'
         ) from exc

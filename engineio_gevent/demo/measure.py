@@ -1,4 +1,4 @@
-"""What the operating system and the interpreter know of this process."""
+"""Memory, descriptors and greenlets of this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greenlet import greenlet
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the process holds at one moment; None is not known on this system."""
+    """The usage at one moment. A value is None if the system does not report it."""
 
     kib: float | None
     descriptors: int | None
@@ -20,13 +20,13 @@ class Usage:
 
     @classmethod
     def now(cls) -> Usage:
-        """Measure it, without the garbage."""
+        """Collect garbage, then measure."""
         gc.collect()
         return cls(_unique_kib(), _descriptors(), _greenlets())
 
 
 def _unique_kib() -> float | None:
-    """The unique set size: memory that would be free if this process ended."""
+    """The unique set size: memory that no other process shares."""
     try:
         text = Path('/proc/self/smaps_rollup').read_text()
     except OSError:
@@ -38,12 +38,12 @@ def _unique_kib() -> float | None:
 def _descriptors() -> int | None:
     for folder in ('/proc/self/fd', '/dev/fd'):
         try:
-            return len(os.listdir(folder)) - 1  # that of the listing itself
+            return len(os.listdir(folder)) - 1  # without the descriptor of the listing
         except OSError:
             pass
     return None
 
 
 def _greenlets() -> int:
-    """Those that run or wait; not the finished, nor those that have not begun."""
+    """The number of greenlets that have started and not ended."""
     return sum(isinstance(item, greenlet) and bool(item) for item in gc.get_objects())

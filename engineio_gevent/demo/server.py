@@ -1,8 +1,7 @@
-"""The server of the demo and of the examples: it sends each message back as it came.
+"""The server of the demo and the examples: it sends each message back unchanged.
 
-As ``python -m engineio_gevent.demo.server`` it listens on a free port, prints
-one line of JSON that says which, and ends with its standard input, so that it
-never outlives whoever started it.
+``python -m engineio_gevent.demo.server`` listens on a free port and prints the port as a line of
+JSON. It ends with its standard input, so that it does not outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -22,30 +21,30 @@ from . import DemoError, require
 from .limits import allow_descriptors
 
 _HOST = '127.0.0.1'
-#: Of these the server has two for each client; the usual limit of 1,024 is soon reached.
+#: The limit to set if possible: each client needs two, and the usual limit is 1,024.
 _DESCRIPTORS = 4096
 
 
 class _Untouched:
-    """A ``json`` for python-engineio that leaves all received text text."""
+    """A ``json`` module for python-engineio that decodes no received text."""
 
     dumps = staticmethod(json.dumps)
 
     @staticmethod
     def loads(text: str) -> NoReturn:
-        """Say that this is no JSON."""
-        raise ValueError('the text goes back as it came')
+        """Reject all texts as invalid JSON."""
+        raise ValueError('texts are sent back unchanged')
 
 
 def _start(port: int) -> WSGIServer:
-    """A server that listens.
+    """Start a server.
 
-    :param port: 0 for any that is free.
+    :param port: the port; 0 for a free port.
     """
     require('engineio', 'simple_websocket')
     import engineio
 
-    # With this async mode python-engineio cooperates without monkey-patching.
+    # This mode of python-engineio works without monkey-patching.
     echo = engineio.Server(
         async_mode='gevent', async_handlers=False, json=_Untouched, cors_allowed_origins='*'
     )
@@ -55,19 +54,21 @@ def _start(port: int) -> WSGIServer:
     )
     try:
         server.init_socket()
-        # What it accepts inherits this. Without it an answer to a POST takes 40 ms: its body is
-        # written after its head, and waits for the client's delayed acknowledgement.
+        # Accepted sockets inherit this option. Without it the response to a POST takes 40 ms: the
+        # body is written after the head and would wait for a delayed acknowledgement.
         server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server.start()
     except OSError as exc:
-        raise DemoError(f'cannot listen on {_HOST}:{port}: {os.strerror(exc.errno or 0)}') from exc
+        raise DemoError(
+            f'cannot listen on {_HOST}:{port}: {os.strerror(exc.errno or 0)}. Try another --port'
+        ) from exc
     return server
 
 
 def serve(port: int) -> None:
     """Serve until Ctrl-C.
 
-    :param port: 0 for any that is free.
+    :param port: the port; 0 for a free port.
     """
     with suppress(DemoError):
         allow_descriptors(_DESCRIPTORS)
@@ -79,13 +80,13 @@ def serve(port: int) -> None:
 def _serve_parent() -> None:
     server = _start(0)
     listening = {'port': server.server_port, 'version': version('python-engineio')}
-    with suppress(BrokenPipeError):  # they have gone already
+    with suppress(BrokenPipeError):  # the parent has ended already
         print(json.dumps(listening), flush=True)
     stdin = sys.stdin.fileno()
     gevent.os.make_nonblocking(stdin)
     while gevent.os.nb_read(stdin, 4096):
         pass
-    # There is nothing to tidy up, and thousands of greenlets not to wait for.
+    # Nothing has to be cleaned up, and thousands of greenlets may still run.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""The command line as people use it: processes, pipes and pseudo-terminals."""
+"""Run the command as users do: in processes, with pipes and pseudo-terminals."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ TIMEOUT = 40
 
 
 class Result:
-    """What a process left: the exit code, what it wrote."""
+    """The exit code and the output of a process."""
 
     def __init__(self, code, out, err):
         self.code = code
@@ -30,7 +30,7 @@ class Result:
 
     @property
     def events(self):
-        """The lines of JSON on the standard output."""
+        """The decoded JSON lines of the standard output."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     def __repr__(self):
@@ -38,7 +38,7 @@ class Result:
 
 
 class Terminal:
-    """The command on a pseudo-terminal, and the screen that a person would see."""
+    """The command on a pseudo-terminal, and its screen."""
 
     def __init__(self, arguments, environment, rows=30, columns=100, command=COMMAND):
         self.screen = pyte.Screen(columns, rows)
@@ -54,12 +54,12 @@ class Terminal:
             timeout=TIMEOUT,
         )
         self._child.delaybeforesend = None
-        #: all that was written, with its control sequences
+        #: the whole output with its control sequences
         self.raw = ''
 
     @property
     def text(self):
-        """The screen's lines that are not empty."""
+        """The non-empty lines of the screen."""
         return '\n'.join(line.rstrip() for line in self.screen.display if line.strip())
 
     @property
@@ -68,7 +68,7 @@ class Terminal:
         return bool(termios.tcgetattr(self._child.child_fd)[3] & termios.ICANON)
 
     def read(self):
-        """Take what there is; False at the end."""
+        """Read available output; returns False at the end."""
         try:
             piece = self._child.read_nonblocking(65536, timeout=0.05)
         except pexpect.TIMEOUT:
@@ -77,13 +77,13 @@ class Terminal:
             return False
         self.raw += piece
         self._stream.feed(piece)
-        # prompt_toolkit may ask where the cursor is
+        # prompt_toolkit may query the position of the cursor
         if '\x1b[6n' in piece:
             self._child.send(f'\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R')
         return True
 
     def until(self, shown):
-        """Read until the screen shows this text, or satisfies this function."""
+        """Read until the screen contains this text or satisfies this function."""
         condition = shown if callable(shown) else lambda text: shown in text
         reached = support.eventually(
             lambda: condition(self.text) or not self.read(), TIMEOUT, interval=0
@@ -98,7 +98,7 @@ class Terminal:
         os.kill(self._child.pid, number)
 
     def end(self):
-        """Read to the end; the exit code."""
+        """Read to the end; returns the exit code."""
         assert support.eventually(lambda: not self.read(), TIMEOUT, interval=0), self.text
         self._child.wait()
         return self._child.exitstatus
@@ -111,7 +111,7 @@ class CLI:
     """Runs `engineio-gevent`."""
 
     def __init__(self, home):
-        # Not the checkout by chance, but the package that the other tests import.
+        # The package that the other tests import, not the one in the current directory.
         self.environment = {
             **os.environ,
             'PYTHONPATH': str(Path(engineio_gevent.__file__).parents[1]),
@@ -135,7 +135,7 @@ class CLI:
         self._stack = contextlib.ExitStack()
 
     def __call__(self, *arguments, given='', env=(), timeout=TIMEOUT):
-        """Run to the end: a `Result`."""
+        """Run to the end; returns a `Result`."""
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
             check=False,
@@ -149,7 +149,7 @@ class CLI:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments, env=(), **options):
-        """A process that goes on: `subprocess.Popen` with pipes, killed at the end of the test."""
+        """Start a `subprocess.Popen` with pipes, which is killed at the end of the test."""
         options = {
             'stdin': subprocess.PIPE,
             'stdout': subprocess.PIPE,
@@ -163,7 +163,7 @@ class CLI:
                 [*COMMAND, *map(str, arguments)],
                 cwd='/',
                 env={**self.environment, **dict(env)},
-                # A test run in the background may have SIGINT ignored, which a child inherits.
+                # Tests in the background may ignore SIGINT, and a child inherits that.
                 preexec_fn=lambda: signal.signal(  # noqa: PLW1509 - no other threads do anything
                     signal.SIGINT, signal.default_int_handler
                 ),
@@ -193,7 +193,7 @@ def cli(tmp_path):
 
 @pytest.fixture
 def one_error():
-    """The one line on the standard error of a command that failed with this code."""
+    """The one-line error of a command that failed with this exit code."""
 
     def check(result, code=1):
         assert result.code == code, result

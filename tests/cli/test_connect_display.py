@@ -1,4 +1,4 @@
-"""What `connect` makes of what a server sends: for people's eyes, and for their terminals."""
+"""How `connect` prints messages: layout, colours and escapes."""
 
 import json
 import re
@@ -6,11 +6,12 @@ import re
 import pytest
 from rich.console import Console
 
+from engineio_gevent.cli import colours
 from engineio_gevent.cli.layout import laid_out
 from engineio_gevent.cli.printer import ForPeople
 from engineio_gevent.cli.screen import one_line, printable
 
-#: What a terminal may obey, or what is no character at all.
+#: Control characters and other characters that must not reach a terminal.
 HOSTILE = [
     '\x1b',
     '\x07',
@@ -45,14 +46,14 @@ def test_json_is_laid_out_and_nothing_changed(text):
     assert ''.join(re.findall(r'"(?:[^"\\]|\\.)*"|\S', shown)) == ''.join(
         re.findall(r'"(?:[^"\\]|\\.)*"|\S', text)
     )
-    # in the same lines as the standard library lays it out
+    # the same number of lines as in the layout of the standard library
     assert len(shown.splitlines()) == len(
         json.dumps(json.loads(text, object_pairs_hook=Pairs), indent=2, default=str).splitlines()
     )
 
 
 class Pairs(dict):
-    """An object that keeps names given twice."""
+    """An object that keeps duplicate names."""
 
     def __init__(self, pairs):
         super().__init__((f'{number} {name}', value) for number, (name, value) in enumerate(pairs))
@@ -102,7 +103,7 @@ def test_what_is_only_text_stays():
 
 @pytest.fixture
 def shown(tmp_path):
-    """`shown(terminal, method, ...)`: what the printer for people writes."""
+    """`shown(terminal, method, ...)`: the output of the printer for people."""
 
     def show(terminal, method, *arguments):
         path = tmp_path / 'out'
@@ -139,7 +140,7 @@ def test_no_further_line_of_a_message_looks_like_one_of_ours(shown):
     text = shown(False, 'message', 'received', 'a\n12:00:00.000 * disconnected: server disconnect')
     first, second = text.splitlines()
     assert first.endswith(' < a')
-    assert second == '  12:00:00.000 * disconnected: server disconnect'
+    assert second == ' ' * 15 + '12:00:00.000 * disconnected: server disconnect'
 
 
 def test_markup_is_only_text(shown):
@@ -156,3 +157,34 @@ def test_binary_is_bounded(shown):
     assert lines[0].endswith(' < 2,000,000 bytes')
     assert len(lines) == 34
     assert lines[-1] == '  ... 1,999,488 more'
+
+
+def brightness(number):
+    """The relative luminance of one of the 256 colours (WCAG 2.2)."""
+    steps = 0, 95, 135, 175, 215, 255
+    number -= 16
+    parts = [steps[number // 36], steps[number // 6 % 6], steps[number % 6]]
+    linear = [((part / 255 + 0.055) / 1.055) ** 2.4 if part else 0 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize('name', ['ACCENT', 'GOOD', 'WARNING', 'BAD', 'VALUE'])
+def test_colours_can_be_read_on_black_and_on_white(name):
+    light = brightness(int(re.fullmatch(r'color\((\d+)\)', getattr(colours, name))[1]))
+    assert (light + 0.05) / 0.05 >= 4  # on black
+    assert 1.05 / (light + 0.05) >= 4  # on white
+
+
+def test_json_has_these_colours_alone(shown):
+    """All of rich's own styles for JSON are replaced."""
+    styles = {f'json.{name}' for name in ('key', 'str', 'number', 'brace', 'null')}
+    assert colours.JSON_STYLES.keys() == styles | {'json.bool_true', 'json.bool_false'}
+
+
+def test_lines_of_a_message_stand_below_its_first(shown):
+    for terminal, text in (True, '{"a": 1}'), (True, 'a\nb'), (False, 'a\nb'):
+        plain = re.sub(r'\x1b\[[\d;]*m', '', shown(terminal, 'message', 'received', text))
+        first, *others = plain.splitlines()
+        indent = ' ' * (first.index('<') + 2)
+        assert others
+        assert all(line.startswith(indent) for line in others)

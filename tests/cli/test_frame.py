@@ -1,4 +1,4 @@
-"""What all commands have in common: help, mistakes, completion, endings."""
+"""Features of all commands: help, usage errors, completion, signals."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def test_help_fits_a_narrow_terminal(cli, command, option):
 
 @pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
 def test_what_commands_share_stands_apart_in_their_help(cli, command):
-    own, shared = cli(command, '--help').out.split('\nHow to connect:\n')
+    own, shared = cli(command, '--help').out.split('\nConnection options:\n')
     assert re.findall(r'^  (-\S+ )?(--\w+)', shared, re.MULTILINE) == [
         ('-H, ', '--header'),
         *(
@@ -55,21 +55,21 @@ def test_version(cli):
 @pytest.mark.parametrize(
     ('arguments', 'what'),
     [
-        (['conect'], "no command 'conect'; did you mean 'connect'?"),
+        (['conect'], "no command 'conect'. Did you mean 'connect'?"),
         (['zzz'], "no command 'zzz'"),
-        (['http://127.0.0.1:5000'], 'did you mean "connect http://127.0.0.1:5000"?'),
+        (['http://127.0.0.1:5000'], 'Did you mean "connect http://127.0.0.1:5000"?'),
         (['connect'], "Missing argument 'URL'"),
         (['connect', '--frobnicate', 'http://a'], '--frobnicate'),
-        (['connect', 'http://a', '-H', 'no colon'], "'no colon' is not NAME:VALUE"),
+        (['connect', 'http://a', '-H', 'no colon'], "'no colon' is not of the form NAME:VALUE"),
         (
             ['connect', 'http://a', '--transports', 'pigeon'],
-            "'pigeon' is neither polling nor websocket",
+            "'pigeon' is not polling or websocket",
         ),
         (['connect', 'http://a', '--timeout', '0'], '0'),
-        (['connect', 'http://a', '--timeout', 'nan'], "'nan' is not a valid number"),
-        (['connect', 'http://a', '--wait', 'nan'], "'nan' is not a valid number"),
-        (['load', 'http://a', '--rate', 'inf'], "'inf' is not a valid number"),
-        (['load', 'http://a', '--duration', 'nan'], "'nan' is not a valid number"),
+        (['connect', 'http://a', '--timeout', 'nan'], "'nan' is not a finite number"),
+        (['connect', 'http://a', '--wait', 'nan'], "'nan' is not a finite number"),
+        (['load', 'http://a', '--rate', 'inf'], "'inf' is not a finite number"),
+        (['load', 'http://a', '--duration', 'nan'], "'nan' is not a finite number"),
         (['load', 'http://a', '--duration', '0'], 'not in the range'),
         (['load', 'http://a', '--clients', '0'], 'not in the range'),
     ],
@@ -96,7 +96,7 @@ def test_urls_that_are_none(cli, command, url):
 
 
 def complete(cli, *words):
-    """What bash would be offered for the last word."""
+    """The completions of the last word in bash."""
     done = cli(
         env={
             '_ENGINEIO_GEVENT_COMPLETE': 'bash_complete',
@@ -127,7 +127,7 @@ def test_completion_of_files_is_left_to_the_shell(cli):
 
 
 def test_completion_in_a_real_bash(cli, tmp_path):
-    """What bash itself makes of the script, the lines and the words."""
+    """The script for bash works in bash."""
     if shutil.which('bash') is None:
         pytest.skip('there is no bash')
     script = tmp_path / 'engineio-gevent'
@@ -221,7 +221,8 @@ def test_without_the_extra(cli, missing):
     )
     assert done.returncode == 2
     assert done.stderr == (
-        f"engineio-gevent: the command needs {missing!r}: pip install 'engineio-gevent[cli]'\n"
+        f'engineio-gevent: the package {missing!r} is missing. '
+        "Run: pip install 'engineio-gevent[cli]'\n"
     )
 
 
@@ -234,7 +235,7 @@ def test_output_that_the_terminal_cannot_write(cli, js_server):
 
 
 def test_sigterm_leaves_in_order(cli, js_server):
-    """timeout(1) sends it."""
+    """timeout(1) sends SIGTERM."""
     process = cli.start('connect', js_server.url, '--json', '-v')
     assert any('"connect"' in line for line in process.stdout)
     process.send_signal(signal.SIGTERM)

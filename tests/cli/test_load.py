@@ -1,4 +1,4 @@
-"""`engineio-gevent load`: it counts what the server has seen, and what it prints can be run."""
+"""`engineio-gevent load`: its counts are those of the server, and its Locust command runs."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def figures(done):
 
 
 def seen_by(server):
-    """All messages that the server has got."""
+    """All messages that the server received."""
     return [message for sid, _ in server.control('closed') for message in server.received(sid)]
 
 
@@ -115,7 +115,7 @@ def test_the_summary(cli, js_server):
     out = done.out
     assert re.search(r'^connecting 10 of 10$', out, re.MULTILINE)
     assert re.search(r'^connected +10 of 10 clients in ', out, re.MULTILINE)
-    assert re.search(r'^sent +100 messages in 1\.\d s: \d+ a second', out, re.MULTILINE)
+    assert re.search(r'^sent +100 messages in 1\.\d s: \d+ per second', out, re.MULTILINE)
     assert re.search(r'^received +100 answers\s*$', out, re.MULTILINE)
     assert re.search(
         r'^round trips +min [\d.]+ m?s, p50 [\d.]+ m?s, p90 [\d.]+ m?s, *\n'
@@ -126,15 +126,15 @@ def test_the_summary(cli, js_server):
     assert (
         sum(int(count) for count in re.findall(r'^ *< [\d.]+ m?s +(\d+)', out, re.MULTILINE)) == 100
     )
-    assert max(map(len, out.split('The same by Locust')[0].splitlines())) <= 100
+    assert max(map(len, out.split('For more load')[0].splitlines())) <= 100
 
 
 def test_a_terminal_has_a_bar(cli, js_server):
     terminal = cli.terminal('load', js_server.url, '--clients', '5', '--duration', '2')
     terminal.until(lambda text: '%' in text and ' answered' in text)
-    terminal.until('The same by Locust')
+    terminal.until('For more load')
     assert terminal.end() == 0
-    assert '%' not in terminal.text.split('each client')[0].replace('% of a core', '')
+    assert '%' not in terminal.text.split('per client')[0].replace('% of a core', '')
 
 
 def test_warnings_on_a_narrow_terminal(cli, js_server):
@@ -142,10 +142,10 @@ def test_warnings_on_a_narrow_terminal(cli, js_server):
         'load', js_server.url, '--clients', '1', '--duration', '0.2', columns=52
     )
     assert terminal.end() == 0
-    warning = terminal.text[terminal.text.index('! ') : terminal.text.index('The same')]
+    warning = terminal.text[terminal.text.index('! ') : terminal.text.index('For more')]
     assert len(warning.splitlines()) > 1
-    assert ' '.join(warning.split()) == (  # no word is cut in two
-        '! the server is on this machine: the two take processor time from each other'
+    assert ' '.join(warning.split()) == (  # it wraps between words
+        '! The server runs on this machine and competes with the clients for CPU time.'
     )
 
 
@@ -154,13 +154,13 @@ def test_a_server_that_does_not_echo(cli, js_server):
     silent = ['load', url, '--clients', '2', '--rate', '5', '--duration', '1', '--message', 's {n}']
     done = cli(*silent, '--patience', '0.2')
     assert done.code == 1
-    assert '! the server does not send messages back' in done.out
+    assert '! The server does not send messages back' in done.out
     assert '0 answers, 10 unanswered' in done.out
     assert cli(*silent, '--no-echo').code == 0
 
 
 def test_it_ends_with_its_duration(cli, js_server):
-    """Not when the message after the last would be due."""
+    """It does not wait until the message after the last would be due."""
     found = figures(
         cli(
             'load',
@@ -188,11 +188,11 @@ def test_no_echo_has_a_rate(cli):
 def test_no_server(cli, one_error):
     port = support.free_port()
     done = cli('load', f'http://127.0.0.1:{port}', '--clients', '3')
-    assert 'Connection refused' in one_error(done)
+    assert 'connection refused' in one_error(done)
 
 
 def test_the_same_trouble_is_one_cause(cli, js_server):
-    """What requests says of a dead proxy has the time of each request in it."""
+    """The errors of requests for a dead proxy contain the time of each request."""
     proxy = f'http://127.0.0.1:{support.free_port()}'
     found = figures(cli('load', js_server.url, '--clients', '3', '--proxy', proxy, '--json'))
     ((cause, count),) = found['failed'].items()
@@ -202,7 +202,7 @@ def test_the_same_trouble_is_one_cause(cli, js_server):
 
 
 def test_a_rate_that_cannot_be_kept(cli, make_js_server):
-    """The sockets have their turn, and what is missing is told."""
+    """The sockets still get turns, and unsent messages are reported."""
     server = make_js_server()
     done = cli(
         'load',
@@ -223,12 +223,12 @@ def test_a_rate_that_cannot_be_kept(cli, make_js_server):
     found = figures(done)
     assert found['sent'] + found['unsent'] == 2_000_000_000
     assert found['answered'] > found['sent'] / 100
-    assert any('did not keep up' in warning for warning in found['warnings'])
+    assert any('this process was too slow' in warning for warning in found['warnings'])
     assert not any('does not send messages back' in warning for warning in found['warnings'])
 
 
 def test_all_are_refused(cli, make_python_server, one_error):
-    """What a server says of it is shown, and does nothing to a terminal."""
+    """The server's text is printed without control characters."""
     server = make_python_server(refuse=401, refuseMessage='full \x1b[2J')
     said = one_error(cli('load', server.url, '--clients', '3', '--duration', '1'))
     assert '401' in said
@@ -236,7 +236,7 @@ def test_all_are_refused(cli, make_python_server, one_error):
 
 
 def test_a_server_that_refuses_all_is_left_alone(cli, make_python_server):
-    """It does not try for each of a thousand clients; the JSON says how many have tried."""
+    """It does not try all 1,000 clients, and the JSON contains the number of attempts."""
     server = make_python_server(refuse=401)
     done = cli('load', server.url, '--clients', '1000', '--duration', '1', '--json')
     assert done.code == 1
@@ -247,7 +247,7 @@ def test_a_server_that_refuses_all_is_left_alone(cli, make_python_server):
 
 
 def test_too_few_descriptors(cli, js_server):
-    """It says so before it begins."""
+    """The error comes before the first connection."""
     done = subprocess.run(
         [
             'sh',
@@ -268,7 +268,7 @@ def test_too_few_descriptors(cli, js_server):
 
 
 def test_a_server_that_stands_still(cli, make_js_server):
-    """What it does not answer is counted, and said to be missing."""
+    """Unanswered messages are counted and reported in a warning."""
     server = make_js_server()
     process = cli.start(
         'load',
@@ -296,7 +296,7 @@ def test_a_server_that_stands_still(cli, make_js_server):
     assert found['sent'] + found['unsent'] == 80
     assert found['unanswered'] > 0
     assert found['answered'] + found['unanswered'] == found['sent']
-    assert any('without an answer' in warning for warning in found['warnings'])
+    assert any('unanswered messages are not included' in warning for warning in found['warnings'])
 
 
 def test_a_message_from_a_file(cli, make_js_server, tmp_path):
@@ -422,7 +422,10 @@ def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
         '-H',
         'X-Load: some of it',
     )
-    command = shlex.split(done.out.split('The same by Locust:\n')[1].split('\n\n')[0])
+    shown = done.out.split('[locust]')[1].split('\n\n')[1]
+    assert shown.count('\n') >= 3  # a line for each part
+    assert '--run-time 16s' in shown  # 5 s to send, 1 s to connect, 10 s for Locust to start
+    command = shlex.split(shown.replace('\\\n', ' '))
     assert command[0] == 'locust'
     more = ['--processes', str(processes)] if processes > 1 else []
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""How to connect: each option against real servers, by what arrives there."""
+"""The connection options with real servers, checked by the requests that arrive there."""
 
 import json
 import os
@@ -16,10 +16,10 @@ WAYS = ['polling', 'websocket', 'polling,websocket']
 
 
 class TunnelProxy(support.NativeServer):
-    """A proxy that knows CONNECT; native threads, as the tests wait for processes."""
+    """A CONNECT proxy in native threads, since the tests wait for processes."""
 
     def __init__(self, answer=None):
-        #: the targets that were asked for
+        #: the requested targets
         self.trips = []
         self._answer = answer
         super().__init__(self._tunnel)
@@ -68,7 +68,7 @@ def tls_server(js_server_with, certificates):
 
 @pytest.fixture
 def mutual_server(js_server_with, certificates):
-    """One that wants the client's certificate."""
+    """A server that requires a client certificate."""
     return js_server_with(tls=certificates.mutual_tls)
 
 
@@ -119,7 +119,7 @@ def test_a_certificate_with_its_key_in_one_file(cli, mutual_server, certificates
 
 def test_without_the_certificate_the_server_refuses(cli, mutual_server, certificates, one_error):
     done = sent_at_once(cli, mutual_server.url, '--ca', certificates.ca)
-    assert 'certificate required' in one_error(done)
+    assert 'requires a client certificate' in one_error(done)
 
 
 @pytest.mark.parametrize('transports', WAYS)
@@ -128,14 +128,14 @@ def test_files_that_are_no_certificates(cli, mutual_server, certificates, tmp_pa
     nonsense.write_text('this is no certificate')
     pair = certificates.client_cert, certificates.server_key
     for how, told in (
-        (['--ca', nonsense], f'{nonsense} has no authorities that can be read: '),
+        (['--ca', nonsense], f'{nonsense} is not a valid CA bundle in PEM format: '),
         (
             ['--ca', certificates.ca, '--cert', nonsense],
-            f'{nonsense} is no client certificate, in PEM and with its key: ',
+            f'{nonsense} is not a valid client certificate in PEM format with its key: ',
         ),
         (
             ['--ca', certificates.ca, '--cert', pair[0], '--key', pair[1]],
-            f'{pair[0]} with the key {pair[1]} is no client certificate',
+            f'{pair[0]} with the key {pair[1]} is not a valid client certificate',
         ),
     ):
         # A redirect may lead from http:// to https://.
@@ -231,11 +231,16 @@ def test_a_proxy_that_is_not_there(cli, one_error, kind, transports):
         done = cli(
             *command, 'http://127.0.0.1:1', '--proxy', f'{kind}{proxy}', '--transports', transports
         )
-        told = done.err.splitlines()[-1]
+        host, _, port = proxy.partition(':')
+        reason = (
+            f'127.0.0.1:1 via proxy {proxy}: Connection refused'
+            if 'socks' in kind
+            else f'connection refused: no proxy listens at {host} port {port}'
+        )
         assert done.code == 1, done
-        assert told.endswith(
-            f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1 via proxy {proxy}: '
-            'Connection refused'
+        assert done.err.splitlines()[-1] == (
+            f'engineio-gevent: cannot connect to http://127.0.0.1:1: {reason}. '
+            'Run "engineio-gevent probe http://127.0.0.1:1" with the same options for a diagnosis.'
         )
 
 
@@ -263,10 +268,10 @@ def test_a_socks_proxy_that_cannot_reach_the_server(cli, native, one_error, tran
             f'socks5://127.0.0.1:{proxy.port}',
         )
     )
-    assert error.endswith(
+    assert (
         f': 127.0.0.1:1 via proxy 127.0.0.1:{proxy.port}: '
-        "the proxy answered '0x05: Connection refused'"
-    )
+        "the proxy answered '0x05: Connection refused'. "
+    ) in error
 
 
 NO_PROXIES = {
@@ -291,18 +296,19 @@ def test_proxies_that_are_none(cli, one_error, proxy, why):
     assert 'secret' not in done.err
     error = one_error(cli('connect', 'http://127.0.0.1:1', '-x', 'a', env={'HTTP_PROXY': proxy}))
     assert error == (
-        f'cannot connect to http://127.0.0.1:1: 127.0.0.1:1: not a valid proxy URL: {why}'
+        f'cannot connect to http://127.0.0.1:1: HTTP_PROXY: not a valid proxy URL: {why}. '
+        'Run "engineio-gevent probe http://127.0.0.1:1" for a diagnosis.'
     )
 
 
-# -- Where and how long -------------------------------------------------------------------------
+# -- Path, timeout, headers, URL -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize('transports', WAYS)
 def test_timeout(cli, native, one_error, transports):
     server = native(support.read_to_end)
     done = sent_at_once(cli, server.url, '--timeout', '0.3', '--transports', transports)
-    assert 'handshake within 0.3 seconds' in one_error(done)
+    assert 'no response within 0.3 seconds' in one_error(done)
 
 
 @pytest.mark.parametrize('path', ['elsewhere', '/elsewhere', 'elsewhere/', '/elsewhere/'])
@@ -372,7 +378,7 @@ def test_headers_of_one_name_are_joined(cli, make_js_server):
 def test_headers_that_cannot_be_joined(cli, name):
     done = cli('connect', 'http://127.0.0.1:1', '-H', f'{name}: a', '-H', f'{name.title()}: b')
     assert done.code == 2, done
-    assert done.err.endswith(f'{name.title()} is given twice, and has one value only\n')
+    assert done.err.endswith(f'{name.title()} is given twice, but can have only one value\n')
 
 
 def test_credentials_of_the_url_are_not_told(cli, one_error):
@@ -386,7 +392,7 @@ def test_credentials_of_the_url_are_not_told(cli, one_error):
 def test_a_url_without_a_scheme(cli, url):
     done = cli('connect', url)
     assert done.code == 2
-    assert f'did you mean http://{url}?' in done.err
+    assert f'Did you mean http://{url}?' in done.err
 
 
 @pytest.mark.parametrize(
@@ -413,11 +419,11 @@ def test_help_has_bounds_where_there_are_any(cli, command):
         assert 'x>0]' in shown
 
 
-# -- The command begun anew, patched ------------------------------------------------------------
+# -- Starting again with patched sockets ---------------------------------------------------------
 
 
 def test_it_imports_nothing_from_the_current_directory(cli, certificates, tmp_path):
-    """As the script does; `-c` alone would."""
+    """The script does not, but `python -c` would."""
     script = tmp_path / 'bin' / 'engineio-gevent'
     script.parent.mkdir()
     script.write_text('import sys\nfrom engineio_gevent.cli import main\nsys.exit(main())\n')

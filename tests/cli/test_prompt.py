@@ -1,4 +1,4 @@
-"""`engineio-gevent connect` on a terminal: real keys, and the screen that a person sees."""
+"""`engineio-gevent connect` on a terminal: real keys, and the screen."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ CTRL_C, CTRL_D = '\x03', '\x04'
 
 @pytest.fixture
 def talk(cli, js_server):
-    """Start a conversation: a `Terminal` with the prompt on it."""
+    """Connect; returns a `Terminal` with the prompt on it."""
 
     def start(*arguments, url=js_server.url, **options):
         terminal = cli.terminal('connect', url, *arguments, **options)
@@ -29,8 +29,9 @@ def test_a_line_is_sent_and_the_answer_appears_above_the_prompt(talk):
     terminal = talk()
     terminal.type('hello\r')
     terminal.until(lambda text: ' < hello' in text and text.endswith('\n>'))
-    connected, typed, answer, prompt = terminal.text.splitlines()
+    connected, hint, typed, answer, prompt = terminal.text.splitlines()
     assert ' * connected by websocket' in connected
+    assert hint.endswith(' * Type a message and press Enter to send it. Ctrl-D disconnects.')
     assert typed == '> hello'
     assert answer.endswith(' < hello')
     assert prompt == '>'
@@ -54,9 +55,10 @@ def test_json_is_laid_out_in_colours(talk):
     terminal.until(lambda text: ' < {' in text and text.endswith('\n>'))
     *_, head, opened, one, null, closed, end, prompt = terminal.text.splitlines()
     assert head.endswith(' < {')
-    assert (opened, one, null) == ('  "a": [', '    1,', '    null')
-    assert (closed, end, prompt) == ('  ]', '}', '>')
-    assert '\x1b[1;34m"a"' in terminal.raw
+    indent = ' ' * head.index('{')
+    lines = [f'{indent}{line}' for line in ('  "a": [', '    1,', '    null', '  ]', '}')]
+    assert [opened, one, null, closed, end, prompt] == [*lines, '>']
+    assert '\x1b[38;5;30m"a"' in terminal.raw
 
 
 def test_no_color(talk):
@@ -77,6 +79,13 @@ def test_the_history_is_kept(talk):
     again.until(lambda text: text.endswith('> remember me'))
     again.type('!\r')
     again.until(' < remember me!')
+
+
+def test_the_hint_is_no_event(talk, cli, js_server):
+    """It is printed for a person at a terminal, not with --json and not in a pipe."""
+    terminal = talk('--json')
+    assert 'Ctrl-D' not in terminal.text
+    assert 'Ctrl-D' not in cli('connect', js_server.url, '-w', '0').out
 
 
 def test_ctrl_d_leaves(talk, js_server):
@@ -110,7 +119,7 @@ def test_the_server_closes(talk, python_server):
     terminal = talk(url=python_server.url)
     terminal.type('close\r')
     assert terminal.end() == 0
-    _, typed, last = terminal.text.splitlines()
+    _, _, typed, last = terminal.text.splitlines()
     assert typed == '> close'
     assert 'disconnected: server disconnect' in last
 
@@ -145,7 +154,7 @@ def test_sigterm_leaves_the_terminal_as_it_was(talk):
     terminal.until('> half a line')
     terminal.signal(signal.SIGTERM)
     assert terminal.end() == 143
-    # it was asked not to bracket what is pasted any more
+    # bracketed paste was turned off
     assert terminal.raw.rindex('\x1b[?2004l') > terminal.raw.rindex('\x1b[?2004h')
 
 
@@ -167,7 +176,7 @@ def test_the_server_is_killed_while_a_line_is_typed(talk, make_js_server):
 
 
 def test_ctrl_z_and_fg(cli, js_server):
-    """The shell gets nothing of what was asked of the terminal; the line goes on."""
+    """The shell receives no answers to terminal queries, and the line can be continued."""
     shell = cli.terminal(command=['bash', '--norc', '--noprofile', '-i'], env={'PS1': 'shell$ '})
     shell.until('shell$')
     shell.type(f'{shlex.quote(sys.executable)} -m engineio_gevent connect {js_server.url}\r')
@@ -197,8 +206,8 @@ def test_json_that_would_do_something_to_a_terminal(talk):
     terminal.type('{"a": "\\u009b2J\\u202e\\ud800", "b": 1.00}\r')
     terminal.until(lambda text: ' < {' in text and text.endswith('\n>'))
     *_, name, number, _, _ = terminal.text.splitlines()
-    assert name == r'  "a": "\u009b2J\u202e\ud800",'  # as it came
-    assert number == '  "b": 1.00'
+    assert name == ' ' * 15 + r'  "a": "\u009b2J\u202e\ud800",'  # unchanged
+    assert number == ' ' * 15 + '  "b": 1.00'
 
 
 def test_a_terminal_without_cursor_movement(cli, js_server):
@@ -206,14 +215,14 @@ def test_a_terminal_without_cursor_movement(cli, js_server):
     terminal.until(' * connected by websocket')
     terminal.type('hello\r')
     terminal.until(' < hello')
-    assert '>' not in terminal.text  # what arrives would stand beside it
+    assert '>' not in terminal.text  # messages would follow it on the same line
     terminal.type(CTRL_D)
     assert terminal.end() == 0
 
 
 @pytest.mark.parametrize('term', ['dumb', 'xterm-256color'])
 def test_between_two_lines_the_terminal_is_not_given_back(cli, js_server, term):
-    # It would take Ctrl-D for itself, and echo what is typed.
+    # The terminal would handle Ctrl-D itself and echo keys.
     terminal = cli.terminal('connect', js_server.url, env={'TERM': term})
     terminal.until(' * connected by websocket')
     terminal.until(lambda _: not terminal.edits_lines)

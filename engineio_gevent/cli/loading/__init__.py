@@ -1,1 +1,1 @@
-"""``engineio-gevent load``: the clients, the schedule, what it comes to."""
+"""``engineio-gevent load``: the clients, the schedule and the result."""

@@ -1,4 +1,4 @@
-"""The clients: they send when told to, and know their own messages when these come back."""
+"""The clients of a load test. Each matches answers with the messages that it sent."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from ... import Client
 from ...contrib._template import Template
 from ...exceptions import ConnectionError
 from ...timers import timer_seconds
-from ..options import Connection, told
+from ..options import Connection, cause_of
 
-#: How many clients connect, or disconnect, at the same time.
+#: The number of clients that connect or disconnect at the same time.
 AT_ONCE = 50
-#: Seconds for all of them to leave in order; those that have not by then just go.
+#: Seconds for all clients to disconnect normally. After that the others abort.
 _LEAVING = 5.0
 
 
 class Tally:
-    """What all clients together have done so far."""
+    """Counts for all clients together."""
 
     __slots__ = (
         'connected',
+        'error',
         'failures',
         'losses',
         'received',
@@ -38,26 +39,28 @@ class Tally:
 
     def __init__(self) -> None:
         self.connected = 0
-        #: By which transport.
+        #: The number of clients by transport.
         self.transports: Counter[str] = Counter()
-        #: Why clients could not connect, and how many of them.
+        #: The number of clients that could not connect, by cause.
         self.failures: Counter[str] = Counter()
-        #: Why connections were lost.
+        #: The last of these failures.
+        self.error: Exception | None = None
+        #: The number of lost connections, by cause.
         self.losses: Counter[str] = Counter()
         self.sent = 0
         self.received = 0
-        #: Messages that are no answer to one of the client's own.
+        #: Messages that are not an answer to a message of the client.
         self.unexpected = 0
-        #: The time of each answered message in seconds, from when it was due to be sent.
+        #: For each answered message, the seconds from the time at which it was due.
         self.round_trips: array[float] = array('d')
 
 
 class Member:
     """One client.
 
-    :param client: it, not connected.
-    :param tally: where it counts.
-    :param echo: whether the server is to send each message back.
+    :param client: the client, not connected.
+    :param tally: the counts.
+    :param echo: whether the server sends each message back.
     """
 
     __slots__ = ('_due', '_echo', '_next', '_tally', 'client')
@@ -66,7 +69,7 @@ class Member:
         self.client = client
         self._tally = tally
         self._echo = echo
-        #: What was sent and has not come back: when each message was due. Messages may be alike.
+        #: For each unanswered message, the times at which it was due. Messages may be equal.
         self._due: dict[str | bytes, list[float]] = {}
         self._next: Callable[[Member], None] | None = None
         client.on('message', self._on_message)
@@ -75,8 +78,8 @@ class Member:
     def send(self, message: str | bytes, due: float) -> bool:
         """Send a message.
 
-        :param due: when it was to be sent, by ``time.perf_counter()``.
-        :returns: whether it was sent: there is a connection.
+        :param due: when the message was due, by ``time.perf_counter()``.
+        :returns: whether the client was connected and sent it.
         """
         if self.client.state != 'connected':
             return False
@@ -87,12 +90,12 @@ class Member:
         return True
 
     def on_answer(self, function: Callable[[Member], None] | None) -> None:
-        """Call a function whenever an answer has come."""
+        """Call a function after each answer."""
         self._next = function
 
     @property
     def unanswered(self) -> int:
-        """How many messages have not come back."""
+        """The number of unanswered messages."""
         return sum(map(len, self._due.values()))
 
     def _on_message(self, data: str | bytes) -> None:
@@ -119,9 +122,9 @@ class Member:
 class Crowd:
     """All clients.
 
-    :param connection: how they reach the server.
-    :param size: how many there are to be.
-    :param echo: whether the server is to send each message back.
+    :param connection: the connection settings.
+    :param size: the number of clients.
+    :param echo: whether the server sends each message back.
     """
 
     def __init__(self, connection: Connection, size: int, echo: bool) -> None:
@@ -129,15 +132,15 @@ class Crowd:
         self.size = size
         self._connection = connection
         self._echo = echo
-        #: Those that are, or were, connected.
+        #: The clients that are or were connected.
         self.members: list[Member] = []
 
     def connect(self, rate: float, progress: Callable[[int], None]) -> None:
-        """Connect all, or find out that none can.
+        """Connect all clients, or stop if the first ones all fail.
 
-        :param rate: how many begin in a second; 0: as soon as they can. There are never more than
-                     :data:`AT_ONCE` under way.
-        :param progress: is told, now and then, how many have begun.
+        :param rate: clients to connect per second; 0: as fast as possible. At most :data:`AT_ONCE`
+                     connect at the same time.
+        :param progress: is called with the number of clients that have begun.
         """
         start = time.perf_counter()
         pool = Pool(AT_ONCE)
@@ -146,8 +149,8 @@ class Crowd:
                 if rate:
                     gevent.sleep(timer_seconds(start + number / rate - time.perf_counter()))
                 if not self.members and self.tally.failures.total() >= AT_ONCE:
-                    break  # nor will the others
-                pool.spawn(self._connect_one)  # waits for one of the others
+                    break  # the others would fail, too
+                pool.spawn(self._connect_one)  # waits until fewer than AT_ONCE are connecting
                 progress(number)
             pool.join()
         finally:
@@ -156,7 +159,7 @@ class Crowd:
 
     def _connect_one(self) -> None:
         connection = self._connection
-        # write_limit: the schedule waits for no client. What a server does not take is unanswered.
+        # write_limit=None: send() never waits, so that the schedule is kept.
         member = Member(
             connection.client(parse_json=False, write_limit=None), self.tally, self._echo
         )
@@ -166,7 +169,8 @@ class Crowd:
                 connection.url, connection.headers, connection.transports, connection.path
             )
         except (ConnectionError, ValueError) as exc:
-            self.tally.failures[told(exc)] += 1
+            self.tally.failures[cause_of(exc)] += 1
+            self.tally.error = exc
         else:
             self.tally.connected += 1
             self.tally.transports[client.transport() or 'lost at once'] += 1
@@ -174,16 +178,16 @@ class Crowd:
 
     @property
     def unanswered(self) -> int:
-        """How many messages have not come back."""
+        """The number of unanswered messages."""
         return sum(member.unanswered for member in self.members)
 
     @property
     def lost(self) -> int:
-        """How many connections were lost."""
+        """The number of lost connections."""
         return self.tally.losses.total()
 
     def disconnect(self) -> None:
-        """Let all leave, within a bound for them all."""
+        """Disconnect all clients within a common time limit."""
         pool = Pool(AT_ONCE)
         end = time.monotonic() + _LEAVING
         for member in self.members:
@@ -192,7 +196,7 @@ class Crowd:
 
 
 def start_closed_loop(crowd: Crowd, messages: Template) -> None:
-    """Let each client send its next message as soon as the answer to the last has come."""
+    """Let each client send its next message as soon as its last one was answered."""
 
     def again(member: Member) -> None:
         member.send(messages.next(), time.perf_counter())
@@ -203,6 +207,6 @@ def start_closed_loop(crowd: Crowd, messages: Template) -> None:
 
 
 def stop_closed_loop(crowd: Crowd) -> None:
-    """Let no client send any more."""
+    """Stop all clients from sending."""
     for member in crowd.members:
         member.on_answer(None)

@@ -1,8 +1,9 @@
-"""The Locust command that puts the same load on a server."""
+"""The Locust command for the same load test."""
 
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from ..options import Connection
 
 #: The locustfile.
 LOCUSTFILE = Path(contrib.__file__).parent / 'locust' / 'load.py'
-#: Users that Locust starts in a second, unless something else is asked for.
+#: Users that Locust starts per second by default.
 _SPAWN_RATE = 50.0
+#: Seconds for the start of Locust. Its --run-time includes its imports, which take seconds.
+_STARTING = 10
 
 
 def locust_command(
@@ -30,10 +33,10 @@ def locust_command(
     ca: str | None = None,
     proxy: str | None = None,
 ) -> str:
-    """A line for a shell; the options are those of ``engineio-gevent load``."""
+    """A command for a shell. The parameters are the options of ``engineio-gevent load``."""
     spawn_rate = connect_rate or _SPAWN_RATE
-    # Locust's time begins with the first user, and not when all are there.
-    run_time = math.ceil(duration + clients / spawn_rate)
+    # The time of Locust begins before its first user, and not when all users have started.
+    run_time = _STARTING + math.ceil(duration + clients / spawn_rate)
     if message.startswith('@'):
         message = f'@{Path(message[1:]).resolve()}'
     words = [
@@ -63,8 +66,13 @@ def locust_command(
     return ' '.join(_quoted(word) for word in words)
 
 
+def on_lines(command: str) -> str:
+    """Break a command before each of its main options, so that each line is short."""
+    return re.sub(r' (?=--(host|users|message=|engineio-|no-|client-))', ' \\\n    ', command)
+
+
 def _environment(ca: str | None, proxy: str | None) -> list[str]:
-    """What stands before the command: both are for the environment alone to say."""
+    """Environment variables for settings that Locust has no option for."""
     words = [] if ca is None else [f'REQUESTS_CA_BUNDLE={Path(ca).resolve()}']
     if proxy:
         words += [f'{name}_proxy={proxy}' for name in ('http', 'https', 'all')]
@@ -74,7 +82,7 @@ def _environment(ca: str | None, proxy: str | None) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word for the shell: of an option with its value the value alone."""
+    """Quote a word for the shell. In ``--option=value`` only the value is quoted."""
     option, equals, value = word.partition('=')
     if equals and option == shlex.quote(option):
         return f'{option}={shlex.quote(value)}'

@@ -1,4 +1,4 @@
-"""Whether the server shares this machine: then the two take each other's time."""
+"""Find out whether the server runs on this machine, where it competes for CPU time."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from gevent import socket
 
 
 def is_here(url: str) -> bool:
-    """Whether an address of the server is one of this machine's."""
+    """Whether an address of the server belongs to this machine."""
     try:
         host = urlsplit(url).hostname or ''
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, ValueError):
         return False
-    return any(_is_ours(family, address) for family, _, _, _, address in found)
+    return any(_is_own(family, address) for family, _, _, _, address in found)
 
 
-def _is_ours(family: int, address: tuple[object, ...]) -> bool:
-    """Only addresses of its own can a machine bind a socket to."""
+def _is_own(family: int, address: tuple[object, ...]) -> bool:
+    """Whether a socket can be bound to this address, which works only for own addresses."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.bind((address[0], 0, *address[2:]))

@@ -1,4 +1,4 @@
-"""The run: connect, send by the clock or by the answers, wait for the last of them."""
+"""The run of a load test: connect, send, wait for the last answers."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from ...demo.measure import Usage
 from ...timers import timer_seconds
 from .crowd import Crowd, start_closed_loop, stop_closed_loop
 
-#: Messages that are sent before other greenlets, and the sockets, have their turn.
+#: Messages to send before other greenlets and the sockets get a turn.
 _BURST = 50
-#: Seconds of the shortest sleep: with none at all, gevent looks at the sockets now and then only.
+#: Seconds of the shortest sleep. With sleep(0) gevent would only rarely check the sockets.
 _TURN = 1e-6
-#: Seconds between two looks at how far it is.
+#: Seconds between two updates of the progress.
 _LOOK = 0.1
 
 
 @dataclass
 class Outcome:
-    """What a run came to; times in seconds."""
+    """The result of a run; times in seconds."""
 
-    #: From when the first message was due to the end of the sending.
+    #: From the due time of the first message to the end of sending.
     sending: float = 0.0
-    #: Of this process meanwhile.
+    #: CPU time of this process meanwhile.
     cpu: float = 0.0
     #: Messages sent or received meanwhile.
     messages: int = 0
-    #: Messages that were due and never sent: the client was lost, or this process did not keep up.
+    #: Messages that were due and never sent, because the client was lost or this process too slow.
     unsent: int = 0
     connecting: float = 0.0
-    #: Of this process, to connect.
+    #: CPU time of this process to connect.
     connecting_cpu: float = 0.0
-    #: For each client, when all were connected and idle; None: not known on this system.
+    #: Per client, when all are connected and idle; None if the system does not report it.
     kib: float | None = None
     descriptors: float | None = None
     greenlets: float | None = None
     unanswered: int = 0
-    #: Whether Ctrl-C, or the loss or failure of all clients, has ended it early.
+    #: Whether Ctrl-C, or the loss or failure of all clients, ended the run early.
     early: bool = False
 
 
@@ -49,11 +49,11 @@ class Run:
     """One run.
 
     :param crowd: the clients.
-    :param messages: what they send.
-    :param rate: messages a second of each client; 0: each as soon as the last is answered.
+    :param messages: the messages to send.
+    :param rate: messages per second of each client; 0: each after the answer to the last.
     :param duration: seconds to send for.
-    :param patience: seconds, then, for what is late: messages, and answers.
-    :param connect_rate: clients that begin to connect in a second; 0: as fast as they can.
+    :param patience: seconds to wait for late messages and answers after that.
+    :param connect_rate: clients to connect per second; 0: as fast as possible.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Run:
         self.outcome = Outcome()
 
     def connect(self, progress: Callable[[int], None]) -> None:
-        """Connect the clients, and measure what they take while they are idle."""
+        """Connect the clients, and measure the memory and descriptors that they use while idle."""
         outcome, crowd = self.outcome, self._crowd
         before, cpu = Usage.now(), time.process_time()
         start = time.perf_counter()
         try:
             crowd.connect(self._connect_rate, progress)
             outcome.early = crowd.tally.connected + crowd.tally.failures.total() < crowd.size
-        except BaseException:  # Ctrl-C: what there is, is told
+        except BaseException:  # Ctrl-C: the results so far are reported
             outcome.early = True
             raise
         finally:
@@ -99,9 +99,9 @@ class Run:
         outcome.greenlets = (after.greenlets - before.greenlets) / count
 
     def send(self, progress: Callable[[float], None]) -> None:
-        """Send for as long as it is to last, then wait for the last answers.
+        """Send for the duration, then wait for the last answers.
 
-        :param progress: is told, now and then, for how many seconds it has gone on.
+        :param progress: is called with the seconds that have passed.
         """
         outcome, crowd = self.outcome, self._crowd
         tally = crowd.tally
@@ -109,7 +109,7 @@ class Run:
         before = tally.sent + tally.received
         schedule = None
         if self._rate:
-            schedule = gevent.spawn(self._send_by_the_clock, start)
+            schedule = gevent.spawn(self._send_on_schedule, start)
         else:
             start_closed_loop(crowd, self._messages)
         try:
@@ -120,12 +120,12 @@ class Run:
                 progress(passed)
                 gevent.sleep(timer_seconds(min(_LOOK, self._duration - passed)))
             if schedule is not None and not outcome.early:
-                # Its last messages may be late. Left out, they would hide that.
+                # Late messages are still sent: to leave them out would improve the result.
                 schedule.join(timer_seconds(self._patience))
                 if not schedule.ready():
                     total = round(self._duration * self._rate * len(crowd.members))
                     outcome.unsent = max(0, total - tally.sent)
-        except BaseException:  # Ctrl-C: what there is, is told
+        except BaseException:  # Ctrl-C: the results so far are reported
             outcome.early = True
             raise
         finally:
@@ -145,11 +145,11 @@ class Run:
             gevent.sleep(_LOOK / 2)
         self.outcome.unanswered = crowd.unanswered
 
-    def _send_by_the_clock(self, start: float) -> None:
-        """In a greenlet: each message has its moment, whether the one before was late or not.
+    def _send_on_schedule(self, start: float) -> None:
+        """In a greenlet: send each message when it is due, even if the last one was late.
 
-        The time of a round trip counts from that moment. Counted from when the message did leave,
-        a server, or a process, that stands still would hide all the messages that waited for it.
+        Round trips are measured from the due time. Measured from the time of sending, a pause of
+        the server or of this process would not show in the messages that it delayed.
         """
         crowd, messages = self._crowd, self._messages
         between = 1 / (self._rate * len(crowd.members))

@@ -1,4 +1,4 @@
-"""What a run came to: for people, and as JSON."""
+"""The result of a load test: as text, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..colours import ACCENT, WARNING
 from ..screen import one_line, say
 from .crowd import Tally
 from .run import Outcome
 
 _PERCENTILES = 50.0, 90.0, 99.0, 99.9
 _BAR = 36
-#: Share of a core above which this process, and not the server, decides the times.
+#: Share of a core above which this process, and not the server, limits the results.
 _BUSY = 0.85
-#: Share of the messages that, missing in the round trips, makes the last percentiles lie.
+#: Share of unanswered messages above which the high percentiles are too optimistic.
 _MISSING = 0.001
 
 
 def report(
     tally: Tally, outcome: Outcome, clients: int, *, echo: bool = True, here: bool = False
 ) -> dict[str, Any]:
-    """All figures: times in ms unless the name says otherwise.
+    """All figures. Times are in ms unless the name says otherwise.
 
-    :param clients: how many were to connect.
+    :param clients: the number of clients that should connect.
     :param echo: whether answers were expected.
-    :param here: whether the server is on this machine.
+    :param here: whether the server runs on this machine.
     """
     times = sorted(tally.round_trips)
     cpu = outcome.cpu
@@ -77,17 +78,17 @@ def _distribution(times: list[float]) -> dict[str, float] | None:
         return None
     found = {'min': times[0]}
     for percent in _PERCENTILES:
-        # the value that so many percent do not exceed
+        # the value that this percentage of the round trips does not exceed
         found[f'p{percent:g}'] = times[math.ceil(round(len(times) * percent / 100, 6)) - 1]
     found['max'] = times[-1]
     return {name: round(value * 1e3, 3) for name, value in found.items()}
 
 
 def histogram(times: list[float]) -> list[tuple[float, int]]:
-    """How many round trips lie below each of the bounds 1, 2, 5, 10, .. and above the last.
+    """The number of round trips below each of the bounds 1, 2, 5, 10, .. and above the last.
 
     :param times: sorted, in seconds.
-    :returns: bounds in ms, from the first with a round trip below it to the last that is needed.
+    :returns: bounds in ms with counts, from the first to the last bound that is needed.
     """
     if not times:
         return []
@@ -106,12 +107,12 @@ def histogram(times: list[float]) -> list[tuple[float, int]]:
 
 
 def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
-    """Print it.
+    """Print the result as text.
 
     :param echo: whether answers were expected.
     """
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style='cyan', no_wrap=True)
+    table.add_column(style=ACCENT, no_wrap=True, min_width=11)
     table.add_column()
 
     def row(label: str, text: str) -> None:
@@ -132,35 +133,35 @@ def show(console: Console, figures: dict[str, Any], echo: bool) -> None:
         row(
             'sent',
             f'{figures["sent"]:,} messages in {figures["sending_seconds"]:.1f} s: '
-            f'{figures["sent_per_second"]:,.0f} a second'
+            f'{figures["sent_per_second"]:,.0f} per second'
             + (f'; {figures["unsent"]:,} unsent' if figures['unsent'] else ''),
         )
         row('received', _received(figures, echo))
     if figures['round_trip_ms']:
         times = [f'{name} {_ms(value)}' for name, value in figures['round_trip_ms'].items()]
-        # in two lines, which fit a narrow terminal
+        # on two lines, to fit a narrow terminal
         row('round trips', ', '.join(times[:3]) + ',\n' + ', '.join(times[3:]))
     if figures['cpu_us_per_message'] is not None:
         row(
             'CPU',
-            f'{figures["cpu_us_per_message"]:.1f} us a message sent or received, '
-            f'{figures["cpu_share"]:.0%} of a core',
+            f'{figures["cpu_us_per_message"]:.1f} µs per message sent or received, '
+            f'{figures["cpu_share"]:.0%} of a core, by the clients only',
         )
     if each := _each(figures):
-        row('each client', each)
+        row('per client', each)
     console.print(table)
     if figures['histogram']:
         console.print()
         console.print(_chart(figures['histogram']))
     for warning in figures['warnings']:
-        say(console, Text(f'! {warning}', 'yellow'))
+        say(console, Text(f'! {warning}', WARNING))
 
 
 def _connected(figures: dict[str, Any]) -> str:
     text = f'{figures["connected"]:,} of {figures["clients"]:,} clients'
     seconds = figures['connect_seconds']
     if figures['connected'] and seconds:
-        text += f' in {seconds:.1f} s: {figures["connected"] / seconds:,.0f} a second'
+        text += f' in {seconds:.1f} s: {figures["connected"] / seconds:,.0f} per second'
     return text
 
 
@@ -178,14 +179,14 @@ def _received(figures: dict[str, Any], echo: bool) -> str:
 def _each(figures: dict[str, Any]) -> str:
     parts = []
     if figures['kib_per_client'] is not None:
-        parts.append(f'{figures["kib_per_client"]:.1f} KiB')
+        parts.append(f'{figures["kib_per_client"]:.1f} KiB of process memory')
     if figures['descriptors_per_client'] is not None:
         count = f'{figures["descriptors_per_client"]:.2g}'
         parts.append(f'{count} descriptor{"" if count == "1" else "s"}')
     if figures['greenlets_per_client'] is not None:
         parts.append(f'{abs(figures["greenlets_per_client"]):.2g} greenlets')
     if figures['connect_cpu_ms'] is not None:
-        parts.append(f'{figures["connect_cpu_ms"]:.2f} ms of CPU to connect')
+        parts.append(f'{figures["connect_cpu_ms"]:.2f} ms of CPU time to connect')
     return ', '.join(parts)
 
 
@@ -197,7 +198,7 @@ def _chart(rows: list[dict[str, Any]]) -> Table:
     most = max(row['count'] for row in rows)
     for row in rows:
         bound = 'above' if row['below_ms'] is None else f'< {_ms(row["below_ms"])}'
-        chart.add_row(bound, f'{row["count"]:,}', Text(_bar(row['count'] / most), 'cyan'))
+        chart.add_row(bound, f'{row["count"]:,}', Text(_bar(row['count'] / most), ACCENT))
     return chart
 
 
@@ -213,25 +214,25 @@ def _ms(value: float) -> str:
 
 
 def _warnings(figures: dict[str, Any], echo: bool) -> list[str]:
-    """Where the figures do not say what one may think."""
+    """Warnings about figures that may be misleading."""
     found = []
     if (figures['cpu_share'] or 0) > _BUSY:
         found.append(
-            f'this process used {figures["cpu_share"]:.0%} of a core: the times are its own, not '
-            "the server's; take less --rate or fewer --clients, or Locust with more processes"
+            f'This process used {figures["cpu_share"]:.0%} of a core, so it may limit the results '
+            'more than the server. Reduce --rate or --clients, or use Locust with more processes.'
         )
     if figures['unsent']:
         found.append(
-            f'{figures["unsent"]:,} messages were due and never sent: their clients were lost, or '
-            'this process did not keep up'
+            f'{figures["unsent"]:,} messages were due but not sent, because their clients were '
+            'lost or this process was too slow.'
         )
     if echo and figures['sent'] and not figures['answered'] and not figures['lost']:
-        found.append('the server does not send messages back: --no-echo counts them alone')
+        found.append('The server does not send messages back. Pass --no-echo if that is intended.')
     elif echo and figures['unanswered'] > figures['sent'] * _MISSING:
         found.append(
-            f'{figures["unanswered"]:,} messages without an answer are not among the round trips, '
-            'which look better than they were'
+            f'{figures["unanswered"]:,} unanswered messages are not included in the round trips, '
+            'which are too optimistic.'
         )
     if figures['same_machine']:
-        found.append('the server is on this machine: the two take processor time from each other')
+        found.append('The server runs on this machine and competes with the clients for CPU time.')
     return found

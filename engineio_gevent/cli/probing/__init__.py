@@ -1,4 +1,5 @@
-"""What ``probe`` does: connect as the client does, one step after the other, and tell of each.
+"""The steps of ``probe``: connect as the client does, and report each step.
 
-``course`` has the order of the steps; ``report`` what is told of them, ``show`` how it looks.
+``steps`` has the order of the steps, ``report`` the data that is reported and ``show`` its text
+output. ``diagnosis`` uses the same steps to explain a failure of ``connect`` or ``load``.
 """

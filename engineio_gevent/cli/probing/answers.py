@@ -1,4 +1,4 @@
-"""What an HTTP answer that is not the hoped-for one tells: who gave it, and what to look at."""
+"""Explain an unexpected HTTP response: its origin, its cause and what to try."""
 
 from __future__ import annotations
 
@@ -15,37 +15,43 @@ from ...transports.http1 import Response
 from ...transports.redirects import REDIRECTS, Place, follow
 from .wire import MAX_SIZE
 
-#: Headers that tell who has answered.
+#: Headers that identify the server or proxy that answered.
 TELLING = (
     'server', 'via', 'x-powered-by', 'x-served-by', 'x-cache', 'cf-ray', 'alt-svc', 'location',
     'retry-after', 'www-authenticate', 'proxy-authenticate', 'content-type', 'cache-control',
     'access-control-allow-origin', 'strict-transport-security',
 )  # fmt: skip
 
-#: What is said of a transport that a session may not begin with.
-NOT_FIRST = 'is no transport that the server allows to begin with'
+#: Part of the problem if the server does not accept a transport for the first request.
+NOT_FIRST = 'the server does not allow a connection to begin with'
+#: The end of a problem that a wrong path may cause.
+CHECK_PATH = '. Check the path (--path)'
+SPEAKS_TLS = 'this port speaks TLS. Try https:// instead of http://'
+VERSION_3 = 'the server speaks Engine.IO 3 (Socket.IO 2), and this client supports only protocol 4'
 
-# An OPEN packet in the payload of version 3: its length before it, in digits or in bytes.
+# An OPEN packet in a payload of protocol 3, which has the length before each packet, as digits or
+# as bytes.
 _VERSION_3 = re.compile(rb'(?:\d+:|\x00[\x00-\x09]+\xff)0\{')
 _UNKNOWN_SESSION = 1
 _MESSAGES = {'Session ID unknown': 1, 'Transport unknown': 0, 'Bad handshake method': 2,
              'Bad request': 3, 'Forbidden': 4, 'Unsupported protocol version': 5}  # fmt: skip
 # RFC 9110, sections 15.6.3 to 15.6.5.
 _UNAVAILABLE = {
-    502: 'got no answer that it could use from what is behind it',
-    503: 'cannot serve at present: too busy, or down',
-    504: 'got no answer in time from what is behind it',
+    502: 'A proxy got an invalid response from the server behind it',
+    503: 'The server or a proxy is overloaded or down',
+    504: 'A proxy got no response in time from the server behind it',
 }
-#: Of a request's query: what the client adds to the caller's.
-_OURS = frozenset(('transport', 'EIO', 'sid', 't'))
+#: The query parameters that the client adds to those of the URL.
+_ADDED = frozenset(('transport', 'EIO', 'sid', 't'))
+_NOT_FORWARDED = 'A proxy may not forward the Upgrade header'
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, looked at.
+    """An HTTP response and what it says.
 
-    :param response: the answer.
-    :param place: where the request went.
+    :param response: the response.
+    :param place: the server and path of the request.
     """
 
     response: Response
@@ -53,12 +59,12 @@ class Answer:
 
     @property
     def status(self) -> int:
-        """Its status code."""
+        """The status code."""
         return self.response.status
 
     @property
     def body(self) -> bytes:
-        """Its body, decompressed; as it came, where that cannot be."""
+        """The body, decompressed if that is possible."""
         try:
             return self.response.content(MAX_SIZE)
         except ProtocolError:
@@ -66,7 +72,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """What the body stands for, if it is JSON; else None."""
+        """The decoded body, or None if it is not JSON."""
         text = self.body.decode(errors='replace')
         if too_deep(text):
             return None
@@ -77,20 +83,20 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What the server says in the body: its message, or a line of text."""
-        told = self.json
-        if isinstance(told, dict):
-            told = told.get('message')
-        if isinstance(told, str):
-            return told[:200]
+        """The text in the body: the message of the JSON, or plain text."""
+        decoded = self.json
+        if isinstance(decoded, dict):
+            decoded = decoded.get('message')
+        if isinstance(decoded, str):
+            return decoded[:200]
         return '' if self.is_html else self.body[:200].decode(errors='replace').strip()
 
     @property
     def code(self) -> int | None:
-        """Engine.IO's code of the error, in the JSON or known by its message."""
-        told = self.json
-        if isinstance(told, dict):
-            code = told.get('code')
+        """Engine.IO's error code, from the JSON or derived from the message."""
+        decoded = self.json
+        if isinstance(decoded, dict):
+            code = decoded.get('code')
             return code if isinstance(code, int) else None
         words = self.words
         if words.startswith('Invalid session'):
@@ -99,18 +105,18 @@ class Answer:
 
     @property
     def is_html(self) -> bool:
-        """Whether it is a page for people."""
+        """Whether the body is an HTML page."""
         if 'html' not in self.response.headers.get('content-type', ''):
             return self.body[:200].lstrip().lower().startswith((b'<!doctype', b'<html'))
         return b'<' in self.body
 
     @property
     def is_version_3(self) -> bool:
-        """Whether it is the handshake of protocol 3."""
+        """Whether the body is a handshake of Engine.IO protocol 3."""
         return _VERSION_3.match(self.body) is not None
 
     def facts(self) -> dict[str, Any]:
-        """For the report; of cookies no value."""
+        """The facts for the report, without the values of cookies."""
         headers = self.response.headers
         return {
             'status': self.status,
@@ -120,11 +126,11 @@ class Answer:
         }
 
     @property
-    def by(self) -> str:
-        """Who has answered, as far as the answer tells."""
+    def origin(self) -> str:
+        """The server or proxy that answered, if the headers name it."""
         headers = self.response.headers
         found = [headers[name][:60] for name in ('server', 'via') if headers.get(name)]
-        return f' (by {", ".join(found)})' if found else ''
+        return f' (from {", ".join(found)})' if found else ''
 
 
 def _cookie(line: str) -> dict[str, Any]:
@@ -136,61 +142,65 @@ def _cookie(line: str) -> dict[str, Any]:
 
 
 def refusal(answer: Answer, path: str, transport: str) -> str:
-    """Why there is no session, from the answer to the first request.
+    """Why the first request opened no connection.
 
-    :param path: where Engine.IO should be.
-    :param transport: the transport that was asked for.
+    :param path: the given path of Engine.IO.
+    :param transport: the transport of the request.
     """
     known = _for_every_request(answer)
     if known:
         return known
     status, code = answer.status, answer.code
     if code == 0 or answer.words == 'Invalid transport':
-        return f'HTTP {status}: {transport} {NOT_FIRST}'
+        return f'HTTP {status}: {NOT_FIRST} {transport}'
     if code == 5 or 'unsupported version' in answer.words:
-        return f'HTTP {status}: the server speaks another version of Engine.IO ({answer.words})'
+        return (
+            f'HTTP {status}: the server does not speak the Engine.IO protocol 4, and this client '
+            f'supports only protocol 4. Perhaps it is an Engine.IO 3 (Socket.IO 2) server '
+            f'({answer.words})'
+        )
     if transport == 'websocket' and _upgrade_was_lost(answer):
         return _stripped(answer)
     if status == 404:
-        return f'HTTP 404{answer.by}: is Engine.IO mounted at {path}? (--path)'
+        return f'HTTP 404{answer.origin}: no Engine.IO at {path}{CHECK_PATH}'
     if status == 200:  # instead of 101
         return no_handshake(answer)
     return _any_other(answer)
 
 
 def no_handshake(answer: Answer) -> str:
-    """What is wrong with a body that should have an OPEN packet."""
+    """Why a body contains no OPEN packet."""
     if answer.is_version_3:
-        return 'a server of Engine.IO 3 (Socket.IO 2) answers: this client speaks Engine.IO 4'
+        return VERSION_3
     if answer.is_html:
-        return f'an HTML page answers here{answer.by}, not Engine.IO: is the path right? (--path)'
+        return f'HTTP {answer.status}{answer.origin}: an HTML page, not Engine.IO{CHECK_PATH}'
     if not answer.body:
-        return f'HTTP {answer.status} with an empty body{answer.by}: no Engine.IO here'
-    return f'no Engine.IO here{answer.by}: the body begins {shorten(answer.body)}'
+        return f'HTTP {answer.status}{answer.origin}: an empty body, not Engine.IO{CHECK_PATH}'
+    return (
+        f'HTTP {answer.status}{answer.origin}: not Engine.IO, the body begins '
+        f'{shorten(answer.body)}{CHECK_PATH}'
+    )
 
 
 def later_refusal(answer: Answer) -> str:
-    """Why a polling request within a session fails."""
+    """Why a polling request after the handshake failed."""
     known = _session_unknown(answer) or _for_every_request(answer)
     return known or _any_other(answer)
 
 
 def no_upgrade(answer: Answer) -> str:
-    """Why there is no websocket, from the answer to its request within a session."""
+    """Why the websocket request of an upgrade failed."""
     known = _session_unknown(answer) or _for_every_request(answer)
     if known:
         return known
     if _upgrade_was_lost(answer) or answer.words == 'Invalid transport':
         return _stripped(answer)
     if answer.status == 200:
-        return (
-            f'HTTP 200 instead of 101{answer.by}: the request went on as an ordinary one; a proxy '
-            'in between does not forward Upgrade'
-        )
+        return f'HTTP 200 instead of 101{answer.origin}. {_NOT_FORWARDED}'
     if answer.status in (400, 404, 405, 501):
         return (
-            f'HTTP {answer.status}{answer.by}{_said(answer)}: a proxy in between does not forward '
-            'Upgrade, or sends websockets elsewhere'
+            f'HTTP {answer.status}{answer.origin}{_said(answer)}. {_NOT_FORWARDED}, or sends '
+            'websockets to another server'
         )
     return _any_other(answer)
 
@@ -199,9 +209,8 @@ def _session_unknown(answer: Answer) -> str:
     if answer.code != _UNKNOWN_SESSION:
         return ''
     return (
-        f'HTTP {answer.status}, session id unknown: this request reached another server than the '
-        'first did; with several, or several workers, the load balancer must keep a client on '
-        'one (sticky sessions)'
+        f'HTTP {answer.status}: unknown sid. This request reached another server or worker than '
+        'the handshake. Configure sticky sessions in the load balancer'
     )
 
 
@@ -211,73 +220,72 @@ def _for_every_request(answer: Answer) -> str:
         return f'HTTP {status}{_redirect(answer.place, headers["location"])}'
     if 'origin' in answer.words.lower() and status in (400, 403):
         return (
-            f'HTTP {status}: the server refuses the Origin ({answer.words}): look at its CORS '
-            'settings, and at X-Forwarded-Proto and Host behind a proxy that ends TLS'
+            f'HTTP {status}: the server rejects the Origin header ({answer.words}). Check its CORS '
+            'settings, and X-Forwarded-Proto and Host if a proxy terminates TLS'
         )
     if status == 401:
         scheme = headers.get('www-authenticate', '').partition(' ')[0]
-        kind = f' of the kind {scheme[:40]}' if scheme else ''
+        kind = f' ({scheme[:40]})' if scheme else ''
         return (
-            f'HTTP 401{answer.by}: it wants credentials{kind}{_said(answer)} '
-            "(-H 'Authorization: ...', or user and password in the URL)"
+            f'HTTP 401{answer.origin}: credentials required{kind}{_said(answer)}. Pass '
+            "-H 'Authorization: ...', or a user and password in the URL"
         )
     if status == 407:
-        return 'HTTP 407: the proxy wants credentials (http://user:password@host:port)'
-    if status == 403:
-        return f'HTTP 403{answer.by}: forbidden{_said(answer)}'
-    if status == 429:
-        return f'HTTP 429{answer.by}: too many requests{_said(answer)}'
-    if status == 400 and 'HTTPS port' in answer.body.decode(errors='replace'):
-        return 'TLS answers here: https:// instead of http://'
-    if status in _UNAVAILABLE:
         return (
-            f'HTTP {status}{answer.by}{_said(answer)}: the server, or a proxy before it, '
-            f'{_UNAVAILABLE[status]}'
+            'HTTP 407: the proxy requires credentials. Pass --proxy http://USER:PASSWORD@HOST:PORT'
         )
+    if status == 403:
+        return f'HTTP 403{answer.origin}: forbidden{_said(answer)}'
+    if status == 429:
+        return f'HTTP 429{answer.origin}: too many requests{_said(answer)}'
+    if status == 400 and 'HTTPS port' in answer.body.decode(errors='replace'):
+        return SPEAKS_TLS
+    if status in _UNAVAILABLE:
+        return f'HTTP {status}{answer.origin}{_said(answer)}. {_UNAVAILABLE[status]}'
     return ''
 
 
 def _redirect(here: Place, location: str) -> str:
-    """Where a redirect leads, and what to give to the command instead."""
+    """The target of a redirect, and the arguments that lead there."""
     try:
         there = follow(here, location)
     except ProtocolError as exc:
         return f': {exc}'
     (url, path), (_, path_here) = _given(there), _given(here)
     whole = f'{url.partition("/?")[0]}{path}'
-    rule = 'polling follows redirects, the websocket does not'
+    rule = 'polling follows redirects, a websocket does not'
     if (url, path) == _given(here):
-        return f' redirects to the same place, {whole}: {rule}'
+        return f' redirects to the same URL, {whole} ({rule})'
     if path == path_here:
-        return f' redirects to {whole}: give {shlex.quote(url)} ({rule})'
+        return f' redirects to {whole}. Use {shlex.quote(url)} ({rule})'
     given = f'{shlex.quote(url)} --path {shlex.quote(path.strip("/") or "/")}'
-    return f' redirects to {whole}: if Engine.IO is there, give {given} ({rule})'
+    return f' redirects to {whole}. If Engine.IO is there, use {given} ({rule})'
 
 
 def _given(place: Place) -> tuple[str, str]:
-    """The URL and the path that lead the client to a place."""
+    """The URL and the path to give to the client for a target."""
     path, _, query = place.target.partition('?')
-    own = '&'.join(one for one in query.split('&') if one.partition('=')[0] not in {*_OURS, ''})
+    own = '&'.join(one for one in query.split('&') if one.partition('=')[0] not in {*_ADDED, ''})
     url = f'{"https" if place.secure else "http"}://{place.netloc}'
     path = path.strip('/')
     return (f'{url}/?{own}' if own else url)[:300], (f'/{path}/' if path else '/')[:300]
 
 
 def _upgrade_was_lost(answer: Answer) -> bool:
-    """Whether the server says that the request which reached it was no websocket's."""
+    """Whether the server reports that the request arrived without its Upgrade header."""
     return answer.status == 426 or answer.code == 3 or 'websocket upgrade' in answer.words.lower()
 
 
 def _stripped(answer: Answer) -> str:
     return (
-        f'HTTP {answer.status}{answer.by}{_said(answer)}: the request reached the server without '
-        'its Upgrade header; a proxy in between does not forward that'
+        f'HTTP {answer.status}{answer.origin}{_said(answer)}. The request reached the server '
+        'without its Upgrade header: a proxy does not forward it'
     )
 
 
 def _any_other(answer: Answer) -> str:
-    page = ', an HTML page' if answer.is_html else ''
-    return f'HTTP {answer.status}{answer.by}{page}{_said(answer)}'
+    page = ': an HTML page' if answer.is_html else ''
+    return f'HTTP {answer.status}{answer.origin}{page}{_said(answer)}'
 
 
 def _said(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""What a server's certificate says, verified or not, and why it is not believed."""
+"""Read a server certificate, verified or not, and explain why verification failed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _OTHER_NAME = 62, 64
 Decoded = dict[str, Any]
 
 
-def shown_by(sock: ssl.SSLSocket) -> list[Decoded]:
-    """The certificates that the server has sent, its own first; empty where Python cannot tell.
+def sent_by(sock: ssl.SSLSocket) -> list[Decoded]:
+    """The certificates that the server sent, its own first; empty if Python cannot read them.
 
-    ``getpeercert()`` tells of those alone that were verified, and it is the others that
-    one has to see. Since Python 3.13 there is a public ``get_unverified_chain()``, of undecoded
-    bytes; what is below it is there since 3.10, and decodes.
+    ``getpeercert()`` returns only verified certificates, and a failed verification is what has to
+    be explained. The public ``get_unverified_chain()`` exists since Python 3.13 and returns
+    encoded bytes. The private method that it calls exists since 3.10 and returns objects that
+    decode themselves.
     """
     try:
         chain = sock._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # see above
@@ -38,7 +39,7 @@ def shown_by(sock: ssl.SSLSocket) -> list[Decoded]:
 
 
 def facts(decoded: Decoded) -> dict[str, Any]:
-    """A certificate, for the report."""
+    """The facts of a certificate, for the report."""
     until = decoded.get('notAfter')
     return {
         'subject': _name(decoded.get('subject', ())),
@@ -51,55 +52,55 @@ def facts(decoded: Decoded) -> dict[str, Any]:
 
 
 def names(decoded: Decoded) -> list[str]:
-    """The hosts and addresses that a certificate is for."""
+    """The host names and addresses in a certificate."""
     return [str(value) for _, value in decoded.get('subjectAltName', ())]
 
 
 def problem(
     error: ssl.SSLCertVerificationError, chain: list[Decoded], host: str, authorities: str
 ) -> str:
-    """Why the certificate is not believed, and what to do.
+    """Why the verification failed, and what to do.
 
-    :param chain: what the server has sent.
-    :param authorities: where those come from that it was verified with.
+    :param chain: the certificates that the server sent.
+    :param authorities: the source of the CA bundle: an option, a variable or a package.
     """
     own = chain[0] if chain else {}
     code = error.verify_code
     if code in _OTHER_NAME:
         others = names(own)
         listed = ', '.join(others[:5]) + (f' and {len(others) - 5} more' if others[5:] else '')
-        return f'the certificate is for {listed or "no host at all"}, not for {host}'
+        return f'the certificate is for {listed or "no host"}, not for {host}'
     if code == _EXPIRED:
         found = facts(own) if own else {}
         if found and found['days_left'] < 0:
             ago = -found['days_left'] - 1
-            return f'the certificate has expired on {found["not_after"]}, {ago} days ago'
-        return 'a certificate of the chain has expired, though not that of the server itself'
+            return f'the certificate expired on {found["not_after"]}, {ago} days ago'
+        return 'a certificate in the chain has expired, but not the server certificate'
     if code == _NOT_YET_VALID:
         since = _day(own.get('notBefore')) if own else None
         return (
-            f'the certificate is valid from {since or "a later date"} on: is the clock of this '
-            'machine right?'
+            f'the certificate is valid from {since or "a later date"}. Check the clock of this '
+            'machine'
         )
     if code == _SELF_SIGNED:
-        return 'the certificate is self-signed: if it is the right one, --ca FILE believes it'
+        return 'the certificate is self-signed. Pass --ca FILE to trust it'
     issuer = _name(chain[-1].get('issuer', ())) if chain else ''
     if code == _SELF_SIGNED_IN_CHAIN or code in _NO_ISSUER:
-        told = (
-            f'the authority {issuer or "of the certificate"} is not among those of '
-            f'{authorities}: --ca FILE has others verify it'
+        text = (
+            f'the certificate was issued by {issuer or "an unknown CA"}, which is not in the CA '
+            f'bundle ({authorities}). Pass --ca FILE to trust another CA'
         )
         if len(chain) == 1 and code in _NO_ISSUER:
-            told += (
-                '; or the server, which sends one certificate alone, leaves out the '
-                "intermediate authority's"
+            text += (
+                '. The server sent only one certificate: perhaps an intermediate certificate is '
+                'missing'
             )
-        return told
-    return f'the certificate is not believed: {error.verify_message}'
+        return text
+    return f'the certificate was not verified: {error.verify_message}'
 
 
 def _name(rdns: Any) -> str:
-    """A distinguished name: its common name and organisation, if it has them."""
+    """The common name and organisation of a distinguished name, or all its fields."""
     fields = {key: str(value) for rdn in rdns for key, value in rdn}
     wanted = 'commonName', 'organizationName', 'organizationalUnitName'
     parts = [fields[key] for key in wanted if key in fields]

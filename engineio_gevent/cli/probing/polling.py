@@ -1,4 +1,4 @@
-"""The steps over polling: the handshake, a round trip, the server's PING, the farewell."""
+"""The steps over polling: the handshake, a POST, the server's PING, the disconnect."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from ...transports.polling import NOOP_PAUSE
 from ...transports.tunnel import Proxy
 from . import answers, secure
 from .answers import Answer
-from .reach import FORWARD, Reach
+from .reach import FORWARD, LOOK, Reach
 from .report import Fault, Run, Step
 from .wire import MAX_SIZE, exchange
 
-#: What is said of a PING that does not come.
-LATE = 'no PING of the server came within {:g} seconds (pingInterval + pingTimeout)'
+#: The problem if no PING comes.
+LATE = 'no PING from the server within {:g} seconds (pingInterval + pingTimeout)'
 
-#: Why there may be no answer to a first request, and to one within a session.
-SILENT = 'the server is busy (--timeout waits longer), or it is not HTTP that is spoken there'
-BUSY = 'the server, or a proxy before it, is busy (--timeout waits longer)'
+#: Possible causes for no response to the first request, and to a later one.
+SILENT = 'The server may be busy (try a longer --timeout), or the port may not speak HTTP'
+BUSY = 'The server or a proxy may be busy (try a longer --timeout)'
 
-# How what is not HTTP begins in the message about it: a record of TLS, an alert.
+# In the error about a response that is not HTTP: the first bytes of a TLS alert.
 _TLS_RECORD = "begins '\\x15\\x03"
 
 
 class Session:
-    """A session over polling, a request at a time.
+    """An Engine.IO connection over polling, one request at a time.
 
-    :param reach: the way to the server.
+    :param reach: opens connections to the server.
     """
 
     def __init__(self, reach: Reach) -> None:
@@ -56,11 +56,11 @@ class Session:
         path: str | None = None,
         timeout: float | None = None,
     ) -> Answer:
-        """One request, as the client would make it; waits.
+        """Send a request as the client does, and read the response; waits.
 
-        :param path: instead of the client's.
-        :param timeout: seconds, instead of those for each step.
-        :raises Fault: what came in place of an answer.
+        :param path: a path instead of the client's.
+        :param timeout: seconds instead of the timeout of a step.
+        :raises Fault: there was no valid response.
         """  # fmt: skip
         route = self._reach.route
         target = route.target('polling', self._sid)
@@ -75,14 +75,14 @@ class Session:
                 timeout or self._reach.timeout, exchange, sock, method, target, headers, body
             )
         except (OSError, EngineIOError) as exc:
-            raise Fault(*self._lost(exc)) from exc
+            raise self._lost(exc) from exc
         route.cookies.store(route.http_origin + target, response.cookies)
         return Answer(response, place)
 
     def _headers(self, has_body: bool) -> list[tuple[str, str]]:
         route = self._reach.route
         headers = {name.lower(): (name, value) for name, value in polling_headers(route).items()}
-        # what a requests.Session adds: authorization by netrc
+        # what a requests.Session adds: the Authorization from netrc
         for name, value in route.websocket_handshake()['header'].items():
             headers.setdefault(name.lower(), (name, value))
         proxy = self._reach.proxy('polling')
@@ -95,26 +95,29 @@ class Session:
             headers['content-type'] = 'Content-Type', CONTENT_TYPE
         return list(headers.values())
 
-    def _lost(self, error: Exception) -> tuple[str, str | None]:
+    def _lost(self, error: Exception) -> Fault:
         first = self._sid is None
         refused = secure.refused_certificate(error, self._reach.route, first=first)
         if refused:
-            return refused
+            return Fault(*refused)
         plain = not self._reach.route.secure
         if isinstance(error, TimeoutError):
-            return f'{describe(error)}: {SILENT if first else BUSY}', None
+            text = no_response(self._reach)
+            return Fault(f'{text}. {SILENT if first else BUSY}', summary=text)
         if isinstance(error, ProtocolError) and plain and _TLS_RECORD in str(error):
-            return 'TLS answers here: https:// instead of http://', None
+            return Fault(answers.SPEAKS_TLS)
         if isinstance(error, NothingCame) and plain:
-            return f'{error}: no HTTP there, or https:// is wanted', None
-        return describe(error), None
+            return Fault(f'{error}. The port may not speak HTTP', summary=str(error))
+        return Fault(describe(error))
 
     # The steps
 
-    def handshake(self, run: Run, sock: Any, otherwise: Callable[[Step, str], str]) -> Handshake:
-        """Ask for a session.
+    def handshake(
+        self, run: Run, sock: Any, look_elsewhere: Callable[[Step, Fault], str]
+    ) -> Handshake:
+        """Open an Engine.IO connection.
 
-        :param otherwise: told of what is wrong; returns what to say of it.
+        :param look_elsewhere: is called after a failure; returns the problem.
         """
         with run.step('handshake') as step:
             begun = perf_counter()
@@ -122,19 +125,19 @@ class Session:
             try:
                 answer = self.ask(sock)
                 step.facts.update(answer.facts())
-                found = _opened(step, answer, self._reach.route.target('polling'))
+                found = _open_packet(step, answer, self._reach.route.target('polling'))
             except Fault as exc:
                 step.seconds = perf_counter() - begun
-                raise Fault(otherwise(step, exc.problem), exc.step) from exc
+                raise Fault(look_elsewhere(step, exc), exc.step) from exc
             self._sid = found.sid
         return found
 
     def round_trip(self, run: Run) -> Any:
-        """Post a PONG that nobody asked for, over a connection of its own, as the client posts.
+        """Post a PONG over a second connection, as the client posts packets.
 
-        It is nothing to a server but a sign of life; a NOOP, python-engineio refuses.
+        Servers accept an unsolicited PONG and take no other action. python-engineio rejects a NOOP.
 
-        :returns: the connection.
+        :returns: the second connection.
         """
         sock = None
         try:
@@ -147,14 +150,14 @@ class Session:
                 step.facts.update(answer.facts())
                 if not 200 <= answer.status < 300:
                     raise Fault(answers.later_refusal(answer))
-        except BaseException:  # Ctrl-C, too, leaves no socket open
+        except BaseException:  # Ctrl-C must not leave a socket open either
             if sock is not None:
                 sock.close()
             raise
         return sock
 
     def wait_ping(self, run: Run, sock: Any, poster: Any, limit: float) -> None:
-        """Poll until the server's PING comes, and answer it."""
+        """Poll until the server sends a PING, and answer it."""
         with run.step('ping') as step:
             step.facts['transport'] = 'polling'
             begun = perf_counter()
@@ -174,13 +177,13 @@ class Session:
                 if packet.PING in kinds:
                     break
                 if not kinds or packet.CLOSE in kinds:
-                    raise Fault('the server has ended the session before its first PING')
+                    raise Fault('the server closed the connection before its first PING')
                 sleep(NOOP_PAUSE)
             step.seconds = perf_counter() - begun
             self.ask(poster, 'POST', str(packet.PONG).encode())
 
     def leave(self, run: Run, poster: Any) -> None:
-        """Post a CLOSE."""
+        """Post a CLOSE packet."""
         with run.step('leave', needed=False) as step:
             step.facts['transport'] = 'polling'
             answer = self.ask(poster, 'POST', str(packet.CLOSE).encode())
@@ -188,7 +191,7 @@ class Session:
                 raise Fault(answers.later_refusal(answer))
 
     def give_up(self) -> None:
-        """Leave a session in which something has failed, if that can be; nobody is told."""
+        """Try to close the Engine.IO connection after a failure; ignores errors."""
         if self._sid is None:
             return
         with contextlib.suppress(Fault, OSError, EngineIOError):
@@ -198,11 +201,11 @@ class Session:
         self._sid = None
 
     def is_at(self, path: str) -> bool:
-        """Whether there is Engine.IO at this path instead; leaves it at once."""
+        """Whether there is Engine.IO at another path; closes that connection at once."""
         with contextlib.suppress(Fault, OSError, EngineIOError):
             sock, _ = self._reach.again('polling')
             with contextlib.closing(sock):
-                answer = self.ask(sock, path=path)
+                answer = self.ask(sock, path=path, timeout=min(self._reach.timeout, LOOK))
                 packets = payload.decode(answer.body) if answer.status == 200 else []
                 if not packets or packets[0][0] != packet.OPEN:
                     return False
@@ -214,11 +217,27 @@ class Session:
             return True
         return False
 
+    def speaks_version_3(self) -> bool:
+        """Whether the server answers a polling request in Engine.IO protocol 3.
 
-def _opened(step: Step, answer: Answer, target: str) -> Handshake:
-    """The session that an answer opens, noted.
+        A connection of protocol 4 is closed at once. One of protocol 3 is left to time out.
+        """
+        with contextlib.suppress(Fault, OSError, EngineIOError):
+            sock, _ = self._reach.again('polling')
+            with contextlib.closing(sock):
+                answer = self.ask(sock, timeout=min(self._reach.timeout, LOOK))
+            if answer.is_version_3:
+                return True
+            if answer.status == 200:
+                self._sid = handshake.parse(payload.decode(answer.body)[0][1]).sid
+                self.give_up()
+        return False
 
-    :raises Fault: it opens none.
+
+def _open_packet(step: Step, answer: Answer, target: str) -> Handshake:
+    """The OPEN packet in a response, recorded as facts.
+
+    :raises Fault: there is none.
     """
     if answer.status != 200:
         raise Fault(answers.refusal(answer, target.partition('?')[0], 'polling'))
@@ -228,13 +247,13 @@ def _opened(step: Step, answer: Answer, target: str) -> Handshake:
         packets = []
     if not packets or packets[0][0] != packet.OPEN:
         raise Fault(answers.no_handshake(answer))
-    return noted(step, packets[0][1])
+    return record_open_packet(step, packets[0][1])
 
 
-def noted(step: Step, data: str | bytes) -> Handshake:
-    """The data of an OPEN packet, noted.
+def record_open_packet(step: Step, data: str | bytes) -> Handshake:
+    """The fields of an OPEN packet, recorded as facts.
 
-    :raises ProtocolError: it is wrong.
+    :raises ProtocolError: they are invalid.
     """
     found = handshake.parse(data)
     step.facts.update(
@@ -247,7 +266,12 @@ def noted(step: Step, data: str | bytes) -> Handshake:
     return found
 
 
+def no_response(reach: Reach) -> str:
+    """The problem after a timeout."""
+    return f'no response within {reach.stated_timeout:g} seconds'
+
+
 def _proxy_credentials(proxy: Proxy) -> str:
-    """The value of a ``Proxy-Authorization``."""
+    """The value of the ``Proxy-Authorization`` header."""
     token = base64.b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()
     return f'Basic {token}'

@@ -1,7 +1,8 @@
-"""The way to the server: names, proxies, TCP; and TLS after them."""
+"""The steps to the server: host name, proxy, TCP, TLS."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from ipaddress import ip_address
@@ -11,34 +12,47 @@ from typing import Any
 from gevent import socket
 from gevent.hub import get_hub
 
-from ...exceptions import ConnectionClosed
+from ...exceptions import ConnectionClosed, EngineIOError
 from ...transports import dial, tls, tunnel
 from ...transports.base import describe
 from ...transports.route import Route
 from ...transports.tunnel import Proxy
 from . import secure
 from .report import SKIPPED, Fault, Run, Step
+from .wire import exchange
 
-#: Seconds that addresses which do not answer may cost before that is a fault.
+#: Seconds that unreachable addresses may cost before that is a warning.
 SLOW = 0.25
 
-#: How a proxy is used: not at all, by CONNECT, with whole URLs, by SOCKS.
+#: Seconds to look for another way to connect, after a request without a response.
+LOOK = 2.0
+
+#: How a proxy is used: not at all, by CONNECT, with absolute URLs, by SOCKS.
 DIRECT, CONNECT, FORWARD, SOCKS = 'none', 'connect', 'forward', 'socks'
 
 
 class Reach:
-    """Opens connections to the server, as the client would for a transport.
+    """Opens connections to the server, as the client does for a transport.
 
-    :param route: the client's decisions.
+    :param route: the client's route to the server.
     :param timeout: seconds for each step.
-    :param options: the options of the command, by name, for who decided what.
+    :param stated_timeout: seconds to report after a timeout; None: ``timeout``.
+    :param parameters: the parameters of the command by name, to report where a setting comes from.
     """
 
-    def __init__(self, route: Route, timeout: float, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        route: Route,
+        timeout: float,
+        stated_timeout: float | None,
+        parameters: dict[str, Any],
+    ) -> None:
         self.route = route
         self.timeout = timeout
-        self._options = options
-        self._addresses: dict[tuple[str, int], str] = {}  # those that answered
+        self.stated_timeout = timeout if stated_timeout is None else stated_timeout
+        self._parameters = parameters
+        #: By host and port, the address that accepted a connection.
+        self._addresses: dict[tuple[str, int], str] = {}
 
     def proxy(self, transport: str) -> Proxy | None:
         """The proxy for a transport."""
@@ -55,41 +69,48 @@ class Reach:
             return SOCKS
         return CONNECT if self.route.secure or transport == 'websocket' else FORWARD
 
-    # With steps
+    # Connections with steps
 
     def open(self, run: Run, transport: str) -> Any:
-        """Connect, step by step.
+        """Connect step by step.
 
         :returns: the connected socket.
         """
-        proxy = self._told_proxy(run, transport)
+        proxy = self._reported_proxy(run, transport)
         if proxy is None:
-            self._tell_of_bypass(run)
+            self._report_bypass(run)
             sock = self._dial(run, self.route.host, self.route.port, None)
         else:
             sock = self._by_proxy(run, proxy, transport)
         if not self.route.secure:
             return sock
         with run.step('tls') as step:
-            sock = secure.shake_hands(step, self.route, sock, self.timeout, self._authorities())
+            try:
+                sock = secure.shake_hands(
+                    step, self.route, sock, self.timeout, self.stated_timeout, self._authorities()
+                )
+            except Fault as exc:
+                if secure.NO_TLS_OR_HOST in exc.problem and self._speaks_http(transport):
+                    raise Fault(secure.SPEAKS_HTTP) from exc
+                raise
         return sock
 
-    def _told_proxy(self, run: Run, transport: str) -> Proxy | None:
-        """The proxy for a transport; where its URL is none, that is a step that fails."""
+    def _reported_proxy(self, run: Run, transport: str) -> Proxy | None:
+        """The proxy for a transport. An invalid URL is reported as a failed step."""
         try:
             return self.proxy(transport)
         except ConnectionClosed as exc:
             with run.step('proxy') as step:
                 source = self._source()
                 step.facts.update(url=None, source=source, how=DIRECT)
-                raise Fault(f'what {source} says is {exc}') from exc
-            raise  # never: the step does not go on
+                raise Fault(f'{source}: {exc}') from exc
+            raise  # never reached: the failed step raises Stop
 
     def _dial(self, run: Run, host: str, port: int, proxy: Proxy | None) -> Any:
-        known = _in_figures(host)
+        known = _as_address(host)
         if not known:
-            # Names are looked up in a pool of threads, whose beginning takes some milliseconds
-            # that are not the resolver's.
+            # Names are looked up in a thread pool. Starting it takes some milliseconds, which would
+            # count as the resolver's.
             get_hub().threadpool.apply(int)
         with run.step('dns') as step:
             step.facts.update(host=host, of='server' if proxy is None else 'proxy')
@@ -103,7 +124,7 @@ class Reach:
     def _connect(
         self, step: Step, host: str, port: int, addresses: list[str], proxy: Proxy | None
     ) -> Any:
-        """To the first address that answers, as the client does it."""
+        """Connect to the first address that accepts, as the client does."""
         begun = monotonic()
         deadline = begun + self.timeout
         error = OSError('no address')
@@ -120,14 +141,14 @@ class Reach:
             if step.facts['refused_by'] and lost > SLOW:
                 gone = ', '.join(one['address'] for one in step.facts['refused_by'])
                 step.warn(
-                    f'{gone} does not answer, and each client tries it before {address}: '
-                    f'{lost:.1f} seconds are lost'
+                    f'{gone} cannot be reached. Each client tries it before {address}, which takes '
+                    f'{lost:.1f} seconds'
                 )
             return sock
         where = f'{addresses[0]} port {port}'
         if len(addresses) > 1:
-            where = f'any of the {len(addresses)} addresses, port {port}'
-        raise Fault(f'{"" if proxy is None else "the proxy: "}{_unreachable(error, where)}')
+            where = f'port {port} of all {len(addresses)} addresses'
+        raise Fault(_unreachable(error, where, 'server' if proxy is None else 'proxy'))
 
     def _by_proxy(self, run: Run, proxy: Proxy, transport: str) -> Any:
         how = self.how(transport)
@@ -144,21 +165,21 @@ class Reach:
                 host, port = self.route.host, self.route.port
                 if proxy.scheme == 'https':
                     raise Fault(
-                        'a proxy that itself speaks TLS (https://): no websocket goes through it, '
-                        'nor does this probe; polling does'
+                        'TLS to a proxy (https://) works only for polling, not for websockets or '
+                        'for probe'
                     )
                 if how == SOCKS:
                     sock = tunnel.open_tunnel(proxy, host, port, (), self.timeout)
                 elif how == CONNECT:
                     dial.within(self.timeout, tunnel.connect, sock, proxy, host, port)
-        except BaseException:  # Ctrl-C, too, leaves no socket open
+        except BaseException:  # Ctrl-C must not leave a socket open either
             if sock is not None:
                 sock.close()
             raise
         return sock
 
     def _source(self) -> str:
-        if self._options.get('proxy'):
+        if self._parameters.get('proxy'):
             return '--proxy'
         scheme = 'https' if self.route.secure else 'http'
         for name in f'{scheme}_proxy', f'{scheme}_proxy'.upper(), 'all_proxy', 'ALL_PROXY':
@@ -166,8 +187,8 @@ class Reach:
                 return name
         return 'system'
 
-    def _tell_of_bypass(self, run: Run) -> None:
-        """A proxy of the environment's that is not for this host is worth a line."""
+    def _report_bypass(self, run: Run) -> None:
+        """Report that the environment has a proxy which is not used for this host."""
         scheme = 'https' if self.route.secure else 'http'
         names = f'{scheme}_proxy', 'all_proxy'
         if any(os.environ.get(one) for name in names for one in (name, name.upper())):
@@ -176,47 +197,73 @@ class Reach:
                 step.facts.update(url=None, source='no_proxy', how=DIRECT)
 
     def _authorities(self) -> str:
-        if self._options.get('ca'):
+        if self._parameters.get('ca'):
             return '--ca'
         for name in 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE':
             if os.environ.get(name):
                 return name
         return 'certifi'
 
-    # Without
+    # Connections without steps
 
     def again(self, transport: str) -> tuple[Any, float]:
-        """Open one more connection, once there has been one.
+        """Open another connection, to the address that accepted the first one.
 
         :returns: the connected socket, and the seconds that it took.
-        :raises OSError: there is none.
+        :raises OSError: the connection failed.
         """
         begun = perf_counter()
         sock = dial.within(self.timeout, self._open, transport)
         return sock, perf_counter() - begun
 
-    def _open(self, transport: str) -> Any:
-        route = self.route
+    def speaks_tls(self, transport: str) -> bool:
+        """Whether a server that was addressed by http:// accepts a TLS handshake."""
+        if self.route.secure or self.how(transport) == FORWARD:
+            return False
+        try:
+            sock, _ = self.again(transport)
+            context = tls.context(False, None, '')
+            dial.within(min(self.timeout, LOOK), tls.wrap, sock, context, self.route.host).close()
+        except (OSError, ConnectionClosed):
+            return False
+        return True
+
+    def _speaks_http(self, transport: str) -> bool:
+        """Whether a server that was addressed by https:// answers plain HTTP."""
+        try:
+            with contextlib.closing(self._open_tcp(transport)) as sock:
+                headers = [('Host', self.route.netloc), ('Connection', 'close')]
+                dial.within(min(self.timeout, LOOK), exchange, sock, 'GET', '/', headers, None)
+        except (OSError, EngineIOError):
+            return False
+        return True
+
+    def _open_tcp(self, transport: str) -> Any:
+        """Connect to the server, or to a proxy that forwards requests."""
         proxy = self.proxy(transport)
-        how = self.how(transport)
-        if how in (CONNECT, SOCKS):
+        if self.how(transport) in (CONNECT, SOCKS):
             assert proxy is not None
-            sock: Any = tunnel.open_tunnel(proxy, route.host, route.port, (), self.timeout)
-        else:
-            place = (route.host, route.port) if proxy is None else (proxy.host, proxy.port)
-            address = self._addresses.get(place, place[0])
-            sock = dial.open_socket(address, place[1], (), self.timeout)
+            host, port = self.route.host, self.route.port
+            return tunnel.open_tunnel(proxy, host, port, (), self.timeout)
+        host, port = (
+            (self.route.host, self.route.port) if proxy is None else (proxy.host, proxy.port)
+        )
+        address = self._addresses.get((host, port), host)
+        return dial.open_socket(address, port, (), self.timeout)
+
+    def _open(self, transport: str) -> Any:
+        sock, route = self._open_tcp(transport), self.route
         if not route.secure:
             return sock
         try:
             return tls.wrap(sock, route.tls_context(), route.host)
-        except BaseException:  # Ctrl-C, too, leaves no socket open
+        except BaseException:  # Ctrl-C must not leave a socket open either
             sock.close()
             raise
 
 
-def _in_figures(host: str) -> list[str]:
-    """The host, if it is an address; else nothing."""
+def _as_address(host: str) -> list[str]:
+    """The host, if it is an IP address; else an empty list."""
     try:
         ip_address(host.partition('%')[0])
     except ValueError:
@@ -225,21 +272,24 @@ def _in_figures(host: str) -> list[str]:
 
 
 def _look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host, as :func:`.dial.look_up` finds them, but never from its cache."""
+    """The addresses of a host, as from :func:`.dial.look_up`, but without its cache."""
     try:
-        host.encode('idna')  # here: gevent prints what is raised in its native thread
+        host.encode('idna')  # not in gevent's native thread, which would print the exception
     except UnicodeError:
-        raise Fault(f'{host} is not a host name') from None
+        raise Fault(f'{host} is not a valid host name') from None
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as exc:
-        raise Fault(f'there is no host {host}: {describe(exc)}') from exc
+        raise Fault(f'host {host} not found: {describe(exc)}') from exc
     return [str(address[0]) for *_, address in found]
 
 
-def _unreachable(error: OSError, where: str) -> str:
+def _unreachable(error: OSError, where: str, what: str) -> str:
     if isinstance(error, TimeoutError):
-        return f'{where} does not answer: a firewall, or a wrong address'
+        return (
+            f'the {what} at {where} did not answer. Check the address, and whether a firewall '
+            'drops packets'
+        )
     if error.errno == errno.ECONNREFUSED:
-        return f'nobody listens at {where} (connection refused)'
-    return f'no connection to {where}: {describe(error)}'
+        return f'connection refused: no {what} listens at {where}'
+    return f'no connection to the {what} at {where}: {describe(error)}'

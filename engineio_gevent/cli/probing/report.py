@@ -1,4 +1,4 @@
-"""What is told of a connection: its steps, their times and facts, and a verdict."""
+"""The report on a connection: its steps, their times and facts, and a verdict."""
 
 from __future__ import annotations
 
@@ -12,56 +12,58 @@ from typing import Any, Protocol
 from ...exceptions import EngineIOError
 from ...transports.base import describe
 
-#: How a step, or the whole, has gone. The report is stable: these words and the names below.
+#: The status of a step or of a run. These words and all names in the report are stable.
 OK, WARNING, FAILED, SKIPPED = 'ok', 'warning', 'failed', 'skipped'
 
 _WORSE = (OK, SKIPPED, WARNING, FAILED)
 
 
 class Fault(Exception):
-    """What is wrong, in a sentence for the person who has to mend it.
+    """A problem of a step, in words for the person who has to fix it.
 
-    :param problem: the sentence.
-    :param step: where to look, if that is another step than the one it came up in.
+    :param problem: the problem and what to try, without a full stop at its end.
+    :param step: the step to look at, if it is not the step that failed.
+    :param summary: the problem without possible causes, which another finding may rule out.
     """
 
-    def __init__(self, problem: str, step: str | None = None) -> None:
+    def __init__(self, problem: str, step: str | None = None, summary: str | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.step = step
+        self.summary = problem if summary is None else summary
 
 
 class Stop(Exception):
-    """A step has failed, and without it there is no next."""
+    """A step failed, and the steps after it depend on it."""
 
 
 @dataclass
 class Step:
-    """One thing that the client does on its way to a connection."""
+    """One thing that the client does to connect."""
 
     name: str
     status: str = OK
-    #: None: it was not done.
+    #: None if the step was skipped.
     seconds: float | None = None
-    #: What is wrong with it.
+    #: The problem and what to try.
     problem: str | None = None
-    #: The step to look at for that.
+    #: The step to look at to solve the problem.
     look_at: str = ''
     facts: dict[str, Any] = field(default_factory=dict)
 
     def warn(self, problem: str) -> None:
-        """It has gone well, but for this."""
-        self._blame(WARNING, problem)
+        """The step succeeded, with a problem."""
+        self._mark(WARNING, problem)
 
     def fail(self, problem: str, look_at: str | None = None) -> None:
-        """It has not gone well."""
-        self._blame(FAILED, problem, look_at)
+        """The step failed."""
+        self._mark(FAILED, problem, look_at)
 
-    def _blame(self, status: str, problem: str, look_at: str | None = None) -> None:
+    def _mark(self, status: str, problem: str, look_at: str | None = None) -> None:
         self.status, self.problem, self.look_at = status, problem, look_at or self.name
 
     def as_json(self) -> dict[str, Any]:
-        """For the report."""
+        """The form in the JSON report."""
         return {
             'name': self.name,
             'status': self.status,
@@ -73,46 +75,59 @@ class Step:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All in one sentence."""
+    """The result of a run."""
 
     status: str
-    #: The step to look at; None: all is well.
+    #: The step to look at; None if there is no problem.
     step: str | None
     text: str
 
     def as_json(self) -> dict[str, Any]:
-        """For the report."""
+        """The form in the JSON report."""
         return {'status': self.status, 'step': self.step, 'text': self.text}
 
 
 class Watcher(Protocol):
-    """Who is told while it happens."""
+    """Is notified of each step."""
 
     def begins(self, step: Step) -> None:
-        """This step is under way."""
+        """The step has started."""
 
     def ended(self, step: Step) -> None:
-        """It is over."""
+        """The step has ended."""
+
+
+class _Ignore:
+    """A watcher that does nothing."""
+
+    def begins(self, step: Step) -> None:
+        """Do nothing."""
+
+    def ended(self, step: Step) -> None:
+        """Do nothing."""
+
+
+IGNORE = _Ignore()
 
 
 class Run:
     """One connection, from the first step to the last.
 
-    :param watcher: who is told of the steps.
+    :param watcher: is notified of the steps.
     """
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self.steps: list[Step] = []
-        #: How one was connected in the end, for the verdict.
+        #: How the client was connected in the end, for the verdict.
         self.outcome = ''
 
     @contextmanager
     def step(self, name: str, *, needed: bool = True) -> Iterator[Step]:
-        """Do a step, and take its time; what goes wrong in it is kept.
+        """Run a step, measure its time and record its failure.
 
-        :param needed: whether there is no next one without it: then :class:`Stop` is
-                       raised if it fails. If not, its failure is a warning.
+        :param needed: whether the next steps depend on it. If so, its failure raises :class:`Stop`.
+                       If not, its failure is a warning.
         """
         step = Step(name)
         self.steps.append(step)
@@ -135,17 +150,17 @@ class Run:
             raise Stop
 
     def has(self, name: str) -> Step | None:
-        """The step of this name, if it was done."""
+        """The step of this name, if it was run."""
         return next((step for step in self.steps if step.name == name), None)
 
     @property
     def seconds(self) -> float:
-        """The time of all steps."""
+        """The total time of all steps."""
         return sum(step.seconds or 0.0 for step in self.steps)
 
     @property
     def verdict(self) -> Verdict:
-        """What comes of the steps: the first that failed, else the first warning."""
+        """The first failure, else the first warning, else the outcome."""
         for status in FAILED, WARNING:
             for step in self.steps:
                 if step.status == status:
@@ -153,7 +168,7 @@ class Run:
         return Verdict(OK, None, self.outcome)
 
     def as_json(self) -> dict[str, Any]:
-        """For the report."""
+        """The form in the JSON report."""
         return {
             'ms': milliseconds(self.seconds),
             'verdict': self.verdict.as_json(),
@@ -162,12 +177,12 @@ class Run:
 
 
 def worst(runs: Iterable[Run]) -> Verdict:
-    """The verdict over several runs: the worst of theirs, the first of several."""
+    """The verdict on several runs: the worst of their verdicts, the first if several are equal."""
     return max((run.verdict for run in runs), key=lambda one: _WORSE.index(one.status))
 
 
 def times(runs: Sequence[Run]) -> dict[str, list[float]]:
-    """The seconds that each step took in the runs in which it did not fail."""
+    """The seconds that each step took, in the runs in which it did not fail."""
     found: dict[str, list[float]] = {}
     for run in runs:
         for step in run.steps:
@@ -179,7 +194,7 @@ def times(runs: Sequence[Run]) -> dict[str, list[float]]:
 def document(url: str, runs: Sequence[Run]) -> dict[str, Any]:
     """The report on all runs, as one JSON object.
 
-    :param url: as it was given, without credentials.
+    :param url: the given URL, without credentials.
     """
     return {
         'schema': 1,
@@ -199,7 +214,7 @@ def document(url: str, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def milliseconds(seconds: float | None) -> float | None:
-    """Seconds as the report has them."""
+    """Seconds in the unit of the report."""
     return None if seconds is None else round(seconds * 1000, 3)
 
 

@@ -1,4 +1,4 @@
-"""The TLS step: its handshake, the certificate, and what is wrong with it."""
+"""The TLS step: the handshake, the certificate, and the explanation of a failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .report import Fault, Step
 #: Days before a certificate's end from which it is a warning.
 SOON = 14
 
-# OpenSSL's words for what is no TLS at all; they depend on its version.
+# OpenSSL's reasons for an answer that is not TLS. They differ between its versions.
 _NO_TLS = frozenset((
     'WRONG_VERSION_NUMBER', 'HTTP_REQUEST', 'HTTPS_PROXY_REQUEST', 'UNKNOWN_PROTOCOL',
     'RECORD_LAYER_FAILURE', 'PACKET_LENGTH_TOO_LONG', 'UNEXPECTED_MESSAGE', 'BAD_RECORD_TYPE',
@@ -29,16 +29,21 @@ _CERTIFICATE_WANTED = frozenset((
 ))  # fmt: skip
 
 _CLOSED = NothingCame, ssl.SSLEOFError, ConnectionError
-_CLOSES = 'after the TLS handshake the server closed the connection without an answer'
+#: The problem if a port speaks plain HTTP.
+SPEAKS_HTTP = 'the server does not speak TLS on this port. Try http:// instead of https://'
+#: Possible causes if the server closes the connection during the handshake.
+NO_TLS_OR_HOST = 'Perhaps this port does not speak TLS, or the server does not serve this host name'
+_CLOSES = 'the server closed the connection after the TLS handshake without a response'
 
 
 def shake_hands(
-    step: Step, route: Route, sock: Any, timeout: float, authorities: str
+    step: Step, route: Route, sock: Any, timeout: float, stated_timeout: float, authorities: str
 ) -> ssl.SSLSocket:
-    """Do the handshake as the client does, and note what can be seen.
+    """Do the handshake as the client does, and record its facts.
 
-    :param authorities: where those come from that the certificate is verified with.
-    :raises Fault: there is no TLS.
+    :param stated_timeout: seconds to report after a timeout.
+    :param authorities: the source of the CA bundle: an option, a variable or a package.
+    :raises Fault: the handshake failed.
     """
     facts = step.facts
     facts.update(
@@ -53,7 +58,7 @@ def shake_hands(
     )
     try:
         wrapped = tls.before_handshake(sock, route.tls_context(), route.host, {})
-    except BaseException:  # Ctrl-C, too, leaves no socket open
+    except BaseException:  # Ctrl-C must not leave a socket open either
         sock.close()
         raise
     chain: list[certificate.Decoded] = []
@@ -61,7 +66,7 @@ def shake_hands(
         try:
             dial.within(timeout, wrapped.do_handshake)
         finally:
-            chain = certificate.shown_by(wrapped)
+            chain = certificate.sent_by(wrapped)
             if chain:
                 facts['chain'] = len(chain)
                 facts['certificate'] = certificate.facts(chain[0])
@@ -69,16 +74,18 @@ def shake_hands(
         facts.update(
             version=wrapped.version(),
             cipher=cipher and cipher[0],
-            # the client offers no protocols: HTTP/1.1 is all that it speaks
+            # the client offers no protocols, since it supports only HTTP/1.1
             alpn=wrapped.selected_alpn_protocol(),
             verified=bool(route.verify),
         )
         _look_at_days(step)
         return wrapped
-    except BaseException as exc:  # Ctrl-C, too, leaves no socket open
+    except BaseException as exc:  # Ctrl-C must not leave a socket open either
         wrapped.close()
         if isinstance(exc, TimeoutError):
-            raise Fault(f'no answer within {timeout:g} seconds: is it TLS that is there?') from exc
+            raise Fault(
+                f'no TLS handshake within {stated_timeout:g} seconds. Does this port speak TLS?'
+            ) from exc
         if isinstance(exc, ssl.SSLCertVerificationError):
             problem = certificate.problem(exc, chain, route.host, authorities)
             raise Fault(problem) from exc
@@ -86,8 +93,8 @@ def shake_hands(
             raise Fault(explain(exc, route.cert is not None)) from exc
         if isinstance(exc, OSError):
             raise Fault(
-                f'the connection was lost in the handshake ({exc.strerror or exc}): '
-                'perhaps it is no TLS that is there, or no host of this name'
+                f'the connection was lost in the TLS handshake ({exc.strerror or exc}). '
+                f'{NO_TLS_OR_HOST}'
             ) from exc
         raise
 
@@ -97,49 +104,46 @@ def _look_at_days(step: Step) -> None:
     left = certificate_facts and certificate_facts['days_left']
     if left is not None and left < SOON:
         until = certificate_facts['not_after']
-        if left < 0:  # and it is not verified
-            step.warn(f'the certificate has expired on {until}')
+        if left < 0:  # with --no-verify
+            step.warn(f'the certificate expired on {until}')
         else:
             step.warn(f'the certificate expires on {until}, in {left} days')
 
 
 def explain(error: ssl.SSLError, has_certificate: bool) -> str:
-    """What stopped TLS, in words that say what to look at.
+    """Why the TLS handshake failed, and what to try.
 
-    :param has_certificate: whether the client has shown a certificate.
+    :param has_certificate: whether the client sent a certificate.
     """
     reason = error.reason or ''
     if isinstance(error, ssl.SSLEOFError) or reason == 'UNEXPECTED_EOF_WHILE_READING':
-        return (
-            'the server closed the connection in the handshake: perhaps it is no TLS that is '
-            'there, or no host of this name'
-        )
+        return f'the server closed the connection in the TLS handshake. {NO_TLS_OR_HOST}'
     if reason in _NO_TLS:
-        return 'what answers here is not TLS: http:// instead of https://?'
+        return SPEAKS_HTTP
     if reason in _VERSIONS:
-        return 'the server speaks no version of TLS that this client does (1.2 and later)'
+        return 'no common TLS version: this client supports TLS 1.2 and later'
     if reason in _CERTIFICATE_WANTED:
         if has_certificate:
-            return f"the server does not take the client's certificate ({_words(error)})"
-        return f'the server demands a certificate of the client: --cert FILE ({_words(error)})'
+            return f'the server rejected the client certificate ({_words(error)})'
+        return f'the server requires a client certificate ({_words(error)}). Pass --cert FILE'
     if 'UNRECOGNIZED_NAME' in reason:
-        return 'the server has no host of this name'
+        return 'the server does not serve this host name'
     if 'HANDSHAKE_FAILURE' in reason:
-        wanted = '' if has_certificate else ', or it demands a certificate of the client (--cert)'
-        return f'the server refuses the handshake: there is no cipher in common{wanted}'
+        cause = '' if has_certificate else ', or it requires a client certificate (--cert FILE)'
+        return f'the server rejected the TLS handshake: no common cipher{cause}'
     return _words(error)
 
 
 def refused_certificate(
     error: BaseException, route: Route, *, first: bool
 ) -> tuple[str, str | None] | None:
-    """What to say if the server has refused the client's certificate, or that there is none.
+    """Whether the server rejected the client certificate, or the lack of one.
 
-    With TLS 1.3 that comes after the handshake, in place of the first answer; and as the server
-    closes then, with a request unread, what it said may be lost on the way.
+    With TLS 1.3 a server rejects it after the handshake, in place of its first response. The server
+    then closes the connection with a request unread, so that its alert may be lost.
 
     :param first: whether it was the first request.
-    :returns: the sentence, and the step to look at.
+    :returns: the explanation and the step to look at; None for another error.
     """
     has_certificate = route.cert is not None
     cause: BaseException | None = error
@@ -148,8 +152,8 @@ def refused_certificate(
             return explain(cause, has_certificate), 'tls'
         if first and route.secure and isinstance(cause, _CLOSED):
             if has_certificate:
-                return f"{_CLOSES}: perhaps it does not take the client's certificate", 'tls'
-            return f'{_CLOSES}: perhaps it demands a certificate of the client (--cert FILE)', None
+                return f'{_CLOSES}. Perhaps it rejected the client certificate', 'tls'
+            return f'{_CLOSES}. Perhaps it requires a client certificate (--cert FILE)', None
         cause = cause.__cause__
     return None
 

@@ -1,4 +1,4 @@
-"""How steps and verdict look to people."""
+"""The text output of ``probe``: the steps and the verdict."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from .. import colours
 from ..screen import one_line, say
 from .report import FAILED, OK, SKIPPED, WARNING, Run, Step, times, worst
 
-_STYLES = {OK: 'green', WARNING: 'yellow', FAILED: 'red', SKIPPED: 'dim'}
+_STYLES = {OK: colours.GOOD, WARNING: colours.WARNING, FAILED: colours.BAD, SKIPPED: 'dim'}
 _NAME, _TIME = 10, 11
-#: Columns before what is said of a step.
+#: The column of the facts of a step.
 INDENT = _NAME + _TIME + 2
 
 
 class Screen:
-    """Tells people of the steps as they happen.
+    """Prints the steps as they happen.
 
-    :param console: where to.
-    :param only_trouble: whether to leave out the steps that went well.
+    :param console: the output.
+    :param only_trouble: whether to leave out the steps without a problem.
     """
 
     def __init__(self, console: Console, *, only_trouble: bool = False) -> None:
@@ -33,7 +34,7 @@ class Screen:
         self._status: Status | None = None
 
     def begins(self, step: Step) -> None:
-        """On a terminal, tell what is waited for."""
+        """On a terminal, show the name of the running step."""
         if self._console.is_terminal:
             status = self._status = self._console.status(f'{step.name} ...', spinner='line')
             status.start()
@@ -57,7 +58,7 @@ class Screen:
         self._console.file.flush()
 
     def _line(self, head: Text, line: Text) -> None:
-        """A line; on a terminal, what is too long goes on below its beginning."""
+        """Print a line. On a terminal a long line continues below its text, not below its label."""
         if not self._console.is_terminal:
             self._console.print(Text.assemble(head, line))
             return
@@ -68,11 +69,11 @@ class Screen:
         self._console.print(grid, soft_wrap=False)
 
     def begin_run(self, number: int, count: int) -> None:
-        """Tell which of several."""
+        """Print the number of the run."""
         self._console.print(Text(f'\n{number} of {count}', 'dim'))
 
     def end_run(self, run: Run) -> None:
-        """One line for a run of several."""
+        """Print a line with the times of the run."""
         took = '  '.join(
             f'{step.name} {duration(step.seconds)}' for step in run.steps if step.seconds
         )
@@ -80,7 +81,7 @@ class Screen:
         say(self._console, Text.assemble((status, _STYLES[status]), f'  {took}'))
 
     def summary(self, runs: Sequence[Run]) -> None:
-        """The times of several runs, and how many there were."""
+        """Print the times of several runs."""
         table = Table(box=None, pad_edge=False, header_style='dim')
         table.add_column('step')
         for name in 'runs', 'min', 'median', 'max':
@@ -92,7 +93,7 @@ class Screen:
         self._console.print(table)
 
     def verdict(self, runs: Sequence[Run]) -> None:
-        """All in one sentence."""
+        """Print the verdict."""
         found = worst(runs)
         text = found.text
         if found.status == OK:
@@ -100,7 +101,7 @@ class Screen:
         elif len(runs) > 1:
             count = sum(run.verdict.status == found.status for run in runs)
             text = f'{text} ({count} of {len(runs)} runs)'
-        word = {OK: 'All is well', WARNING: 'Look at', FAILED: 'Failed'}[found.status]
+        word = {OK: 'OK', WARNING: 'Warning', FAILED: 'Failed'}[found.status]
         self._console.print()
         say(
             self._console,
@@ -109,12 +110,12 @@ class Screen:
 
 
 def duration(seconds: float) -> str:
-    """A time as people read it."""
+    """A time with its unit."""
     return f'{seconds * 1000:,.1f} ms' if seconds < 10 else f'{seconds:,.1f} s'
 
 
 def described(step: Step) -> Iterator[str]:
-    """The facts of a step, in lines."""
+    """The facts of a step as lines of text."""
     describe = _DESCRIBE.get(step.name)
     if describe is not None:
         yield from describe(step.facts)
@@ -127,7 +128,7 @@ def _dns(facts: _Facts) -> Iterator[str]:
     of = ' (the proxy)' if facts['of'] == 'proxy' else ''
     found = facts.get('addresses', [])
     if found == [facts['host']]:
-        yield f'{facts["host"]}{of} is an address: nothing to look up'
+        yield f'{facts["host"]}{of} is an IP address: no lookup'
     else:
         yield f'{facts["host"]}{of}: {", ".join(found) or "no address"}'
 
@@ -142,10 +143,10 @@ def _tcp(facts: _Facts) -> Iterator[str]:
 def _proxy(facts: _Facts) -> Iterator[str]:
     if facts['url'] is None:
         if facts['source'] == 'no_proxy':
-            yield 'none for this host, by no_proxy'
+            yield 'not used for this host (no_proxy)'
         return
-    how = {'connect': 'by CONNECT', 'forward': 'with whole URLs', 'socks': 'by SOCKS'}
-    yield f'{facts["url"]}, from {facts["source"]}, {how.get(facts["how"], "")}'
+    how = {'connect': 'CONNECT', 'forward': 'absolute URLs', 'socks': 'SOCKS'}
+    yield f'{facts["url"]}, set by {facts["source"]}, used by {how.get(facts["how"], "nothing")}'
 
 
 def _tls(facts: _Facts) -> Iterator[str]:
@@ -156,14 +157,14 @@ def _tls(facts: _Facts) -> Iterator[str]:
     if shown:
         yield f'certificate for {", ".join(shown["names"]) or "no host"} ({shown["subject"]})'
         left = shown['days_left']
-        told = 'expired' if left < 0 else f'{left:,} days left'
-        yield f'issued by {shown["issuer"]}, until {shown["not_after"]} ({told})'
+        text = 'expired' if left < 0 else f'{left:,} days left'
+        yield f'issued by {shown["issuer"]}, until {shown["not_after"]} ({text})'
     if facts['authorities'] is None:
         yield 'not verified'
     elif facts['verified']:
-        yield f'verified with the authorities of {facts["authorities"]}'
+        yield f'verified with the CA bundle of {facts["authorities"]}'
     if facts['client_certificate']:
-        yield 'with a certificate of the client'
+        yield 'client certificate sent'
 
 
 def _http(facts: _Facts) -> Iterator[str]:
@@ -190,7 +191,7 @@ def _handshake(facts: _Facts) -> Iterator[str]:
         upgrades = ', '.join(facts['upgrades']) or 'none'
         coding = ''
         if facts['transport'] == 'polling':
-            coding = f'; this answer compressed: {facts["content_encoding"] or "no"}'
+            coding = f'; response compression: {facts["content_encoding"] or "none"}'
             if not facts['cookies']:
                 coding += '; no cookies'
         yield f'upgrades offered: {upgrades}{coding}'
@@ -207,7 +208,7 @@ def _upgrade(facts: _Facts) -> Iterator[str]:
     if took:
         yield ', '.join(took)
     if facts['probe_ms'] is not None:
-        yield 'uncompressed: this client offers no permessage-deflate'
+        yield 'not compressed: this client does not support permessage-deflate'
     if facts.get('status') is not None and facts['status'] != 101:
         yield from _http(facts)
 

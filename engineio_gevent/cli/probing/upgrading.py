@@ -1,7 +1,8 @@
-"""The steps over a websocket: its opening, the upgrade to it, the server's PING, the farewell."""
+"""The steps over a websocket: its opening, the upgrade, the server's PING, the disconnect."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -13,18 +14,18 @@ from ...transports.base import describe
 from ...transports.opening import open_websocket
 from . import answers, secure
 from .answers import Answer
-from .polling import BUSY, LATE, SILENT, noted
+from .polling import BUSY, LATE, SILENT, no_response, record_open_packet
 from .reach import Reach
 from .report import FAILED, WARNING, Fault, Run, Step, milliseconds
-from .wire import Frames, Listening
+from .wire import Frames, RecordingSocket
 
 _WORD = 'probe'
 
 
 class WebSocket:
-    """A websocket on its way, and then.
+    """A websocket, while it opens and when it is open.
 
-    :param reach: the way to the server.
+    :param reach: opens connections to the server.
     """
 
     def __init__(self, reach: Reach) -> None:
@@ -35,21 +36,24 @@ class WebSocket:
     def _open(self, step: Step, sock: Any, sid: str | None) -> None:
         """Do the websocket handshake over a connected socket."""
         route = self._reach.route
-        listening = Listening(sock)
-        self._sock = listening
+        recording = RecordingSocket(sock)
+        self._sock = recording
         place = redirects.home(route, route.target('websocket', sid))
         step.facts.update(status=None, permessage_deflate=False)
-        route.websocket_options = {'socket': listening}  # which is then not opened anew
+        route.websocket_options = {
+            'socket': recording
+        }  # which websocket-client uses instead of a new one
         try:
             _, leftover = dial.within(
                 self._reach.timeout, open_websocket, route, sid, self._reach.timeout
             )
-            self._frames = Frames(listening, leftover)
+            self._frames = Frames(recording, leftover)
         except TimeoutError as exc:
-            why = SILENT if sid is None else f'a proxy in between holds it back, or {BUSY}'
-            raise Fault(f"{describe(exc)} to the websocket's request: {why}") from exc
+            text = f'{no_response(self._reach)} to the websocket request'
+            causes = SILENT if sid is None else f'A proxy may hold the request back. {BUSY}'
+            raise Fault(f'{text}. {causes}', summary=text) from exc
         except HTTPError as exc:
-            answer = listening.answer()
+            answer = recording.response()
             if answer is None:
                 raise Fault(str(exc)) from exc
             looked_at = Answer(answer, place)
@@ -58,51 +62,53 @@ class WebSocket:
                 raise Fault(answers.refusal(looked_at, path, 'websocket')) from exc
             raise Fault(answers.no_upgrade(looked_at)) from exc
         except (OSError, EngineIOError) as exc:
-            raise Fault(*self._lost(exc, first=sid is None)) from exc
+            raise self._lost(exc, first=sid is None) from exc
         finally:
             route.websocket_options = {}
-            answer = listening.answer()
+            answer = recording.response()
             if answer is not None:
                 step.facts.update(Answer(answer, place).facts())
 
-    def _lost(self, error: Exception, first: bool) -> tuple[str, str | None]:
+    def _lost(self, error: Exception, first: bool) -> Fault:
         refused = secure.refused_certificate(error, self._reach.route, first=first)
         if refused:
-            return refused
+            return Fault(*refused)
+        text = describe(error)
         if isinstance(error, ConnectionClosed):
-            return (
-                f'{error}: a proxy or firewall in between cuts websockets off, or the server '
-                'does not take them'
-            ), None
-        return describe(error), None
+            return Fault(
+                f'{text}. A proxy or firewall may block websockets, or the server may not accept '
+                'them',
+                summary=text,
+            )
+        return Fault(text)
 
     def _next(self, what: str, timeout: float, late: str | None = None) -> tuple[int, str | bytes]:
         """The next packet.
 
-        :param late: what to say if it does not come in time.
+        :param late: the problem if it does not come in time.
         """
         assert self._frames is not None
-        if timeout <= 0:  # messages without end
-            raise Fault(late or f'no {what} came')
+        if timeout <= 0:  # only other packets came
+            raise Fault(late or f'no {what}')
         try:
             return dial.within(timeout, self._frames.next)
         except TimeoutError as exc:
             raise Fault(
                 late
-                or f'the websocket opened, but no {what} came within {timeout:g} seconds: '
-                'something in between holds its frames back'
+                or f'the websocket opened, but no {what} came within '
+                f'{self._reach.stated_timeout:g} seconds. A proxy may hold frames back'
             ) from exc
         except (EngineIOError, OSError) as exc:
             raise Fault(
-                f'the websocket opened, and was lost before the {what} ({describe(exc)})'
+                f'the websocket opened, but was lost before the {what} ({describe(exc)})'
             ) from exc
 
     # The steps
 
     def upgrade(self, run: Run, sid: str) -> bool:
-        """Take a session over from polling; its failure leaves that.
+        """Upgrade from polling to a websocket. After a failure the client stays on polling.
 
-        :returns: whether it has come to that.
+        :returns: whether the upgrade succeeded.
         """
         with run.step('upgrade', needed=False) as step:
             step.facts.update(connect_ms=None, opening_ms=None, probe_ms=None)
@@ -115,33 +121,55 @@ class WebSocket:
                 begun = perf_counter()
                 assert self._frames is not None
                 self._frames.send(f'{packet.PING}{_WORD}')
-                kind, data = self._next('PONG of the probe', self._reach.timeout)
+                kind, data = self._next('PONG for the probe', self._reach.timeout)
                 if (kind, data) != (packet.PONG, _WORD):
-                    raise Fault(f'{packet.NAMES[kind]} instead of the PONG of the probe')
+                    raise Fault(f'a {packet.NAMES[kind]} packet instead of the PONG for the probe')
                 step.facts['probe_ms'] = milliseconds(perf_counter() - begun)
                 self._frames.send(str(packet.UPGRADE))
             except (Fault, OSError, EngineIOError) as exc:
                 problem = exc.problem if isinstance(exc, Fault) else describe(exc)
-                raise Fault(f'{problem}; polling works') from exc
+                raise Fault(f'{problem}. Polling works') from exc
         if step.status in (WARNING, FAILED):
             self.close()
             return False
         return True
 
-    def connect(self, run: Run, sock: Any) -> Handshake:
-        """Begin a session by a websocket: its opening, then the OPEN packet."""
+    def connect(
+        self,
+        run: Run,
+        sock: Any,
+        look_elsewhere: Callable[[Step, Fault], str] | None = None,
+        speaks_version_3: Callable[[], bool] | None = None,
+    ) -> Handshake:
+        """Connect by websocket: open it, then receive the OPEN packet.
+
+        :param look_elsewhere: is called if the websocket does not open; returns the problem.
+        :param speaks_version_3: is called if the OPEN packet may be one of Engine.IO 3. A server
+                                 of Engine.IO 3 would close the connection after some seconds.
+        """
         with run.step('websocket') as step:
-            self._open(step, sock, None)
+            begun = perf_counter()
+            try:
+                self._open(step, sock, None)
+            except Fault as exc:
+                if look_elsewhere is None or exc.step is not None:
+                    raise
+                step.seconds = perf_counter() - begun
+                raise Fault(look_elsewhere(step, exc)) from exc
         with run.step('handshake') as step:
             step.facts['transport'] = 'websocket'
             kind, data = self._next('OPEN packet', self._reach.timeout)
             if kind != packet.OPEN:
-                raise ProtocolError(f'{packet.NAMES[kind]} instead of the OPEN packet')
-            found = noted(step, data)
+                raise ProtocolError(f'a {packet.NAMES[kind]} packet instead of the OPEN packet')
+            found = record_open_packet(step, data)
+            # Over a websocket both versions have the same OPEN packet, except for maxPayload, which
+            # version 3 and early servers of version 4 do not send.
+            if found.max_payload is None and speaks_version_3 is not None and speaks_version_3():
+                raise Fault(answers.VERSION_3)
         return found
 
     def wait_ping(self, run: Run, limit: float) -> None:
-        """Wait for the server's PING, and answer it."""
+        """Wait until the server sends a PING, and answer it."""
         with run.step('ping') as step:
             step.facts['transport'] = 'websocket'
             begun = perf_counter()
@@ -149,24 +177,26 @@ class WebSocket:
             data: str | bytes = ''
             while kind != packet.PING:
                 left = limit - (perf_counter() - begun)
-                kind, data = self._next('PING of the server', left, LATE.format(limit))
+                kind, data = self._next('PING from the server', left, LATE.format(limit))
                 if kind == packet.CLOSE:
-                    raise Fault('the server has ended the session before its first PING')
+                    raise Fault('the server closed the connection before its first PING')
             assert self._frames is not None
             self._frames.send(f'{packet.PONG}{data if isinstance(data, str) else ""}')
 
     def leave(self, run: Run) -> None:
-        """Say goodbye, and wait for the server to close."""
+        """Send a CLOSE packet, and wait until the server closes the connection."""
         with run.step('leave', needed=False) as step:
             step.facts['transport'] = 'websocket'
             assert self._frames is not None
             try:
                 dial.within(self._reach.timeout, self._frames.leave)
             except TimeoutError as exc:
-                raise Fault(f'the server does not close: {describe(exc)}') from exc
+                raise Fault(
+                    f'the server did not close within {self._reach.timeout:g} seconds'
+                ) from exc
 
     def close(self) -> None:
-        """Close at once; idempotent."""
+        """Close the websocket at once; idempotent."""
         if self._sock is not None:
             self._sock.close()
             self._sock = None

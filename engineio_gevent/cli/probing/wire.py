@@ -1,4 +1,4 @@
-"""HTTP and websocket frames over a connected socket, with what came kept to look at."""
+"""HTTP requests and websocket frames over a connected socket, with the bytes kept for a look."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from ...protocol import frames, packet
 from ...protocol.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, encode_close, encode_frame
 from ...transports.http1 import MAX_HEAD, Response, encode_request
 
-#: Bytes of the largest answer or message that is taken.
+#: The largest response or message that is accepted, in bytes.
 MAX_SIZE = 1 << 20
 
 
 def exchange(
     sock: Any, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes | None
 ) -> Response:
-    """Send a request and read the answer; waits."""
+    """Send a request and read the response; waits."""
     sock.sendall(encode_request(method, target, headers, body))
     return Response(sock, MAX_SIZE)
 
 
-class Listening:
-    """A socket that remembers the first of what came: the answer to a websocket's request.
+class RecordingSocket:
+    """A socket that keeps the first bytes it received: the response to a websocket request.
 
     :param sock: a connected socket.
     """
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._heard = bytearray()
+        self._received = bytearray()
 
     def recv(self, size: int) -> bytes:
-        """As the socket's."""
+        """Receive bytes, as ``socket.recv()`` does."""
         data: bytes = self._sock.recv(size)
-        if len(self._heard) < MAX_HEAD:
-            self._heard += data
+        if len(self._received) < MAX_HEAD:
+            self._received += data
         return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
-    def answer(self) -> Response | None:
-        """The HTTP answer, as far as there was one."""
+    def response(self) -> Response | None:
+        """The HTTP response, if there was one."""
         with contextlib.suppress(EngineIOError, OSError):
-            return Response(_Heard(bytes(self._heard)), MAX_SIZE, upgrading=True)
+            return Response(Replay(bytes(self._received)), MAX_SIZE, upgrading=True)
         return None
 
 
-class _Heard:
-    """What a :class:`.Response` is read from again."""
+class Replay:
+    """Lets a :class:`.Response` read bytes a second time."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -64,21 +64,21 @@ class _Heard:
         return data
 
     def setsockopt(self, *_options: int) -> None:
-        """There is no socket."""
+        """Do nothing, since there is no socket."""
 
 
 class Frames:
     """Packets over an open websocket, one at a time.
 
     :param sock: the socket.
-    :param leftover: what came after the answer to the handshake.
+    :param leftover: bytes that came after the HTTP response.
     """
 
     def __init__(self, sock: Any, leftover: bytes) -> None:
         self._sock = sock
         self._decoder = FrameDecoder(MAX_SIZE)
         self._leftover = leftover
-        self._come: deque[tuple[int, str | bytes]] = deque()
+        self._packets: deque[tuple[int, str | bytes]] = deque()
 
     def send(self, text: str) -> None:
         """Send a packet; waits."""
@@ -87,18 +87,18 @@ class Frames:
     def next(self) -> tuple[int, str | bytes]:
         """The next packet; waits.
 
-        :raises ConnectionClosed: the server has closed the websocket.
-        :raises ProtocolError: what came is none.
+        :raises ConnectionClosed: the server closed the websocket.
+        :raises ProtocolError: the bytes are not an Engine.IO packet.
         """
         while True:
-            while not self._come:
-                # One that never stops must not keep a time-out from being noticed.
+            while not self._packets:
+                # A server that never stops sending must not prevent the timeout.
                 sleep(0)
                 data, self._leftover = self._leftover or self._sock.recv(65536), b''
                 if not data:
                     raise ConnectionClosed('the server closed the connection')
-                self._come.extend(self._decoder.feed(data))
-            opcode, message = self._come.popleft()
+                self._packets.extend(self._decoder.feed(data))
+            opcode, message = self._packets.popleft()
             if opcode == PING:
                 self._sock.sendall(encode_frame(PONG, message))
             elif opcode == CLOSE:
@@ -110,7 +110,7 @@ class Frames:
                 return packet.decode(message)
 
     def leave(self) -> None:
-        """Say goodbye in order, and wait for the server to close; waits."""
+        """Send a CLOSE packet and a close frame, and wait until the server closes."""
         self.send(str(packet.CLOSE))
         self._sock.sendall(encode_frame(CLOSE, encode_close()))
         with contextlib.suppress(ConnectionClosed, ConnectionError):

@@ -1,4 +1,4 @@
-"""`probe` in this process, so that servers of the test can be in it, too."""
+"""Run `probe` in this process, which also runs the servers of a test."""
 
 import json
 import os
@@ -21,7 +21,7 @@ VARIABLES = (
 
 
 class Outcome:
-    """What `probe --json` has come to."""
+    """The result of `probe --json`."""
 
     def __init__(self, code, text):
         self.code = code
@@ -41,7 +41,7 @@ class Outcome:
 
 @pytest.fixture
 def environment(monkeypatch):
-    """No proxies and no authorities of the environment; what options set there is undone."""
+    """An environment without proxies and CA bundles. Changes by options are undone."""
     for name in (*VARIABLES, *map(str.upper, VARIABLES)):
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
@@ -51,11 +51,11 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def shown(environment, capsys, leaks):
-    """`shown(url, ...)`: exit code and output, as people see it. Nothing is left open."""
+    """`shown(url, ...)`: exit code and text output. Checks that nothing is left open."""
 
     def run(url, *arguments):
         capsys.readouterr()
-        gevent.get_hub().threadpool.apply(int)  # names are looked up in it
+        gevent.get_hub().threadpool.apply(int)  # starts the thread pool, which looks up names
         with leaks():
             code = main(['probe', url, *map(str, arguments)])
         captured = capsys.readouterr()
@@ -77,7 +77,7 @@ def probe(shown):
 
 @pytest.fixture
 def failed(probe):
-    """`failed(step, url, ...)`: the verdict's sentence on that step."""
+    """`failed(step, url, ...)`: the text of a verdict that names this step."""
 
     def run(step, url, *arguments):
         outcome = probe(url, *arguments)
@@ -124,5 +124,5 @@ def answering(hostile_server):
 
 @pytest.fixture
 def without_times():
-    """The names of the steps and what is said of them, without the times."""
+    """The text output with all times replaced."""
     return lambda text: re.sub(r'[\d,]+\.\d m?s', 'TIME', text)

@@ -1,4 +1,4 @@
-"""`probe` through what stands between: balancers that are set up badly, and proxies."""
+"""`probe` through proxies and misconfigured load balancers."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ class Forgetful(HAProxy):
 
 
 class Careful(TinyProxy):
-    """tinyproxy that allows CONNECT to the port of https alone, as many proxies do."""
+    """tinyproxy that allows CONNECT only to the port of https, as many proxies do."""
 
     def configure(self, **settings):
         path = super().configure(**settings)
@@ -34,7 +34,7 @@ class Careful(TinyProxy):
 
 @pytest.fixture
 def between(tmp_path_factory):
-    """`between(kind, ...)`: something from `intermediaries`, of this test alone."""
+    """`between(kind, ...)`: start an intermediary for this test."""
     made = []
 
     def begin(kind, *args, **options):
@@ -55,7 +55,7 @@ def servers(request, pair):
 class TestBalancers:
     @pytest.mark.parametrize('kind', [Nginx, HAProxy])
     def test_well(self, probe, between, servers, kind):
-        """The cookie that keeps a client on one server is used, and told of."""
+        """The cookie for sticky sessions is used and reported."""
         outcome = probe(between(kind, servers).url, '--count', 4)
         assert outcome.code == 0, outcome
         assert {cookie['name'] for cookie in outcome.facts('handshake')['cookies']} == {'route'}
@@ -66,14 +66,14 @@ class TestBalancers:
         outcome = probe(between(Nginx, servers, upgrade=False).url)
         assert outcome.code == 4, outcome
         assert outcome.verdict['step'] == 'upgrade'
-        assert 'HTTP 400 (by nginx/' in outcome.text
-        assert 'a proxy in between does not forward that; polling works' in outcome.text
+        assert 'HTTP 400 (from nginx/' in outcome.text
+        assert 'a proxy does not forward it. Polling works' in outcome.text
         assert outcome.facts('upgrade')['status'] == 400
         assert outcome.facts('leave') == {'transport': 'polling'}
 
     def test_sticky_sessions_are_missing(self, failed, between, servers):
         text = failed('polling', between(Forgetful, servers).url)
-        assert 'HTTP 400, session id unknown' in text
+        assert 'HTTP 400: unknown sid' in text
         assert 'sticky sessions' in text
 
     def test_compressed_by_the_balancer(self, probe, between, servers):
@@ -85,13 +85,13 @@ class TestBalancers:
             port = support.free_port()
 
         text = failed('handshake', between(Nginx, [Nobody, Nobody]).url)
-        assert 'HTTP 502 (by nginx/' in text
-        assert 'got no answer that it could use' in text
+        assert 'HTTP 502 (from nginx/' in text
+        assert 'A proxy got an invalid response' in text
 
     def test_http_to_https(self, failed, between, servers, certificates):
         nginx = between(Nginx, servers, tls=certificates)
         text = failed('handshake', nginx.url.replace('https:', 'http:'))
-        assert 'TLS answers here: https:// instead of http://' in text
+        assert 'this port speaks TLS. Try https:// instead of http://' in text
 
     def test_tls_ends_at_the_balancer(self, probe, between, servers, certificates):
         nginx = between(Nginx, servers, tls=certificates)
@@ -102,7 +102,7 @@ class TestBalancers:
     def test_tls_ends_at_the_balancer_and_nobody_tells_the_server(
         self, probe, between, certificates
     ):
-        """python-engineio takes itself for http://; the Origin of a websocket says https://."""
+        """python-engineio assumes http://, but the Origin of the websocket has https://."""
         server = engineio.Server(async_mode='threading', logger=logging.Logger('silent', 100))
         application = engineio.WSGIApp(server)
         listening = gevent.pywsgi.WSGIServer(('127.0.0.1', 0), application, log=None)
@@ -113,14 +113,14 @@ class TestBalancers:
             outcome = probe(nginx.url, '--ca', certificates.ca)
             assert outcome.code == 4, outcome
             assert outcome.verdict['step'] == 'upgrade'
-            assert 'the server refuses the Origin (Not an accepted origin.)' in outcome.text
+            assert 'the server rejects the Origin header (Not an accepted origin.)' in outcome.text
             assert 'X-Forwarded-Proto' in outcome.text
         finally:
             listening.stop()
 
 
 class TestProxies:
-    """In processes: with a proxy the command begins anew, patched."""
+    """These run in processes, because with a proxy the command starts again."""
 
     @pytest.fixture
     def by(self, cli):
@@ -174,15 +174,14 @@ class TestProxies:
         assert 'wrong' not in json.dumps(steps)
 
     def test_connect_is_refused(self, by, between, js_server):
-        """Polling works by it, a websocket cannot."""
+        """Polling works through it, but websockets do not."""
         proxy = between(Careful)
         code, verdict, _ = by(proxy.url, js_server.url)
         assert code == 4, verdict
         assert verdict['step'] == 'upgrade'
-        assert (
-            f'via proxy 127.0.0.1:{proxy.port}: the proxy answered CONNECT with' in verdict['text']
-        )
-        assert verdict['text'].endswith('; polling works')
+        told = f'via proxy 127.0.0.1:{proxy.port}: the proxy answered CONNECT with'
+        assert told in verdict['text']
+        assert verdict['text'].endswith('. Polling works')
         code, verdict, steps = by(proxy.url, js_server.url, '--transports', 'websocket')
         assert (code, verdict['step']) == (1, 'proxy')
         assert steps['proxy']['facts']['how'] == 'connect'
@@ -190,7 +189,7 @@ class TestProxies:
     def test_nobody_there(self, by, js_server):
         code, verdict, _ = by(f'http://127.0.0.1:{support.free_port()}', js_server.url)
         assert (code, verdict['step']) == (1, 'tcp')
-        assert 'the proxy: nobody listens at' in verdict['text']
+        assert 'connection refused: no proxy listens at' in verdict['text']
 
     def test_socks(self, by, between, js_server):
         require_module('socks', 'PySocks')
@@ -226,8 +225,8 @@ class TestProxies:
         )
         assert (code, verdict['step']) == (1, 'proxy')
         assert verdict['text'] == (
-            f'proxy: what {variable} says is not a valid proxy URL: the scheme must be one of '
-            'http, https, socks4, socks4a, socks5, socks5h'
+            f'proxy: {variable}: not a valid proxy URL: the scheme must be one of http, '
+            'https, socks4, socks4a, socks5, socks5h'
         )
         assert list(steps) == ['proxy']
         assert steps['proxy']['facts'] == {'url': None, 'source': variable, 'how': 'none'}
@@ -235,11 +234,11 @@ class TestProxies:
     def test_a_proxy_with_tls(self, by, js_server):
         code, verdict, _ = by('https://127.0.0.1:9', js_server.url)
         assert (code, verdict['step']) == (1, 'proxy')
-        assert 'itself speaks TLS' in verdict['text']
+        assert 'TLS to a proxy (https://) works only for polling' in verdict['text']
 
     def test_for_people(self, cli, between, js_server):
         proxy = between(TinyProxy)
         result = cli('probe', js_server.url, '--proxy', proxy.url, '--count', 2)
         assert result.code == 0, result
-        assert f'{proxy.url}, from --proxy, with whole URLs' in result.out
-        assert '(the proxy) is an address' in result.out
+        assert f'{proxy.url}, set by --proxy, used by absolute URLs' in result.out
+        assert '(the proxy) is an IP address' in result.out

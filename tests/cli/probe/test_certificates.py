@@ -1,4 +1,4 @@
-"""`probe` with TLS: what is seen of the certificate, and what is said where it is not believed."""
+"""`probe` with TLS: the facts of the certificate, and the problems of the handshake."""
 
 import datetime
 import ssl
@@ -22,14 +22,14 @@ def authority():
 
 @pytest.fixture
 def ca(authority, tmp_path):
-    """The path of the authority's certificate."""
+    """The path of the CA certificate."""
     path = tmp_path / 'ca.pem'
     authority.cert_pem.write_to_path(path)
     return path
 
 
 def well(sock):
-    """One session over polling, as long as the client keeps to its connection."""
+    """Serve polling requests over one connection."""
     while True:
         request = support.read_request(sock)
         support.respond(
@@ -39,7 +39,7 @@ def well(sock):
 
 @pytest.fixture
 def serving(native_server):
-    """`serving(certificate, ..)`: the URL of a server that shows it."""
+    """`serving(certificate, ..)`: the URL of a server with this certificate."""
 
     def start(certificate, adapt=lambda context: None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -55,7 +55,7 @@ def test_all_is_well(probe, shown, make_any_server, certificates):
     outcome = probe(server.url, '--ca', certificates.ca)
     assert outcome.code == 0, outcome
     assert list(outcome.steps)[:4] == ['dns', 'tcp', 'tls', 'handshake']
-    assert outcome.text == 'connected by polling, and upgraded to a websocket'
+    assert outcome.text == 'connected by polling, then upgraded to websocket'
     tls = outcome.facts('tls')
     assert tls['version'] == 'TLSv1.3'
     assert tls['cipher'].startswith('TLS_')
@@ -80,7 +80,7 @@ def test_all_is_well(probe, shown, make_any_server, certificates):
     assert 'TLSv1.3, TLS_' in text
     assert 'certificate for 127.0.0.1, localhost' in text
     assert 'days left' in text
-    assert 'verified with the authorities of --ca' in text
+    assert 'verified with the CA bundle of --ca' in text
 
 
 def test_a_websocket_alone(probe, make_any_server, certificates):
@@ -107,27 +107,27 @@ class TestNotBelieved:
 
     def test_unknown_authority(self, failed, serving, authority):
         text = failed('tls', serving(authority.issue_cert('127.0.0.1')))
-        assert 'the authority Example Trust' in text
-        assert 'is not among those of certifi: --ca FILE' in text
+        assert 'issued by Example Trust' in text
+        assert 'which is not in the CA bundle (certifi). Pass --ca FILE' in text
 
     def test_authorities_of_the_environment(
         self, failed, serving, authority, certificates, environment
     ):
         environment.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
         text = failed('tls', serving(authority.issue_cert('127.0.0.1')))
-        assert 'is not among those of REQUESTS_CA_BUNDLE' in text
+        assert 'which is not in the CA bundle (REQUESTS_CA_BUNDLE)' in text
 
     def test_expired(self, failed, serving, authority, ca):
         url = serving(authority.issue_cert('127.0.0.1', not_before=days(-90), not_after=days(-3)))
         until = days(-3).strftime('%Y-%m-%d')
         assert failed('tls', url, '--ca', ca) == (
-            f'tls: the certificate has expired on {until}, 3 days ago'
+            f'tls: the certificate expired on {until}, 3 days ago'
         )
 
     def test_not_yet_valid(self, failed, serving, authority, ca):
         url = serving(authority.issue_cert('127.0.0.1', not_before=days(3), not_after=days(9)))
         text = failed('tls', url, '--ca', ca)
-        assert f'valid from {days(3):%Y-%m-%d} on' in text
+        assert f'valid from {days(3):%Y-%m-%d}.' in text
         assert 'clock' in text
 
     def test_expires_soon(self, probe, serving, authority, ca):
@@ -156,16 +156,16 @@ class TestNotBelieved:
         outcome = probe(serving(Alone()), '--ca', ca)
         assert outcome.code == 1
         assert outcome.facts('tls')['chain'] == 1
-        assert "leaves out the intermediate authority's" in outcome.text
+        assert 'an intermediate certificate is missing' in outcome.text
 
     def test_no_verify(self, probe, shown, serving, authority):
         url = serving(authority.issue_cert('a.example', not_before=days(-90), not_after=days(-3)))
         outcome = probe(url, '--no-verify')
-        assert outcome.code == 4  # it has expired, and that is seen all the same
+        assert outcome.code == 4  # the certificate has expired
         assert outcome.facts('tls')['verified'] is False
         assert outcome.facts('tls')['authorities'] is None
         assert outcome.facts('tls')['certificate']['names'] == ['a.example']
-        assert 'has expired on' in outcome.text
+        assert 'the certificate expired on' in outcome.text
         text = shown(url, '--no-verify')[1]
         assert 'not verified' in text
         assert f'until {days(-3):%Y-%m-%d} (expired)' in text
@@ -187,14 +187,14 @@ class TestVersions:
             context.set_ciphers('PSK')
 
         text = failed('tls', serving(authority.issue_cert('127.0.0.1'), adapt), '--ca', ca)
-        assert 'no cipher in common' in text
+        assert 'no common cipher' in text
 
     def test_a_version_that_is_too_old(self, failed, hostile_server):
         def handle(sock):
             sock.recv(4096)
             sock.sendall(bytes.fromhex('15030100020246'))  # alert 70: protocol_version
 
-        assert 'no version of TLS' in failed(
+        assert 'no common TLS version' in failed(
             'tls', hostile_server(handle).url.replace('http:', 'https:')
         )
 
@@ -205,24 +205,26 @@ class TestNoTLS:
 
     def test_plain_server(self, failed, any_server):
         text = failed('tls', self.https(any_server))
-        assert 'not TLS' in text or 'no TLS' in text
+        assert 'the server does not speak TLS on this port' in text
 
     def test_plain_words(self, failed, hostile_server):
         server = hostile_server(
             lambda sock: (sock.recv(4096), sock.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n'))
         )
-        assert 'http:// instead of https://?' in failed('tls', self.https(server))
+        assert 'Try http:// instead of https://' in failed('tls', self.https(server))
 
     def test_silence(self, failed, hostile_server):
         server = hostile_server(support.read_to_end)
-        assert 'no answer within 0.3 seconds: is it TLS' in failed(
+        assert 'no TLS handshake within 0.3 seconds' in failed(
             'tls', self.https(server), '--timeout', 0.3
         )
         server.wait_open(0)
 
     @pytest.mark.parametrize('end', [lambda sock: sock.recv(4096), support.reset])
     def test_closes(self, failed, hostile_server, end):
-        assert 'perhaps it is no TLS' in failed('tls', self.https(hostile_server(end)))
+        assert 'Perhaps this port does not speak TLS' in failed(
+            'tls', self.https(hostile_server(end))
+        )
 
     def test_http_to_a_tls_server(self, failed, make_any_server, certificates):
         server = make_any_server(tls=certificates.tls)
@@ -231,7 +233,7 @@ class TestNoTLS:
 
 
 class TestClientCertificates:
-    """In processes: with a certificate the command begins anew, patched."""
+    """These run in processes, because with a client certificate the command starts again."""
 
     @pytest.fixture
     def server(self, make_js_server, certificates):
@@ -239,11 +241,11 @@ class TestClientCertificates:
 
     @pytest.mark.parametrize('transports', ['polling', 'websocket'])
     def test_demanded(self, probe, server, certificates, transports):
-        """With TLS 1.3 the refusal comes after the handshake, and may get lost."""
+        """With TLS 1.3 the rejection comes after the handshake and may be lost."""
         outcome = probe(server.url, '--ca', certificates.ca, '--transports', transports)
         assert outcome.code == 1
         assert outcome.verdict['status'] == 'failed'
-        assert 'demands a certificate of the client' in outcome.text
+        assert 'requires a client certificate' in outcome.text
 
     @pytest.mark.parametrize('transports', ['polling', 'websocket'])
     def test_demanded_by_tls_1_2(self, failed, native_server, certificates, transports):
@@ -254,7 +256,7 @@ class TestClientCertificates:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         server = native_server(well, ssl_context=context)
         text = failed('tls', server.url, '--ca', certificates.ca, '--transports', transports)
-        assert 'demands a certificate of the client' in text
+        assert 'requires a client certificate' in text
 
     def test_given(self, cli, server, certificates):
         result = cli(
@@ -268,8 +270,8 @@ class TestClientCertificates:
             certificates.client_key,
         )
         assert result.code == 0, result
-        assert 'with a certificate of the client' in result.out
-        assert 'All is well: connected by polling, and upgraded' in result.out
+        assert 'client certificate sent' in result.out
+        assert 'OK: connected by polling, then upgraded' in result.out
         assert result.err == ''
 
     def test_not_taken(self, cli, make_any_server, certificates, tmp_path):
@@ -280,4 +282,4 @@ class TestClientCertificates:
         result = cli('probe', server.url, '--ca', certificates.ca, '--cert', path)
         assert result.code == 1, result
         assert 'Failed: tls: ' in result.out
-        assert "does not take the client's certificate" in result.out
+        assert 'rejected the client certificate' in result.out

@@ -1,4 +1,4 @@
-"""`probe` of servers that are well: the steps, their facts, the report, the exit codes."""
+"""`probe` without problems: the steps, their facts, the report, the exit codes."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import pytest
 
 import support
 
-#: The names that are promised, step by step.
+#: The stable names of the facts by step.
 FACTS = {
     'dns': {'host', 'of', 'addresses'},
     'tcp': {'address', 'port', 'refused_by'},
@@ -41,7 +41,7 @@ INDENT = ' ' * 23
 
 
 def gone(server, sid):
-    """The client has left in order."""
+    """The client closed the connection normally."""
     assert server.close_reason(sid) in ('transport close', 'client disconnect')
 
 
@@ -51,7 +51,7 @@ def test_all_is_well(probe, any_server):
     assert outcome.verdict == {
         'status': 'ok',
         'step': None,
-        'text': 'connected by polling, and upgraded to a websocket',
+        'text': 'connected by polling, then upgraded to websocket',
     }
     assert list(outcome.steps) == ['dns', 'tcp', 'handshake', 'polling', 'upgrade', 'leave']
     assert all(
@@ -89,7 +89,7 @@ def test_the_report_keeps_its_names(probe, any_server):
 
 
 def test_nothing_reaches_the_application(probe, any_server):
-    """Neither a message nor an error: a probe may be done in production."""
+    """There is no message and no error, so that a probe is safe in production."""
     sid = probe(any_server.url).facts('handshake')['sid']
     assert any_server.received(sid) == []
     methods = [
@@ -105,7 +105,7 @@ def test_one_transport(probe, any_server, transports):
     way = transports.partition(',')[0]
     second = ['handshake', 'polling'] if way == 'polling' else ['websocket', 'handshake']
     assert list(outcome.steps) == ['dns', 'tcp', *second, 'leave']
-    assert outcome.text == f'connected by {"polling" if way == "polling" else "a websocket"}'
+    assert outcome.text == f'connected by {way}'
     assert outcome.facts('handshake')['transport'] == way
     assert outcome.facts('leave') == {'transport': way}
     gone(any_server, outcome.facts('handshake')['sid'])
@@ -126,13 +126,13 @@ def test_settings_of_the_server(probe, make_any_server):
     assert handshake['max_payload'] == 12345
     assert handshake['upgrades'] == []
     assert 'upgrade' not in outcome.steps
-    assert 'offers no upgrade' in outcome.text
+    assert 'offers no websocket upgrade' in outcome.text
     (cookie,) = handshake['cookies']
     assert cookie['name'] == 'sticky'
     assert {'httponly', 'samesite=strict', 'path=/'} == {
         attribute.lower() for attribute in cookie['attributes']
     }
-    # a cookie's value is a secret, and this one's is the sid
+    # the values of cookies are secret, and the value of this one is the sid
     assert json.dumps(outcome.report).count(handshake['sid']) == 1
     assert server.requests(handshake['sid'])[1]['headers']['cookie'].startswith('sticky=')
 
@@ -199,7 +199,7 @@ def test_count(probe, shown, any_server):
 
     code, text = shown(any_server.url, '--count', 3)
     assert code == 0
-    assert text.count('sid ') == 1  # the facts of the first; of the others the times
+    assert text.count('sid ') == 1  # the facts of the first run, then only times
     assert re.search(r'^step +runs +min +median +max$', text, re.M)
     assert re.search(r'^upgrade +3 +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms$', text, re.M)
 
@@ -211,25 +211,25 @@ def test_for_people(shown, without_times, make_js_server):
     assert '\x1b' not in text  # no colours in a pipe
     sid = re.search(r'sid (\S+),', text)[1]
     assert re.sub(r' +TIME', ' TIME', without_times(text)).splitlines() == [
-        'dns TIME  127.0.0.1 is an address: nothing to look up',
+        'dns TIME  127.0.0.1 is an IP address: no lookup',
         f'tcp TIME  connected to 127.0.0.1 port {server.port}',
         'handshake TIME  HTTP 200',
         f'{INDENT}cookie io; Path=/; HttpOnly; SameSite=Lax',
         f'{INDENT}sid {sid}, pingInterval 25000 ms, pingTimeout 20000 ms, '
         'maxPayload 1,000,000 bytes',
-        f'{INDENT}upgrades offered: websocket; this answer compressed: no',
+        f'{INDENT}upgrades offered: websocket; response compression: none',
         'polling TIME  HTTP 200, over a second connection (TIME)',
         'upgrade TIME  connect TIME, opening TIME, probe TIME',
-        f'{INDENT}uncompressed: this client offers no permessage-deflate',
+        f'{INDENT}not compressed: this client does not support permessage-deflate',
         'leave TIME  over websocket',
         '',
-        'All is well: connected by polling, and upgraded to a websocket, in TIME',
+        'OK: connected by polling, then upgraded to websocket, in TIME',
     ]
 
 
 def test_no_cookies(shown, any_server):
     _, text = shown(any_server.url)
-    assert 'this answer compressed: no; no cookies\n' in text
+    assert 'response compression: none; no cookies\n' in text
 
 
 def test_steps_are_shown_as_they_happen(cli, make_js_server):
@@ -249,9 +249,9 @@ def test_steps_are_shown_as_they_happen(cli, make_js_server):
 def test_on_a_terminal(cli, js_server):
     terminal = cli.terminal('probe', js_server.url)
     assert terminal.end() == 0
-    assert 'All is well: connected by polling' in terminal.text
-    assert '\x1b[32m' in terminal.raw
-    assert ' ...' not in terminal.text  # what was waited for has gone
+    assert 'OK: connected by polling' in terminal.text
+    assert '\x1b[38;5;28m' in terminal.raw
+    assert ' ...' not in terminal.text  # the status lines were removed
 
 
 def test_a_verdict_on_a_narrow_terminal(cli, make_js_server, certificates):
@@ -260,7 +260,7 @@ def test_a_verdict_on_a_narrow_terminal(cli, make_js_server, certificates):
     assert terminal.end() == 1
     verdict = terminal.text[terminal.text.index('Failed: ') :]
     assert len(verdict.splitlines()) > 2
-    assert 'sends one certificate alone' in ' '.join(verdict.split())  # no word is cut in two
+    assert 'sent only one certificate' in ' '.join(verdict.split())  # it wraps between words
 
 
 def test_ctrl_c(cli, hostile_server):
@@ -291,7 +291,7 @@ class TestUsage:
         (tmp_path / 'empty.pem').write_text('nothing')
         result = cli('probe', 'https://127.0.0.1', '--ca', tmp_path / 'empty.pem')
         assert result.code == 2
-        assert 'authorities' in result.err
+        assert 'is not a valid CA bundle' in result.err
 
     def test_help(self, cli):
         result = cli('probe', '--help')

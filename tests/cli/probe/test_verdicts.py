@@ -1,4 +1,4 @@
-"""`probe` of servers that are not well: one sentence says which step, and what to look at."""
+"""`probe` with problems: the verdict names the step, the problem and what to try."""
 
 import json
 import os
@@ -13,16 +13,24 @@ import support
 from engineio_gevent.cli.probing import reach
 
 ERRORS = {
-    'code 0': (400, {'code': 0, 'message': 'Transport unknown'}, 'HTTP 400: polling is no'),
-    'invalid transport': (400, 'Invalid transport', 'HTTP 400: polling is no transport'),
+    'code 0': (
+        400,
+        {'code': 0, 'message': 'Transport unknown'},
+        'HTTP 400: the server does not allow a connection to begin with polling',
+    ),
+    'invalid transport': (400, 'Invalid transport', 'to begin with polling'),
     'version': (
         400,
         {'code': 5, 'message': 'Unsupported protocol version'},
-        'another version of Engine.IO (Unsupported protocol version)',
+        'does not speak the Engine.IO protocol 4',
     ),
     'forbidden': (403, {'code': 4, 'message': 'No guests'}, 'HTTP 403: forbidden: No guests'),
-    'unauthorized': (401, 'No token', 'it wants credentials: No token (-H'),
-    'origin': (400, 'Not an accepted origin.', 'refuses the Origin (Not an accepted origin.)'),
+    'unauthorized': (401, 'No token', 'credentials required: No token. Pass -H'),
+    'origin': (
+        400,
+        'Not an accepted origin.',
+        'rejects the Origin header (Not an accepted origin.)',
+    ),
     'too many': (429, {'message': 'Slow down'}, 'too many requests: Slow down'),
     'own words': (500, 'Out of coffee', 'HTTP 500: Out of coffee'),
 }
@@ -58,26 +66,24 @@ def test_real_servers_refuse(failed, make_any_server, way, status):
     server = make_any_server(refuse=status, refuseMessage='Not you')
     step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
     text = failed(step, server.url, '--transports', way)
-    # the JavaScript server answers a websocket's handshake by 400, whatever was refused
+    # the JavaScript server rejects websocket requests only with 400
     assert f'HTTP {status}' in text or (way == 'websocket' and 'HTTP 400' in text)
     assert 'Not you' in text or status == 404
 
 
 @pytest.mark.parametrize(
     ('status', 'told'),
-    [(502, 'got no answer'), (503, 'cannot serve at present'), (504, 'got no answer in time')],
+    [(502, 'A proxy got an invalid'), (503, 'The server or a proxy is'), (504, 'A proxy got no')],
 )
 def test_unavailable(failed, answering, status, told):
-    """Nothing tells whether there is a proxy; what was said may."""
+    """The problem contains the text of the response."""
     server = answering(
         lambda request: support.response(
             json.dumps({'message': 'The database is down'}), f'{status} X'
         )
     )
     text = failed('handshake', server.url)
-    assert text.startswith(
-        f'handshake: HTTP {status}: The database is down: the server, or a proxy before it, {told}'
-    )
+    assert text.startswith(f'handshake: HTTP {status}: The database is down. {told}')
 
 
 def test_authenticate(failed, answering):
@@ -86,7 +92,7 @@ def test_authenticate(failed, answering):
             '', '401 Unauthorized', [('WWW-Authenticate', 'Digest realm="x"'), ('Server', 'gate/1')]
         )
     )
-    assert 'HTTP 401 (by gate/1): it wants credentials of the kind Digest' in failed(
+    assert 'HTTP 401 (from gate/1): credentials required (Digest)' in failed(
         'handshake', server.url
     )
 
@@ -100,16 +106,16 @@ class TestPlaces:
         outcome = probe(server.url, '--path', asked)
         assert outcome.code == 1
         assert outcome.text == (
-            f'handshake: HTTP 404: is Engine.IO mounted at /{asked}/? '
-            f'It is at /{mounted}/: --path {mounted}'
+            f'handshake: HTTP 404: no Engine.IO at /{asked}/. '
+            f'Engine.IO is at /{mounted}/: use --path {mounted}'
         )
         assert outcome.facts('handshake')['found_at'] == f'/{mounted}/'
-        server.wait_count(0)  # it has left what it found
+        server.wait_count(0)  # the other path was left at once
 
     def test_nowhere(self, failed, answering):
         server = answering(lambda request: support.response('Not here', '404 Not Found'))
         assert failed('handshake', server.url, '--path', 'x/y').endswith(
-            'HTTP 404: is Engine.IO mounted at /x/y/? (--path)'
+            'HTTP 404: no Engine.IO at /x/y/. Check the path (--path)'
         )
 
     def test_a_page_there_and_engineio_elsewhere(self, failed, answering):
@@ -119,8 +125,8 @@ class TestPlaces:
             return html()
 
         text = failed('handshake', answering(answer).url)
-        assert 'an HTML page answers here' in text
-        assert text.endswith('It is at /socket.io/: --path socket.io')
+        assert 'HTTP 200: an HTML page, not Engine.IO' in text
+        assert text.endswith('. Engine.IO is at /socket.io/: use --path socket.io')
 
     @pytest.mark.parametrize(
         ('status', 'location', 'told'),
@@ -128,23 +134,23 @@ class TestPlaces:
             (
                 '301 Moved',
                 'https://elsewhere.test/engine.io/?EIO=4&transport=polling&t=1.5&sid=x',
-                ' redirects to https://elsewhere.test/engine.io/: give https://elsewhere.test (',
+                ' redirects to https://elsewhere.test/engine.io/. Use https://elsewhere.test (',
             ),
             (
                 '302 Found',
                 '/login',
-                ' redirects to {url}/login/: if Engine.IO is there, give {url} --path login (',
+                ' redirects to {url}/login/. If Engine.IO is there, use {url} --path login (',
             ),
             (
                 '308 Permanent Redirect',
                 'https://me:secret@127.0.0.1/',
-                ' redirects to https://127.0.0.1/: if Engine.IO is there, give '
+                ' redirects to https://127.0.0.1/. If Engine.IO is there, use '
                 'https://127.0.0.1 --path / (',
             ),
             (
                 '302 Found',
                 '?EIO=4&transport=polling&t=2',
-                ' redirects to the same place, {url}/engine.io/: polling follows redirects, ',
+                ' redirects to the same URL, {url}/engine.io/ (polling follows redirects, ',
             ),
             ('302 Found', 'ftp://elsewhere.test/', ': redirected to'),
         ],
@@ -169,7 +175,7 @@ class TestPlaces:
 
         first = probe(f'{answering(answer).url}/?token=a%26b', '--transports', way)
         assert first.code == 1, first
-        given = re.search(r' give (\S.*) \(polling', first.text)[1]
+        given = re.search(r' [Uu]se (\S.*) \(polling', first.text)[1]
         then = probe(*shlex.split(given), '--transports', way)
         assert then.code == 0, then
         requests = there.requests(then.facts('handshake')['sid'])
@@ -180,13 +186,13 @@ class TestBodies:
     @pytest.mark.parametrize(
         ('body', 'told'),
         [
-            (PAGE, 'an HTML page answers here'),
-            (b'', 'HTTP 200 with an empty body'),
-            (b'hello', "no Engine.IO here: the body begins b'hello'"),
-            (b'4hello', "no Engine.IO here: the body begins b'4hello'"),
-            (b'\xff\xfe', "no Engine.IO here: the body begins b'\\xff\\xfe'"),
-            (b'97:0{"sid":"x","upgrades":[]}2:40', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
-            (b'\x00\x09\x07\xff0{"sid":"x"}', 'a server of Engine.IO 3 (Socket.IO 2) answers'),
+            (PAGE, 'HTTP 200: an HTML page, not Engine.IO'),
+            (b'', 'HTTP 200: an empty body, not Engine.IO'),
+            (b'hello', "HTTP 200: not Engine.IO, the body begins b'hello'"),
+            (b'4hello', "HTTP 200: not Engine.IO, the body begins b'4hello'"),
+            (b'\xff\xfe', "HTTP 200: not Engine.IO, the body begins b'\\xff\\xfe'"),
+            (b'97:0{"sid":"x","upgrades":[]}2:40', 'the server speaks Engine.IO 3 (Socket.IO 2)'),
+            (b'\x00\x09\x07\xff0{"sid":"x"}', 'the server speaks Engine.IO 3 (Socket.IO 2)'),
             (b'0{}', "OPEN packet: 'sid' must be a non-empty string"),
             (b'0nonsense', 'OPEN packet is not valid JSON'),
             (support.open_packet(pingInterval='soon').encode(), "'pingInterval' must be a number"),
@@ -199,7 +205,7 @@ class TestBodies:
 
     def test_a_page_in_place_of_a_websocket(self, failed, answering):
         server = answering(lambda request: html())
-        assert 'an HTML page answers here' in failed(
+        assert 'HTTP 200: an HTML page, not Engine.IO' in failed(
             'websocket', server.url, '--transports', 'websocket'
         )
 
@@ -211,8 +217,8 @@ class TestBodies:
         )
         text = failed('handshake', server.url)
         assert (
-            'HTTP 502 (by nginx/1.22.1): the server, or a proxy before it, got no answer that '
-            'it could use'
+            'HTTP 502 (from nginx/1.22.1). A proxy got an invalid response from the server '
+            'behind it'
         ) in text
         assert '<html>' not in text
 
@@ -220,23 +226,23 @@ class TestBodies:
         server = answering(
             lambda request: support.response(b'nothing', headers=[('Content-Encoding', 'gzip')])
         )
-        assert 'no Engine.IO here' in failed('handshake', server.url)
+        assert 'not Engine.IO, the body begins' in failed('handshake', server.url)
 
 
 class TestConnections:
     def test_unknown_host(self, failed):
         assert failed('dns', 'http://nobody.invalid').startswith(
-            'dns: there is no host nobody.invalid: '
+            'dns: host nobody.invalid not found: '
         )
 
     @pytest.mark.parametrize('host', ['a..b', f'{"a" * 70}.example'])
     def test_no_host_name(self, failed, host):
-        assert failed('dns', f'http://{host}') == f'dns: {host} is not a host name'
+        assert failed('dns', f'http://{host}') == f'dns: {host} is not a valid host name'
 
     def test_nobody_listens(self, failed):
         port = support.free_port()
         assert failed('tcp', f'http://127.0.0.1:{port}') == (
-            f'tcp: nobody listens at 127.0.0.1 port {port} (connection refused)'
+            f'tcp: connection refused: no server listens at 127.0.0.1 port {port}'
         )
 
     def test_no_answer_to_tcp(self, failed, monkeypatch):
@@ -244,7 +250,9 @@ class TestConnections:
             raise TimeoutError('timed out')
 
         monkeypatch.setattr(reach.dial, 'open_socket', silent)
-        assert 'does not answer: a firewall' in failed('tcp', 'http://127.0.0.1:7')
+        assert 'did not answer. Check the address, and whether a firewall' in failed(
+            'tcp', 'http://127.0.0.1:7'
+        )
 
     def test_one_address_of_two(self, probe, monkeypatch, js_server):
         found = [(2, 1, 6, '', ('127.0.0.1', js_server.port))]
@@ -252,7 +260,7 @@ class TestConnections:
         monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: [*refusing, *found])
         url = f'http://two.test:{js_server.port}'
         outcome = probe(url)
-        assert outcome.code == 0, outcome  # it costs nothing
+        assert outcome.code == 0, outcome  # the failed address cost no time
         assert outcome.facts('dns')['addresses'] == ['127.0.0.2', '127.0.0.1']
         assert outcome.facts('tcp')['address'] == '127.0.0.1'
         assert outcome.facts('tcp')['refused_by'] == [
@@ -262,25 +270,25 @@ class TestConnections:
         monkeypatch.setattr(reach, 'SLOW', 0)
         outcome = probe(url)
         assert outcome.code == 4
-        assert outcome.text.startswith('tcp: 127.0.0.2 does not answer, and each client tries it')
+        assert outcome.text.startswith('tcp: 127.0.0.2 cannot be reached. Each client tries it')
 
         monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: refusing * 2)
         outcome = probe(url)
-        assert outcome.text.startswith('tcp: nobody listens at any of the 2 addresses, port ')
+        assert outcome.text.startswith('tcp: connection refused: no server listens at port ')
 
     def test_accepts_and_says_nothing(self, failed, hostile_server):
         server = hostile_server(support.read_to_end)
         text = failed('handshake', server.url, '--timeout', 0.3)
         assert text.endswith(
-            'no answer within 0.3 seconds: the server is busy (--timeout waits longer), or it is '
-            'not HTTP that is spoken there'
+            'no response within 0.3 seconds. The server may be busy (try a longer --timeout), or '
+            'the port may not speak HTTP'
         )
         server.wait_open(0)
 
     def test_says_nothing_to_a_websocket(self, failed, hostile_server):
         server = hostile_server(support.read_to_end)
         text = failed('websocket', server.url, '--timeout', 0.3, '--transports', 'websocket')
-        assert 'the server is busy (--timeout waits longer)' in text
+        assert 'The server may be busy (try a longer --timeout)' in text
 
     def test_trickles(self, failed, hostile_server):
         import gevent
@@ -292,14 +300,14 @@ class TestConnections:
                 sock.sendall(b'0')
                 gevent.sleep(0.05)
 
-        assert 'no answer within 0.5 seconds' in failed(
+        assert 'no response within 0.5 seconds' in failed(
             'handshake', hostile_server(handle).url, '--timeout', 0.5
         )
 
     def test_closes(self, failed, hostile_server):
         text = failed('handshake', hostile_server(support.read_request).url)
         assert 'the server closed the connection without a response' in text
-        assert 'https:// is wanted' in text
+        assert 'The port may not speak HTTP' in text
 
     def test_resets(self, failed, hostile_server):
         def handle(sock):
@@ -318,7 +326,7 @@ class TestConnections:
         ids=['ssh', 'mysql'],
     )
     def test_speaks_first_and_not_http(self, failed, hostile_server, banner, told, way):
-        """It waits for an answer then: that is not waited for."""
+        """Such a server waits for an answer. `probe` does not wait."""
 
         def handle(sock):
             sock.sendall(banner)
@@ -335,7 +343,7 @@ class TestConnections:
 
 class TestWithinASession:
     def server(self, answering, post=None, upgrade=None, upgrades=('websocket',)):
-        """One that is well, but for the answers that are given."""
+        """A server that works except for the given responses."""
 
         def answer(request):
             if 'transport=websocket' in request.target:
@@ -352,7 +360,7 @@ class TestWithinASession:
     def test_sticky_sessions_are_missing(self, failed, answering, body):
         server = self.server(answering, support.response(body, '400 Bad Request'))
         text = failed('polling', server.url)
-        assert 'session id unknown' in text
+        assert 'unknown sid' in text
         assert 'sticky sessions' in text
 
     def test_another_status(self, failed, answering):
@@ -364,7 +372,7 @@ class TestWithinASession:
         [
             (
                 support.response('Bad Request', '400 Bad Request', [('Server', 'old-proxy')]),
-                'HTTP 400 (by old-proxy): Bad Request: a proxy in between does not forward Upgrade',
+                'HTTP 400 (from old-proxy): Bad Request. A proxy may not forward the Upgrade',
             ),
             (
                 support.response('{"code":3,"message":"Bad request"}', '400 Bad Request'),
@@ -375,13 +383,13 @@ class TestWithinASession:
                 'without its Upgrade header',
             ),
             (support.response('', '426 Upgrade Required'), 'without its Upgrade header'),
-            (html(b'<html>404</html>', '404 Not Found'), 'sends websockets elsewhere'),
-            (html(b'<html>502</html>', '502 Bad Gateway'), 'got no answer that it could use'),
+            (html(b'<html>404</html>', '404 Not Found'), 'sends websockets to another server'),
+            (html(b'<html>502</html>', '502 Bad Gateway'), 'A proxy got an invalid response'),
             (html(), 'HTTP 200 instead of 101'),
             (support.response('Session ID unknown', '400 Bad Request'), 'sticky sessions'),
             (
                 support.response('"Not an accepted origin."', '400 Bad Request'),
-                'refuses the Origin',
+                'rejects the Origin header',
             ),
             (
                 support.response('', '302 Found', [('Location', 'http://b.test/')]),
@@ -393,7 +401,7 @@ class TestWithinASession:
                 'response without the header Upgrade',
             ),
             (b'nonsense\r\n\r\n', 'not an HTTP response'),
-            (None, 'cuts websockets off'),
+            (None, 'A proxy or firewall may block websockets'),
         ],
     )
     def test_no_upgrade(self, probe, answering, upgrade, told):
@@ -402,11 +410,11 @@ class TestWithinASession:
         assert outcome.verdict['status'] == 'warning'
         assert outcome.verdict['step'] == 'upgrade'
         assert told in outcome.text
-        assert outcome.text.endswith('; polling works')
+        assert outcome.text.endswith('. Polling works')
         assert outcome.steps['leave']['status'] == 'ok'
 
     def websockets(self, hostile_server, then):
-        """`then(sock)` is what becomes of a websocket that was accepted."""
+        """A server that calls `then(sock)` for each accepted websocket."""
 
         def handle(sock):
             while True:
@@ -428,21 +436,20 @@ class TestWithinASession:
         [
             (
                 support.read_to_end,
-                'no PONG of the probe came within 0.5 seconds: '
-                'something in between holds its frames',
+                'no PONG for the probe came within 0.5 seconds. A proxy may hold frames back',
             ),
-            (lambda sock: None, 'was lost before the PONG of the probe'),
+            (lambda sock: None, 'was lost before the PONG for the probe'),
             (
                 lambda sock: sock.sendall(support.close_frame(1008, 'policy')),
                 'closed the websocket with code 1008: policy',
             ),
             (
                 lambda sock: (support.send_frame(sock, '4hi'), support.read_to_end(sock)),
-                'MESSAGE instead of the PONG of the probe',
+                'a MESSAGE packet instead of the PONG for the probe',
             ),
             (
                 lambda sock: (sock.sendall(b'\xff' * 40), support.read_to_end(sock)),
-                'was lost before the PONG of the probe',
+                'was lost before the PONG for the probe',
             ),
         ],
     )
@@ -492,7 +499,7 @@ class TestWithinASession:
 
         outcome = probe(hostile_server(handle).url, '--timeout', 0.5)
         assert outcome.code == 4, outcome
-        assert 'a proxy in between holds it back' in outcome.text
+        assert 'A proxy may hold the request back' in outcome.text
 
     def test_no_ping(self, failed, answering):
         def answer(request):
@@ -503,13 +510,13 @@ class TestWithinASession:
             return support.response(support.open_packet(pingInterval=200, pingTimeout=100))
 
         text = failed('ping', answering(answer).url, '--wait-ping')
-        assert 'no PING of the server came within 0.3 seconds' in text
+        assert 'no PING from the server within 0.3 seconds' in text
 
     @pytest.mark.parametrize(
         'endless', [support.frame('4x'), support.frame('', support.PONG)], ids=['messages', 'pongs']
     )
     def test_no_ping_but_others_without_end(self, failed, endless):
-        """From another process, so that there is always something to read."""
+        """The server is in another process, so that there are always bytes to read."""
         with subprocess.Popen(
             [sys.executable, '-c', FLOOD, endless.hex()],
             stdout=subprocess.PIPE,
@@ -521,7 +528,7 @@ class TestWithinASession:
                 text = failed('ping', url, '--wait-ping', '--transports', 'websocket')
             finally:
                 server.kill()
-        assert 'no PING of the server came within 0.3 seconds' in text
+        assert 'no PING from the server within 0.3 seconds' in text
 
     def test_a_session_that_ends(self, failed, answering):
         def answer(request):
@@ -530,7 +537,7 @@ class TestWithinASession:
             return support.response('1' if 'sid=' in request.target else support.open_packet())
 
         text = failed('ping', answering(answer).url, '--wait-ping')
-        assert 'the server has ended the session before its first PING' in text
+        assert 'the server closed the connection before its first PING' in text
 
     def test_no_farewell(self, probe, answering):
         posts = []
@@ -551,8 +558,8 @@ class TestPollingIsDisabled:
     def test_and_a_websocket_works(self, probe, make_any_server):
         server = make_any_server(transports=['websocket'])
         outcome = probe(server.url)
-        assert outcome.code == 1  # so would the client
-        assert 'a websocket works at once: --transports websocket' in outcome.text
+        assert outcome.code == 1  # as the client would fail
+        assert 'but a websocket works: use --transports websocket' in outcome.text
         assert outcome.facts('handshake')['works_by'] == 'websocket'
         server.wait_count(0)
         assert probe(server.url, '--transports', 'websocket').code == 0
@@ -587,7 +594,7 @@ class TestHostileText:
         )
         _, text = shown(server.url)
         assert '\\u202e' in text
-        assert '[bold]x[/bold]' in text  # no markup of ours either
+        assert '[bold]x[/bold]' in text  # not interpreted as markup
         assert not set(text) & set('\x1b\u202e')
 
     def test_in_the_report(self, shown, answering):
@@ -613,7 +620,7 @@ class TestHostileText:
 
 
 def test_a_count_with_failures(probe, shown, answering):
-    """The worst decides; the report has all."""
+    """The worst run decides, and the report contains all runs."""
     number = 0
 
     def answer(request):
