@@ -146,10 +146,33 @@ def _interruptible() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         gevent.get_hub().handle_system_error(Interrupted, Interrupted(number))
 
-    # SIGTERM, which timeout(1) sends, disconnects and restores the terminal like Ctrl-C.
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    with _signals_wake_the_hub():
+        # SIGTERM, which timeout(1) sends, disconnects and restores the terminal like Ctrl-C.
+        before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_wake_the_hub() -> Iterator[None]:
+    """Run Python's signal handlers at once, even if the hub waits for an event.
+
+    Without this, a signal that arrives just before the hub begins to wait, or in another native
+    thread, is handled only after the next event.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    watcher = gevent.get_hub().loop.io(reader, 1, ref=False)
+    watcher.start(os.read, reader, 4096)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        watcher.close()
+        os.close(reader)
+        os.close(writer)

@@ -92,7 +92,7 @@ class Broker:
     def subscribe(self, last_id: str | None, sock: HasDescriptor | None) -> Stream:
         """Create a stream.
 
-        :param last_id: id of the last message that the browser received. None: it received no message.
+        :param last_id: id of the last message that the browser received, or None.
         :param sock: the socket of the browser, used to close a stalled stream.
         :raises TooMany: the maximum number of streams is open.
         """

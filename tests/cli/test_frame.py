@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import engineio_gevent
+import support
 
 COMMANDS = ['connect', 'probe', 'load', 'demo']
 
@@ -257,6 +258,31 @@ def test_signals_while_it_connects(cli, number):
             process.send_signal(number)
             out, err = process.communicate(timeout=20)
             assert (process.returncode, out, err) == (128 + number, '', '')
+
+
+SIGNAL_IN_A_THREAD = """
+import _thread, signal, sys
+import gevent
+from engineio_gevent.cli import app
+sys.setswitchinterval(1000)  # the thread runs when this one waits for an event
+with app._interruptible():
+    _thread.start_new_thread(lambda: signal.pthread_kill(_thread.get_ident(), signal.SIGTERM), ())
+    try:
+        gevent.sleep(1000)
+    except app.Interrupted as exc:
+        print(int(exc.exit_code))
+"""
+
+
+def test_a_signal_does_not_wait_for_an_event():
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNAL_IN_A_THREAD],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=support.patience(20),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, '143\n', '')
 
 
 @pytest.mark.parametrize(
