@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -163,16 +164,15 @@ def _signals_wake_the_hub() -> Iterator[None]:
     Without this, a signal that arrives just before the hub begins to wait, or in another native
     thread, is handled only after the next event.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    watcher = gevent.get_hub().loop.io(reader, 1, ref=False)
-    watcher.start(os.read, reader, 4096)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        watcher.close()
-        os.close(reader)
-        os.close(writer)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        watcher = gevent.get_hub().loop.io(reader.fileno(), 1, ref=False)
+        watcher.start(reader.recv, 4096)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            watcher.close()
