@@ -174,7 +174,7 @@ def test_a_server_that_is_well_again(cli, native, one_error):
     url = native(handle).url
     assert one_error(cli('connect', '-x', 'hello', url)) == (
         f'cannot connect to {url}: Unexpected status code 503 in server response to GET '
-        f'/engine.io/. Run "engineio-gevent probe {url}" for a diagnosis.'
+        f'{url}/engine.io/. Run "engineio-gevent probe {url}" for a diagnosis.'
     )
     assert requests[-1].body == b'1'  # the second connection was closed
 
