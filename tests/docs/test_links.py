@@ -99,7 +99,8 @@ def test_faults_are_seen():
     text = (
         '[a](nothing.md) [b](faq.md#nothing) [c](#nothing) [d](../nothing.py) '
         '![e](_static/nothing.svg) <img src="nothing.png">\n\n| [f](nothing) |\n|---|\n\n'
-        '[g](https://example.com) [h](faq.md#does-it-reconnect) [i](security.md#report-a-vulnerability)\n'
+        '[g](https://example.com) [h](faq.md#does-it-reconnect) '
+        '[i](security.md#report-a-vulnerability)\n'
     )
     faults = [fault(page, target) for target, _ in links(text)]
     assert [one.split(':')[0] for one in faults if one] == [
