@@ -17,7 +17,7 @@ html_static_path = ['_static']
 html_logo = '_static/logo.svg'
 html_favicon = '_static/favicon.svg'
 html_css_files = ['pages.css']
-html_js_files = ['tables.js']
+html_js_files = ['pages.js']
 html_show_sourcelink = False
 # They would make other options of --json, and other quotes of what is to be copied.
 smartquotes = False
@@ -69,5 +69,26 @@ def _dash(app, doctree):
             text.parent.replace(text, nodes.Text(' \N{EN DASH} '))
 
 
+def _commands(app, doctree):
+    """sphinx_click uses the short names of commands, and shows their examples as prose."""
+    for section in doctree.findall(nodes.section):
+        if any(name.startswith('engineio-gevent-') for name in section['ids']):
+            command = section[0].astext()
+            section[0].children = [nodes.Text(f'engineio-gevent {command}')]
+    for link in list(doctree.findall(nodes.reference)):
+        if link.astext() == 'http://HOST:PORT':
+            link.replace_self(nodes.Text(link.astext()))
+    for block in list(doctree.findall(nodes.line_block)):
+        title = block[0].astext()
+        if title not in ('Example:', 'Examples:') or len(block) != 2:
+            continue
+        code = '\n'.join(f'$ {line.astext()}' for line in block[1])
+        block.replace_self(
+            [nodes.paragraph('', title), nodes.literal_block(code, code, language='console')]
+        )
+
+
 def setup(app):
     app.connect('doctree-read', _dash)
+    # Before Sphinx collects the headings for the table of contents.
+    app.connect('doctree-read', _commands, priority=400)

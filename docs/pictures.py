@@ -210,7 +210,7 @@ def probe() -> None:
     """Two runs: one that fails and says why, and one with the option that was missing."""
     url = 'http://127.0.0.1:5001'
     lines = []
-    with running('examples/socketio_server.py', 5001, ready='serving'):
+    with running('examples/socketio_server.py', 5001, ready='Socket.IO server on'):
         for arguments in [url], [url, '--path', 'socket.io']:
             lines.append(f'\x1b[1m$ engineio-gevent probe {" ".join(arguments)}\x1b[0m')
             lines += [*on_terminal('probe', *arguments)]
