@@ -61,6 +61,7 @@ def make_link():
     yield make
     for link in made:
         link.leave()
+        gevent.joinall(link._greenlets, timeout=support.patience(5))
         assert all(greenlet.ready() for greenlet in link._greenlets)
         assert link._client.state == 'disconnected'
         assert link._asked == {}
