@@ -1,6 +1,7 @@
 """Each text that the page on troubleshooting quotes is one that a program gets to see."""
 
 import re
+import sys
 from pathlib import Path
 
 import gevent
@@ -99,6 +100,30 @@ def test_refusal(web, status):
     exc = refused(web('{"why": "not you"}', status=status, content_type='application/json'))
     assert f'Unexpected status code {status[:3]}' in str(exc)
     assert exc.args[1] == {'why': 'not you'}
+
+
+@sees('Unexpected status code 200', 'Unexpected status code 301', 'the websocket handshake')
+@pytest.mark.parametrize('status', ['200 OK', '301 Moved Permanently'])
+def test_no_websocket_there(web, status):
+    url = web(status=status, headers=[('Location', '/')])
+    text = str(refused(url, transports='websocket'))
+    assert f'Unexpected status code {status[:3]}' in text
+    assert 'the websocket handshake' in text
+
+
+@sees('the server closed the connection without a response')
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_no_response(hostile_server, transport):
+    url = hostile_server(support.read_request).url
+    text = 'the server closed the connection without a response'
+    assert text in str(refused(url, transports=transport))
+
+
+@sees('PySocks is not installed')
+def test_no_pysocks(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'socks', None)
+    monkeypatch.setenv('HTTP_PROXY', f'socks5://127.0.0.1:{support.free_port()}')
+    assert 'PySocks is not installed' in str(refused('http://host.test', transports='websocket'))
 
 
 @sees('Unexpected status code 400', 'Transport unknown', 'Invalid transport')
