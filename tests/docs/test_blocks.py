@@ -319,13 +319,28 @@ def programs(page, here):
     return [program for program in found if program]
 
 
+def consoles():
+    """The console blocks to run together, as (page, lines).
+
+    Each is a test of its own, so that they run side by side, except on a page with commands in the
+    background, which later blocks need.
+    """
+    for page in by_page('console'):
+        run = [block for block in blocks(page) if block.language == 'console' and not block.not_run]
+        lines = [block.line for block in run]
+        together = any(block.how == 'background' for block in run)
+        yield from [(page, lines)] if together else [(page, [line]) for line in lines]
+
+
 @pytest.mark.time_limit(180)
-@pytest.mark.parametrize('page', by_page('console'))
-def test_commands(page, here):
+@pytest.mark.parametrize(
+    ('page', 'lines'), [pytest.param(*case, id=f'{case[0]}:{case[1][0]}') for case in consoles()]
+)
+def test_commands(page, lines, here):
     for block in blocks(page):
         if block.not_run is None and block.how.startswith('file '):
             here.write(block)
-        if block.language == 'console' and block.not_run is None:
+        if block.line in lines:
             for command, expected in commands(block):
                 check_command(block, here.mapped(command), expected, here)
 
