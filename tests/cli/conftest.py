@@ -202,3 +202,20 @@ def one_error():
         return result.err.removeprefix('engineio-gevent: ').rstrip()
 
     return check
+
+
+@pytest.fixture
+def native_server():
+    """`native_server(handler, ssl_context=...)`: a `support.NativeServer`.
+
+    Its threads are native, as the tests wait for processes.
+    """
+    servers = []
+
+    def start(handler, **options):
+        servers.append(support.NativeServer(handler, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -41,20 +41,6 @@ def failing(request, cli, one_error):
     return run
 
 
-@pytest.fixture
-def native():
-    """`native(handler)`: a server in native threads, as the tests wait for processes."""
-    servers = []
-
-    def start(handler, **options):
-        servers.append(support.NativeServer(handler, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
 def with_options(url):
     return f'. Run "engineio-gevent probe {url}" with the same options for a diagnosis.'
 
@@ -75,12 +61,12 @@ def test_a_wrong_path(failing, js_server, way):
     )
 
 
-def test_a_path_without_engine_io_anywhere(failing, native):
+def test_a_path_without_engine_io_anywhere(failing, native_server):
     def handle(sock):
         support.read_request(sock)
         support.respond(sock, 'Not here', '404 Not Found', [('Connection', 'close')])
 
-    assert failing(native(handle).url) == (
+    assert failing(native_server(handle).url) == (
         'HTTP 404: no Engine.IO at /engine.io/. Check the path (--path)'
     )
 
@@ -95,7 +81,7 @@ def test_a_socket_io_server(failing, make_js_server, way):
 
 
 @pytest.mark.parametrize('way', ['polling', 'websocket'])
-def test_a_socket_io_server_that_ignores_other_paths(failing, native, way):
+def test_a_socket_io_server_that_ignores_other_paths(failing, native_server, way):
     """The JavaScript server does so without a web framework. It closes other websockets."""
 
     def handle(sock):
@@ -105,7 +91,7 @@ def test_a_socket_io_server_that_ignores_other_paths(failing, native, way):
         elif 'transport=polling' in request.target:
             support.read_to_end(sock)
 
-    url = native(handle).url
+    url = native_server(handle).url
     text = failing(url, '--timeout', '1', '--transports', way, hint=with_options(url))
     problem = {
         'polling': 'no response within 1 seconds',
@@ -131,13 +117,13 @@ def test_plain_http_to_a_tls_port(failing, make_any_server, certificates, way):
 
 
 @pytest.mark.parametrize('body', [VERSION_3, VERSION_3_PYTHON], ids=['JavaScript', 'Python'])
-def test_engine_io_3(failing, native, body):
+def test_engine_io_3(failing, native_server, body):
     def handle(sock):
         support.read_request(sock)
         status = '200 OK' if body is VERSION_3 else '400 Bad Request'
         support.respond(sock, body, status, [('Connection', 'close')])
 
-    text = failing(native(handle).url)
+    text = failing(native_server(handle).url)
     assert 'this client supports only protocol 4' in text
     assert 'Engine.IO 3 (Socket.IO 2)' in text
 
@@ -150,16 +136,16 @@ def test_an_unknown_host(failing):
     assert failing('http://nobody.invalid').startswith('host nobody.invalid not found: ')
 
 
-def test_a_silent_server(failing, native):
+def test_a_silent_server(failing, native_server):
     """The error contains the seconds of the option. The second attempt waits less."""
-    url = native(support.read_to_end).url
+    url = native_server(support.read_to_end).url
     assert failing(url, '--timeout', '2.5', hint=with_options(url)) == (
         'no response within 2.5 seconds. The server may be busy (try a longer --timeout), or the '
         'port may not speak HTTP'
     )
 
 
-def test_a_server_that_is_well_again(cli, native, one_error):
+def test_a_server_that_is_well_again(cli, native_server, one_error):
     """If the second attempt succeeds, the error is that of the first."""
     requests = []
 
@@ -171,7 +157,7 @@ def test_a_server_that_is_well_again(cli, native, one_error):
         else:
             support.respond(sock, support.open_packet(), headers=[('Connection', 'close')])
 
-    url = native(handle).url
+    url = native_server(handle).url
     assert one_error(cli('connect', '-x', 'hello', url)) == (
         f'cannot connect to {url}: Unexpected status code 503 in server response to GET '
         f'{url}/engine.io/. Run "engineio-gevent probe {url}" for a diagnosis.'

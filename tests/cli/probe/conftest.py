@@ -91,20 +91,6 @@ def failed(probe):
 
 
 @pytest.fixture
-def native_server():
-    """`native_server(handler, ssl_context=...)`: a `support.NativeServer`."""
-    servers = []
-
-    def start(handler, **options):
-        servers.append(support.NativeServer(handler, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
 def answering(hostile_server):
     """`answering(function)`: a server that sends `function(request)` for each request."""
 
