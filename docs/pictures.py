@@ -274,7 +274,7 @@ def bridge() -> None:
                 {'Content-Type': 'application/json'},
             )
             urllib.request.urlopen(request).close()
-            time.sleep(3)
+            time.sleep(3)  # so that the messages have different times
         page.type('text', 'Thank you!')
         page.press('Send', "document.querySelector('#messages .own')")
         page_picture('bridge', page, 1000, 680)
@@ -299,7 +299,7 @@ def locust() -> None:
             running(*command, *users, ready='All users spawned', folder=Path(folder)),
             open_browser() as browser,
         ):
-            time.sleep(30)
+            time.sleep(30)  # so that the page has figures to show
             page = browser.page()
             page_picture('locust', page, 1240, 500, f'http://127.0.0.1:{port}')
 

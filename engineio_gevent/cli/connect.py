@@ -11,10 +11,11 @@ import click
 import gevent
 from gevent.event import Event
 
-from ..exceptions import ConnectionClosed
+from .. import Client
+from ..exceptions import ConnectionClosed, ConnectionError
 from ..timers import timer_seconds
 from .errors import CommandError, Exit
-from .options import ConnectingCommand, Connection, Number, connection_options
+from .options import ConnectingCommand, Connection, Number, cause_of, connection_options
 from .printer import ForPeople, ForPrograms, Printer
 from .prompt import Given, Prompt, Source, source
 from .screen import console
@@ -138,7 +139,7 @@ class Conversation:
         client = self._client
         reader = gevent.Greenlet(self._send_all, keyboard)
         try:  # Ctrl-C may come at any moment, and the client has to disconnect.
-            self._connection.connect(client)
+            self._connect(client)
             self._printer.connected(client.transport(), client.sid)
             if keyboard.by_hand:
                 self._printer.hint(_HINT)
@@ -170,6 +171,14 @@ class Conversation:
         cut_off = unsent or not (self._all_given or keyboard.by_hand)
         in_order = _in_order(error, self._has_sent)
         return Exit.DONE if in_order and not cut_off else Exit.LOST
+
+    def _connect(self, client: Client) -> None:
+        try:
+            self._connection.connect(client)
+        except (ConnectionError, ValueError) as exc:
+            from .probing.diagnosis import no_connection
+
+            raise no_connection(self._connection, exc, cause_of(exc)) from exc
 
     def _send_all(self, keyboard: Source) -> BaseException | None:
         """In a greenlet: send all lines.

@@ -147,7 +147,9 @@ def load(
                     run.send(lambda seconds: update(seconds, _so_far(crowd)))
             elif not as_json:
                 (cause, _), *_ = crowd.tally.failures.most_common(1)
-                raise connection.failure(crowd.tally.error, cause)
+                from .probing.diagnosis import no_connection
+
+                raise no_connection(connection, crowd.tally.error, cause)
         except Interrupted as exc:
             interrupted = exc
         figures = report(

@@ -16,13 +16,13 @@ from click.shell_completion import CompletionItem
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from .. import Client
-from ..exceptions import ConnectionClosed, ConnectionError
+from ..exceptions import ConnectionClosed
 from ..transports import tls
 from ..transports.base import describe
 from ..transports.route import Route
 from ..transports.tls import Verify
 from ..transports.tunnel import Proxy
-from .errors import SCHEME, CommandError
+from .errors import SCHEME
 from .patched import patch
 from .screen import one_line
 
@@ -125,20 +125,8 @@ class Connection:
         )
 
     def connect(self, client: Client) -> None:
-        """Connect a client.
-
-        :raises CommandError: the connection failed. The message says what ``probe`` says.
-        """
-        try:
-            client.connect(self.url, self.headers, self.transports, self.path)
-        except (ConnectionError, ValueError) as exc:
-            raise self.failure(exc, cause_of(exc)) from exc
-
-    def failure(self, error: Exception | None, cause: str) -> CommandError:
-        """See :func:`.no_connection`."""
-        from .probing.diagnosis import no_connection
-
-        return no_connection(self, error, cause)
+        """Connect a client; raises what :meth:`.Client.connect` raises."""
+        client.connect(self.url, self.headers, self.transports, self.path)
 
     def _http_session(self) -> Any:
         """A requests.Session, if there is a client certificate: polling needs it for that."""

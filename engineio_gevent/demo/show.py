@@ -117,9 +117,10 @@ def _show_one(screen: Screen, url: str) -> None:
 def _why_not_connected(url: str, error: ConnectionError) -> str:
     """What ``connect`` would report."""
     from ..cli.options import Connection, cause_of
+    from ..cli.probing.diagnosis import no_connection
 
     connection = Connection(url, {}, None, 'engine.io', True, None, None, _TIMEOUT)
-    return str(connection.failure(error, cause_of(error)))
+    return str(no_connection(connection, error, cause_of(error)))
 
 
 def _echo(client: Client, received: Queue[Any], message: Any, url: str) -> float:

@@ -165,9 +165,7 @@ class Crowd:
         )
         client = member.client
         try:
-            client.connect(
-                connection.url, connection.headers, connection.transports, connection.path
-            )
+            connection.connect(client)
         except (ConnectionError, ValueError) as exc:
             self.tally.failures[cause_of(exc)] += 1
             self.tally.error = exc
