@@ -15,9 +15,9 @@ import gevent.queue
 from . import process
 from .connecting import DisconnectedEarly
 from .exceptions import ConnectionError, EngineIOError, HTTPError
+from .net.deadlines import timer_seconds
 from .options import Options, Reason, State
 from .session import Session
-from .timers import timer_seconds
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
@@ -151,20 +151,20 @@ class Client:
     @property
     def upgrades(self) -> list[str] | None:
         """The transports to which the server offered to upgrade. None before a connect."""
-        handshake = None if self._session is None else self._session.handshake
-        return None if handshake is None else list(handshake.upgrades)
+        found = None if self._session is None else self._session.open_packet
+        return None if found is None else list(found.upgrades)
 
     @property
     def ping_interval(self) -> float | None:
         """Interval between the server's PING packets, in seconds. None before a connect."""
-        handshake = None if self._session is None else self._session.handshake
-        return None if handshake is None else handshake.ping_interval
+        found = None if self._session is None else self._session.open_packet
+        return None if found is None else found.ping_interval
 
     @property
     def ping_timeout(self) -> float | None:
         """How late the next PING packet may be, in seconds. None before a connect."""
-        handshake = None if self._session is None else self._session.handshake
-        return None if handshake is None else handshake.ping_timeout
+        found = None if self._session is None else self._session.open_packet
+        return None if found is None else found.ping_timeout
 
     @property
     def current_transport(self) -> str | None:
@@ -375,12 +375,12 @@ class Client:
     def _complete(self, session: Session) -> None:
         """Upgrade where that can be, and set the connection to work."""
         assert self.transports is not None
-        assert session.handshake is not None
+        assert session.open_packet is not None
         try:
             if (
                 session.transport_name == 'polling'
                 and 'websocket' in self.transports
-                and 'websocket' in session.handshake.upgrades
+                and 'websocket' in session.open_packet.upgrades
             ):
                 self._upgraded_before = session.upgrade()
             session.settle()

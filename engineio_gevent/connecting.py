@@ -12,9 +12,9 @@ from gevent.event import Event
 from gevent.hub import get_hub
 
 from .exceptions import ConnectionClosed, EngineIOError
+from .net.deadlines import Expired, bounded
 from .options import Options
 from .transports.base import Transport
-from .transports.dial import Expired, bounded
 from .transports.direct import DirectHTTP
 from .transports.http import HTTP, SessionHTTP
 from .transports.polling import Polling
@@ -98,14 +98,14 @@ class Connecting:
         """See :meth:`.Session.upgrade`."""
         session = self._session
         polling = session.transport
-        if not session.is_open or not isinstance(polling, Polling) or session.handshake is None:
+        if not session.is_open or not isinstance(polling, Polling) or session.open_packet is None:
             return False
         self._greenlet = getcurrent()
         self._probe = probe = Probe(self._route, self._options)
         websocket = probe.websocket
         try:
             with bounded(self._options.request_timeout):
-                probe.run(session.handshake.sid, polling)
+                probe.run(session.open_packet.sid, polling)
         except Exception as exc:
             if isinstance(exc, (EngineIOError, Expired)):
                 session.info('WebSocket upgrade failed: %s', exc)

@@ -11,7 +11,7 @@ from typing import Any
 from gevent.hub import Hub, get_hub
 from gevent.monkey import get_original
 
-from .timers import timer_seconds
+from .net.deadlines import timer_seconds
 
 #: Seconds past the deadline for a PING that lies unread in the socket because the
 #: process itself was busy or stopped.

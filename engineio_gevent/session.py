@@ -16,17 +16,17 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
 from gevent.hub import Hub, get_hub
 
-from . import foreign, process
+from . import other_threads, process
 from .connecting import Connecting, DisconnectedEarly
+from .disconnect_handler import call_disconnect
 from .dispatcher import get_dispatcher
 from .exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
 from .heartbeat import Heartbeat
-from .legacy import call_disconnect
+from .net.deadlines import timer_seconds
 from .options import Options, Reason, State
-from .protocol import handshake, packet, payload
-from .protocol.handshake import Handshake
+from .protocol import open_packet, packet, payload
+from .protocol.open_packet import OpenPacket
 from .protocol.packet import MESSAGE, Encoded
-from .timers import timer_seconds
 from .transports.base import Packet, Transport
 from .transports.http import HTTP, HTTPSession
 from .transports.polling import Polling
@@ -78,8 +78,8 @@ class Session:
         'error',
         'forked',
         'handle_sigint',
-        'handshake',
         'made_http',
+        'open_packet',
         'state',
         'transport',
         'transport_name',
@@ -107,7 +107,7 @@ class Session:
         #: What does polling's requests, if the connection began with them.
         self.made_http: HTTP | None = None
         #: What the server said of the connection, once it has.
-        self.handshake: Handshake | None = None
+        self.open_packet: OpenPacket | None = None
         #: As the API shows it.
         self.state: State = 'disconnected'
         #: ``'polling'`` or ``'websocket'``.
@@ -147,9 +147,9 @@ class Session:
     @property
     def sid(self) -> str | None:
         """The session id, until the disconnect handler has run."""
-        if self.handshake is None or self._phase == _CLOSED:
+        if self.open_packet is None or self._phase == _CLOSED:
             return None
-        return self.handshake.sid
+        return self.open_packet.sid
 
     @property
     def base_url(self) -> str:
@@ -165,7 +165,7 @@ class Session:
 
     def url(self, transport: str) -> str:
         """The URL of this connection by one of the transports, without a timestamp."""
-        sid = self.handshake.sid if self.handshake is not None else None
+        sid = self.open_packet.sid if self.open_packet is not None else None
         return self._route.url(transport, sid, stamped=False)
 
     # Opening, in the greenlet that calls connect()
@@ -277,7 +277,7 @@ class Session:
 
     def _on_packet(self, transport: Transport, packet_type: int, data: Any) -> None:
         """A packet that is no message of an open connection."""
-        if self.handshake is None:
+        if self.open_packet is None:
             self._on_open(transport, packet_type, data)
         elif self._phase >= _CLOSING:
             pass  # the application has left already
@@ -313,7 +313,7 @@ class Session:
             )
             return
         try:
-            self.handshake = found = handshake.parse(data)
+            self.open_packet = found = open_packet.parse(data)
         except ProtocolError as exc:
             self.on_lost(transport, exc)
             return
@@ -331,7 +331,7 @@ class Session:
 
     def _on_silence(self) -> None:
         """In the hub: the server's time is over."""
-        found = self.handshake
+        found = self.open_packet
         assert found is not None
         seconds = found.ping_interval + found.ping_timeout
         self.close(
@@ -365,7 +365,7 @@ class Session:
         encoded = packet.encode_message(data, self._options.dumps)
         if self._options.verbose:
             self._options.logger.info('Sending packet %s data %s', 'MESSAGE', _loggable(data))
-        if get_hub_if_exists() is not self._hub:  # as foreign.is_ours(), without the call
+        if get_hub_if_exists() is not self._hub:  # as other_threads.is_own_hub(), without the call
             self._send_from_outside(encoded)
             return
         transport = self.transport
@@ -484,7 +484,7 @@ class Session:
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Leave the server; see :meth:`.Client.disconnect`."""
-        if not foreign.is_ours(self._hub):
+        if not other_threads.is_own_hub(self._hub):
             self._disconnect_from_outside(abort, reason)
             return
         if getcurrent() is self._hub:
@@ -526,7 +526,7 @@ class Session:
             return
         bound = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
         # That thread may be busy for long.
-        foreign.run_there(self._hub, bound, self.disconnect, abort, reason)
+        other_threads.call_in_hub(self._hub, bound, self.disconnect, abort, reason)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the disconnect handler has run; called in that handler, return at once.
@@ -537,8 +537,8 @@ class Session:
         if self._phase != _CLOSED and getcurrent() is not self._finisher:
             if self._orphaned():
                 raise RuntimeError(_THREAD_ENDED)
-            if not foreign.is_ours(self._hub):
-                foreign.run_there(self._hub, timeout, self.wait, timeout)
+            if not other_threads.is_own_hub(self._hub):
+                other_threads.call_in_hub(self._hub, timeout, self.wait, timeout)
                 if self._orphaned():
                     raise RuntimeError(_THREAD_ENDED)
                 return self._phase == _CLOSED
@@ -549,7 +549,7 @@ class Session:
 
     def _orphaned(self) -> bool:
         """Whether the thread of this connection has ended, or its hub, and it still lives."""
-        return self._phase != _CLOSED and foreign.has_ended(self._hub)
+        return self._phase != _CLOSED and other_threads.has_ended(self._hub)
 
     def _bury(self, reason: str | None) -> None:
         """End without a farewell: the hub that could say it is gone."""

@@ -390,7 +390,7 @@ def test_the_server_of_a_demo_that_has_gone():
     reading, writing = os.pipe()
     os.close(reading)
     assert run(
-        [sys.executable, '-m', 'engineio_gevent.demo.server'],
+        [sys.executable, '-m', 'engineio_gevent.cli.demonstration.server'],
         stdin=subprocess.DEVNULL,
         stdout=writing,
     ) == (0, None, '')

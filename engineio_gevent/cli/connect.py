@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from .. import Client
 from ..exceptions import ConnectionClosed, ConnectionError
-from ..timers import timer_seconds
+from ..net.deadlines import timer_seconds
 from .errors import CommandError, Exit
 from .options import ConnectingCommand, Connection, Number, cause_of, connection_options
 from .printer import ForPeople, ForPrograms, Printer

@@ -50,10 +50,10 @@ def demo(clients: int, url: str | None, serve: bool, port: int | None) -> None:
     if port is not None and not serve:
         raise click.UsageError('--port requires --serve')
     if serve:
-        from ..demo import server
+        from .demonstration import server
 
         server.serve(5000 if port is None else port)
     else:
-        from ..demo import show
+        from .demonstration import show
 
         show.run(clients, url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from ..protocol.nesting import nests_deeper
+from ..protocol.json_depth import nests_deeper
 
 #: Longer texts are not laid out: that would take long, and nobody would read them.
 _MAX_SIZE = 64 * 1024

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from ..contrib._template import Template
-from ..demo.limits import allow_descriptors
 from .colours import ACCENT
 from .errors import Exit, Interrupted
+from .limits import allow_descriptors
 from .loading.crowd import AT_ONCE, Crowd
 from .loading.locust import locust_command, on_lines
 from .loading.machine import is_here

@@ -17,11 +17,11 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from .. import Client
 from ..exceptions import ConnectionClosed
-from ..transports import tls
-from ..transports.base import describe
+from ..net import tls
+from ..net.errors import error_text
+from ..net.tls import Verify
+from ..net.tunnel import Proxy
 from ..transports.route import Route
-from ..transports.tls import Verify
-from ..transports.tunnel import Proxy
 from .errors import SCHEME
 from .patched import patch
 from .screen import one_line
@@ -82,7 +82,7 @@ class Connection:
         except OSError as exc:
             raise click.UsageError(
                 f'{verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH} is not a valid '
-                f'CA bundle in PEM format: {describe(exc)}'
+                f'CA bundle in PEM format: {error_text(exc)}'
             ) from exc
         if self.cert is None:
             return
@@ -92,7 +92,7 @@ class Connection:
             files = self.cert if self.key is None else f'{self.cert} with the key {self.key}'
             raise click.UsageError(
                 f'{files} is not a valid client certificate in PEM format with its key: '
-                f'{describe(exc)}'
+                f'{error_text(exc)}'
             ) from exc
 
     def route(self) -> Route:

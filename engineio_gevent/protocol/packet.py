@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ProtocolError
-from .nesting import too_deep
+from .json_depth import too_deep
 
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = range(7)
 

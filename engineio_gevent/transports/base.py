@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..exceptions import ConnectionClosed
 from ..protocol.packet import Encoded
@@ -93,9 +93,3 @@ class Limits(Protocol):
 def unsent(size: int) -> ConnectionClosed:
     """What a farewell reports that could not be said in time."""
     return ConnectionClosed(f'{size} bytes could not be sent before the connection ended')
-
-
-def describe(error: BaseException) -> str:
-    """An exception in a few words, whatever its class makes of ``str()``."""
-    text: Any = getattr(error, 'strerror', None) or str(error)
-    return str(text) if text else type(error).__name__

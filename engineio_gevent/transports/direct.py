@@ -13,14 +13,16 @@ from gevent.monkey import get_original
 
 from .. import __version__
 from ..exceptions import ConnectionClosed, ProtocolError
-from . import dial, redirects, tls
-from .base import describe
+from ..net import dial, tls
+from ..net.deadlines import within
+from ..net.errors import error_text
+from ..net.tunnel import authority
+from . import redirects
 from .cookies import Jar
 from .http import CONTENT_TYPE, checked, lost_packets
 from .http1 import Response, encode_request
 from .redirects import REDIRECTS
 from .route import Route
-from .tunnel import authority
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
 #: Seconds before the end of a kept connection's time in which it is not used any more.
@@ -197,7 +199,7 @@ class _Connection:
             return response
         except OSError as exc:
             _, host, port = self._origin
-            raise ConnectionClosed(f'{authority(host, port)}: {describe(exc)}') from exc
+            raise ConnectionClosed(f'{authority(host, port)}: {error_text(exc)}') from exc
         finally:
             self._busy = False
             if not keep or self._closed:
@@ -206,11 +208,11 @@ class _Connection:
     def _exchange(self, request: bytes, timeout: float | None) -> Response:
         sock = self._sock
         if sock is None:
-            sock = self._sock = dial.within(timeout, self._connect, timeout)
+            sock = self._sock = within(timeout, self._connect, timeout)
         sock.settimeout(timeout)  # for each piece of a body that takes long to send
         sock.sendall(request)
         sock.settimeout(None)
-        return dial.within(timeout, Response, sock, self._max_size)
+        return within(timeout, Response, sock, self._max_size)
 
     def _connect(self, timeout: float | None) -> Any:
         secure, host, port = self._origin

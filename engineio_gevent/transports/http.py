@@ -14,11 +14,11 @@ import requests
 import urllib3
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
-from ..protocol.nesting import too_deep
+from ..net.tunnel import Proxy, told
+from ..net.unpatched import warn_if_unpatched
+from ..protocol.json_depth import too_deep
 from .redirects import REDIRECTS, Place, follow
 from .route import Route
-from .tunnel import Proxy, told
-from .unpatched import warn_if_unpatched
 
 #: The type of every posted body: version 4 of the protocol is all text.
 CONTENT_TYPE = 'text/plain;charset=UTF-8'

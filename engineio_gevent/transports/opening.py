@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..exceptions import ConnectionClosed, ProtocolError
-from . import dial, redirects, tls
-from .base import describe
+from ..net import dial, tls
+from ..net.errors import error_text
+from ..net.tunnel import open_tunnel
+from . import redirects
 from .http import refused
 from .http1 import Response, encode_request
 from .redirects import REDIRECTS, Place, carried
 from .route import Route
-from .tunnel import open_tunnel
 
 #: Bytes of the body of a refusal that are read.
 MAX_REFUSAL = 1 << 20
@@ -61,7 +62,7 @@ def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tupl
                 sock.close()
                 raise
         except OSError as exc:
-            raise ConnectionClosed(f'{place.netloc}: {describe(exc)}') from exc
+            raise ConnectionClosed(f'{place.netloc}: {error_text(exc)}') from exc
         sock.close()
         left -= 1
         headers = carried(headers, place, there, route.cookies.header(there.url))

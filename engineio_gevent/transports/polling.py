@@ -9,9 +9,9 @@ from gevent import Greenlet, getcurrent, joinall, sleep
 from gevent.event import Event
 
 from ..exceptions import ProtocolError
+from ..net.deadlines import timer_seconds
 from ..protocol import packet, payload
 from ..protocol.packet import Encoded
-from ..timers import timer_seconds
 from .base import Limits, Sink, unsent
 from .http import HTTP
 from .route import Route

@@ -26,9 +26,9 @@ from requests.utils import (
     should_bypass_proxies,
 )
 
-from . import tls
+from ..net import tls
+from ..net.tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
 from .cookies import Cookies, joined
-from .tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
 
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')

@@ -7,6 +7,9 @@ from time import monotonic
 from gevent.event import Event
 
 from ..exceptions import ConnectionClosed, ProtocolError
+from ..net.deadlines import timer_seconds
+from ..net.errors import error_text
+from ..net.stream import Stream
 from ..protocol import frames, packet
 from ..protocol.frames import (
     BINARY,
@@ -20,11 +23,9 @@ from ..protocol.frames import (
     encode_frame,
 )
 from ..protocol.packet import Encoded
-from ..timers import timer_seconds
-from .base import Limits, Sink, describe, unsent
+from .base import Limits, Sink, unsent
 from .opening import open_websocket
 from .route import Route
-from .stream import Stream
 
 #: Seconds after which a farewell looks whether the server takes what is queued.
 _LOOK = 0.25
@@ -137,7 +138,7 @@ class WebSocket:
         if error is None:
             lost: Exception = ConnectionClosed(f'{server}: the server closed the connection')
         elif isinstance(error, OSError):
-            lost = ConnectionClosed(f'{server}: connection lost: {describe(error)}')
+            lost = ConnectionClosed(f'{server}: connection lost: {error_text(error)}')
             lost.__cause__ = error
         else:
             lost = error

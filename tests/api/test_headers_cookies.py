@@ -9,7 +9,7 @@ import pytest
 import requests
 
 import support
-from engineio_gevent.transports import unpatched
+from engineio_gevent.net import unpatched
 from engineio_gevent.transports.http import SessionHTTP
 from engineio_gevent.transports.route import Route
 

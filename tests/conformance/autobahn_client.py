@@ -21,6 +21,7 @@ import gevent
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
+from engineio_gevent.net.stream import Stream
 from engineio_gevent.protocol.frames import (
     BINARY,
     CLOSE,
@@ -33,7 +34,6 @@ from engineio_gevent.protocol.frames import (
 )
 from engineio_gevent.transports.opening import open_websocket
 from engineio_gevent.transports.route import Route
-from engineio_gevent.transports.stream import Stream
 
 AGENT = 'engineio_gevent'
 

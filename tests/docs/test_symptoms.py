@@ -10,7 +10,7 @@ import requests
 
 import engineio_gevent
 import support
-from engineio_gevent.transports import unpatched
+from engineio_gevent.net import unpatched
 
 PAGE = (Path(__file__).resolve().parents[2] / 'docs' / 'how-to' / 'troubleshooting.md').read_text()
 

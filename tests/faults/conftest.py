@@ -23,9 +23,9 @@ import engineio_gevent
 import support
 from engineio_gevent.exceptions import ConnectionClosed, ConnectionError, HeartbeatTimeout
 from engineio_gevent.heartbeat import Heartbeat
+from engineio_gevent.net.stream import Stream
 from engineio_gevent.session import Session
 from engineio_gevent.transports.polling import Polling
-from engineio_gevent.transports.stream import Stream
 from engineio_gevent.transports.websocket import WebSocket
 from engineio_gevent.upgrade import Probe
 

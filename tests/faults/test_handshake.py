@@ -7,7 +7,7 @@ import pytest
 
 import support
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError
-from engineio_gevent.transports import dial, tls
+from engineio_gevent.net import dial, tls
 
 every_way = pytest.mark.parametrize('way', ['polling', 'https', 'websocket', 'wss'], indirect=True)
 # The server has not even heard of it, so one will do.

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
-from engineio_gevent.protocol import handshake, packet, payload
+from engineio_gevent.protocol import open_packet, packet, payload
 from engineio_gevent.protocol.frames import FrameDecoder, parse_close
 from engineio_gevent.transports.cookies import Cookies
 from engineio_gevent.transports.http1 import MAX_HEADERS, Response
@@ -300,7 +300,7 @@ def grow_handshake(random: Random) -> bytes:
 def check_handshake(data: bytes, random: Random) -> object:
     text = data.decode('utf-8', 'surrogateescape' if random.random() < 0.1 else 'replace')
     try:
-        found = handshake.parse(text)
+        found = open_packet.parse(text)
     except ProtocolError as error:
         if len(str(error)) > 400:
             raise AssertionError('a long message') from error

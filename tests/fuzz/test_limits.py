@@ -23,7 +23,7 @@ import pytest
 
 import engineio_gevent
 from engineio_gevent.exceptions import EngineIOError, ProtocolError
-from engineio_gevent.protocol import handshake, packet, payload
+from engineio_gevent.protocol import open_packet, packet, payload
 from engineio_gevent.protocol.frames import FrameDecoder
 from engineio_gevent.transports.cookies import Cookies
 from engineio_gevent.transports.http1 import MAX_HEAD, Response
@@ -78,7 +78,7 @@ def parse(limit, text):
 
 def open_(limit, text):
     with contextlib.suppress(ProtocolError):
-        return handshake.parse(text)
+        return open_packet.parse(text)
 
 
 def repeated(begin, piece, count, end=b''):
@@ -408,9 +408,9 @@ def test_text_that_nests_too_deep_stays_text(text):
 @pytest.mark.parametrize('text', DEEP.values(), ids=DEEP)
 def test_a_handshake_that_nests_too_deep_is_refused(text):
     with pytest.raises(ProtocolError):
-        handshake.parse(text)
+        open_packet.parse(text)
     with pytest.raises(ProtocolError):
-        handshake.parse('{"sid":"a","upgrades":' + text)
+        open_packet.parse('{"sid":"a","upgrades":' + text)
 
 
 def test_usual_nesting_is_read():
@@ -423,7 +423,7 @@ def test_usual_nesting_is_read():
     'reader',
     [
         'packet.parse_text(text, json.loads)',
-        'handshake.parse(text)',
+        'open_packet.parse(text)',
         'refused("request", 400, text.encode())',
     ],
 )
@@ -432,7 +432,7 @@ def test_deep_nesting_does_not_crash_where_the_stack_is_small(reader, open_):
     source = f"""
 import sys, threading, json
 from engineio_gevent.exceptions import ProtocolError
-from engineio_gevent.protocol import handshake, packet
+from engineio_gevent.protocol import open_packet, packet
 from engineio_gevent.transports.http import refused
 
 def read():

@@ -11,12 +11,7 @@ from gevent.event import Event
 from gevent.queue import Empty, Queue
 
 from engineio_gevent import exceptions
-from engineio_gevent.exceptions import (
-    ConnectionClosed,
-    HeartbeatTimeout,
-    HTTPError,
-    ProtocolError,
-)
+from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, HTTPError, ProtocolError
 from support import (
     eventually,
     open_packet,

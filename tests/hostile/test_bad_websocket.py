@@ -8,11 +8,7 @@ import pytest
 from gevent.event import AsyncResult, Event
 from gevent.queue import Queue
 
-from engineio_gevent.exceptions import (
-    ConnectionClosed,
-    HeartbeatTimeout,
-    ProtocolError,
-)
+from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
 from support import (
     BINARY,
     CLOSE,

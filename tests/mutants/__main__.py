@@ -19,9 +19,9 @@ FILES = {
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
     'protocol/frames.py': 'tests/unit/test_frames.py',
-    'protocol/handshake.py': 'tests/unit/test_handshake.py',
+    'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
     'protocol/masking.py': 'tests/unit/test_masking.py',
-    'protocol/nesting.py': 'tests/unit/test_nesting.py',
+    'protocol/json_depth.py': 'tests/unit/test_json_depth.py',
     'protocol/packet.py': 'tests/unit/test_packet.py',
     'protocol/payload.py': 'tests/unit/test_payload.py',
 }

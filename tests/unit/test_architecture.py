@@ -11,38 +11,38 @@ import pytest
 NAME = 'engineio_gevent'
 ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
 
-# What each part may import of the package, apart from itself.
+# What each part may import of the package, apart from itself. Lower parts stand first: imports point
+# up the list, and never down.
 LAYERS = {
     'exceptions': set(),
-    'protocol': {'exceptions'},
-    'transports': {'exceptions', 'protocol', 'timers'},
-    'dispatcher': {'exceptions'},
-    'process': {'exceptions'},
-    'heartbeat': {'timers'},
-    'timers': set(),
-    'foreign': set(),
-    'legacy': set(),
-    'upgrade': {'exceptions', 'protocol', 'transports'},
     'options': set(),
-    'connecting': {'exceptions', 'options', 'transports', 'upgrade', 'session'},
+    'disconnect_handler': set(),
+    'protocol': {'exceptions'},
+    'net': {'exceptions', 'protocol'},
+    'other_threads': {'net'},
+    'dispatcher': {'exceptions'},
+    'heartbeat': {'net'},
+    'process': {'exceptions'},
+    'transports': {'exceptions', 'protocol', 'net'},
+    'upgrade': {'exceptions', 'protocol', 'transports'},
+    'connecting': {'exceptions', 'options', 'net', 'transports', 'upgrade', 'session'},
     'session': {
         'exceptions',
         'options',
         'protocol',
+        'net',
         'transports',
         'dispatcher',
-        'foreign',
+        'other_threads',
         'heartbeat',
-        'legacy',
+        'disconnect_handler',
         'process',
         'connecting',
-        'timers',
     },
-    'client': {'exceptions', 'connecting', 'options', 'transports', 'process', 'session', 'timers'},
+    'client': {'exceptions', 'connecting', 'options', 'net', 'transports', 'process', 'session'},
     '': {'exceptions', 'client'},
-    'contrib': {'', 'exceptions', 'client', 'legacy', 'protocol', 'timers'},
-    'cli': {'', 'exceptions', 'client', 'demo', 'protocol', 'transports', 'contrib', 'timers'},
-    'demo': {'', 'exceptions', 'client', 'cli'},
+    'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net'},
+    'cli': {'', 'exceptions', 'client', 'protocol', 'net', 'transports', 'contrib'},
     '__main__': {'cli'},
 }
 
@@ -51,11 +51,11 @@ ONLY = {
     'requests': {'transports.http', 'transports.route', 'cli.options', 'contrib.locust.load'},
     'click': {'cli.'},
     'prompt_toolkit': {'cli.prompt'},
-    'rich': {'cli.', 'demo.screen'},
+    'rich': {'cli.'},
     'websocket': set(),
     'locust': {'contrib.locust.'},
     'socketio': {'contrib.socketio', 'contrib.locust.'},
-    'engineio': {'contrib.socketio', 'cli', 'demo', 'demo.'},
+    'engineio': {'contrib.socketio', 'cli', 'cli.demonstration.'},
 }
 
 
@@ -122,7 +122,7 @@ def test_the_reader_of_imports_reads_them():
         'protocol.packet',
         'protocol.frames',
         'transports.http',
-        'transports.stream',
+        'net.stream',
         'session',
         'dispatcher',
         '',
@@ -175,7 +175,7 @@ def test_only_sockets_watch_descriptors(module):
         and node.func.attr == 'io'
     ]
     # cli.app: signals of the command wake the hub by a pair of sockets
-    known = module in {'transports.stream', 'transports.plain', 'cli.app'}
+    known = module in {'net.stream', 'net.plain', 'cli.app'}
     assert bool(calls) == known, f'.io() in lines {calls}'
 
 
@@ -289,9 +289,9 @@ WAITING = {'sleep': 0, 'timer': 0, 'Timeout': 0, 'wait': 0, 'join': 1, 'joinall'
 OTHER_WAITS = {
     ('cli.connect', 'gevent.wait(waited, count=1)'),
     ('contrib.locust.client', 'awaited.wait(timeout, watch)'),
-    ('foreign', 'wait(timeout=timeout)'),
-    ('transports.plain', 'socket.wait(self._watcher)'),
-    ('transports.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
+    ('other_threads', 'wait(timeout=timeout)'),
+    ('net.plain', 'socket.wait(self._watcher)'),
+    ('net.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
 }
 
 

@@ -7,8 +7,8 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
-from engineio_gevent.transports import dial
-from support import free_port, has_ipv6, no_leaks, settle, watchers
+from engineio_gevent.net import dial
+from support import free_port, has_ipv6, no_leaks, settle
 
 
 def address(ip, port=80, family=socket.AF_INET):
@@ -279,33 +279,3 @@ def test_one_that_is_killed_while_it_connects(black_hole):
         connecting = gevent.spawn(dial.open_socket, *black_hole)
         settle()
         connecting.kill()
-
-
-# -- Bounds ----------------------------------------------------------------------------------------
-
-
-def test_a_bound_over_a_block():
-    settle()
-    timers = watchers()
-    with pytest.raises(dial.Expired, match='timed out'), dial.bounded(0.01):
-        Event().wait(5)
-    with dial.bounded(None):
-        gevent.sleep(0)
-    with dial.bounded(5):
-        pass
-    assert watchers() == timers  # nothing comes later
-
-
-def test_a_bound_over_a_call():
-    settle()
-    timers = watchers()
-    with pytest.raises(TimeoutError):
-        dial.within(0.01, Event().wait, 5)
-    assert dial.within(5, lambda one, two: one + two, 1, 2) == 3
-    assert dial.within(None, len, 'abc') == 3
-    assert watchers() == timers
-
-
-def test_the_bound_around_is_not_taken_for_the_inner():
-    with pytest.raises(dial.Expired), dial.bounded(0.01):
-        dial.within(5, Event().wait, 5)

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
-from engineio_gevent.transports import unpatched
+from engineio_gevent.net import unpatched
 from engineio_gevent.transports.http import SessionHTTP, checked, refused
 from engineio_gevent.transports.route import Route
 from support import eventually, free_port

@@ -9,7 +9,7 @@ import textwrap
 import gevent
 import pytest
 
-from engineio_gevent.transports.plain import PlainSocket
+from engineio_gevent.net.plain import PlainSocket
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_no_loop_looks_at_a_closed_descriptor(end):
             textwrap.dedent(f"""
         import _socket, sys, time
         import gevent
-        from engineio_gevent.transports.plain import PlainSocket
+        from engineio_gevent.net.plain import PlainSocket
 
         def spin():
             end = time.monotonic() + sys.getswitchinterval()

@@ -10,8 +10,8 @@ import pytest
 import requests
 from requests.auth import AuthBase
 
+from engineio_gevent.net.tunnel import Proxy
 from engineio_gevent.transports.route import Route, checked_headers
-from engineio_gevent.transports.tunnel import Proxy
 
 
 @pytest.fixture(autouse=True)

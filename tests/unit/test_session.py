@@ -14,9 +14,9 @@ from gevent.event import Event
 
 from engineio_gevent import heartbeat, session
 from engineio_gevent.connecting import Connecting
+from engineio_gevent.disconnect_handler import call_disconnect
 from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
 from engineio_gevent.heartbeat import GRACE
-from engineio_gevent.legacy import call_disconnect
 from engineio_gevent.options import Options, Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
 from engineio_gevent.session import Session
@@ -140,7 +140,7 @@ def make_room(monkeypatch):
 
     yield make
     for room in rooms:
-        if room.session.handshake is not None:
+        if room.session.open_packet is not None:
             room.session.disconnect(abort=True)
 
 
@@ -199,7 +199,7 @@ def test_disconnecting_before_it_opens(make_room):
 def test_open(room):
     session = room.session
     assert (session.state, session.sid) == ('connected', 'the-sid')
-    assert session.handshake.ping_interval == 25
+    assert session.open_packet.ping_interval == 25
     assert 'start' in room.transport.log
 
 

@@ -13,8 +13,8 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
+from engineio_gevent.net.stream import GATHER_SIZE, Stream
 from engineio_gevent.protocol.frames import LargeFrame
-from engineio_gevent.transports.stream import GATHER_SIZE, Stream
 from support import (
     BINARY,
     TEXT,

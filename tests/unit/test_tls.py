@@ -11,7 +11,7 @@ import gevent.ssl
 import pytest
 from gevent import socket
 
-from engineio_gevent.transports import tls
+from engineio_gevent.net import tls
 
 
 @pytest.fixture

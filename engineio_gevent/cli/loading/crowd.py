@@ -13,7 +13,7 @@ from gevent.pool import Pool
 from ... import Client
 from ...contrib._template import Template
 from ...exceptions import ConnectionError
-from ...timers import timer_seconds
+from ...net.deadlines import timer_seconds
 from ..options import Connection, cause_of
 
 #: The number of clients that connect or disconnect at the same time.

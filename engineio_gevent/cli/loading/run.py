@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import gevent
 
 from ...contrib._template import Template
-from ...demo.measure import Usage
-from ...timers import timer_seconds
+from ...net.deadlines import timer_seconds
+from ..measure import Usage
 from .crowd import Crowd, start_closed_loop, stop_closed_loop
 
 #: Messages to send before other greenlets and the sockets get a turn.

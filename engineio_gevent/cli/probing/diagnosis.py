@@ -7,7 +7,7 @@ import shlex
 import click
 from click.core import ParameterSource
 
-from ...transports.dial import Expired
+from ...net.deadlines import Expired
 from ..errors import CommandError
 from ..options import Connection, ConnectionOption
 from .report import FAILED, IGNORE

@@ -11,16 +11,17 @@ from typing import Any
 from gevent import sleep
 
 from ...exceptions import EngineIOError, ProtocolError
-from ...protocol import handshake, packet, payload
-from ...protocol.handshake import Handshake
-from ...transports import dial, redirects
-from ...transports.base import describe
+from ...net.deadlines import within
+from ...net.errors import error_text
+from ...net.tunnel import Proxy
+from ...protocol import open_packet, packet, payload
+from ...protocol.open_packet import OpenPacket
+from ...transports import redirects
 from ...transports.cookies import joined
 from ...transports.direct import polling_headers
 from ...transports.http import CONTENT_TYPE
 from ...transports.http1 import NothingCame
 from ...transports.polling import NOOP_PAUSE
-from ...transports.tunnel import Proxy
 from . import answers, secure
 from .answers import Answer
 from .reach import FORWARD, LOOK, Reach
@@ -71,7 +72,7 @@ class Session:
             target = route.http_origin + target  # RFC 9112, section 3.2.2
         headers = self._headers(body is not None)
         try:
-            response = dial.within(
+            response = within(
                 timeout or self._reach.timeout, exchange, sock, method, target, headers, body
             )
         except (OSError, EngineIOError) as exc:
@@ -108,13 +109,13 @@ class Session:
             return Fault(answers.SPEAKS_TLS)
         if isinstance(error, NothingCame) and plain:
             return Fault(f'{error}. The port may not speak HTTP', summary=str(error))
-        return Fault(describe(error))
+        return Fault(error_text(error))
 
     # The steps
 
     def handshake(
         self, run: Run, sock: Any, look_elsewhere: Callable[[Step, Fault], str]
-    ) -> Handshake:
+    ) -> OpenPacket:
         """Open an Engine.IO connection.
 
         :param look_elsewhere: is called after a failure; returns the problem.
@@ -209,7 +210,7 @@ class Session:
                 packets = payload.decode(answer.body) if answer.status == 200 else []
                 if not packets or packets[0][0] != packet.OPEN:
                     return False
-                self._sid = handshake.parse(packets[0][1]).sid
+                self._sid = open_packet.parse(packets[0][1]).sid
             with contextlib.suppress(Fault, OSError, EngineIOError):
                 again, _ = self._reach.again('polling')
                 with contextlib.closing(again):
@@ -229,12 +230,12 @@ class Session:
             if answer.is_version_3:
                 return True
             if answer.status == 200:
-                self._sid = handshake.parse(payload.decode(answer.body)[0][1]).sid
+                self._sid = open_packet.parse(payload.decode(answer.body)[0][1]).sid
                 self.give_up()
         return False
 
 
-def _open_packet(step: Step, answer: Answer, target: str) -> Handshake:
+def _open_packet(step: Step, answer: Answer, target: str) -> OpenPacket:
     """The OPEN packet in a response, recorded as facts.
 
     :raises Fault: there is none.
@@ -250,12 +251,12 @@ def _open_packet(step: Step, answer: Answer, target: str) -> Handshake:
     return record_open_packet(step, packets[0][1])
 
 
-def record_open_packet(step: Step, data: str | bytes) -> Handshake:
+def record_open_packet(step: Step, data: str | bytes) -> OpenPacket:
     """The fields of an OPEN packet, recorded as facts.
 
     :raises ProtocolError: they are invalid.
     """
-    found = handshake.parse(data)
+    found = open_packet.parse(data)
     step.facts.update(
         sid=found.sid,
         ping_interval_ms=round(found.ping_interval * 1000, 3),

@@ -13,10 +13,11 @@ from gevent import socket
 from gevent.hub import get_hub
 
 from ...exceptions import ConnectionClosed, EngineIOError
-from ...transports import dial, tls, tunnel
-from ...transports.base import describe
+from ...net import dial, tls, tunnel
+from ...net.deadlines import within
+from ...net.errors import error_text
+from ...net.tunnel import Proxy
 from ...transports.route import Route
-from ...transports.tunnel import Proxy
 from . import secure
 from .report import SKIPPED, Fault, Run, Step
 from .wire import exchange
@@ -114,7 +115,7 @@ class Reach:
             get_hub().threadpool.apply(int)
         with run.step('dns') as step:
             step.facts.update(host=host, of='server' if proxy is None else 'proxy')
-            found = known or dial.within(self.timeout, _look_up, host, port)
+            found = known or within(self.timeout, _look_up, host, port)
             step.facts['addresses'] = found
         with run.step('tcp') as step:
             step.facts.update(address=None, port=port, refused_by=[])
@@ -134,7 +135,7 @@ class Reach:
                 sock = dial.open_socket(address, port, (), max(share, 0.001))
             except OSError as exc:
                 error = exc
-                step.facts['refused_by'].append({'address': address, 'problem': describe(exc)})
+                step.facts['refused_by'].append({'address': address, 'problem': error_text(exc)})
                 continue
             step.facts['address'] = self._addresses[host, port] = address
             lost = monotonic() - begun
@@ -171,7 +172,7 @@ class Reach:
                 if how == SOCKS:
                     sock = tunnel.open_tunnel(proxy, host, port, (), self.timeout)
                 elif how == CONNECT:
-                    dial.within(self.timeout, tunnel.connect, sock, proxy, host, port)
+                    within(self.timeout, tunnel.connect, sock, proxy, host, port)
         except BaseException:  # Ctrl-C must not leave a socket open either
             if sock is not None:
                 sock.close()
@@ -213,7 +214,7 @@ class Reach:
         :raises OSError: the connection failed.
         """
         begun = perf_counter()
-        sock = dial.within(self.timeout, self._open, transport)
+        sock = within(self.timeout, self._open, transport)
         return sock, perf_counter() - begun
 
     def speaks_tls(self, transport: str) -> bool:
@@ -223,7 +224,7 @@ class Reach:
         try:
             sock, _ = self.again(transport)
             context = tls.context(False, None, '')
-            dial.within(min(self.timeout, LOOK), tls.wrap, sock, context, self.route.host).close()
+            within(min(self.timeout, LOOK), tls.wrap, sock, context, self.route.host).close()
         except (OSError, ConnectionClosed):
             return False
         return True
@@ -233,7 +234,7 @@ class Reach:
         try:
             with contextlib.closing(self._open_tcp(transport)) as sock:
                 headers = [('Host', self.route.netloc), ('Connection', 'close')]
-                dial.within(min(self.timeout, LOOK), exchange, sock, 'GET', '/', headers, None)
+                within(min(self.timeout, LOOK), exchange, sock, 'GET', '/', headers, None)
         except (OSError, EngineIOError):
             return False
         return True
@@ -280,7 +281,7 @@ def _look_up(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as exc:
-        raise Fault(f'host {host} not found: {describe(exc)}') from exc
+        raise Fault(f'host {host} not found: {error_text(exc)}') from exc
     return [str(address[0]) for *_, address in found]
 
 
@@ -292,4 +293,4 @@ def _unreachable(error: OSError, where: str, what: str) -> str:
         )
     if error.errno == errno.ECONNREFUSED:
         return f'connection refused: no {what} listens at {where}'
-    return f'no connection to the {what} at {where}: {describe(error)}'
+    return f'no connection to the {what} at {where}: {error_text(error)}'

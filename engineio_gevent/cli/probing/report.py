@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from ...exceptions import EngineIOError
-from ...transports.base import describe
+from ...net.errors import error_text
 
 #: The status of a step or of a run. These words and all names in the report are stable.
 OK, WARNING, FAILED, SKIPPED = 'ok', 'warning', 'failed', 'skipped'
@@ -219,4 +219,4 @@ def milliseconds(seconds: float | None) -> float | None:
 
 
 def _sentence(error: Exception) -> str:
-    return error.problem if isinstance(error, Fault) else describe(error)
+    return error.problem if isinstance(error, Fault) else error_text(error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from ...transports import dial, tls
+from ...net import tls
+from ...net.deadlines import within
 from ...transports.http1 import NothingCame
 from ...transports.route import Route
 from . import certificate
@@ -64,7 +65,7 @@ def shake_hands(
     chain: list[certificate.Decoded] = []
     try:
         try:
-            dial.within(timeout, wrapped.do_handshake)
+            within(timeout, wrapped.do_handshake)
         finally:
             chain = certificate.sent_by(wrapped)
             if chain:

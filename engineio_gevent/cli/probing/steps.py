@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...exceptions import ConnectionClosed
-from ...protocol.handshake import Handshake
+from ...protocol.open_packet import OpenPacket
 from ...transports.route import Route
 from . import answers
 from .polling import Session
@@ -106,14 +106,14 @@ def _by_websocket(run: Run, reach: Reach, options: ProbeOptions) -> None:
 
 
 def _over_websocket(
-    run: Run, websocket: WebSocket, found: Handshake, options: ProbeOptions
+    run: Run, websocket: WebSocket, found: OpenPacket, options: ProbeOptions
 ) -> None:
     if options.wait_ping:
         websocket.wait_ping(run, _patience(found))
     websocket.leave(run)
 
 
-def _patience(found: Handshake) -> float:
+def _patience(found: OpenPacket) -> float:
     """Seconds within which the client has to receive a PING."""
     return found.ping_interval + found.ping_timeout
 

@@ -7,10 +7,11 @@ from time import perf_counter
 from typing import Any
 
 from ...exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
+from ...net.deadlines import within
+from ...net.errors import error_text
 from ...protocol import packet
-from ...protocol.handshake import Handshake
-from ...transports import dial, redirects
-from ...transports.base import describe
+from ...protocol.open_packet import OpenPacket
+from ...transports import redirects
 from ...transports.opening import open_websocket
 from . import answers, secure
 from .answers import Answer
@@ -44,7 +45,7 @@ class WebSocket:
             'socket': recording
         }  # which websocket-client uses instead of a new one
         try:
-            _, leftover = dial.within(
+            _, leftover = within(
                 self._reach.timeout, open_websocket, route, sid, self._reach.timeout
             )
             self._frames = Frames(recording, leftover)
@@ -73,7 +74,7 @@ class WebSocket:
         refused = secure.refused_certificate(error, self._reach.route, first=first)
         if refused:
             return Fault(*refused)
-        text = describe(error)
+        text = error_text(error)
         if isinstance(error, ConnectionClosed):
             return Fault(
                 f'{text}. A proxy or firewall may block websockets, or the server may not accept '
@@ -91,7 +92,7 @@ class WebSocket:
         if timeout <= 0:  # only other packets came
             raise Fault(late or f'no {what}')
         try:
-            return dial.within(timeout, self._frames.next)
+            return within(timeout, self._frames.next)
         except TimeoutError as exc:
             raise Fault(
                 late
@@ -100,7 +101,7 @@ class WebSocket:
             ) from exc
         except (EngineIOError, OSError) as exc:
             raise Fault(
-                f'the websocket opened, but was lost before the {what} ({describe(exc)})'
+                f'the websocket opened, but was lost before the {what} ({error_text(exc)})'
             ) from exc
 
     # The steps
@@ -127,7 +128,7 @@ class WebSocket:
                 step.facts['probe_ms'] = milliseconds(perf_counter() - begun)
                 self._frames.send(str(packet.UPGRADE))
             except (Fault, OSError, EngineIOError) as exc:
-                problem = exc.problem if isinstance(exc, Fault) else describe(exc)
+                problem = exc.problem if isinstance(exc, Fault) else error_text(exc)
                 raise Fault(f'{problem}. Polling works') from exc
         if step.status in (WARNING, FAILED):
             self.close()
@@ -140,7 +141,7 @@ class WebSocket:
         sock: Any,
         look_elsewhere: Callable[[Step, Fault], str] | None = None,
         speaks_version_3: Callable[[], bool] | None = None,
-    ) -> Handshake:
+    ) -> OpenPacket:
         """Connect by websocket: open it, then receive the OPEN packet.
 
         :param look_elsewhere: is called if the websocket does not open; returns the problem.
@@ -189,7 +190,7 @@ class WebSocket:
             step.facts['transport'] = 'websocket'
             assert self._frames is not None
             try:
-                dial.within(self._reach.timeout, self._frames.leave)
+                within(self._reach.timeout, self._frames.leave)
             except TimeoutError as exc:
                 raise Fault(
                     f'the server did not close within {self._reach.timeout:g} seconds'

@@ -14,7 +14,7 @@
             self.eio.request({'ask': 'time'}, name='time')
 """
 
-from . import _order as _order  # before everything that imports locust
+from . import _order as _order
 from .client import EngineIOClient as EngineIOClient
 from .engineio_user import EngineIOUser as EngineIOUser
 from .failures import Failure as Failure

@@ -8,7 +8,7 @@ from typing import Any
 
 from gevent.event import Event
 
-from ...timers import timer_seconds
+from ...net.deadlines import timer_seconds
 from .failures import Failure, scrub
 from .reports import Stopwatch
 

@@ -12,9 +12,9 @@ from gevent.event import Event
 from gevent.hub import get_hub
 
 from ...client import Client
-from ...legacy import call_disconnect
+from ...disconnect_handler import call_disconnect
+from ...net.deadlines import timer_seconds
 from ...protocol.packet import encode_message, parse_text
-from ...timers import timer_seconds
 from .awaited import Awaited, Match
 from .failures import Failure
 from .reports import Reports, Stopwatch

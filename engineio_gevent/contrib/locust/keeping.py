@@ -12,7 +12,7 @@ from locust import User
 from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
-from ...timers import timer_seconds
+from ...net.deadlines import timer_seconds
 
 #: Maximum seconds between two attempts to connect, unless ``connect_retry_delay`` is longer.
 MAX_RETRY_DELAY = 30.0

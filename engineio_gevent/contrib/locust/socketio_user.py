@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 
-from ...timers import timer_seconds
+from ...net.deadlines import timer_seconds
 from .keeping import ConnectedUser
 from .reports import Reports
 from .socketio_client import SocketIOClient

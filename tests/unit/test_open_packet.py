@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engineio_gevent.exceptions import ProtocolError
-from engineio_gevent.protocol import handshake
+from engineio_gevent.protocol import open_packet
 
 GOOD = {
     'sid': 'lv_VI97HAXpY6yYWAAAC',
@@ -22,12 +22,12 @@ GOOD = {
 
 
 def parse_with(**changes):
-    return handshake.parse(json.dumps({**GOOD, **changes}))
+    return open_packet.parse(json.dumps({**GOOD, **changes}))
 
 
 @pytest.mark.parametrize('encode', [str, str.encode])
 def test_a_handshake_is_read(encode):
-    assert handshake.parse(encode(json.dumps(GOOD))) == handshake.Handshake(
+    assert open_packet.parse(encode(json.dumps(GOOD))) == open_packet.OpenPacket(
         sid='lv_VI97HAXpY6yYWAAAC',
         upgrades=('websocket',),
         ping_interval=25.0,
@@ -49,7 +49,7 @@ def test_unknown_fields_are_ignored():
 
 def test_max_payload_may_be_missing():
     without = {field: value for field, value in GOOD.items() if field != 'maxPayload'}
-    assert handshake.parse(json.dumps(without)).max_payload is None
+    assert open_packet.parse(json.dumps(without)).max_payload is None
     assert parse_with(maxPayload=None).max_payload is None
 
 
@@ -106,7 +106,7 @@ def test_an_error_says_what_was_expected(field, expected):
 def test_a_missing_field_is_named(field):
     fields = {name: value for name, value in GOOD.items() if name != field}
     with pytest.raises(ProtocolError, match=f"'{field}'.*it is missing"):
-        handshake.parse(json.dumps(fields))
+        open_packet.parse(json.dumps(fields))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_an_error_shows_little_of_a_long_value(value):
 )
 def test_broken_json_is_refused(data):
     with pytest.raises(ProtocolError, match='not valid JSON') as caught:
-        handshake.parse(data)
+        open_packet.parse(data)
     assert len(str(caught.value)) < 100
     assert caught.value.__cause__ is not None
 
@@ -133,16 +133,16 @@ def test_broken_json_is_refused(data):
 @pytest.mark.parametrize('encode', [str, str.encode])
 def test_json_that_nests_too_deep_for_the_stack_is_not_read(monkeypatch, encode):
     data = json.dumps({**GOOD, 'future': [[]]})
-    monkeypatch.setattr(handshake, 'too_deep', lambda text: text == data)
+    monkeypatch.setattr(open_packet, 'too_deep', lambda text: text == data)
     with pytest.raises(ProtocolError, match='nests JSON too deeply'):
-        handshake.parse(encode(data))
-    assert handshake.parse(encode(json.dumps(GOOD))) == parse_with()
+        open_packet.parse(encode(data))
+    assert open_packet.parse(encode(json.dumps(GOOD))) == parse_with()
 
 
 @pytest.mark.parametrize('data', ['[]', 'null', '5', '"sid"', 'true', 'NaN'])
 def test_json_that_is_no_object_is_refused(data):
     with pytest.raises(ProtocolError, match='not a JSON object'):
-        handshake.parse(data)
+        open_packet.parse(data)
 
 
 _json = st.recursive(

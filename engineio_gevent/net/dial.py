@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import _socket
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 from gevent import socket
 from gevent.event import AsyncResult
-from gevent.timeout import Timeout
 
-from ..timers import timer_seconds
 from .plain import PlainSocket
 
 #: Seconds for which the addresses of a host are remembered. A thousand clients
@@ -27,7 +25,6 @@ DEFAULT_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
 )
 
-_Result = TypeVar('_Result')
 _Address = tuple[Any, ...]
 _cache: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
 _pending: dict[tuple[str, int], AsyncResult[list[_Address]]] = {}
@@ -118,33 +115,3 @@ def open_socket(
             sock.close()
             raise
     raise error
-
-
-def bounded(seconds: float | None) -> Timeout:
-    """A bound over a block, as a context manager; passing it raises :class:`Expired`."""
-    return Timeout(timer_seconds(seconds), Expired())
-
-
-def within(seconds: float | None, function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Call a function that waits, for so long at the most.
-
-    :param seconds: the bound; None: there is none.
-    :raises TimeoutError: it took longer.
-    """
-    limit = bounded(seconds)
-    limit.start()
-    try:
-        return function(*arguments)
-    except Expired as exc:
-        if exc is not limit.exception:
-            raise  # somebody's around us
-        raise TimeoutError(errno.ETIMEDOUT, f'no answer within {seconds:g} seconds') from None
-    finally:
-        limit.close()
-
-
-class Expired(Exception):
-    """The time for a whole step is over."""
-
-    def __str__(self) -> str:
-        return 'timed out'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ..cli.errors import CommandError, Exit
+from ..errors import CommandError, Exit
 
 
 class DemoError(CommandError):

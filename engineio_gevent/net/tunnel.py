@@ -11,7 +11,7 @@ from gevent import socket
 
 from ..exceptions import ConnectionClosed
 from . import dial
-from .base import describe
+from .errors import error_text
 from .plain import PlainSocket
 from .unpatched import warn_if_unpatched
 
@@ -105,7 +105,7 @@ def told(error: BaseException) -> str:
     """What went wrong on the way through a proxy, in a few words; PySocks wraps it."""
     while getattr(error, 'socket_err', None) is not None:
         error = error.socket_err  # type: ignore[attr-defined]  # as the line above says
-    text = describe(error)
+    text = error_text(error)
     # The code of a SOCKS answer: what the proxy says of the server.
     return f'the proxy answered {text!r}' if text.startswith('0x') else text
 

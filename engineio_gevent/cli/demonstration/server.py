@@ -1,7 +1,8 @@
 """The server of the demo and the examples: it sends each message back unchanged.
 
-``python -m engineio_gevent.demo.server`` listens on a free port and prints the port as a line of
-JSON. It ends with its standard input, so that it does not outlive the process that started it.
+``python -m engineio_gevent.cli.demonstration.server`` listens on a free port and prints the port
+as a line of JSON. It ends with its standard input, so that it does not outlive the process that
+started it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import NoReturn
 import gevent.os
 from gevent.pywsgi import WSGIServer
 
+from ..limits import allow_descriptors
 from . import DemoError, require
-from .limits import allow_descriptors
 
 _HOST = '127.0.0.1'
 #: The limit to set if possible: each client needs two, and the usual limit is 1,024.

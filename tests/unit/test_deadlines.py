@@ -1,4 +1,4 @@
-"""How long a timer is, by the resolution of the loop."""
+"""How long a timer is, by the resolution of the loop; and limits of blocks and calls."""
 
 import os
 import subprocess
@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import gevent
 import pytest
+from gevent.event import Event
 
-from engineio_gevent.timers import timer_seconds
+from engineio_gevent.net.deadlines import Expired, bounded, timer_seconds, within
+from support import settle, watchers
 
 LIBUV = SimpleNamespace(approx_timer_resolution=0.001)
 LIBEV = SimpleNamespace(approx_timer_resolution=0.00001)
@@ -50,7 +52,7 @@ def test_every_loop_takes_it_without_a_warning(loop):
             'error',
             '-c',
             (
-                'import gevent; from engineio_gevent.timers import timer_seconds\n'
+                'import gevent; from engineio_gevent.net.deadlines import timer_seconds\n'
                 'gevent.get_hub(); print("There is such a loop.", flush=True)\n'
                 'for seconds in (-1, 0, 1e-9, 0.0009, 0.001):\n'
                 '    gevent.sleep(timer_seconds(seconds))\n'
@@ -66,3 +68,33 @@ def test_every_loop_takes_it_without_a_warning(loop):
     if not done.stdout:
         pytest.skip(f'this gevent has no loop {loop}')
     assert done.returncode == 0, done.stderr
+
+
+# -- Bounds ----------------------------------------------------------------------------------------
+
+
+def test_a_bound_over_a_block():
+    settle()
+    timers = watchers()
+    with pytest.raises(Expired, match='timed out'), bounded(0.01):
+        Event().wait(5)
+    with bounded(None):
+        gevent.sleep(0)
+    with bounded(5):
+        pass
+    assert watchers() == timers  # nothing comes later
+
+
+def test_a_bound_over_a_call():
+    settle()
+    timers = watchers()
+    with pytest.raises(TimeoutError):
+        within(0.01, Event().wait, 5)
+    assert within(5, lambda one, two: one + two, 1, 2) == 3
+    assert within(None, len, 'abc') == 3
+    assert watchers() == timers
+
+
+def test_the_bound_around_is_not_taken_for_the_inner():
+    with pytest.raises(Expired), bounded(0.01):
+        within(5, Event().wait, 5)

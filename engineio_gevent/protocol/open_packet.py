@@ -10,7 +10,7 @@ from reprlib import Repr
 from typing import Any
 
 from ..exceptions import ProtocolError
-from .nesting import too_deep
+from .json_depth import too_deep
 from .packet import shorten
 
 # A sid goes into the query of every URL: no control characters, and no lone
@@ -22,7 +22,7 @@ _short.maxstring = _short.maxother = _short.maxlong = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Handshake:
+class OpenPacket:
     """What the server announced when it opened the connection."""
 
     #: The id of the session.
@@ -37,7 +37,7 @@ class Handshake:
     max_payload: int | None
 
 
-def parse(data: str | bytes) -> Handshake:
+def parse(data: str | bytes) -> OpenPacket:
     """Read the data of an OPEN packet.
 
     :param data: a JSON object; fields that are not known are ignored.
@@ -54,7 +54,7 @@ def parse(data: str | bytes) -> Handshake:
         raise ProtocolError(f'OPEN packet is not valid JSON: {shorten(data)}') from error
     if not isinstance(fields, dict):
         raise ProtocolError(f'OPEN packet is not a JSON object: {shorten(data)}')
-    return Handshake(
+    return OpenPacket(
         sid=_sid(fields),
         upgrades=_upgrades(fields),
         ping_interval=_seconds(fields, 'pingInterval', zero_allowed=False),

@@ -18,8 +18,8 @@ from gevent.event import Event
 from gevent.hub import get_hub
 
 from ..protocol.frames import LargeFrame
-from ..timers import timer_seconds
-from .base import describe
+from .deadlines import timer_seconds
+from .errors import error_text
 
 _READ = 1
 _WRITE = 2
@@ -396,6 +396,6 @@ def _as_os_error(error: Exception) -> OSError:
     """What a socket raised, as the kind of exception that it should be."""
     if isinstance(error, OSError):
         return error
-    told = OSError(describe(error))
+    told = OSError(error_text(error))
     told.__cause__ = error
     return told

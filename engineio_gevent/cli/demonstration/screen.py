@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..cli.colours import ACCENT
+from ..colours import ACCENT
 from . import require
 
 #: Seconds between two updates of the progress bar.

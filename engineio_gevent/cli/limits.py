@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from . import DemoError
+from .errors import CommandError
 
 
 def allow_descriptors(count: int) -> None:
     """Raise the soft limit if it is too low.
 
     :param count: the number of descriptors that will be open.
-    :raises DemoError: the hard limit is too low.
+    :raises CommandError: the hard limit is too low.
     """
     try:
         import resource
@@ -21,7 +21,7 @@ def allow_descriptors(count: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
     except (ValueError, OSError) as exc:
-        raise DemoError(
+        raise CommandError(
             f'{count:,} open files are needed, but the limit is {hard:,}. '
             'Reduce --clients, or raise the limit with "ulimit -Hn"'
         ) from exc

@@ -28,7 +28,7 @@ def echo_server() -> Iterator[tuple[str, str]]:
     # In another process group than the terminal's, so that Ctrl-C only ends the demo. The demo then
     # ends the server.
     process = subprocess.Popen(
-        [sys.executable, '-m', 'engineio_gevent.demo.server'],
+        [sys.executable, '-m', 'engineio_gevent.cli.demonstration.server'],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -18,7 +18,7 @@ _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 _LOOK = 1.0
 
 
-def is_ours(hub: Hub) -> bool:
+def is_own_hub(hub: Hub) -> bool:
     """Whether this thread is the hub's own.
 
     Its hub tells, not its identifier, which the next thread gets when one has ended.
@@ -31,7 +31,7 @@ def has_ended(hub: Hub) -> bool:
     return hub.loop is None or hub.dead
 
 
-def run_there(
+def call_in_hub(
     hub: Hub, timeout: float | None, function: Callable[..., object], *arguments: Any
 ) -> None:
     """Have a greenlet of the hub's thread call a function, and wait for that.

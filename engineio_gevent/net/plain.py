@@ -16,7 +16,7 @@ from typing import Any
 from gevent import socket
 from gevent.hub import get_hub
 
-from ..timers import timer_seconds
+from .deadlines import timer_seconds
 
 _READ = 1
 _WRITE = 2

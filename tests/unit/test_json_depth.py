@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from engineio_gevent.protocol import nesting
-from engineio_gevent.protocol.nesting import MAX_NESTING, nests_deeper, too_deep
+from engineio_gevent.protocol import json_depth
+from engineio_gevent.protocol.json_depth import MAX_NESTING, nests_deeper, too_deep
 
 MANY = 600
 # Deeper than what is left out before the rest is counted.
@@ -50,8 +50,8 @@ DEEP = '[' * (MAX_NESTING + 10) + ']' * (MAX_NESTING + 10)
     [((3, 12), False, False), ((3, 13), False, True), ((3, 13), True, False)],
 )
 def test_it_matters_where_the_stack_may_be_small(monkeypatch, version, in_main, expected):
-    monkeypatch.setattr(nesting.sys, 'version_info', version)
-    monkeypatch.setattr(nesting, 'get_native_id', lambda: os.getpid() if in_main else -1)
+    monkeypatch.setattr(json_depth.sys, 'version_info', version)
+    monkeypatch.setattr(json_depth, 'get_native_id', lambda: os.getpid() if in_main else -1)
     assert too_deep(DEEP) is expected
     assert too_deep('[1],' * 1000) is False
     assert too_deep('[' * MAX_NESTING) is False
@@ -60,15 +60,15 @@ def test_it_matters_where_the_stack_may_be_small(monkeypatch, version, in_main, 
 @pytest.mark.parametrize('opening', ['[', '{"a":'])
 @pytest.mark.parametrize(('levels', 'expected'), [(500, False), (501, True)])
 def test_five_hundred_levels_are_read_anywhere(monkeypatch, opening, levels, expected):
-    monkeypatch.setattr(nesting.sys, 'version_info', (3, 13))
-    monkeypatch.setattr(nesting, 'get_native_id', lambda: -1)
+    monkeypatch.setattr(json_depth.sys, 'version_info', (3, 13))
+    monkeypatch.setattr(json_depth, 'get_native_id', lambda: -1)
     assert too_deep(opening * levels) is expected
 
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='Linux alone')
 def test_the_main_thread_is_known():
     known = []
-    thread = threading.Thread(target=lambda: known.append(nesting._has_large_stack()))
+    thread = threading.Thread(target=lambda: known.append(json_depth._has_large_stack()))
     thread.start()
     thread.join()
     assert known == [False]

@@ -11,8 +11,8 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool
 
-from .. import Client
-from ..exceptions import ConnectionError
+from ... import Client
+from ...exceptions import ConnectionError
 from . import DemoError
 
 #: The number of clients that connect or disconnect at the same time.

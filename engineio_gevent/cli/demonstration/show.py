@@ -12,13 +12,13 @@ from typing import Any
 import gevent
 from gevent.queue import Empty, Queue
 
-from .. import Client, __version__
-from ..exceptions import ConnectionError
+from ... import Client, __version__
+from ...exceptions import ConnectionError
+from ..limits import allow_descriptors
+from ..measure import Usage
 from . import DemoError
 from .child import echo_server
 from .crowd import AT_ONCE, IN_FLIGHT, MESSAGE_SIZE, Crowd
-from .limits import allow_descriptors
-from .measure import Usage
 from .screen import Screen
 
 #: Round trips of the first client for each kind of message.
@@ -116,8 +116,8 @@ def _show_one(screen: Screen, url: str) -> None:
 
 def _why_not_connected(url: str, error: ConnectionError) -> str:
     """What ``connect`` would report."""
-    from ..cli.options import Connection, cause_of
-    from ..cli.probing.diagnosis import no_connection
+    from ..options import Connection, cause_of
+    from ..probing.diagnosis import no_connection
 
     connection = Connection(url, {}, None, 'engine.io', True, None, None, _TIMEOUT)
     return str(no_connection(connection, error, cause_of(error)))

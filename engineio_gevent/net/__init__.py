@@ -1,0 +1,1 @@
+"""Sockets: connected, secured, driven by the hub, and bounded in time."""

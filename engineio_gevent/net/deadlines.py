@@ -1,0 +1,69 @@
+"""Time limits: the seconds of a timer, and a limit for a block or a call."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from gevent.hub import get_hub
+from gevent.timeout import Timeout
+
+_Result = TypeVar('_Result')
+
+
+@overload
+def timer_seconds(seconds: float, loop: Any = None) -> float: ...
+
+
+@overload
+def timer_seconds(seconds: float | None, loop: Any = None) -> float | None: ...
+
+
+def timer_seconds(seconds: float | None, loop: Any = None) -> float | None:
+    """The seconds for a timer, from what is left until a deadline or what a user asked for.
+
+    libuv, gevent's loop on Windows, warns of a timer shorter than its resolution of 1 ms; where
+    warnings are errors, there is no timer then.
+
+    :param seconds: what is left. None, for no bound, stays None; less than zero is zero.
+    :param loop: the loop of the timer; None: that of this thread's hub.
+    """
+    if seconds is None:
+        return None
+    if seconds <= 0:
+        return 0.0
+    if loop is None:
+        loop = get_hub().loop
+    resolution: float = loop.approx_timer_resolution
+    return max(seconds, resolution)
+
+
+def bounded(seconds: float | None) -> Timeout:
+    """A bound over a block, as a context manager; passing it raises :class:`Expired`."""
+    return Timeout(timer_seconds(seconds), Expired())
+
+
+def within(seconds: float | None, function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call a function that waits, for so long at the most.
+
+    :param seconds: the bound; None: there is none.
+    :raises TimeoutError: it took longer.
+    """
+    limit = bounded(seconds)
+    limit.start()
+    try:
+        return function(*arguments)
+    except Expired as exc:
+        if exc is not limit.exception:
+            raise  # somebody's around us
+        raise TimeoutError(errno.ETIMEDOUT, f'no answer within {seconds:g} seconds') from None
+    finally:
+        limit.close()
+
+
+class Expired(Exception):
+    """The time for a whole step is over."""
+
+    def __str__(self) -> str:
+        return 'timed out'
