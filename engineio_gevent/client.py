@@ -13,17 +13,12 @@ import gevent.event
 import gevent.queue
 
 from . import process
-from .connecting import DisconnectedEarly
-from .exceptions import ConnectionError, EngineIOError, HTTPError
+from .connecting import Connecting, choose_transports
 from .net.deadlines import timer_seconds
-from .options import Options, Reason, State
+from .options import Options, Reason, State, make_logger
 from .session import Session
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
-
-_TRANSPORTS = ('polling', 'websocket')
-# How the TLS alert begins that a TLS server sends to a plain request, in the text of an error.
-_TLS_ALERT = "begins '\\x15\\x03"
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
 
@@ -109,7 +104,7 @@ class Client:
     ) -> None:
         json = _json if json is None else json
         #: The logger that this client uses.
-        self.logger: logging.Logger = _make_logger(logger)
+        self.logger: logging.Logger = make_logger(logger)
         #: The registered handlers, by event name.
         self.handlers: dict[str, Callable[..., Any]] = {}
         #: The transports of the last ``connect()``, in order of preference.
@@ -306,7 +301,7 @@ class Client:
             eio.connect('http://localhost:5000')
         """
         self._refuse_connected()
-        self.transports = _choose_transports(transports)
+        order = self.transports = choose_transports(transports)
         route = Route(
             url,
             headers,
@@ -316,24 +311,6 @@ class Client:
             websocket_options=self.websocket_extra_options,
             timestamp=self.timestamp_requests,
         )
-        self._refuse_connected()  # a callable http_session may have let another greenlet in
-        if self.handle_sigint:
-            process.install_sigint()
-        session = self._open(route)
-        try:
-            session.greet()
-        except Exception as exc:
-            self.logger.exception('connect handler error')
-            self._session = None
-            raise ConnectionError(f'Connect handler failed: {exc}') from exc
-        except BaseException:  # a GreenletExit or a gevent.Timeout of the caller's
-            self._session = None
-            raise
-        self._complete(session)
-
-    def _open(self, route: Route) -> Session:
-        """The handshake, by the first transport or by the first that works."""
-        assert self.transports is not None
         options = Options(
             logger=self.logger,
             verbose=self._verbose,
@@ -345,48 +322,27 @@ class Client:
             max_message_size=self.max_message_size,
             handle_sigint=self.handle_sigint,
         )
-        order = list(self.transports)
-        remembered = self.remember_upgrade and self._upgraded_before and 'websocket' in order
-        if remembered:
-            order.sort(key='websocket'.__ne__)
+        if self.handle_sigint:
+            process.install_sigint()
+        websocket_first = self.remember_upgrade and self._upgraded_before and 'websocket' in order
+        if websocket_first:
+            order = sorted(order, key='websocket'.__ne__)
         self._upgraded_before = False
-        failure: Exception | None = None
-        for name in order if self.try_all_transports else order[:1]:
-            self._session = session = Session(options, self.handlers, route)
-            if self._verbose:
-                self.logger.info('Attempting %s connection to %s', name, session.url(name))
-            try:
-                session.open(name)
-            except Exception as exc:
-                # Of several failures the first is the one of the transport that was asked for.
-                failure = failure or exc
-                self._session = None
-                if isinstance(exc, DisconnectedEarly):
-                    break
-            except BaseException:  # as above
-                self._session = None
-                raise
-            else:
-                self._upgraded_before = remembered and name == 'websocket'
-                return session
-        assert failure is not None
-        raise _connection_error(failure, route.netloc) from failure
+        connecting = Connecting(options, self.handlers, route, own=self._own, disown=self._disown)
+        first, last = connecting.run(
+            order if self.try_all_transports else order[:1], 'websocket' in order
+        )
+        self._upgraded_before = last == 'websocket' and (websocket_first or first != last)
 
-    def _complete(self, session: Session) -> None:
-        """Upgrade where that can be, and set the connection to work."""
-        assert self.transports is not None
-        assert session.open_packet is not None
-        try:
-            if (
-                session.transport_name == 'polling'
-                and 'websocket' in self.transports
-                and 'websocket' in session.open_packet.upgrades
-            ):
-                self._upgraded_before = session.upgrade()
-            session.settle()
-        except BaseException:  # the same: nothing stays connected that nobody asked for
-            session.close(Reason.CLIENT_DISCONNECT, None)
-            raise
+    def _own(self, session: Session) -> None:
+        """Make a session this client's own. No other greenlet runs between the check and that."""
+        self._refuse_connected()
+        self._session = session
+
+    def _disown(self, session: Session) -> None:
+        """A session that failed to connect is nothing that a caller reads about any more."""
+        if self._session is session:
+            self._session = None
 
     def wait(self) -> None:
         """Wait until the connection has ended and the disconnect handler has finished.
@@ -398,7 +354,7 @@ class Client:
                               or the thread that called :meth:`connect` has ended.
         """
         if self._session is not None:
-            self._refuse_fork(self._session)
+            self._session.refuse_fork()
             self._session.wait()
             process.wait_for_sigint()
 
@@ -425,12 +381,8 @@ class Client:
                               or the thread that called :meth:`connect` has ended.
         """
         session = self._session
-        if session is None:
-            return
-        if session.state != 'connected':
-            self._refuse_fork(session)
-            return
-        session.send(data)
+        if session is not None:
+            session.send(data)
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Send the queued messages, then close the connection.
@@ -445,7 +397,7 @@ class Client:
         :param reason: the reason for the disconnect handler. The default is
                        ``'client disconnect'``.
         """
-        if self._session is not None and not self._session.forked:
+        if self._session is not None:
             self._session.disconnect(abort, reason)
 
     def __enter__(self) -> Client:
@@ -461,17 +413,9 @@ class Client:
 
     def _refuse_connected(self) -> None:
         if self._session is not None:
-            self._refuse_fork(self._session)
-            if not self._session.over:
+            self._session.refuse_fork()
+            if not self._session.phase.over:
                 raise ValueError('Client is not in a disconnected state')
-
-    @staticmethod
-    def _refuse_fork(session: Session) -> None:
-        if session.forked:
-            raise RuntimeError(
-                'this client was connected before the process forked, and the connection '
-                'belongs to the parent process: create a new Client in the child process'
-            )
 
     # Tools for applications that do not want to know what they run on
 
@@ -503,56 +447,3 @@ class Client:
     def create_event(self, *args: Any, **kwargs: Any) -> gevent.event.Event:
         """Return a new ``gevent.event.Event``."""
         return gevent.event.Event(*args, **kwargs)
-
-
-def _choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
-    if wanted is None:
-        return list(_TRANSPORTS)
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    chosen = [name for name in wanted if name in _TRANSPORTS]
-    if not chosen:
-        raise ValueError('No valid transports provided')
-    return chosen
-
-
-def _connection_error(cause: Exception, host: str) -> ConnectionError:
-    """The one exception of ``connect()``, with the server's JSON body where it sent one.
-
-    :param host: of the server; named in the text, once.
-    """
-    what = str(cause) or type(cause).__name__
-    if not isinstance(cause, EngineIOError) and str(cause):
-        what = f'{type(cause).__name__}: {what}'
-    if not what.startswith(host) and f'//{host}/' not in what:
-        what = f'{host}: {what}'
-    what += _advice(cause)
-    if isinstance(cause, HTTPError) and cause.body is not None:
-        return ConnectionError(what, cause.body)
-    return ConnectionError(what)
-
-
-def _advice(cause: Exception) -> str:
-    """What to try, if the error text alone does not say so."""
-    if isinstance(cause, HTTPError):
-        return ' (check engineio_path)' if cause.status == 404 else ''
-    text = str(cause)
-    if 'not an Engine.IO 4 handshake' in text:
-        return ' (check the URL, engineio_path and the version of the server)'
-    if _TLS_ALERT in text:
-        return ' (the port speaks TLS: use https:// or wss://)'
-    if 'WRONG_VERSION_NUMBER' in text.upper().replace(' ', '_'):
-        return ' (the port does not speak TLS: use http:// or ws://)'
-    return ''
-
-
-def _make_logger(logger: bool | logging.Logger) -> logging.Logger:
-    if not isinstance(logger, bool):
-        return logger
-    own = logging.getLogger('engineio_gevent.client')
-    if logger:
-        # The application asked for it: only now, and only our own logger.
-        if own.level == logging.NOTSET:
-            own.setLevel(logging.INFO)
-        if not own.hasHandlers():
-            own.addHandler(logging.StreamHandler())
-    return own

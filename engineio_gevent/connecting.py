@@ -1,20 +1,21 @@
-"""What connect() has under way for a session: the handshake, and the upgrade after it.
+"""What ``connect()`` does: choose a transport, shake hands, call the connect handler, upgrade.
 
-It runs in the greenlet that calls connect(), and ends with that call.
+It runs in the greenlet that calls ``connect()``, and ends with that call.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from gevent import getcurrent
-from gevent.event import Event
 from gevent.hub import get_hub
 
-from .exceptions import ConnectionClosed, EngineIOError
+from .exceptions import ConnectionClosed, ConnectionError, EngineIOError, HTTPError
+from .lifecycle import FORKED, OPEN, OPENING
 from .net.deadlines import Expired, bounded
 from .options import Options
-from .transports.base import Transport
+from .session import DisconnectedEarly, Session
 from .transports.direct import DirectHTTP
 from .transports.http import HTTP, SessionHTTP
 from .transports.polling import Polling
@@ -22,150 +23,279 @@ from .transports.route import Route
 from .transports.websocket import WebSocket
 from .upgrade import Probe
 
-if TYPE_CHECKING:
-    from .session import Session
-
 #: Seconds that the probe of an upgrade has to itself before polling begins beside it.
 PROBE_HEAD_START = 0.25
+_TRANSPORTS = ('polling', 'websocket')
+# How the TLS alert begins that a TLS server sends to a plain request, in the text of an error.
+_TLS_ALERT = "begins '\\x15\\x03"
 
 
-class DisconnectedEarly(ConnectionClosed):
-    """``disconnect()`` was called while another greenlet was connecting."""
+def choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
+    """The transports to use, from the argument of ``connect()``.
 
-    def __init__(self) -> None:
-        super().__init__('disconnect() was called while connecting')
+    :raises ValueError: it names no transport.
+    """
+    if wanted is None:
+        return list(_TRANSPORTS)
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    chosen = [name for name in wanted if name in _TRANSPORTS]
+    if not chosen:
+        raise ValueError('No valid transports provided')
+    return chosen
+
+
+class _Interrupted(Exception):
+    """The connection has ended while ``connect()`` was at work on it."""
 
 
 class Connecting:
-    """The part of a session that is not needed once it is connected.
+    """One call of ``connect()``.
 
-    :param session: whose.
+    :param options: the client's options.
+    :param handlers: the client's handlers by event.
     :param route: the way to the server.
-    :param options: the client's.
+    :param own: makes a session the client's own. It raises ``ValueError`` if the client has
+                  another one, which another greenlet has connected meanwhile.
+    :param disown: lets the client disown a session, if it is still its own.
     """
 
-    __slots__ = ('_answered', '_greenlet', '_options', '_probe', '_route', '_session', '_timer')
+    __slots__ = (
+        '_disown',
+        '_greenlet',
+        '_handlers',
+        '_options',
+        '_own',
+        '_probe',
+        '_route',
+        '_session',
+        '_timer',
+    )
 
-    def __init__(self, session: Session, route: Route, options: Options) -> None:
-        self._session = session
-        self._route = route
+    def __init__(
+        self,
+        options: Options,
+        handlers: Mapping[str, Callable[..., Any]],
+        route: Route,
+        *,
+        own: Callable[[Session], None],
+        disown: Callable[[Session], None],
+    ) -> None:
         self._options = options
-        self._answered = Event()
+        self._handlers = handlers
+        self._route = route
+        self._own = own
+        self._disown = disown
+        self._session: Session | None = None  # the one that is being connected
         self._greenlet: Any = None  # that of connect(), while it may be interrupted
         self._probe: Probe | None = None
         self._timer: Any = None
 
-    # In the greenlet that calls connect()
+    def run(self, order: Iterable[str], upgrade: bool) -> tuple[str, str]:
+        """Connect.
 
-    def shake_hands(self, name: str) -> None:
+        :param order: the transports to try for the handshake.
+        :param upgrade: whether to upgrade from polling to the websocket, if the server offers it.
+        :returns: the transport of the handshake, and the one that is used in the end.
+        :raises ConnectionError: every handshake failed, or the connect handler raised.
+        :raises ValueError: another greenlet has connected the client meanwhile.
+        """
+        session = self._open(order)
+        first = session.transport_name
+        try:
+            if first == 'polling':
+                self._give_head_start(session)
+            self._greet(session)
+            if upgrade:
+                try:
+                    self._upgrade(session)
+                except BaseException:  # a GreenletExit or a gevent.Timeout of the caller's
+                    session.leave_at_once()
+                    raise
+        finally:
+            self._stop_timer()
+            session.settle()
+        assert first is not None
+        assert session.transport_name is not None
+        return first, session.transport_name
+
+    # The handshake
+
+    def _open(self, order: Iterable[str]) -> Session:
+        """The handshake, by the first transport that works."""
+        failure: Exception | None = None
+        for name in order:
+            session = Session(self._options, self._handlers, self._route, self._interrupt)
+            try:
+                self._own(session)
+            except ValueError:
+                if failure is None:
+                    raise
+                break
+            self._session = session
+            try:
+                self._shake_hands(session, name)
+            except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
+                session.fail()
+                self._disown(session)
+                if not isinstance(exc, Exception):
+                    raise
+                # The first failure is that of the transport that the caller prefers.
+                failure = failure or exc
+                if isinstance(exc, DisconnectedEarly):
+                    break
+            else:
+                return session
+        assert failure is not None
+        raise connection_error(failure, self._route.netloc) from failure
+
+    def _shake_hands(self, session: Session, name: str) -> None:
         """Open a transport and wait for the server's OPEN packet.
 
         :param name: ``'polling'`` or ``'websocket'``.
         :raises Exception: whatever went wrong.
         """
-        session = self._session
+        session.info('Attempting %s connection to %s', name, session.url(name))
+        session.raise_if_failed()  # a log handler may have waited
         self._greenlet = getcurrent()
         try:
             with bounded(self._options.request_timeout):
-                session.transport = transport = self._make(name)
-                transport.open()
-                self._answered.wait()
-            if session.error is not None:
-                raise session.error
-        except Expired as exc:
-            seconds = self._options.request_timeout
-            raise ConnectionClosed(
-                f'{self._route.netloc}: no {name} handshake within {seconds:g} seconds '
-                '(request_timeout)'
-            ) from exc
+                self._attach(session, name)
+                assert session.transport is not None
+                session.transport.open()
+                session.wait_opened()
+        except (Expired, _Interrupted) as exc:
+            session.raise_if_failed()
+            if session.phase is OPENING:
+                raise ConnectionClosed(
+                    f'{self._route.netloc}: no {name} handshake within '
+                    f'{self._options.request_timeout:g} seconds (request_timeout)'
+                ) from exc
         finally:
             self._greenlet = None
 
-    def _make(self, name: str) -> Transport:
-        session, route, options = self._session, self._route, self._options
+    def _attach(self, session: Session, name: str) -> None:
+        route, options = self._route, self._options
         if name == 'websocket':
-            return WebSocket(session, route, options)
+            session.attach(WebSocket(session, route, options))
+            return
         limit = options.max_message_size
         http: HTTP
         if route.http_session is None:
             http = DirectHTTP(route, limit)
         else:
             http = SessionHTTP(route, route.http_session, limit)
-        session.made_http = http
-        return Polling(session, route, options, http)
+        session.attach(Polling(session, route, options, http), http)
 
-    def upgrade(self) -> bool:
-        """See :meth:`.Session.upgrade`."""
-        session = self._session
-        polling = session.transport
-        if not session.is_open or not isinstance(polling, Polling) or session.open_packet is None:
-            return False
-        self._greenlet = getcurrent()
-        self._probe = probe = Probe(self._route, self._options)
-        websocket = probe.websocket
+    def _greet(self, session: Session) -> None:
+        """Call the connect handler."""
         try:
-            with bounded(self._options.request_timeout):
-                probe.run(session.open_packet.sid, polling)
-        except Exception as exc:
-            if isinstance(exc, (EngineIOError, Expired)):
-                session.info('WebSocket upgrade failed: %s', exc)
-            else:  # options that websocket-client does not take, most likely
-                self._options.logger.warning('WebSocket upgrade failed: %r', exc)
-            return False
-        else:
-            if not session.is_open:
-                return False
-            self._probe = None
-            session.switch(websocket, polling)
-            session.info('Sending packet %s data %s', 'UPGRADE', '')
-            session.info('WebSocket upgrade was successful')
-            return True
-        finally:
-            # Of the two, what does not carry the connection is closed; a GreenletExit
-            # or a Timeout of the caller's may come through here as well.
-            self._probe = self._greenlet = None
-            if session.transport is websocket:
-                polling.close()
-            else:
-                websocket.close()
-                if session.is_open:
-                    polling.resume()
-            self.stop_timer()
+            session.greet()
+        except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
+            if session.fail():
+                self._disown(session)
+            if not isinstance(exc, Exception):
+                raise
+            self._options.logger.exception('connect handler error')
+            raise ConnectionError(f'Connect handler failed: {exc}') from exc
 
-    # From elsewhere: the hub, or another greenlet
+    # The upgrade
 
-    def answered(self) -> None:
-        """The handshake has come, or never will."""
-        self._answered.set()
+    def _give_head_start(self, session: Session) -> None:
+        """Polling waits for the connect handler and the upgrade, but not for long."""
 
-    def give_head_start(self) -> None:
-        """In the hub: after the handshake polling waits for the upgrade, though not for long."""
+        def start_polling() -> None:
+            self._stop_timer()
+            session.start_transport()
+
         self._timer = get_hub().loop.timer(PROBE_HEAD_START)
-        self._timer.start(self._on_timer)
+        self._timer.start(start_polling)
 
-    def _on_timer(self) -> None:
-        self.stop_timer()
-        self._session.start_polling()
-
-    def stop_timer(self) -> None:
-        """No head start is to be given any more."""
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
             self._timer = None
 
-    def interrupt(self) -> None:
-        """Whoever is in connect() need not go on."""
+    def _upgrade(self, session: Session) -> None:
+        """Try to upgrade to a websocket. Polling goes on if that fails."""
+        polling = session.transport
+        opened = session.open_packet
+        if session.phase is not OPEN or opened is None or not isinstance(polling, Polling):
+            return
+        if 'websocket' not in opened.upgrades:
+            return
+        self._greenlet = getcurrent()
+        self._probe = probe = Probe(self._route, self._options)
+        websocket = probe.websocket
+        unused: WebSocket | Polling = websocket
+        failure: Exception | None = None
+        try:
+            with bounded(self._options.request_timeout):
+                probe.run(opened.sid, polling)
+            if session.phase is OPEN:
+                session.switch(websocket, polling, session)
+                unused = polling
+        except Exception as exc:
+            failure = exc
+        finally:
+            # Also after a GreenletExit, or a gevent.Timeout of the caller's.
+            self._probe = self._greenlet = None
+            unused.close()
+            if unused is websocket and session.phase is OPEN:
+                polling.resume()
+        if failure is None or isinstance(failure, (EngineIOError, Expired, _Interrupted)):
+            if unused is polling:
+                session.info('Sending packet %s data %s', 'UPGRADE', '')
+                session.info('WebSocket upgrade was successful')
+            elif failure is not None:
+                session.info('WebSocket upgrade failed: %s', failure)
+        else:  # options that websocket-client does not accept, most likely
+            self._options.logger.warning('WebSocket upgrade failed: %r', failure)
+
+    # Interruption
+
+    def _interrupt(self) -> None:
+        """The connection has ended, perhaps in the hub: ``connect()`` has no reason to go on."""
+        session = self._session
+        if session is not None and session.phase is FORKED and self._probe is not None:
+            self._probe.websocket.abandon()
         if self._greenlet is not None and self._greenlet is not getcurrent():
             get_hub().loop.run_callback(self._throw, self._greenlet)
 
     def _throw(self, greenlet: Any) -> None:
-        """In the hub: unless connect() has got further meanwhile."""
-        if self._greenlet is greenlet and self._session.is_pointless:
-            greenlet.throw(DisconnectedEarly())
+        """In the hub: interrupt, unless ``connect()`` has got further meanwhile."""
+        if self._greenlet is greenlet:
+            greenlet.throw(_Interrupted())
 
-    def abandon(self) -> None:
-        """In a forked child: the sockets are the parent's."""
-        if self._probe is not None:
-            self._probe.websocket.abandon()
-        self.interrupt()
+
+# What connect() raises
+
+
+def connection_error(cause: Exception, host: str) -> ConnectionError:
+    """The exception of ``connect()``, with the server's JSON body if it sent one.
+
+    :param host: the server, which the text names once.
+    """
+    what = str(cause) or type(cause).__name__
+    if not isinstance(cause, EngineIOError) and str(cause):
+        what = f'{type(cause).__name__}: {what}'
+    if not what.startswith(host) and f'//{host}/' not in what:
+        what = f'{host}: {what}'
+    what += _advice(cause)
+    if isinstance(cause, HTTPError) and cause.body is not None:
+        return ConnectionError(what, cause.body)
+    return ConnectionError(what)
+
+
+def _advice(cause: Exception) -> str:
+    """What to try, if the error text alone does not say so."""
+    if isinstance(cause, HTTPError):
+        return ' (check engineio_path)' if cause.status == 404 else ''
+    text = str(cause)
+    if 'not an Engine.IO 4 handshake' in text:
+        return ' (check the URL, engineio_path and the version of the server)'
+    if _TLS_ALERT in text:
+        return ' (the port speaks TLS: use https:// or wss://)'
+    if 'WRONG_VERSION_NUMBER' in text.upper().replace(' ', '_'):
+        return ' (the port does not speak TLS: use http:// or ws://)'
+    return ''

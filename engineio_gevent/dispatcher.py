@@ -14,9 +14,10 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from gevent import Greenlet, GreenletExit
-from gevent.hub import Hub, get_hub
-from gevent.monkey import get_original
+from gevent import Greenlet, GreenletExit, getcurrent
+from gevent.hub import Hub
+
+from .per_hub import PerHub
 
 #: Workers that are kept, parked, for the next messages; each takes 8 KiB.
 MAX_IDLE = 4096
@@ -73,6 +74,14 @@ class Dispatcher:
         if self._wake_up is None:
             self._wake_up = self.hub.loop.run_callback(self._wake)
 
+    def job_owner(self) -> object:
+        """The object whose method is the job that the current greenlet runs; None if there is none.
+
+        A greenlet that the job has spawned runs no job.
+        """
+        current = getcurrent()
+        return getattr(current.function, '__self__', None) if isinstance(current, _Worker) else None
+
     def _wake(self) -> None:
         """In the hub: have the jobs run, by another worker whenever one blocks."""
         self._wake_up = None
@@ -108,6 +117,7 @@ class Dispatcher:
         jobs = self._jobs
         while jobs:
             context, function, argument = jobs.popleft()
+            worker.function = function
             self._left -= 1
             try:
                 context.copy().run(function, argument)
@@ -126,6 +136,7 @@ class Dispatcher:
 
     def _park(self, worker: _Worker) -> bool:
         """Wait to be taken for the next jobs; False if there are enough that wait."""
+        worker.function = None  # its connection may be freed
         if len(self._idle) >= MAX_IDLE:
             return False
         self._idle.append(worker)
@@ -163,6 +174,8 @@ class _Worker(Greenlet):  # type: ignore[type-arg]  # generic in its stubs alone
         super().__init__()
         self._dispatcher = dispatcher
         self.needless = False
+        # The function of the job that runs.
+        self.function: Callable[[Any], Any] | None = None
 
     def _run(self) -> None:
         dispatcher = self._dispatcher
@@ -170,17 +183,5 @@ class _Worker(Greenlet):  # type: ignore[type-arg]  # generic in its stubs alone
             pass
 
 
-class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]  # the stubs say Any
-    dispatcher: Dispatcher | None = None
-
-
-_per_thread = _PerThread()
-
-
-def get_dispatcher() -> Dispatcher:
-    """The dispatcher of this thread's hub."""
-    hub = get_hub()
-    dispatcher = _per_thread.dispatcher
-    if dispatcher is None or dispatcher.hub is not hub:
-        dispatcher = _per_thread.dispatcher = Dispatcher(hub)
-    return dispatcher
+#: The dispatcher of this thread's hub: ``dispatchers.get()``.
+dispatchers = PerHub(Dispatcher)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent.hub import Hub, get_hub
-from gevent.monkey import get_original
+from gevent.hub import Hub
 
 from .net.deadlines import timer_seconds
+from .per_hub import PerHub
 
 #: Seconds past the deadline for a PING that lies unread in the socket because the
 #: process itself was busy or stopped.
@@ -27,25 +27,25 @@ class Heartbeat:
     :param on_silence: called in the hub, once, when that moment has passed.
     """
 
-    __slots__ = ('_watch', 'deadline', 'on_silence')
+    __slots__ = ('_shared_timer', 'deadline', 'on_silence')
 
     def __init__(self, patience: float, on_silence: Callable[[], None]) -> None:
         self.on_silence = on_silence
-        self._watch = _watch_over(patience)
+        self._shared_timer = _timers.get().get(patience)
         #: By the monotonic clock.
         self.deadline = 0.0
         self.beat()
 
     def beat(self) -> None:
         """A PING came."""
-        self._watch.renew(self)
+        self._shared_timer.renew(self)
 
     def stop(self) -> None:
         """The connection has ended; idempotent."""
-        self._watch.forget(self)
+        self._shared_timer.forget(self)
 
 
-class _Watch:
+class _SharedTimer:
     """The heartbeats of one hub that have the same patience, with one timer for all.
 
     They stand in the order of their deadlines, since each is put at the end when
@@ -53,13 +53,13 @@ class _Watch:
     up costs more than the rest of what a PING costs.
     """
 
-    __slots__ = ('_hub', '_patience', '_suspects', '_timer', '_waiting')
+    __slots__ = ('_hub', '_overdue', '_patience', '_timer', '_waiting')
 
     def __init__(self, hub: Hub, patience: float) -> None:
         self._hub = hub
         self._patience = patience
         self._waiting: OrderedDict[Heartbeat, None] = OrderedDict()
-        self._suspects: list[Heartbeat] = []
+        self._overdue: list[Heartbeat] = []
         self._timer: Any = None
 
     def renew(self, heartbeat: Heartbeat) -> None:
@@ -89,15 +89,15 @@ class _Watch:
     def _look(self) -> None:
         """In the hub."""
         now = monotonic()
-        silent = [one for one in self._suspects if one in self._waiting and one.deadline <= now]
-        self._suspects = []
+        silent = [one for one in self._overdue if one in self._waiting and one.deadline <= now]
+        self._overdue = []
         for heartbeat in silent:
             del self._waiting[heartbeat]
         for heartbeat in self._waiting:
             if heartbeat.deadline > now:
                 break
-            self._suspects.append(heartbeat)
-        if self._suspects:
+            self._overdue.append(heartbeat)
+        if self._overdue:
             # What the server sent while this process was busy is read first.
             self._arm(GRACE)
         elif self._waiting:
@@ -112,25 +112,25 @@ class _Watch:
                 self._hub.handle_error(heartbeat, *sys.exc_info())
 
 
-class _PerThread(get_original('threading', 'local')):  # type: ignore[misc]  # the stubs say Any
-    hub: Hub | None = None
-    watches: dict[float, _Watch]
+#: Timers that are kept for a hub. Servers choose one patience, or a few.
+_MAX_TIMERS = 64
 
 
-_per_thread = _PerThread()
-#: Watches that are kept; a server names one patience, or a few.
-_MAX_WATCHES = 64
+class _Timers:
+    """The shared timers of one hub, by patience."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.by_patience: dict[float, _SharedTimer] = {}
+
+    def get(self, patience: float) -> _SharedTimer:
+        timers = self.by_patience
+        timer = timers.get(patience)
+        if timer is None:
+            if len(timers) >= _MAX_TIMERS:
+                timers.clear()  # their heartbeats keep those that are in use
+            timer = timers[patience] = _SharedTimer(self._hub, patience)
+        return timer
 
 
-def _watch_over(patience: float) -> _Watch:
-    hub = get_hub()
-    if _per_thread.hub is not hub:
-        _per_thread.hub = hub
-        _per_thread.watches = {}
-    watches = _per_thread.watches
-    watch = watches.get(patience)
-    if watch is None:
-        if len(watches) >= _MAX_WATCHES:
-            watches.clear()  # those in use live on without us
-        watch = watches[patience] = _Watch(hub, patience)
-    return watch
+_timers = PerHub(_Timers)

@@ -35,3 +35,17 @@ class Options:
     write_limit: int | None
     max_message_size: int | None
     handle_sigint: bool
+
+
+def make_logger(logger: bool | logging.Logger) -> logging.Logger:
+    """The logger of a client, from its option ``logger``."""
+    if not isinstance(logger, bool):
+        return logger
+    own = logging.getLogger('engineio_gevent.client')
+    if logger:
+        # The application asked for it: only now, and only our own logger.
+        if own.level == logging.NOTSET:
+            own.setLevel(logging.INFO)
+        if not own.hasHandlers():
+            own.addHandler(logging.StreamHandler())
+    return own

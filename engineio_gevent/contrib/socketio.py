@@ -57,17 +57,6 @@ class EngineIOClient(client.Client):
         except exceptions.ConnectionError as exc:
             raise ConnectionError(*exc.args) from exc.__cause__
 
-    def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
-        """Disconnect, like :meth:`engineio_gevent.Client.disconnect`.
-
-        If the connection has just been lost and the disconnect handler has not run
-        yet, this prevents python-socketio from reconnecting.
-        """
-        session = self._session
-        if session is not None and session.over and session.state == 'connected':
-            session.state = 'disconnecting'
-        super().disconnect(abort, reason)
-
     def send_together(self, *messages: Any) -> None:
         """Send messages as one uninterrupted sequence.
 
@@ -80,15 +69,9 @@ class EngineIOClient(client.Client):
     def post(self, *messages: Any) -> None:
         """Send messages without waiting at the write limit."""
         session = self._session
-        if session is None:
-            return
-        options = session._options
-        limit, options.write_limit = options.write_limit, None
-        try:
+        if session is not None:
             for message in messages:
-                self.send(message)
-        finally:
-            options.write_limit = limit
+                session.send(message, wait=False)
 
 
 class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no types

@@ -36,6 +36,11 @@ class OpenPacket:
     #: The most bytes in the body of a POST, or ``None`` for no limit.
     max_payload: int | None
 
+    @property
+    def patience(self) -> float:
+        """Seconds from one PING to the latest moment for the next one."""
+        return self.ping_interval + self.ping_timeout
+
 
 def parse(data: str | bytes) -> OpenPacket:
     """Read the data of an OPEN packet.

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ..exceptions import ConnectionClosed
+from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded
 
 #: A decoded packet: its type and its data.
@@ -37,8 +38,11 @@ class Transport(Protocol):
         :raises EngineIOError: what went wrong, with the cause chained.
         """
 
+    def apply_open_packet(self, open_packet: OpenPacket) -> None:
+        """Use what the server announced."""
+
     def start(self) -> None:
-        """The handshake is done: carry packets until closed."""
+        """Carry packets until the transport is closed. It may be called several times."""
 
     def send(self, packet: Encoded) -> int:
         """Send a packet, or queue it.

@@ -11,6 +11,7 @@ from gevent.event import Event
 from ..exceptions import ProtocolError
 from ..net.deadlines import timer_seconds
 from ..protocol import packet, payload
+from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded
 from .base import Limits, Sink, unsent
 from .http import HTTP
@@ -18,6 +19,8 @@ from .route import Route
 
 #: Seconds before the next GET where the last one brought nothing but noops.
 NOOP_PAUSE = 0.05
+#: Seconds after the heartbeat's deadline until a GET without an answer is given up.
+SILENCE_MARGIN = 5.0
 
 
 class Polling:
@@ -84,18 +87,13 @@ class Polling:
             raise ProtocolError('not an Engine.IO 4 handshake: the body is empty')
         self.sink.on_packets(self, packets)
 
-    def settle(self, sid: str, max_payload: int | None, silence: float) -> None:
-        """Take over what the handshake said.
-
-        :param sid: the session.
-        :param max_payload: the server's limit for a POST's body, in bytes.
-        :param silence: seconds without a byte after which a GET is given up. The
-                        heartbeat ends it sooner, but not in a process whose
-                        sockets are not cooperative.
-        """
-        self._sid = sid
-        self._max_payload = max_payload
-        self._silence = silence
+    def apply_open_packet(self, open_packet: OpenPacket) -> None:
+        """Use what the server announced."""
+        self._sid = open_packet.sid
+        self._max_payload = open_packet.max_payload
+        # The heartbeat ends a silent GET sooner, but not in a process whose sockets are not
+        # cooperative.
+        self._silence = open_packet.patience + SILENCE_MARGIN
 
     def start(self) -> None:
         """Begin to poll, and post what is queued."""

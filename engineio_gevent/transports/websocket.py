@@ -22,6 +22,7 @@ from ..protocol.frames import (
     LargeFrame,
     encode_frame,
 )
+from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded
 from .base import Limits, Sink, unsent
 from .opening import open_websocket
@@ -69,6 +70,10 @@ class WebSocket:
         self._never_sent = 0
         self._lost: Exception | None = None  # what came in place of the server's farewell
 
+    def report_to(self, sink: Sink) -> None:
+        """Report packets and the end to another sink from now on."""
+        self.sink = sink
+
     # Opening
 
     def open(self, sid: str | None = None) -> None:
@@ -82,6 +87,9 @@ class WebSocket:
             self._on_data(leftover)
         if not stream.closed:
             stream.start()
+
+    def apply_open_packet(self, open_packet: OpenPacket) -> None:
+        """Nothing to do: only polling has a limit for what it sends at once."""
 
     def start(self) -> None:
         """Nothing to do: an open websocket carries packets."""

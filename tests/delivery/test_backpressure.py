@@ -11,7 +11,7 @@ import pytest
 from gevent.event import Event
 
 import support
-from engineio_gevent.dispatcher import BATCH, get_dispatcher
+from engineio_gevent.dispatcher import BATCH, dispatchers
 
 PING_INTERVAL = 0.3
 PINGS = 6
@@ -254,7 +254,7 @@ def test_a_client_that_is_slow_to_read(make_js_server, make_client, transport):
 
 def test_sockets_get_their_turn_between_batches():
     """However many handlers there are to run."""
-    dispatcher = get_dispatcher()
+    dispatcher = dispatchers.get()
     context = contextvars.copy_context()
     ran = 0
     seen = []

@@ -11,7 +11,7 @@ import gevent
 import gevent.threadpool
 import greenlet
 
-from engineio_gevent.dispatcher import get_dispatcher
+from engineio_gevent.dispatcher import dispatchers
 
 from .processes import ServerProcess
 from .waiting import eventually
@@ -89,7 +89,7 @@ class Leaks:
             kinds = {kind: count for kind, count in new.items() if count > 0}
             texts.append(f'{extra} descriptors more: {kinds}: {details}')
         # The dispatcher's workers that wait for their next job are no leak.
-        known = {*self._greenlets, *get_dispatcher()._idle}
+        known = {*self._greenlets, *dispatchers.get()._idle}
         texts += [f'greenlet {item!r}' for item in greenlets() if item not in known]
         return texts
 

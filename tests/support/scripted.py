@@ -1,5 +1,7 @@
 """A loop and a clock of the test's own: time passes when the test says so."""
 
+from engineio_gevent import heartbeat
+
 
 class ScriptedLoop:
     """Holds timers; `run_to` lets time pass and fires what is due."""
@@ -12,12 +14,17 @@ class ScriptedLoop:
         self.hub = _Hub(self)
 
     @classmethod
-    def install(cls, monkeypatch, module):
-        """Have `get_hub()` and `monotonic()` of a module of the package lead to a new one."""
+    def install(cls, monkeypatch):
+        """Have all heartbeats run by the timers and the clock of a new one."""
         loop = cls()
-        monkeypatch.setattr(module, 'get_hub', lambda: loop.hub)
-        monkeypatch.setattr(module, 'monotonic', lambda: loop.now)
+        loop.drive_heartbeats(monkeypatch)
+        monkeypatch.setattr(heartbeat, 'monotonic', lambda: loop.now)
         return loop
+
+    def drive_heartbeats(self, monkeypatch):
+        """Have heartbeats that are made from now on run by the timers of this one."""
+        timers = heartbeat._Timers(self.hub)
+        monkeypatch.setattr(heartbeat._timers, 'get', lambda: timers)
 
     def timer(self, seconds):
         # libuv warns of what is shorter, and warnings may be errors.

@@ -16,7 +16,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent import dispatcher as module
-from engineio_gevent.dispatcher import BATCH, MAX_IDLE, MIN_IDLE, Dispatcher, get_dispatcher
+from engineio_gevent.dispatcher import BATCH, MAX_IDLE, MIN_IDLE, Dispatcher, dispatchers
 from support import eventually, settle
 
 CONTEXT = contextvars.copy_context()
@@ -192,7 +192,7 @@ def test_an_idle_dispatcher_keeps_no_hub_running():
         'dispatcher.IDLE_SECONDS = 1000\n'
         'context, release = contextvars.copy_context(), gevent.event.Event()\n'
         'for _ in range(2 * dispatcher.MIN_IDLE):\n'
-        '    dispatcher.get_dispatcher().submit(context, lambda _: release.wait(), None)\n'
+        '    dispatcher.dispatchers.get().submit(context, lambda _: release.wait(), None)\n'
         'gevent.spawn_later(0.05, release.set)\n'
         'print(gevent.get_hub().join(timeout=30))\n'
     )
@@ -387,12 +387,12 @@ def test_idle_workers_are_few(dispatcher):
 
 
 def test_there_is_one_for_each_hub():
-    own = get_dispatcher()
-    assert get_dispatcher() is own
+    own = dispatchers.get()
+    assert dispatchers.get() is own
     others = []
 
     def work():
-        other = get_dispatcher()
+        other = dispatchers.get()
         others.append(other)
         ran = []
         other.submit(CONTEXT, ran.append, threading.get_ident())

@@ -17,7 +17,7 @@ from support import ScriptedLoop
 
 @pytest.fixture
 def loop(monkeypatch):
-    return ScriptedLoop.install(monkeypatch, heartbeat)
+    return ScriptedLoop.install(monkeypatch)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_one_that_ends_another(loop):
 
 def test_a_server_may_name_any_number_of_patiences(loop, silences):
     beating = [Heartbeat(number + 1, lambda: silences.append(loop.now)) for number in range(1000)]
-    assert len(heartbeat._per_thread.watches) <= 64
+    assert len(heartbeat._timers.get().by_patience) <= 64
     for one in beating[::2]:
         one.stop()
     loop.run_to(5000)
@@ -302,20 +302,20 @@ def test_nothing_holds_what_has_ended(loop, silences):
     assert (first(), second()) == (None, None)
 
 
-def test_watches_are_shared_and_kept(loop):
+def test_timers_are_shared_and_kept(loop):
     Heartbeat(10, int).stop()
-    watch = heartbeat._per_thread.watches[10]
+    timer = heartbeat._timers.get().by_patience[10]
     Heartbeat(10, int).stop()
-    assert heartbeat._per_thread.watches == {10: watch}
+    assert heartbeat._timers.get().by_patience == {10: timer}
 
 
-def test_as_many_watches_are_kept_as_said(loop):
+def test_as_many_timers_are_kept_as_said(loop):
     kept = 64
     first = Heartbeat(1, int)
     beating = [Heartbeat(number + 2, int) for number in range(kept - 1)]
-    assert len(heartbeat._per_thread.watches) == kept
+    assert len(heartbeat._timers.get().by_patience) == kept
     beating.append(Heartbeat(kept + 2, int))
-    assert list(heartbeat._per_thread.watches) == [kept + 2]
+    assert list(heartbeat._timers.get().by_patience) == [kept + 2]
     for one in (first, *beating):
         one.stop()
     assert loop.open == []
@@ -325,7 +325,7 @@ def test_each_hub_has_timers_of_its_own(monkeypatch, loop, silences):
     """A thread may get another hub, after the first has been destroyed."""
     Heartbeat(10, lambda: silences.append(loop.now))
     other = ScriptedLoop()
-    monkeypatch.setattr(heartbeat, 'get_hub', lambda: other.hub)
+    other.drive_heartbeats(monkeypatch)
     Heartbeat(10, lambda: silences.append('other'))
     assert (len(loop.armed), len(other.armed)) == (1, 1)
     other.run_to(111)
@@ -339,7 +339,7 @@ def test_threads_share_nothing():
 
     def run():
         there = Heartbeat(60, int)
-        timers.append(there._watch is one._watch)
+        timers.append(there._shared_timer is one._shared_timer)
         there.stop()
         gevent.get_hub().destroy()
 

@@ -780,7 +780,7 @@ def opened(interval, timeout):
 
 @pytest.fixture
 def loop(monkeypatch):
-    return ScriptedLoop.install(monkeypatch, heartbeat)
+    return ScriptedLoop.install(monkeypatch)
 
 
 def test_no_ping(make_room, loop):

@@ -1,0 +1,136 @@
+"""The calls of application code for one connection: its handlers and its log.
+
+Application code may wait, raise or be killed. It never runs in the hub: the connect handler runs in
+the greenlet that calls ``connect()``, the others in workers of the dispatcher.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gevent import getcurrent
+
+from .disconnect_handler import call_disconnect
+from .dispatcher import dispatchers
+from .options import Options
+from .protocol import packet
+
+
+class HandlerCalls:
+    """Calls the handlers of one connection, in order.
+
+    :param options: the client's options.
+    :param handlers: the client's handlers by event. They are looked up when an event happens.
+    """
+
+    __slots__ = (
+        '_connect_greenlet',
+        '_disconnect_greenlet',
+        '_handlers',
+        '_held',
+        '_options',
+        'context',
+        'dispatcher',
+    )
+
+    def __init__(self, options: Options, handlers: Mapping[str, Callable[..., Any]]) -> None:
+        self._options = options
+        self._handlers = handlers
+        self._held: list[Any] | None = []
+        self._connect_greenlet: Any = None
+        self._disconnect_greenlet: Any = None
+        #: Where the handlers run.
+        self.dispatcher = dispatchers.get()
+        #: The context variables that they see, in a copy.
+        self.context = contextvars.copy_context()
+
+    def connect(self) -> None:
+        """Call the connect handler in this greenlet.
+
+        :raises BaseException: what it raised.
+        """
+        handler = self._handlers.get('connect')
+        if handler is not None:
+            self._connect_greenlet = getcurrent()
+            try:
+                handler()
+            finally:
+                self._connect_greenlet = None
+
+    # Messages. An open connection calls dispatcher.submit(context, deliver, data) without a detour.
+
+    def hold(self, data: Any) -> None:
+        """Hold a message back until :meth:`release`."""
+        if self._held is not None:
+            self._held.append(data)
+
+    def release(self) -> None:
+        """Call the message handler with the messages that were held back."""
+        held, self._held = self._held, None
+        for data in held or ():
+            self.dispatcher.submit(self.context, self.deliver, data)
+
+    def drop_held(self) -> None:
+        """The application does not want the messages that were held back."""
+        self._held = None
+
+    def deliver(self, data: Any) -> None:
+        """In a worker: call the message handler."""
+        handler = self._handlers.get('message')
+        if handler is None:
+            return
+        options = self._options
+        try:
+            if options.parse_json and isinstance(data, str):
+                data = packet.parse_text(data, options.loads)
+            handler(data)
+        except Exception:
+            options.logger.exception('message handler error')
+
+    # The end
+
+    def disconnect(self, reason: str, then: Callable[[], None]) -> None:
+        """Call the disconnect handler in a worker.
+
+        :param then: called after the handler, however it ended.
+        """
+        self.dispatcher.submit(self.context, self._disconnect, (reason, then))
+
+    def _disconnect(self, argument: tuple[str, Callable[[], None]]) -> None:
+        reason, then = argument
+        self._disconnect_greenlet = getcurrent()
+        try:
+            handler = self._handlers.get('disconnect')
+            if handler is not None:
+                call_disconnect(handler, reason)
+        except Exception:
+            self._options.logger.exception('disconnect handler error')
+        finally:
+            self._disconnect_greenlet = None
+            then()
+
+    def disconnect_here(self, reason: str, then: Callable[[], None]) -> None:
+        """Call the disconnect handler in this greenlet, because the workers are gone."""
+        self._disconnect((reason, then))
+
+    # Which code is running
+
+    def in_disconnect_handler(self) -> bool:
+        """Whether the current greenlet runs the disconnect handler of this connection."""
+        return self._disconnect_greenlet is getcurrent()
+
+    def in_handler(self) -> bool:
+        """Whether the current greenlet runs a handler of this connection."""
+        return self.dispatcher.job_owner() is self or self._connect_greenlet is getcurrent()
+
+    # The log
+
+    def info(self, message: str, *arguments: object) -> None:
+        """Log in a worker, if the application asked for it: a log handler may wait, or raise."""
+        if self._options.verbose:
+            self.dispatcher.submit(self.context, self._log, (message, *arguments))
+
+    def _log(self, record: tuple[Any, ...]) -> None:
+        self._options.logger.info(*record)

@@ -1,0 +1,161 @@
+"""Packets to the server: the transport of a connection, and what is sent over it.
+
+Messages come from any greenlet and any native thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+from gevent import getcurrent
+from gevent._hub_local import get_hub_if_exists
+from gevent.hub import Hub, get_hub
+
+from . import other_threads
+from .lifecycle import CLOSED, FORKED, OPEN, Lifecycle
+from .options import Options
+from .protocol import packet, payload
+from .protocol.packet import Encoded
+from .transports.base import Sink, Transport
+from .transports.http import HTTP
+from .transports.polling import Polling
+from .transports.websocket import WebSocket
+
+THREAD_ENDED = 'the thread that called connect() has ended, or its gevent hub was destroyed'
+
+
+class Outgoing(Lifecycle):
+    """The part of a connection that sends.
+
+    :param options: the client's options.
+    """
+
+    __slots__ = (
+        '_dropped',
+        '_hub',
+        '_options',
+        'polling_http',
+        'transport',
+        'transport_name',
+    )
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self._options = options
+        self._hub = get_hub()
+        self._dropped = 0  # messages that the transport did not accept, because it had ended
+        #: What carries the packets, until the disconnect handler has run.
+        self.transport: Transport | None = None
+        #: ``'polling'`` or ``'websocket'``.
+        self.transport_name: str | None = None
+        #: The HTTP client for polling, if the connection began with polling.
+        self.polling_http: HTTP | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The hub of the thread that called ``connect()``."""
+        return self._hub
+
+    @property
+    def unsent(self) -> int:
+        """See :attr:`.Client.unsent`."""
+        return self._dropped + (0 if self.transport is None else self.transport.unsent)
+
+    def refuse_fork(self) -> None:
+        """Check that the connection belongs to this process.
+
+        :raises RuntimeError: it belongs to the parent process.
+        """
+        if self.phase is FORKED:
+            raise RuntimeError(
+                'this client was connected before the process forked, and the connection '
+                'belongs to the parent process: create a new Client in the child process'
+            )
+
+    def _is_orphaned(self) -> bool:
+        """Whether the connection is not over although its thread has ended, or its hub."""
+        return self.phase is not CLOSED and other_threads.has_ended(self._hub)
+
+    # The transport
+
+    def attach(self, transport: Transport, http: HTTP | None = None) -> None:
+        """Use a transport, which is not open yet.
+
+        :param http: the HTTP client of polling.
+        """
+        self.transport = transport
+        self.transport_name = transport.name
+        self.polling_http = http
+
+    def switch(self, websocket: WebSocket, polling: Polling, sink: Sink) -> None:
+        """Use the websocket of a successful probe. No other greenlet runs meanwhile."""
+        websocket.report_to(sink)
+        self.transport = websocket
+        self.transport_name = websocket.name
+        websocket.send(str(packet.UPGRADE))
+        for waiting in polling.take_queued():
+            if websocket.send(waiting) < 0 and packet.is_message(waiting):
+                self._dropped += 1
+
+    def _detach(self) -> None:
+        """The connection is over."""
+        self._dropped = self.unsent
+        self.transport = None
+
+    # Messages
+
+    def send(self, data: Any, wait: bool = True) -> None:
+        """Send a message; see :meth:`.Client.send`.
+
+        :param wait: whether to wait while more than ``write_limit`` bytes are queued.
+        :raises TypeError: data of a type that cannot be sent.
+        :raises ValueError: data that cannot be encoded.
+        """
+        if self.phase is not OPEN and self.phase.state != 'connected':
+            self.refuse_fork()
+            return
+        encoded = packet.encode_message(data, self._options.dumps)
+        if get_hub_if_exists() is not self._hub:  # other_threads.is_own_hub(), without the call
+            self._send_from_other_thread(encoded)
+        elif self.transport is not None:
+            queued = self.transport.send(encoded)
+            if queued:  # mostly not, which saves 40 ns
+                self._after_send(queued, wait)
+        if self._options.verbose:
+            self._options.logger.info('Sending packet %s data %s', 'MESSAGE', loggable(data))
+
+    def _after_send(self, queued: int, wait: bool) -> None:
+        """Wait for the server if too much is queued. Never in the hub."""
+        limit = self._options.write_limit
+        if queued < 0:  # the transport has ended, which the application is yet to learn
+            self._dropped += 1
+            if getcurrent() is not self._hub:
+                # A loop that sends while the state is 'connected' must let other greenlets run.
+                gevent.sleep(0)
+        elif wait and limit is not None and queued > limit and getcurrent() is not self._hub:
+            transport = None
+            while transport is not self.transport:  # again after an upgrade
+                transport = self.transport
+                if transport is not None:
+                    transport.wait_below(limit // 2)
+
+    def _send_from_other_thread(self, encoded: Encoded) -> None:
+        """Let the loop of the connection's own thread send it. The loop keeps the order."""
+        if self.transport_name == 'polling':
+            payload.encoded_size(encoded)  # raises what Polling.send() would raise
+        elif isinstance(encoded, str):
+            encoded.encode()
+        if self._is_orphaned():
+            raise RuntimeError(THREAD_ENDED)
+        self._hub.loop.run_callback_threadsafe(self._send_for_other_thread, encoded)
+
+    def _send_for_other_thread(self, encoded: Encoded) -> None:
+        """In the hub."""
+        connected = self.phase.state == 'connected'
+        if self.transport is None or not connected or self.transport.send(encoded) < 0:
+            self._dropped += 1
+
+
+def loggable(data: Any) -> Any:
+    return '<binary>' if isinstance(data, (bytes, bytearray, memoryview)) else data

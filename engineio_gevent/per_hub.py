@@ -1,0 +1,33 @@
+"""One object for each hub: what the clients of a native thread share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from gevent.hub import Hub, get_hub
+from gevent.monkey import get_original
+
+_T = TypeVar('_T')
+
+
+class PerHub(Generic[_T]):
+    """Makes an object for a hub when it is first needed, and a new one for the next hub.
+
+    :param make: called with the hub.
+    """
+
+    def __init__(self, make: Callable[[Hub], _T]) -> None:
+        self._make = make
+        # A patched local would belong to a greenlet, not to the native thread.
+        self._local: Any = get_original('threading', 'local')()
+
+    def get(self) -> _T:
+        """The object of this thread's hub."""
+        hub = get_hub()
+        local = self._local
+        if getattr(local, 'hub', None) is not hub:
+            local.item = self._make(hub)
+            local.hub = hub
+        item: _T = local.item
+        return item
