@@ -8,38 +8,51 @@ from pathlib import Path
 
 import pytest
 
+from engineio_gevent.session import Session
+
 NAME = 'engineio_gevent'
 ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
 
-# What each part may import of the package, apart from itself. Lower parts stand first: imports point
-# up the list, and never down.
+# What each part may import of the package, apart from itself. Each stands below what it imports.
 LAYERS = {
     'exceptions': set(),
     'options': set(),
+    'per_hub': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
     'net': {'exceptions', 'protocol'},
-    'other_threads': {'net'},
-    'dispatcher': {'exceptions'},
-    'heartbeat': {'net'},
-    'process': {'exceptions'},
+    'other_threads': set(),
+    'process': set(),
+    'lifecycle': {'options'},
+    'dispatcher': {'per_hub'},
+    'heartbeat': {'net', 'per_hub'},
+    'handler_calls': {'disconnect_handler', 'dispatcher', 'options', 'protocol'},
     'transports': {'exceptions', 'protocol', 'net'},
-    'upgrade': {'exceptions', 'protocol', 'transports'},
-    'connecting': {'exceptions', 'options', 'net', 'transports', 'upgrade', 'session'},
+    'outgoing': {'lifecycle', 'options', 'other_threads', 'protocol', 'transports'},
     'session': {
         'exceptions',
-        'options',
-        'protocol',
-        'net',
-        'transports',
-        'dispatcher',
-        'other_threads',
+        'handler_calls',
         'heartbeat',
-        'disconnect_handler',
+        'lifecycle',
+        'net',
+        'options',
+        'other_threads',
+        'outgoing',
         'process',
-        'connecting',
+        'protocol',
+        'transports',
     },
-    'client': {'exceptions', 'connecting', 'options', 'net', 'transports', 'process', 'session'},
+    'upgrade': {'exceptions', 'protocol', 'transports'},
+    'connecting': {
+        'exceptions',
+        'lifecycle',
+        'net',
+        'options',
+        'session',
+        'transports',
+        'upgrade',
+    },
+    'client': {'connecting', 'net', 'options', 'process', 'session', 'transports'},
     '': {'exceptions', 'client'},
     'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net'},
     'cli': {'', 'exceptions', 'client', 'protocol', 'net', 'transports', 'contrib'},
@@ -128,7 +141,7 @@ def test_the_reader_of_imports_reads_them():
         '',
     } <= set(TREES)
     assert inner_imports('') >= {'client', 'exceptions'}
-    assert inner_imports('client') >= {'session', 'exceptions'}
+    assert inner_imports('client') >= {'session', 'connecting'}
     assert 'protocol.packet' in inner_imports('session')
     assert {'exceptions', 'protocol.frames'} <= inner_imports('transports.websocket')
     assert {'json', 'requests'} <= {layer(name) for name in imports('transports.http')}
@@ -142,6 +155,61 @@ def test_imports_point_one_way(module):
         assert layer(imported) == own != '' or layer(imported) in LAYERS[own], (
             f'{module} must not import {imported}'
         )
+
+
+def test_no_part_imports_what_stands_above_it():
+    """So there is no circle between parts."""
+    seen = set()
+    for part, imported in LAYERS.items():
+        assert imported <= seen, f'{part} stands above {imported - seen}'
+        seen.add(part)
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Imports for type hints count, too."""
+    above = {module: inner_imports(module) & set(TREES) for module in TREES}
+    while above:
+        free = {module for module, needed in above.items() if not needed & set(above) - {module}}
+        assert free, f'circles among {sorted(above)}'
+        for module in free:
+            del above[module]
+
+
+@every_module
+def test_the_phase_is_written_in_one_file(module):
+    """Only the table of transitions decides how far a connection has come."""
+    written = [
+        node.lineno
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute)
+        and node.attr == 'phase'
+        and isinstance(node.ctx, ast.Store)
+    ]
+    assert bool(written) == (module == 'lifecycle')
+
+
+@pytest.mark.parametrize(
+    'module',
+    ['client', 'connecting', 'handler_calls', 'lifecycle', 'outgoing', 'session', 'upgrade'],
+)
+def test_each_field_of_a_connection_is_written_by_its_owner(module):
+    written = [
+        ast.unparse(node)
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del))
+    ]
+    assert written
+    assert not [target for target in written if not target.startswith('self.')]
+
+
+@every_module
+def test_nobody_else_writes_to_a_connection(module):
+    fields = {name for kind in Session.__mro__ for name in getattr(kind, '__slots__', ())}
+    assert {'phase', 'transport', 'error'} <= fields
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            of_session = 'session' in ast.unparse(node.value).lower()
+            assert not (of_session and node.attr in fields), ast.unparse(node)
 
 
 @every_module

@@ -18,7 +18,7 @@ import pytest
 
 import engineio_gevent
 from engineio_gevent import Client, exceptions
-from engineio_gevent.client import _connection_error
+from engineio_gevent.connecting import connection_error
 from support import (
     CLOSE,
     HostileServer,
@@ -471,4 +471,4 @@ def test_exceptions_travel_between_processes(error):
     ],
 )
 def test_a_failed_connect_names_the_server_once_and_says_what_to_try(cause, text):
-    assert _connection_error(cause, 'server').args == (text,)
+    assert connection_error(cause, 'server').args == (text,)

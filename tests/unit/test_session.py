@@ -12,11 +12,28 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from engineio_gevent import heartbeat, session
+from engineio_gevent import session
 from engineio_gevent.connecting import Connecting
 from engineio_gevent.disconnect_handler import call_disconnect
-from engineio_gevent.exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
+from engineio_gevent.exceptions import (
+    ConnectionClosed,
+    ConnectionError,
+    HeartbeatTimeout,
+    ProtocolError,
+)
 from engineio_gevent.heartbeat import GRACE
+from engineio_gevent.lifecycle import (
+    CLOSED,
+    ENDING,
+    FORKED,
+    GREETING,
+    LEAVING,
+    LOST,
+    OPENING,
+)
+from engineio_gevent.lifecycle import (
+    OPEN as OPEN_PHASE,
+)
 from engineio_gevent.options import Options, Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
 from engineio_gevent.session import Session
@@ -49,6 +66,12 @@ class FakeTransport:
 
     def open(self, sid=None):
         self.sink.on_packets(self, self.first)
+
+    def apply_open_packet(self, open_packet):
+        self.log.append('open packet')
+
+    def report_to(self, sink):
+        self.sink = sink
 
     def start(self):
         self.log.append('start')
@@ -114,15 +137,28 @@ class Room:
             'disconnect': lambda reason: self.ends.append((reason, self.session.state)),
             **(handlers or {}),
         }
-        self.session = Session(options(**changes), self.handlers, Route('http://a.test'))
+        self.options = options(**changes)
+        self.session = Session(self.options, self.handlers, Route('http://a.test'))
+        self.disowned = []
         self.transport = FakeTransport(self.session, first)
-        # A session makes its own transport; this is the one seam.
-        monkeypatch.setattr(Connecting, '_make', lambda connecting, name: self.transport)
+
+        def attach(connecting, session, name):
+            session.attach(self.transport)
+
+        # connect() makes the transport itself; this is the one seam.
+        monkeypatch.setattr(Connecting, '_attach', attach)
+
+    def own(self, session):
+        self.session = self.transport.sink = session
 
     def open(self):
-        self.session.open('websocket')
-        self.session.greet()
-        self.session.settle()
+        Connecting(
+            self.options,
+            self.handlers,
+            Route('http://a.test'),
+            own=self.own,
+            disown=self.disowned.append,
+        ).run(['websocket'], False)
         return self
 
     def wait_end(self):
@@ -154,17 +190,14 @@ def room(make_room):
 
 def test_before_it_is_open(make_room):
     session = make_room().session
-    assert (session.state, session.sid, session.over) == ('disconnected', None, False)
+    assert (session.state, session.sid, session.phase) == ('disconnected', None, OPENING)
 
 
 def test_what_it_says_of_itself_in_each_phase(make_room):
     said = []
 
-    def look(phase):
-        session = room.session
-        said.append(
-            (phase, session.state, session.sid, session.is_open, session.is_pointless, session.over)
-        )
+    def look(where):
+        said.append((where, room.session.phase, room.session.state, room.session.sid))
 
     room = make_room(
         handlers={
@@ -179,13 +212,12 @@ def test_what_it_says_of_itself_in_each_phase(make_room):
     room.session.disconnect()
     look('after')
     assert said == [
-        # phase, state, sid, is_open, is_pointless, over
-        ('before', 'disconnected', None, False, True, False),
-        ('connect handler', 'connected', 'the-sid', False, False, False),
-        ('open', 'connected', 'the-sid', True, False, False),
-        ('farewell', 'disconnecting', 'the-sid', False, False, False),
-        ('disconnect handler', 'disconnecting', 'the-sid', False, True, True),
-        ('after', 'disconnected', None, False, True, True),
+        ('before', OPENING, 'disconnected', None),
+        ('connect handler', GREETING, 'connected', 'the-sid'),
+        ('open', OPEN_PHASE, 'connected', 'the-sid'),
+        ('farewell', LEAVING, 'disconnecting', 'the-sid'),
+        ('disconnect handler', ENDING, 'disconnecting', 'the-sid'),
+        ('after', CLOSED, 'disconnected', None),
     ]
 
 
@@ -212,41 +244,129 @@ def test_open(room):
         [(NOOP, '')],
         [(PING, '')],
         [(CLOSE, '')],
-        [OPENED, (CLOSE, '')],
     ],
 )
 def test_what_is_no_handshake(make_room, first):
     room = make_room(first=first, request_timeout=None)
-    with gevent.Timeout(5), no_leaks(), pytest.raises((ProtocolError, ConnectionClosed)):
-        room.session.open('websocket')
+    with gevent.Timeout(5), no_leaks(), pytest.raises(ConnectionError) as caught:
+        room.open()
+    assert isinstance(caught.value.__cause__, (ProtocolError, ConnectionClosed))
+    assert room.disowned == [room.session]
     assert 'close' in room.transport.log
     assert room.session.sid is None
     assert room.ends == []
 
 
-def test_a_transport_that_fails_after_its_handshake(make_room):
-    room = make_room()
+@pytest.mark.parametrize('end', ['lost', 'closed'])
+def test_a_server_that_opens_and_ends_in_the_same_breath(make_room, end):
+    """All that it said is handled, in order, and connect() returns."""
+    seen = []
     error = ConnectionClosed('gone')
-    room.transport.open = lambda sid=None: (room.transport.say(OPENED), room.transport.fail(error))
-    with pytest.raises(ConnectionClosed) as caught:
-        room.session.open('websocket')
-    assert caught.value is error
+
+    def say():
+        room.transport.say(OPENED, (MESSAGE, 'last words'))
+        if end == 'closed':
+            room.transport.say((CLOSE, ''), (MESSAGE, 'too late'))
+        room.transport.fail(error)
+
+    room = make_room(
+        handlers={
+            'connect': lambda: seen.append(('connect', room.session.state)),
+            'message': lambda data: seen.append((data, room.session.state)),
+            'disconnect': lambda reason: seen.append((reason, room.session.state)),
+        }
+    )
+    room.transport.open = lambda sid=None: say()
+    with no_leaks():
+        room.open()
+        room.wait_end()
+    state = 'connected' if end == 'lost' else 'disconnecting'
+    reason = Reason.TRANSPORT_ERROR if end == 'lost' else Reason.SERVER_DISCONNECT
+    assert seen == [('connect', state), ('last words', state), (reason, state)]
+    assert room.session.error is (error if end == 'lost' else None)
+    assert 'start' not in room.transport.log
+
+
+def test_last_words_do_not_wait_for_a_connect_handler_that_waits(make_room):
+    """It might wait for the end of the connection."""
+    ended = Event()
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'last words'), (CLOSE, '')],
+        handlers={'connect': ended.wait, 'disconnect': lambda reason: ended.set()},
+    )
+    with gevent.Timeout(5):
+        room.open()
+    assert room.messages == ['last words']
+
+
+@pytest.mark.parametrize('wait', [False, True], ids=['at once', 'later'])
+def test_a_connect_handler_that_raises_after_the_connection_was_lost(make_room, wait):
+    """connect() raises, and the disconnect handler runs once: the connection was there."""
+
+    def connect():
+        if wait:
+            settle()
+            assert len(room.ends) == 1
+        raise ValueError('no')
+
+    room = make_room(first=[OPENED, (MESSAGE, 'x'), (CLOSE, '')], handlers={'connect': connect})
+    with pytest.raises(ConnectionError, match='no'):
+        room.open()
+    room.wait_end()
+    assert room.ends == [(Reason.SERVER_DISCONNECT, 'disconnecting')]
+    assert room.messages == ['x']
+    assert room.disowned == []  # it ended like any other
+
+
+@pytest.mark.parametrize('first', [[], [OPENED], [OPENED, (CLOSE, '')]])
+def test_a_caller_that_is_killed_before_the_connect_handler(make_room, first):
+    """The open packet may have come, and be unheard yet."""
+    connects = []
+    room = make_room(first=[], handlers={'connect': lambda: connects.append(1)})
+    with no_leaks():
+        opening = gevent.spawn(room.open)
+        settle()
+        gevent.get_hub().loop.run_callback(
+            lambda: (room.transport.say(*first), opening.throw(gevent.GreenletExit))
+        )
+        settle()
+        assert opening.ready()
+    assert (connects, room.messages, room.ends) == ([], [], [])
+    assert (room.session.phase, room.disowned) == (CLOSED, [room.session])
+    assert 'close' in room.transport.log
+    assert ('finish' in room.transport.log) == (first == [OPENED])
+
+
+def test_disconnecting_before_the_connect_handler(make_room):
+    """The open packet has come, but the caller of connect() has not gone on."""
+    connects = []
+    room = make_room(first=[], handlers={'connect': lambda: connects.append(1)})
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    gevent.get_hub().loop.run_callback(
+        lambda: (gevent.spawn(room.session.disconnect), room.transport.say(OPENED))
+    )
+    settle()
+    assert 'while connecting' in str(opening.get(timeout=5).value)
+    assert (connects, room.ends, room.session.phase) == ([], [], CLOSED)
+    assert 'finish' in room.transport.log  # the server knows of this connection
 
 
 def test_the_first_error_is_the_cause(make_room):
     room = make_room()
     errors = [ConnectionClosed('first'), ConnectionClosed('second')]
     room.transport.open = lambda sid=None: [room.transport.fail(error) for error in errors]
-    with pytest.raises(ConnectionClosed) as caught:
-        room.session.open('websocket')
-    assert caught.value is errors[0]
+    with pytest.raises(ConnectionError) as caught:
+        room.open()
+    assert caught.value.__cause__ is errors[0]
 
 
 def test_another_transport_does_not_open_it(make_room):
     room = make_room()
-    other = FakeTransport(room.session)
     room.transport.open = lambda sid=None: (
-        other.say((OPEN, open_packet(sid='other')[1:])),
+        room.session.on_packets(
+            FakeTransport(room.session), [(OPEN, open_packet(sid='other')[1:])]
+        ),
         room.transport.say(OPENED),
     )
     room.open()
@@ -255,7 +375,7 @@ def test_another_transport_does_not_open_it(make_room):
 
 def test_disconnecting_while_it_opens(make_room):
     room = make_room(first=(), request_timeout=None)
-    opening = gevent.spawn(pytest.raises, ConnectionClosed, room.session.open, 'websocket')
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
     settle()
     room.session.disconnect()
     assert 'while connecting' in str(opening.get(timeout=5).value)
@@ -266,14 +386,14 @@ def test_disconnecting_while_it_opens(make_room):
 def test_urls(make_room):
     session = make_room().open().session
     assert session.base_url == 'ws://a.test/engine.io/?transport=websocket&EIO=4'
-    session.made_http = object()  # as after a handshake by polling
+    session.polling_http = object()  # as after a handshake by polling
     assert session.base_url == 'http://a.test/engine.io/?transport=polling&EIO=4&sid=the-sid'
 
 
 def test_nothing_comes(make_room):
     room = make_room(first=(), request_timeout=0.05)
-    with pytest.raises(ConnectionClosed, match=r'0\.05 seconds'):
-        room.session.open('websocket')
+    with pytest.raises(ConnectionError, match=r'0\.05 seconds'):
+        room.open()
     assert 'close' in room.transport.log
 
 
@@ -301,9 +421,7 @@ def test_a_connect_handler_that_disconnects(make_room):
     room = make_room(
         first=[OPENED, (MESSAGE, 'early')], handlers={'connect': lambda: room.session.disconnect()}
     )
-    room.session.open('websocket')
-    room.session.greet()
-    room.session.settle()
+    room.open()
     settle()
     assert room.messages == []
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
@@ -318,14 +436,14 @@ def test_a_connect_handler_that_has_another_greenlet_disconnect(make_room):
         settle()
 
     room = make_room(first=[OPENED, (MESSAGE, 'early')], handlers={'connect': connect})
-    leaving = gevent.Greenlet(room.session.disconnect)
+    leaving = gevent.Greenlet(lambda: room.session.disconnect())
     room.transport.farewell.clear()
     room.open()
     room.transport.say((MESSAGE, 'late'))
     settle()
     assert not leaving.ready()
     assert room.session.state == 'disconnecting'
-    room.session.start_polling()  # as the timer of the head start may
+    room.session.start_transport()  # as the timer of the head start may
     assert 'start' not in room.transport.log
     room.transport.farewell.set()
     leaving.get(timeout=5)
@@ -339,7 +457,7 @@ def test_a_connect_handler_that_disconnects_and_raises(make_room):
         raise ValueError('no')
 
     room = make_room(handlers={'connect': connect})
-    with pytest.raises(ValueError, match='no'):
+    with pytest.raises(ConnectionError, match='no'):
         room.open()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
     assert room.transport.log.count('finish') == 1
@@ -355,9 +473,9 @@ def test_a_connect_handler_that_raises_while_another_greenlet_disconnects(make_r
         raise ValueError('no')
 
     room = make_room(handlers={'connect': connect})
-    leaving = gevent.Greenlet(room.session.disconnect)
+    leaving = gevent.Greenlet(lambda: room.session.disconnect())
     room.transport.farewell.clear()
-    with pytest.raises(ValueError, match='no'):
+    with pytest.raises(ConnectionError, match='no'):
         room.open()
     room.transport.farewell.set()
     leaving.get(timeout=5)
@@ -401,12 +519,11 @@ def test_a_connect_handler_that_raises(make_room, error):
     room.transport.finish = lambda timeout, limit=None: farewells.append(
         (timeout, room.session.state)
     )
-    with no_leaks():
-        room.session.open('websocket')
-        with pytest.raises(type(error)):
-            room.session.greet()
+    kind = ConnectionError if isinstance(error, Exception) else type(error)
+    with no_leaks(), pytest.raises(kind):
+        room.open()
     assert farewells == [(session.ABORT_TIMEOUT, 'disconnecting')]
-    assert room.transport.log == ['close']
+    assert room.transport.log == ['open packet', 'close']
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.transport.say((MESSAGE, 'late'))
     settle()
@@ -533,7 +650,7 @@ class Queued:
 def test_going_on_over_a_websocket(room):
     websocket = FakeTransport(None)
     room.session.transport_name = 'polling'
-    room.session.switch(websocket, Queued('4one', b'two'))
+    room.session.switch(websocket, Queued('4one', b'two'), room.session)
     assert websocket.sent == ['5', '4one', b'two']
     assert (room.session.transport, room.session.transport_name) == (websocket, 'websocket')
     websocket.say((MESSAGE, 'hello'))
@@ -547,7 +664,7 @@ def test_going_on_over_a_websocket_that_has_ended(room):
     """The messages are lost, and counted; a pong is no message."""
     websocket = FakeTransport(None)
     websocket.queued = -1
-    room.session.switch(websocket, Queued('3', '4one', b'two'))
+    room.session.switch(websocket, Queued('3', '4one', b'two'), room.session)
     assert room.session.unsent == 2
 
 
@@ -570,7 +687,7 @@ def test_sending_never_waits_in_the_hub_or_without_a_limit(room, make_room):
 def test_a_lost_transport(room):
     error = ConnectionClosed('gone')
     room.transport.fail(error)
-    assert room.session.over
+    assert room.session.phase is LOST
     assert room.session.sid == 'the-sid'  # until the handler has run
     room.wait_end()
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
@@ -674,7 +791,6 @@ def test_all_ends_together_are_one(room):
     room.transport.fail(ConnectionClosed('first'))
     room.transport.fail(ConnectionClosed('second'))
     room.transport.say((CLOSE, ''), (MESSAGE, 'x'))
-    room.session.close(Reason.SERVER_DISCONNECT, None)
     room.session.disconnect()
     room.session.disconnect(abort=True)
     room.wait_end()
@@ -763,12 +879,14 @@ def test_nothing_is_kept(make_room):
 
 def test_abandoning(room):
     room.session.abandon()
-    assert room.session.forked
+    assert room.session.phase is FORKED
     assert 'forked' in str(room.session.error)
     assert room.transport.log[-1] == 'abandon'
     assert (room.session.state, room.ends) == ('disconnected', [])
     room.session.disconnect()
     assert 'finish' not in room.transport.log
+    with pytest.raises(RuntimeError, match='parent process'):
+        room.session.send('x')
 
 
 # -- Heartbeat -------------------------------------------------------------------------------------
@@ -786,7 +904,7 @@ def loop(monkeypatch):
 def test_no_ping(make_room, loop):
     room = make_room(first=[opened(7000, 3000)]).open()
     loop.run_to(110)
-    assert not room.session.over
+    assert not room.session.phase.over
     loop.run_to(110 + GRACE)
     room.wait_end()
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
@@ -800,7 +918,7 @@ def test_other_packets_do_not_count(make_room, loop, packet):
     for _ in range(10):
         room.transport.say(packet)
         loop.run_to(loop.now + 1)
-    assert not room.session.over
+    assert not room.session.phase.over
     loop.run_to(110 + GRACE)
     assert isinstance(room.session.error, HeartbeatTimeout)
 
@@ -811,7 +929,7 @@ def test_each_ping_moves_the_deadline(make_room, loop):
         loop.run_to(loop.now + 9)
         room.transport.say((PING, ''))
     loop.run_to(155)
-    assert not room.session.over
+    assert not room.session.phase.over
     loop.run_to(155 + GRACE)
     assert isinstance(room.session.error, HeartbeatTimeout)
 
@@ -822,7 +940,7 @@ def test_a_farewell_has_bounds_of_its_own(make_room, loop):
     leaving = gevent.spawn(room.session.disconnect)
     settle()
     loop.run_to(1000)
-    assert not room.session.over
+    assert not room.session.phase.over
     room.transport.farewell.set()
     leaving.get(timeout=5)
     assert room.session.error is None
@@ -845,6 +963,7 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     room.transport.say((MESSAGE, 'text'), (MESSAGE, b'secret'), (NOOP, ''), (UPGRADE, ''))
     room.session.send('other')
     room.session.send(b'secret')
+    settle()
     logged = ' '.join(record.getMessage() for record in caplog.records)
     assert 'MESSAGE data text' in logged
     assert 'MESSAGE data other' in logged
