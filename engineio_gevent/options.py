@@ -21,7 +21,7 @@ class Reason:
     TRANSPORT_ERROR = 'transport error'
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Options:
     """The options that a client passes to its connections."""
 
