@@ -121,7 +121,7 @@ def test_what_has_arrived_and_what_has_not_make_all(reader, make_client, kind, e
     if end == 'abort':
         client.disconnect(abort=True)
     else:
-        client._session.close(client.reason.TRANSPORT_ERROR, ConnectionError('cut off'))
+        client._session.on_lost(client._session.transport, ConnectionError('cut off'))
     assert client.unsent <= before  # what the system takes at the last moment has left
     reader.go_on.set()
     frames, _ = reader.frames()
@@ -289,7 +289,7 @@ def test_what_no_answered_post_has_carried(hostile_server, make_client, end):
         reader.answers.put('400 Bad Request')
         client.wait_end()
     elif end == 'lost':
-        client._session.close(client.reason.TRANSPORT_ERROR, ConnectionError('cut off'))
+        client._session.on_lost(client._session.transport, ConnectionError('cut off'))
     else:
         client.disconnect(abort=end == 'abort')
     client.wait_end()

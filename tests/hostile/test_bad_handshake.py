@@ -300,7 +300,6 @@ def test_polling_without_a_proper_open_packet(hostile_server, witness, text, wor
         ('\x1e' + open_packet(), 'empty packet'),
         (open_packet() + '\x1e', 'empty packet'),
         (open_packet() + '\x1e9', 'without a valid type'),
-        (open_packet() + '\x1e1', 'closed'),
     ],
     ids=[
         'html',
@@ -312,7 +311,6 @@ def test_polling_without_a_proper_open_packet(hostile_server, witness, text, wor
         'separator-first',
         'separator-last',
         'open-and-unknown',
-        'open-and-close',
     ],
 )
 def test_polling_with_a_bad_first_body(hostile_server, witness, body, words):
@@ -536,15 +534,39 @@ def test_websocket_closed_instead_of_opened(hostile_server, witness, code, reaso
 
 def test_websocket_opened_and_closed_in_one_breath(hostile_server, witness):
     script = WebSocketServer(frame(OPEN) + close_frame(1011), together=True)
-    cause, _ = witness().fails_to_connect(hostile_server(script), 'websocket')
-    assert cause.code == 1011
+    one = witness().connect(hostile_server(script), 'websocket')
+    assert one.loses().code == 1011
+    assert one.connects == 1
 
 
 def test_websocket_opened_and_ended_by_a_close_packet_in_one_breath(hostile_server, witness):
     script = WebSocketServer(frame(OPEN) + frame('1'), together=True)
     server = hostile_server(script)
-    cause, _ = witness().fails_to_connect(server, 'websocket')
-    assert isinstance(cause, ConnectionClosed)
+    one = witness().connect(server, 'websocket')
+    assert one.loses('server disconnect', 'disconnecting') is None
+    assert one.connects == 1
+    server.wait_open(0)
+
+
+@pytest.mark.parametrize(('way', 'end'), [('polling', '1'), ('websocket', '1'), ('websocket', '')])
+def test_last_words(hostile_server, witness, way, end):
+    """OPEN, messages and the end in one body or one segment: all of it is handled, in order."""
+    words = [open_packet(), '4you are banned', '4for a year', *filter(None, [end])]
+    if way == 'polling':
+        script = polling(response('\x1e'.join(words)))
+    else:
+        script = WebSocketServer(b''.join(map(frame, words)) + close_frame(1000), together=True)
+    server = hostile_server(script)
+    one = witness()
+    order = []
+    one.client.on('connect', lambda: order.append('connect'))
+    one.client.on('message', order.append)
+    one.connect(server, way)
+    if end:
+        one.loses('server disconnect', 'disconnecting')
+    else:
+        one.loses()
+    assert order == ['connect', 'you are banned', 'for a year']
     server.wait_open(0)
 
 

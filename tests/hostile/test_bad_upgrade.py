@@ -290,7 +290,7 @@ def test_a_websocket_that_ends_between_its_pong_and_the_upgrade(hostile_server, 
         assert eventually(lambda: script.polling)
         sock.sendall(frame('3probe'))
         pong_is_read(one)
-        websocket = one.client._session._connecting._probe.websocket
+        websocket = one.client._session._on_end.__self__._probe.websocket
         then(sock)
         if sock.fileno() >= 0:
             read_to_end(sock)

@@ -9,8 +9,9 @@ from gevent.queue import Queue
 
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from engineio_gevent.protocol import payload
+from engineio_gevent.protocol.open_packet import OpenPacket
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING
-from engineio_gevent.transports.polling import Polling
+from engineio_gevent.transports.polling import SILENCE_MARGIN, Polling
 from engineio_gevent.transports.route import Route
 from support import eventually, no_leaks, settle
 
@@ -76,6 +77,10 @@ class Sink:
         self.lost.append(error)
 
 
+def opened(max_payload):
+    return OpenPacket('the-sid', (), 25.0, 20.0, max_payload)
+
+
 class Limits:
     request_timeout = 7
     max_message_size = None
@@ -95,7 +100,7 @@ def sink():
 def polling(http, sink):
     """Settled, and not started."""
     one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
-    one.settle('the-sid', 1000, 30)
+    one.apply_open_packet(opened(max_payload=1000))
     yield one
     one.close()
     gevent.sleep(0)
@@ -160,7 +165,7 @@ def test_one_get_after_the_other(http, sink, started):
 
 
 def test_a_get_has_the_silence_for_its_time(http, started):
-    assert http.gets.get(timeout=5)[1] == 30
+    assert http.gets.get(timeout=5)[1] == 25 + 20 + SILENCE_MARGIN
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_what_comes_meanwhile_goes_together(http, started):
 
 
 def test_the_limit_of_the_server(http, started):
-    started.settle('the-sid', 100, 30)
+    started.apply_open_packet(opened(max_payload=100))
     started.send('4' + 'x' * 60)
     started.send('4' + 'y' * 60)
     started.send('4' + 'z' * 200)  # the server may decide
