@@ -18,7 +18,7 @@ LAYERS = {
     'options': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
-    'net': {'exceptions', 'protocol'},
+    'net': {'exceptions'},
     'other_threads': {'net'},
     'dispatcher': {'exceptions'},
     'heartbeat': {'net'},
