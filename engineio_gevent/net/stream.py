@@ -9,7 +9,6 @@ from __future__ import annotations
 import _socket
 import contextlib
 import ssl
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -17,9 +16,9 @@ from typing import Any
 from gevent.event import Event
 from gevent.hub import get_hub
 
-from ..protocol.frames import LargeFrame
 from .deadlines import timer_seconds
 from .errors import error_text
+from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
 
 _READ = 1
 _WRITE = 2
@@ -27,8 +26,6 @@ _WRITE = 2
 #: Bytes asked of the socket at a time, while there are many and while there are few.
 READ_SIZE = 65536
 SMALL_READ_SIZE = 4096
-#: Small writes are gathered up to about this many bytes for one system call.
-GATHER_SIZE = 65536
 #: Reads in one callback before the other sockets of the loop get their turn.
 _READS_PER_TURN = 8
 
@@ -49,17 +46,14 @@ class Stream:
                     after :meth:`close`.
     """
 
-    # Mutable, and touched only in the hub's own thread: _left, _parts, _out, queued,
-    # _turn, _flushing, _writer, _room, closed.
+    # Mutable, and touched only in the hub's own thread: _outbox, _turn, _flushing, _writer, _room,
+    # closed.
     __slots__ = (
-        '_first',
         '_flushing',
         '_hub',
-        '_left',
         '_on_data',
         '_on_lost',
-        '_out',
-        '_parts',
+        '_outbox',
         '_read_size',
         '_reader',
         '_recv',
@@ -72,7 +66,6 @@ class Stream:
         '_turn',
         '_writer',
         'closed',
-        'queued',
     )
 
     def __init__(
@@ -98,20 +91,13 @@ class Stream:
         self._send: Callable[[Any], int] = self._sock.send
         self._reader: Any = None
         self._writer: Any = None
-        #: What was begun, before all of _out: the rest of a chunk, and what the chunk is made of.
-        self._left: memoryview | None = None
-        self._parts: list[Any] = []
-        # Then what goes ahead of the queue, the last of each kind; but not in the midst of a frame.
-        self._first: dict[int, bytes] | None = None
-        self._out: deque[Any] = deque()
+        self._outbox = Outbox()
         self._turn = -1.0
         self._read_size = SMALL_READ_SIZE
         self._flushing = False
         self._send_wants_read = False
         self._room: Event | None = None
         self._room_limit = 0
-        #: Bytes written but not yet taken by the operating system; after the end: never taken.
-        self.queued = 0
         #: True from the moment the connection is lost or closed.
         self.closed = False
 
@@ -169,6 +155,11 @@ class Stream:
 
     # Writing
 
+    @property
+    def queued(self) -> int:
+        """Bytes written but not yet taken by the operating system; after the end: never taken."""
+        return self._outbox.size
+
     def write(self, data: bytes) -> int:
         """Send ``data`` as soon as the socket takes it.
 
@@ -180,7 +171,8 @@ class Stream:
         """
         if self.closed:
             return -1
-        if not self.queued:
+        outbox = self._outbox
+        if not outbox.size:
             # The loop's clock stands still within a turn.
             now = self._hub.loop.now()
             if now != self._turn:
@@ -188,20 +180,21 @@ class Stream:
                 sent = self._try_send(data)
                 if sent == len(data):
                     return 0
-                self._left, self._parts = memoryview(data)[sent:], [data]
-                self.queued = len(data) - sent
+                outbox.put(data)
+                outbox.next_chunk()
+                outbox.sent(sent)
                 if not self.closed:
                     self._watch_writable()
-                return self.queued
-        self._out.append(data)
-        self.queued = queued = self.queued + len(data)
+                return outbox.size
+        queued = outbox.put(data)
+        if queued < GATHER_SIZE and self._flushing:
+            return queued
         if self._writer is None:
             if queued >= GATHER_SIZE:
                 self._flush()
-                return self.queued
-            if not self._flushing:
-                self._flushing = True
-                self._hub.loop.run_callback(self._flush_turn)
+                return outbox.size
+            self._flushing = True
+            self._hub.loop.run_callback(self._flush_turn)
         return queued
 
     def write_first(self, kind: int, data: bytes) -> int:
@@ -213,22 +206,16 @@ class Stream:
         """
         if self._writer is None or self.closed:
             return self.write(data)
-        if self._first is None:
-            self._first = {}
-        older = self._first.pop(kind, b'')
-        self._first[kind] = data
-        self.queued += len(data) - len(older)
-        return self.queued
+        return self._outbox.put_first(kind, data)
 
-    def write_large(self, frame: LargeFrame) -> int:
-        """Send a frame piece by piece, as the socket takes it; returns what :meth:`write` does."""
+    def write_large(self, data: Pieces) -> int:
+        """Send piece by piece, as the socket takes it; returns what :meth:`write` does."""
         if self.closed:
             return -1
-        self._out.append(frame)
-        self.queued += len(frame)
+        self._outbox.put(data)
         if self._writer is None:
             self._flush()
-        return self.queued
+        return self._outbox.size
 
     def _try_send(self, data: Any) -> int:
         try:
@@ -251,71 +238,31 @@ class Stream:
 
     def flush(self) -> None:
         """Send at once what is gathered, as far as the socket takes it."""
-        if self.queued and not self.closed:
+        if self._outbox.size and not self.closed:
             self._flush()
 
-    def unsent(self) -> list[bytes | LargeFrame]:
+    def unsent(self) -> list[Entry]:
         """What has been written and not been taken whole; after the end: what never was."""
-        found: list[bytes | LargeFrame] = []
-        if self._left is not None:
-            left = len(self._left)
-            for part in reversed(self._parts):
-                found.append(part)
-                left -= len(part)
-                if left <= 0 or isinstance(part, LargeFrame):
-                    break
-        # A large frame stays in the queue while its pieces are sent. A copy of that, since
-        # another native thread may ask.
-        return found[::-1] + [entry for entry in tuple(self._out) if entry not in found[:1]]
+        return self._outbox.unsent()
 
     def _flush(self) -> None:
         """Send until all is sent or the socket takes no more."""
-        while self.queued:
-            if self._left is None:
-                chunk, parts = self._next_chunk()
-            else:
-                chunk, parts = self._left, self._parts
+        outbox = self._outbox
+        while outbox.size:
+            chunk = outbox.next_chunk()
             sent = self._try_send(chunk)
-            self.queued -= sent
+            outbox.sent(sent)
             if sent < len(chunk):
-                self._left, self._parts = memoryview(chunk)[sent:], parts
                 if self.closed:
                     return
                 self._watch_writable()
                 break
-            if self._left is not None:
-                self._left, self._parts = None, []
-        if not self.queued and self._writer is not None:
+        if not outbox.size and self._writer is not None:
             self._writer.stop()
             self._writer.close()
             self._writer = None
-        if self._room is not None and self.queued <= self._room_limit:
+        if self._room is not None and outbox.size <= self._room_limit:
             self._room.set()
-
-    def _next_chunk(self) -> tuple[Any, list[Any]]:
-        """Take from the queue what the next system call shall send, and what that is made of."""
-        out = self._out
-        if self._first and not (out and isinstance(out[0], LargeFrame) and out[0].begun):
-            parts = list(self._first.values())
-            self._first = None
-            return b''.join(parts), parts
-        first = out.popleft()
-        if isinstance(first, LargeFrame):
-            chunk = first.take()
-            if first:
-                out.appendleft(first)
-            return chunk, [first]
-        size = len(first)
-        parts = [first]
-        if not out or size >= GATHER_SIZE:
-            return first, parts
-        while out and size < GATHER_SIZE:
-            if isinstance(out[0], LargeFrame):
-                break
-            part = out.popleft()
-            size += len(part)
-            parts.append(part)
-        return b''.join(parts), parts
 
     def _watch_writable(self) -> None:
         if self._writer is None and not self._send_wants_read:
@@ -338,7 +285,7 @@ class Stream:
         :returns: whether at most ``limit`` bytes are queued.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        while self.queued > limit and not self.closed:
+        while self._outbox.size > limit and not self.closed:
             room = self._room
             if room is None:
                 room = self._room = Event()
@@ -353,7 +300,7 @@ class Stream:
             left = None if deadline is None else deadline - monotonic()
             if not room.wait(timer_seconds(left)):
                 break
-        return self.queued <= limit
+        return self._outbox.size <= limit
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until everything written has left.

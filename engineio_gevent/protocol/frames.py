@@ -22,7 +22,6 @@ __all__ = [
     'encode_close',
     'encode_frame',
     'parse_close',
-    'peek',
 ]
 
 # Section 5.2: opcodes.
@@ -44,7 +43,6 @@ _FIN_CLOSE = _FIN | CLOSE
 _MAX_SHORT = 125
 _TWO_BYTES = 126
 _EIGHT_BYTES = 127
-_MAX_LENGTH = 0x7F
 
 # Every first byte that a frame may have: known opcodes, reserved bits clear
 # (section 5.2), control frames whole (section 5.4).
@@ -334,11 +332,6 @@ class LargeFrame:
         """The bytes that have not been taken."""
         return len(self._header) + len(self._payload) - self._at
 
-    @property
-    def begun(self) -> bool:
-        """Whether some bytes have been taken."""
-        return not self._header
-
     def take(self) -> bytes:
         """The next bytes, a piece that the processor's cache holds; empty after the last."""
         piece = self._payload[self._at : self._at + _PIECE]
@@ -375,13 +368,6 @@ def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> 
     else:
         header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, length)
     return b''.join((header, key, mask(payload, key)))
-
-
-def peek(frame: bytes) -> tuple[int, int | None]:
-    """Return the opcode of a frame of :func:`encode_frame`'s, and its payload's first byte."""
-    start = 2 + {_TWO_BYTES: 2, _EIGHT_BYTES: 8}.get(frame[1] & _MAX_LENGTH, 0)
-    first = frame[start] ^ frame[start + 4] if len(frame) > start + 4 else None
-    return frame[0] & 0x0F, first
 
 
 # -- what is wrong with a frame --------------------------------------------

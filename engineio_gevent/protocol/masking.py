@@ -54,10 +54,14 @@ _REPEATS = [
 _CUTS = [(1 << 8 * length) - 1 for length in range(SHORT + 1)]
 
 
+# Looked up each time, a class method is bound each time: 0.07 us of 0.36 for 100 bytes.
+_from_bytes = int.from_bytes
+
+
 def _mask_short(payload: bytes, key: bytes) -> bytes:
     length = len(payload)
-    mask = int.from_bytes(key, 'little') * _REPEATS[length] & _CUTS[length]
-    return (int.from_bytes(payload, 'little') ^ mask).to_bytes(length, 'little')
+    mask = _from_bytes(key, 'little') * _REPEATS[length] & _CUTS[length]
+    return (_from_bytes(payload, 'little') ^ mask).to_bytes(length, 'little')
 
 
 def _mask_by_table(payload: bytes, key: bytes) -> bytes:

@@ -18,6 +18,7 @@ from .run import PACKAGE, ROOT, Runner
 FILES = {
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
+    'net/outbox.py': 'tests/unit/test_outbox.py',
     'protocol/frames.py': 'tests/unit/test_frames.py',
     'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
     'protocol/masking.py': 'tests/unit/test_masking.py',

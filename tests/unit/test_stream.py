@@ -13,7 +13,8 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
-from engineio_gevent.net.stream import GATHER_SIZE, Stream
+from engineio_gevent.net.outbox import GATHER_SIZE
+from engineio_gevent.net.stream import Stream
 from engineio_gevent.protocol.frames import LargeFrame
 from support import (
     BINARY,
