@@ -16,11 +16,12 @@ from ..exceptions import ConnectionClosed, ProtocolError
 from ..net import dial, tls
 from ..net.deadlines import within
 from ..net.errors import error_text
+from ..net.http_reader import read_response
 from ..net.tunnel import authority
+from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .cookies import Jar
 from .http import CONTENT_TYPE, checked, lost_packets
-from .http1 import Response, encode_request
 from .redirects import REDIRECTS
 from .route import Route
 
@@ -212,7 +213,7 @@ class _Connection:
         sock.settimeout(timeout)  # for each piece of a body that takes long to send
         sock.sendall(request)
         sock.settimeout(None)
-        return within(timeout, Response, sock, self._max_size)
+        return within(timeout, read_response, sock, self._max_size)
 
     def _connect(self, timeout: float | None) -> Any:
         secure, host, port = self._origin

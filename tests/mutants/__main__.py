@@ -19,6 +19,7 @@ FILES = {
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
     'protocol/frames.py': 'tests/unit/test_frames.py',
+    'protocol/http1.py': 'tests/unit/test_http1.py',
     'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
     'protocol/masking.py': 'tests/unit/test_masking.py',
     'protocol/json_depth.py': 'tests/unit/test_json_depth.py',
