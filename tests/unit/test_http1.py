@@ -298,6 +298,91 @@ def test_the_most_trailers(over):
     assert outcome(data)[0] == (ProtocolError if over else 200)
 
 
+TOO_LONG = 'x' * 50
+
+
+@pytest.mark.parametrize(
+    ('data', 'text'),
+    [
+        (f'SSH-{TOO_LONG}', f'not an HTTP response: it begins {"SSH-" + "x" * 36!r}'),
+        (f'HTTP/2 {TOO_LONG}\r\n\r\n', f'not an HTTP response: it begins {"HTTP/2 " + "x" * 33!r}'),
+        ('HTTP/1.1 2\r\nA: b\r\n\r\n', "not an HTTP response: it begins 'HTTP/1.1 2'"),
+        (
+            f'HTTP/1.1 200\r\n{TOO_LONG}\r\n\r\n',
+            f'invalid header line in the response: {"x" * 40!r}',
+        ),
+        (
+            f'HTTP/1.1 200\r\nTransfer-Encoding: {TOO_LONG}\r\n\r\n',
+            f'response with an unsupported Transfer-Encoding: {"x" * 40!r}',
+        ),
+        (
+            f'HTTP/1.1 200\r\nContent-Length: {TOO_LONG}\r\n\r\n',
+            f'invalid Content-Length in the response: {"x" * 40!r}',
+        ),
+        (f'HTTP/1.1 200\r\nX: {"x" * MAX_HEAD}', f'response header larger than {1 << 16} bytes'),
+        (
+            'HTTP/1.1 200\r\n' + 'X: y\r\n' * 101 + '\r\n',
+            'response with more than 100 header lines',
+        ),
+        ('HTTP/1.1 100\r\n\r\n' * 11, 'more than 10 interim (1xx) responses'),
+        (
+            'HTTP/1.1 101\r\n\r\n',
+            'unexpected status 101: the request did not ask for an upgrade',
+        ),
+        (
+            CHUNKED.decode() + f'{TOO_LONG}\r\n',
+            f'invalid chunk size in the response: {b"x" * 40!r}',
+        ),
+        (
+            CHUNKED.decode() + '1;' + 'x' * MAX_HEAD,
+            f'chunk line in the response larger than {1 << 16} bytes',
+        ),
+        (CHUNKED.decode() + '1\r\nxy\r\n', 'response chunk longer than its declared size'),
+        (
+            CHUNKED.decode() + '0\r\n' + 'X: y\r\n' * 101,
+            'response with more than 100 trailer lines',
+        ),
+    ],
+)
+def test_what_errors_say(data, text):
+    """Each names the limit or the beginning of what was wrong, and is raised at once."""
+    with pytest.raises(ProtocolError) as caught:
+        Response(None).feed(data.encode())
+    assert str(caught.value) == text
+    assert caught.value.code == 1002
+
+
+def test_before_anything_has_come():
+    response = Response(None)
+    assert (response.status, response.headers, response.cookies) == (0, {}, [])
+    assert (response.body, response.rest) == (b'', b'')
+
+
+@pytest.mark.parametrize('digits', [18, 19])
+def test_the_longest_length(digits):
+    head = b'HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n' % (b'1' * digits)
+    if digits == 18:
+        assert not Response(None).feed(head)
+    else:
+        with pytest.raises(ProtocolError, match='invalid Content-Length'):
+            Response(None).feed(head)
+
+
+def test_an_empty_line_in_place_of_the_size_of_a_chunk():
+    """At the very beginning of what came."""
+    response = Response(None)
+    response.feed(CHUNKED)
+    with pytest.raises(ProtocolError, match=r"invalid chunk size in the response: b''"):
+        response.feed(b'\n' + b'x' * (MAX_HEAD + 1))
+
+
+def test_the_largest_head_after_an_interim_response():
+    head = OK + b'X: ' + b'x' * (MAX_HEAD - len(OK) - 4) + b'\r\n\r\n'
+    response = Response(None)
+    response.feed(b'HTTP/1.1 100 Continue\r\n\r\n' + head)
+    assert response.status == 200
+
+
 def test_just_within_the_limits_of_the_head():
     response = read(
         b'HTTP/1.1 100 Continue\r\n\r\n' * MAX_INTERIM
@@ -446,6 +531,20 @@ def test_an_unknown_encoding(encoding):
 def test_no_encoding(encoding):
     data = f'HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: 1\r\n\r\nx'
     assert read(data.encode()).content(None) == b'x'
+
+
+@pytest.mark.parametrize('encoding', ['gzip', 'deflate'])
+def test_a_body_that_is_not_compressed(encoding):
+    data = f'HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: 5\r\n\r\nhello'
+    with pytest.raises(ProtocolError, match=f'response body is not valid {encoding}: Error -3'):
+        read(data.encode()).content(None)
+
+
+def test_the_name_of_an_unknown_encoding_is_cut():
+    data = f'HTTP/1.1 200 OK\r\nContent-Encoding: {TOO_LONG}\r\nContent-Length: 1\r\n\r\nx'
+    with pytest.raises(ProtocolError) as caught:
+        read(data.encode()).content(None)
+    assert str(caught.value) == f'response with an unsupported Content-Encoding: {"x" * 40!r}'
 
 
 @pytest.mark.parametrize('how', ['gzip', 'deflate', 'raw'])
