@@ -15,7 +15,7 @@ from .. import __version__
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net import dial, tls
 from ..net.deadlines import within
-from ..net.errors import error_text
+from ..net.errors import connection_error, error_text
 from ..net.http_reader import read_response
 from ..net.tunnel import authority
 from ..protocol.http1 import Response, encode_request
@@ -200,7 +200,8 @@ class _Connection:
             return response
         except OSError as exc:
             _, host, port = self._origin
-            raise ConnectionClosed(f'{authority(host, port)}: {error_text(exc)}') from exc
+            kind = connection_error(exc) if self._sock is None else ConnectionClosed
+            raise kind(f'{authority(host, port)}: {error_text(exc)}') from exc
         finally:
             self._busy = False
             if not keep or self._closed:
