@@ -1,8 +1,26 @@
-"""The text of an exception that the operating system or TLS raised."""
+"""Errors of the operating system and of TLS: their text, and those that pass by themselves."""
 
 from __future__ import annotations
 
+import errno
 from typing import Any
+
+from ..exceptions import ConnectionClosed
+
+_OUT_OF_RESOURCES = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+)
+
+
+class OutOfResources(ConnectionClosed):
+    """This machine had no descriptor, port or memory for a new connection: nothing was sent."""
+
+
+def connection_error(error: BaseException) -> type[ConnectionClosed]:
+    """The exception for a connection that could not be opened, by what the system said."""
+    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+        return OutOfResources
+    return ConnectionClosed
 
 
 def error_text(error: BaseException) -> str:

@@ -74,6 +74,16 @@ def take_body(queue: deque[Encoded], max_payload: int | None) -> bytes:
     return SEPARATOR.join(parts)
 
 
+def put_back(queue: deque[Encoded], body: bytes) -> None:
+    """Undo :func:`take_body`.
+
+    :param queue: the packets to send, in their neutral form.
+    :param body: the body, which nobody has sent.
+    """
+    for kind, data in reversed(decode(body)):
+        queue.appendleft(data if isinstance(data, bytes) else f'{kind}{data}')
+
+
 def count_messages(body: bytes) -> int:
     """Return how many of the packets in a body of :func:`take_body`'s are messages."""
     return sum(part.startswith((b'4', b'b')) for part in body.split(SEPARATOR))

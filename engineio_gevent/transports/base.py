@@ -90,8 +90,13 @@ class Transport(Protocol):
 class Limits(Protocol):
     """The part of a client's options that transports read."""
 
-    request_timeout: float | None
-    max_message_size: int | None
+    @property
+    def request_timeout(self) -> float | None:
+        """Seconds for a handshake, and for each POST."""
+
+    @property
+    def max_message_size(self) -> int | None:
+        """Bytes of the largest message from the server."""
 
 
 def unsent(size: int) -> ConnectionClosed:

@@ -15,12 +15,13 @@ from .. import __version__
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net import dial, tls
 from ..net.deadlines import within
-from ..net.errors import error_text
+from ..net.errors import connection_error, error_text
+from ..net.http_reader import read_response
 from ..net.tunnel import authority
+from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .cookies import Jar
 from .http import CONTENT_TYPE, checked, lost_packets
-from .http1 import Response, encode_request
 from .redirects import REDIRECTS
 from .route import Route
 
@@ -199,7 +200,8 @@ class _Connection:
             return response
         except OSError as exc:
             _, host, port = self._origin
-            raise ConnectionClosed(f'{authority(host, port)}: {error_text(exc)}') from exc
+            kind = connection_error(exc) if self._sock is None else ConnectionClosed
+            raise kind(f'{authority(host, port)}: {error_text(exc)}') from exc
         finally:
             self._busy = False
             if not keep or self._closed:
@@ -212,7 +214,7 @@ class _Connection:
         sock.settimeout(timeout)  # for each piece of a body that takes long to send
         sock.sendall(request)
         sock.settimeout(None)
-        return within(timeout, Response, sock, self._max_size)
+        return within(timeout, read_response, sock, self._max_size)
 
     def _connect(self, timeout: float | None) -> Any:
         secure, host, port = self._origin

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from urllib3.exceptions import NewConnectionError
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
+from ..net.errors import connection_error
 from ..net.tunnel import Proxy, told
 from ..net.unpatched import warn_if_unpatched
 from ..protocol.json_depth import too_deep
@@ -144,7 +146,11 @@ class SessionHTTP:
             _cut_from_pool(exc, handled)
             if not isinstance(exc, requests.RequestException):
                 raise
-            raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_told(exc)}') from exc
+            causes = _causes(exc)
+            root = causes[-1]
+            unconnected = any(isinstance(one, NewConnectionError) for one in causes)
+            kind = connection_error(root) if unconnected else ConnectionClosed
+            raise kind(f'{self._route.netloc}{self._by}: {_told(root)}') from exc
         return checked(method, self._route, target, status, content, self._by)
 
     def _exchange(
@@ -221,17 +227,23 @@ class SessionHTTP:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
 
 
-def _told(error: BaseException) -> str:
-    """What the system, TLS or a proxy said, without what requests and urllib3 say around it."""
+def _causes(error: BaseException) -> list[BaseException]:
+    """From what requests raised, by way of urllib3, to what the system, TLS or a proxy raised."""
+    causes = [error]
     while isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError)):
         places = [error.__cause__, getattr(error, 'reason', None), *error.args]
-        if isinstance(error, urllib3.exceptions.NewConnectionError):
+        if isinstance(error, NewConnectionError):
             # Made of PySocks' exceptions it has no cause. That of others may be the caller's.
             places.append(error.__context__)
         beneath = next((one for one in places if isinstance(one, BaseException)), None)
         if beneath is None:
             break
         error = beneath
+        causes.append(error)
+    return causes
+
+
+def _told(error: BaseException) -> str:
     if isinstance(error, HTTPException) and not isinstance(error, OSError):
         return repr(error)  # its text alone says little: BadStatusLine's is that line
     return told(error)

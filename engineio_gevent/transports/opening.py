@@ -9,16 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net import dial, tls
 from ..net.errors import error_text
+from ..net.http_reader import read_response
 from ..net.tunnel import open_tunnel
+from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .http import refused
-from .http1 import Response, encode_request
 from .redirects import REDIRECTS, Place, carried
 from .route import Route
 
@@ -31,11 +32,17 @@ _OURS = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', '
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
-def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tuple[Any, bytes]:
+def open_websocket(
+    route: Route,
+    sid: str | None,
+    timeout: float | None,
+    on_response: Callable[[Response], None] | None = None,
+) -> tuple[Any, bytes]:
     """Connect and shake hands; waits.
 
     :param sid: the session to join, or None to begin one.
     :param timeout: seconds for the parts of it, where the caller's options say nothing.
+    :param on_response: is called with each response, that of a redirect or a refusal too.
     :returns: the connected socket, and what the server has sent after its answer.
     :raises EngineIOError: with the cause chained.
     """
@@ -50,7 +57,9 @@ def open_websocket(route: Route, sid: str | None, timeout: float | None) -> tupl
             sock = options.pop('socket', None) or _connect(route, place, options)
             try:
                 sock.sendall(encode_request('GET', place.target, headers, None))
-                answer = Response(sock, MAX_REFUSAL, upgrading=True)
+                answer = read_response(sock, MAX_REFUSAL, upgrading=True)
+                if on_response is not None:
+                    on_response(answer)
                 if answer.cookies:
                     route.cookies.store(place.url, answer.cookies)
                 location = answer.headers.get('location')

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from gevent import Greenlet, getcurrent, joinall, sleep
 from gevent.event import Event
 
 from ..exceptions import ProtocolError
 from ..net.deadlines import timer_seconds
+from ..net.errors import OutOfResources
 from ..protocol import packet, payload
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded
@@ -21,6 +24,8 @@ from .route import Route
 NOOP_PAUSE = 0.05
 #: Seconds after the heartbeat's deadline until a GET without an answer is given up.
 SILENCE_MARGIN = 5.0
+#: Seconds before the next attempt where this machine has no descriptor or port for a request.
+RESOURCES_PAUSE = 0.25
 
 
 class Polling:
@@ -105,14 +110,34 @@ class Polling:
     def _target(self) -> str:
         return self._route.target('polling', self._sid)
 
+    def _ask(self, request: Callable[..., bytes], *arguments: Any) -> bytes | None:
+        """Send a request, and try again for as long as the machine has no room for its connection.
+
+        Nothing was sent then, and the server waits for an answer to its PING. The heartbeat
+        ends a connection for which that takes too long.
+
+        :returns: the body of the answer; None where polling was paused before it was sent.
+        """
+        deadline = None
+        while True:
+            try:
+                return request(self._target(), *arguments)
+            except OutOfResources:
+                deadline = deadline or monotonic() + (self._silence or 0)
+                if monotonic() >= deadline:
+                    raise
+            sleep(RESOURCES_PAUSE)
+            if self._paused:
+                return None
+
     # Receiving
 
     def _poll(self) -> None:
         try:
             while not self._paused and not self._closed:
-                body = self._http.get(self._target(), self._silence)
-                if self._closed:
-                    return
+                body = self._ask(self._http.get, self._silence)
+                if body is None or self._closed:
+                    continue
                 if not body:
                     # Not an empty list of packets, but a server, or what stands before
                     # it, that would have us ask again at once and for ever.
@@ -171,8 +196,11 @@ class Polling:
                 body = payload.take_body(self._queue, self._max_payload)
                 separators = count - len(self._queue) - 1
                 self._in_flight = body
-                self._http.post(self._target(), body, self._limits.request_timeout)
+                answer = self._ask(self._http.post, body, self._limits.request_timeout)
                 self._in_flight = b''
+                if answer is None:
+                    payload.put_back(self._queue, body)
+                    continue
                 self.queued -= len(body) - separators
                 self._notify()
         except Exception as exc:

@@ -20,6 +20,7 @@ FILES = {
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
     'net/outbox.py': 'tests/unit/test_outbox.py',
     'protocol/frames.py': 'tests/unit/test_frames.py',
+    'protocol/http1.py': 'tests/unit/test_http1.py',
     'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
     'protocol/masking.py': 'tests/unit/test_masking.py',
     'protocol/json_depth.py': 'tests/unit/test_json_depth.py',

@@ -6,6 +6,7 @@ Nothing here patches the standard library: the client has to work without that.
 from .certificates import Certificates
 from .clients import WAYS, made_clients, outcome
 from .command import converse, locust_port
+from .descriptors import no_descriptors
 from .frames import (
     BINARY,
     CLOSE,
@@ -82,6 +83,7 @@ __all__ = [
     'measure_slowness',
     'missing',
     'need_node',
+    'no_descriptors',
     'no_leaks',
     'open_packet',
     'outcome',

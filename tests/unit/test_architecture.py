@@ -20,7 +20,7 @@ LAYERS = {
     'per_hub': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
-    'net': {'exceptions'},
+    'net': {'exceptions', 'protocol'},
     'other_threads': set(),
     'process': set(),
     'lifecycle': {'options'},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import re
 
@@ -10,6 +11,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
+from engineio_gevent.net.errors import OutOfResources
 from engineio_gevent.transports import direct
 from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.redirects import MAX_REDIRECTS
@@ -17,7 +19,9 @@ from engineio_gevent.transports.route import Route
 from support import (
     eventually,
     has_ipv6,
+    no_descriptors,
     no_leaks,
+    outcome,
     read_request,
     read_to_end,
     reset,
@@ -287,6 +291,40 @@ def test_a_new_connection_is_not_tried_twice(start):
     with pytest.raises(ConnectionClosed):
         http.get('/', 5)
     assert len(script.asked) == 1
+
+
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+@pytest.mark.parametrize('used_before', [False, True])
+def test_no_descriptor_for_a_connection(start, method, used_before):
+    """Told apart from what the server is to blame for; the next attempt finds all in order."""
+    kept = response('ok', headers=[('Connection', 'close')])
+    script, server, http = start(*[kept] * used_before)
+
+    def request():
+        return http.get('/', 5) if method == 'GET' else http.post('/', b'x', 5)
+
+    if used_before:
+        request()
+        server.wait_open(0)
+    with no_descriptors(), pytest.raises(OutOfResources) as caught:
+        request()
+    assert str(caught.value) == f'{server.url.removeprefix("http://")}: Too many open files'
+    assert caught.value.__cause__.errno == errno.EMFILE
+    assert len(script.asked) == used_before
+    assert request() == b'ok'
+
+
+def test_a_connection_that_fails_later_does_not_lack_a_descriptor(start):
+    """It may have been sent in part: not even an error of these numbers is one of opening."""
+    _, server, http = start(lambda sock: gevent.sleep(30))
+    getting = gevent.spawn(outcome, http.get, '/', 30)
+    server.wait_open(1)
+    watching = http._getter._sock
+    assert eventually(lambda: watching._watcher is not None)
+    waiter = watching._watcher.callback.__self__
+    gevent.get_hub().loop.run_callback(waiter.throw, OSError(errno.ENOBUFS, 'no buffers'))
+    error = getting.get(timeout=5)
+    assert type(error) is ConnectionClosed
 
 
 def break_off(sock):

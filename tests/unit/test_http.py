@@ -14,9 +14,10 @@ from requests.adapters import HTTPAdapter
 
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from engineio_gevent.net import unpatched
+from engineio_gevent.net.errors import OutOfResources
 from engineio_gevent.transports.http import SessionHTTP, checked, refused
 from engineio_gevent.transports.route import Route
-from support import eventually, free_port
+from support import eventually, free_port, no_descriptors
 
 
 @pytest.fixture(autouse=True)
@@ -192,11 +193,27 @@ def test_a_body_cut_short_is_no_message(server, session, make_http, encoding, bo
     )
 
 
+def test_no_descriptor_for_a_connection(server, session, make_http):
+    """Told apart from what the server is to blame for; the next attempt finds all in order."""
+    server.answers.append((200, {'Connection': 'close'}, b'ok'))
+    http = make_http()
+    http.get('/', 5)  # what is imported late is imported now
+    for proxies in ({}, {'http': server.url}):
+        session.proxies = proxies
+        with no_descriptors(), pytest.raises(OutOfResources) as caught:
+            http.post('/', b'x', 5)
+        assert 'Too many open files' in str(caught.value)
+        assert caught.value.__cause__ is not None
+    assert len(server.asked) == 1
+    assert http.post('/', b'x', 5) == b'ok'
+
+
 def test_nobody_listens(session):
     route = Route(f'http://127.0.0.1:{free_port()}', http_session=session)
     with pytest.raises(ConnectionClosed) as caught:
         SessionHTTP(route, session, None).get('/', 5)
     assert str(caught.value) == f'{route.netloc}: Connection refused'
+    assert not isinstance(caught.value, OutOfResources)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,13 @@ def test_bodies_are_as_full_as_they_may_be(packets, max_payload):
         assert grown > max_payload
 
 
+@given(st.lists(_packets, max_size=40), st.none() | st.integers(1, 60))
+def test_what_is_put_back_is_there_as_before(packets, max_payload):
+    queue = deque(packets)
+    payload.put_back(queue, payload.take_body(queue, max_payload))
+    assert list(queue) == packets
+
+
 def test_a_packet_that_is_refused_leaves_the_queue_as_it_was():
     queue = deque(['4good', '4bad\x1e', '4good'])
     with pytest.raises(ValueError, match=r'U\+001E'):

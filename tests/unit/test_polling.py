@@ -8,10 +8,12 @@ from gevent.event import AsyncResult
 from gevent.queue import Queue
 
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
+from engineio_gevent.net.errors import OutOfResources
 from engineio_gevent.protocol import payload
 from engineio_gevent.protocol.open_packet import OpenPacket
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING
-from engineio_gevent.transports.polling import SILENCE_MARGIN, Polling
+from engineio_gevent.transports import polling as module
+from engineio_gevent.transports.polling import Polling
 from engineio_gevent.transports.route import Route
 from support import eventually, no_leaks, settle
 
@@ -75,6 +77,10 @@ class Sink:
 
     def on_lost(self, transport, error):
         self.lost.append(error)
+
+
+#: Seconds that a GET may be silent for, after `opened`.
+SILENCE = 25 + 20 + module.SILENCE_MARGIN
 
 
 def opened(max_payload):
@@ -165,7 +171,7 @@ def test_one_get_after_the_other(http, sink, started):
 
 
 def test_a_get_has_the_silence_for_its_time(http, started):
-    assert http.gets.get(timeout=5)[1] == 25 + 20 + SILENCE_MARGIN
+    assert http.gets.get(timeout=5)[1] == SILENCE
 
 
 @pytest.mark.parametrize(
@@ -315,6 +321,125 @@ def test_those_who_wait_go_at_the_end(http, started):
     started.close()
     gevent.joinall(waiting, timeout=5, raise_error=True)
     assert all(one.ready() for one in waiting)
+
+
+# -- No descriptor, no port ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The clock of the test's own; the pauses between attempts take no time."""
+    now = [1000.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+        gevent.sleep(0)
+
+    monkeypatch.setattr(module, 'sleep', sleep)
+    monkeypatch.setattr(module, 'monotonic', lambda: now[0])
+    return now
+
+
+def exhausted():
+    return OutOfResources('Too many open files')
+
+
+@pytest.mark.parametrize('method', ['gets', 'posts'])
+def test_a_request_that_finds_no_descriptor_is_repeated(http, sink, started, quick, method):
+    started.send('4one')
+    gevent.sleep(0)
+    for _ in range(3):
+        getattr(http, method).get(timeout=5)[2].set_exception(exhausted())
+    http.answer_get('4hello')
+    assert http.answer_post() == ['4one']
+    started.send('4two')
+    assert http.answer_post() == ['4two']
+    settle()
+    assert sink.packets == [(MESSAGE, 'hello')]
+    assert sink.lost == []
+    assert started.queued == started.unsent == 0
+
+
+@pytest.mark.parametrize('method', ['gets', 'posts'])
+def test_no_descriptor_for_longer_than_the_heartbeat(http, sink, started, quick, method):
+    started.send('4one')
+    gevent.sleep(0)
+    error = exhausted()
+    attempts = 0
+    while not sink.lost:
+        getattr(http, method).get(timeout=5)[2].set_exception(error)
+        attempts += 1
+        settle()
+    assert sink.lost == [error]
+    assert quick[0] == 1000 + SILENCE
+    assert attempts == 1 + SILENCE / module.RESOURCES_PAUSE
+
+
+def test_the_time_for_a_descriptor_begins_anew_with_each_request(http, sink, started, quick):
+    http.gets.get(timeout=5)[2].set_exception(exhausted())
+    http.answer_get('4one')
+    http.gets.peek(timeout=5)
+    quick[0] += 1000
+    http.gets.get()[2].set_exception(exhausted())
+    http.answer_get('4two')
+    settle()
+    assert sink.packets == [(MESSAGE, 'one'), (MESSAGE, 'two')]
+    assert sink.lost == []
+
+
+def test_a_handshake_waits_for_no_descriptor(http, sink, quick):
+    one = Polling(sink, Route('http://a.test'), Limits, http)
+    answer = AsyncResult()
+    answer.set_exception(exhausted())
+    http.get = lambda target, timeout: answer.get()
+    with pytest.raises(OutOfResources):
+        one.open()
+
+
+def test_a_pause_does_not_wait_for_a_descriptor(http, sink, started, quick):
+    """What could not be posted is there for the websocket, in order."""
+    started.send('4one')
+    started.send(b'\x00two')
+    gevent.sleep(0)
+    get, post = http.gets.get(timeout=5)[2], http.posts.get(timeout=5)[2]
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0)
+    started.send('4three')
+    get.set_exception(exhausted())
+    post.set_exception(exhausted())
+    pausing.get(timeout=5)
+    assert started.unsent == 3
+    assert http.gets.empty()
+    assert http.posts.empty()
+    assert started.take_queued() == ['4one', b'\x00two', '4three']
+    assert sink.lost == []
+
+
+def test_after_a_pause_what_found_no_descriptor_is_posted(http, started, quick):
+    started.send('4one')
+    gevent.sleep(0)
+    get, post = http.gets.get(timeout=5)[2], http.posts.get(timeout=5)[2]
+    pausing = gevent.spawn(started.pause)
+    gevent.sleep(0)
+    post.set_exception(exhausted())
+    get.set(b'6')
+    pausing.get(timeout=5)
+    queued = started.queued
+    started.resume()
+    assert http.answer_post() == ['4one']
+    settle()
+    assert (queued, started.queued) == (4, 0)
+
+
+def test_a_farewell_is_bounded_without_a_descriptor(http, sink, started):
+    started.send('4one')
+    gevent.sleep(0)
+    http.posts.get(timeout=5)[2].set_exception(exhausted())
+    finishing = gevent.spawn(started.finish, 0.01)
+    finishing.get(timeout=5)
+    assert http.closed == 1
+    assert len(sink.lost) == 1
+    assert started.unsent == 1
 
 
 # -- Pausing, for an upgrade -----------------------------------------------------------------------

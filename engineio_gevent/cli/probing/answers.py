@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...exceptions import ProtocolError
+from ...protocol.http1 import Response
 from ...protocol.json_depth import too_deep
 from ...protocol.packet import shorten
-from ...transports.http1 import Response
 from ...transports.redirects import REDIRECTS, Place, follow
 from .wire import MAX_SIZE
 

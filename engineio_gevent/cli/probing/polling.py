@@ -15,12 +15,12 @@ from ...net.deadlines import within
 from ...net.errors import error_text
 from ...net.tunnel import Proxy
 from ...protocol import open_packet, packet, payload
+from ...protocol.http1 import NothingCame
 from ...protocol.open_packet import OpenPacket
 from ...transports import redirects
 from ...transports.cookies import joined
 from ...transports.direct import polling_headers
 from ...transports.http import CONTENT_TYPE
-from ...transports.http1 import NothingCame
 from ...transports.polling import NOOP_PAUSE
 from . import answers, secure
 from .answers import Answer

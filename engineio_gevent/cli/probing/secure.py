@@ -7,7 +7,7 @@ from typing import Any
 
 from ...net import tls
 from ...net.deadlines import within
-from ...transports.http1 import NothingCame
+from ...protocol.http1 import NothingCame
 from ...transports.route import Route
 from . import certificate
 from .report import Fault, Step

@@ -10,6 +10,7 @@ from ...exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolEr
 from ...net.deadlines import within
 from ...net.errors import error_text
 from ...protocol import packet
+from ...protocol.http1 import Response
 from ...protocol.open_packet import OpenPacket
 from ...transports import redirects
 from ...transports.opening import open_websocket
@@ -18,7 +19,7 @@ from .answers import Answer
 from .polling import BUSY, LATE, SILENT, no_response, record_open_packet
 from .reach import Reach
 from .report import FAILED, WARNING, Fault, Run, Step, milliseconds
-from .wire import Frames, RecordingSocket
+from .wire import Frames
 
 _WORD = 'probe'
 
@@ -37,38 +38,37 @@ class WebSocket:
     def _open(self, step: Step, sock: Any, sid: str | None) -> None:
         """Do the websocket handshake over a connected socket."""
         route = self._reach.route
-        recording = RecordingSocket(sock)
-        self._sock = recording
+        self._sock = sock
         place = redirects.home(route, route.target('websocket', sid))
         step.facts.update(status=None, permessage_deflate=False)
-        route.websocket_options = {
-            'socket': recording
-        }  # which websocket-client uses instead of a new one
+        responses: list[Response] = []
+        route.websocket_options = {'socket': sock}  # which is used instead of a new one
         try:
             _, leftover = within(
-                self._reach.timeout, open_websocket, route, sid, self._reach.timeout
+                self._reach.timeout,
+                open_websocket,
+                route,
+                sid,
+                self._reach.timeout,
+                responses.append,
             )
-            self._frames = Frames(recording, leftover)
+            self._frames = Frames(sock, leftover)
         except TimeoutError as exc:
             text = f'{no_response(self._reach)} to the websocket request'
             causes = SILENT if sid is None else f'A proxy may hold the request back. {BUSY}'
             raise Fault(f'{text}. {causes}', summary=text) from exc
         except HTTPError as exc:
-            answer = recording.response()
-            if answer is None:
-                raise Fault(str(exc)) from exc
-            looked_at = Answer(answer, place)
+            answer = Answer(responses[0], place)
             if sid is None:
                 path = route.target('websocket').partition('?')[0]
-                raise Fault(answers.refusal(looked_at, path, 'websocket')) from exc
-            raise Fault(answers.no_upgrade(looked_at)) from exc
+                raise Fault(answers.refusal(answer, path, 'websocket')) from exc
+            raise Fault(answers.no_upgrade(answer)) from exc
         except (OSError, EngineIOError) as exc:
             raise self._lost(exc, first=sid is None) from exc
         finally:
             route.websocket_options = {}
-            answer = recording.response()
-            if answer is not None:
-                step.facts.update(Answer(answer, place).facts())
+            for response in responses:
+                step.facts.update(Answer(response, place).facts())
 
     def _lost(self, error: Exception, first: bool) -> Fault:
         refused = secure.refused_certificate(error, self._reach.route, first=first)

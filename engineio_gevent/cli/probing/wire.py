@@ -1,4 +1,4 @@
-"""HTTP requests and websocket frames over a connected socket, with the bytes kept for a look."""
+"""HTTP requests and websocket frames over a connected socket."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from gevent import sleep
 
-from ...exceptions import ConnectionClosed, EngineIOError
+from ...exceptions import ConnectionClosed
+from ...net.http_reader import read_response
 from ...protocol import frames, packet
 from ...protocol.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, encode_close, encode_frame
-from ...transports.http1 import MAX_HEAD, Response, encode_request
+from ...protocol.http1 import Response, encode_request
 
 #: The largest response or message that is accepted, in bytes.
 MAX_SIZE = 1 << 20
@@ -23,48 +24,7 @@ def exchange(
 ) -> Response:
     """Send a request and read the response; waits."""
     sock.sendall(encode_request(method, target, headers, body))
-    return Response(sock, MAX_SIZE)
-
-
-class RecordingSocket:
-    """A socket that keeps the first bytes it received: the response to a websocket request.
-
-    :param sock: a connected socket.
-    """
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._received = bytearray()
-
-    def recv(self, size: int) -> bytes:
-        """Receive bytes, as ``socket.recv()`` does."""
-        data: bytes = self._sock.recv(size)
-        if len(self._received) < MAX_HEAD:
-            self._received += data
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def response(self) -> Response | None:
-        """The HTTP response, if there was one."""
-        with contextlib.suppress(EngineIOError, OSError):
-            return Response(Replay(bytes(self._received)), MAX_SIZE, upgrading=True)
-        return None
-
-
-class Replay:
-    """Lets a :class:`.Response` read bytes a second time."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def recv(self, size: int) -> bytes:
-        data, self._data = self._data, b''
-        return data
-
-    def setsockopt(self, *_options: int) -> None:
-        """Do nothing, since there is no socket."""
+    return read_response(sock, MAX_SIZE)
 
 
 class Frames:

@@ -1,0 +1,65 @@
+"""Read an HTTP response from a socket."""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import itertools
+from typing import Any
+
+import gevent
+
+from ..exceptions import ConnectionClosed
+from ..protocol.http1 import NothingCame, Response
+
+#: Bytes asked of the socket at a time.
+READ_SIZE = 65536
+#: Reads in a row before the other greenlets, and their timeouts, get a turn.
+_READS_PER_TURN = 4
+#: Chunks in a row before timers, too, get a turn: many small ones take the processor.
+_CHUNKS_PER_TURN = 4096
+
+# Linux alone delays its acknowledgements by 40 ms, and lets one ask for them at once.
+_QUICKACK: int | None = getattr(_socket, 'TCP_QUICKACK', None)
+
+
+def read_response(sock: Any, max_size: int | None, *, upgrading: bool = False) -> Response:
+    """Read from a socket until a response is complete; waits.
+
+    :param sock: a connected socket.
+    :param max_size: the largest body in bytes, or None for no limit.
+    :param upgrading: see :class:`.Response`.
+    :raises OSError: the socket failed.
+    :raises ConnectionClosed: the server closed the connection in the middle of the response.
+    :raises NothingCame: the server closed it before the first byte.
+    :raises ProtocolError: this is no HTTP response, or it is too large (1009).
+    """
+    response = Response(max_size, upgrading=upgrading)
+    chunks = 0
+    for earlier_reads in itertools.count():
+        if earlier_reads and _QUICKACK is not None:
+            # A server that writes head and body one by one, without TCP_NODELAY (gevent's
+            # pywsgi), sends the body when the head is acknowledged: 1 ms so, else 44.
+            with contextlib.suppress(OSError):  # the caller's socket may be no TCP
+                sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
+        try:
+            data = sock.recv(READ_SIZE)
+        except ConnectionError as exc:
+            if not earlier_reads:
+                raise NothingCame(f'connection lost: {exc.strerror}') from exc
+            raise ConnectionClosed(
+                f'connection lost in the middle of a response: {exc.strerror}'
+            ) from exc
+        if not data:
+            response.end()
+            break
+        if response.feed(data):
+            break
+        if response.chunks - chunks >= _CHUNKS_PER_TURN:
+            chunks = response.chunks
+            # gevent looks at its timers once in fifty times that sleep(0) is called.
+            gevent.sleep(0.001)
+        elif earlier_reads % _READS_PER_TURN == _READS_PER_TURN - 1:
+            # From a socket that always has something, gevent reads without a switch.
+            gevent.sleep(0)
+    return response

@@ -1,0 +1,178 @@
+"""Responses from sockets: how much is read, whose turn it is, and how a connection ends."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import gevent
+import pytest
+from gevent import socket
+
+from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
+from engineio_gevent.net.http_reader import read_response
+from engineio_gevent.protocol.http1 import NothingCame
+
+OK = b'HTTP/1.1 200 OK\r\n'
+HELLO = OK + b'Content-Length: 5\r\n\r\nhello'
+CHUNKED = OK + b'Transfer-Encoding: chunked\r\n\r\n'
+
+
+@pytest.fixture
+def connected():
+    """Both ends of a TCP connection: the client's and the server's."""
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_response_of_one_piece(connected):
+    ours, theirs = connected
+    theirs.sendall(HELLO)
+    response = read_response(ours, 100)
+    assert (response.status, response.body, response.keep_alive) == (200, b'hello', True)
+
+
+def test_a_response_byte_by_byte(connected):
+    ours, theirs = connected
+    reading = gevent.spawn(read_response, ours, 100)
+    for at in range(len(HELLO)):
+        theirs.sendall(HELLO[at : at + 1])
+        gevent.sleep(0)
+    assert reading.get(timeout=30).body == b'hello'
+
+
+def test_a_body_that_the_end_of_the_connection_ends(connected):
+    ours, theirs = connected
+    theirs.sendall(OK + b'\r\nhello')
+    theirs.close()
+    assert read_response(ours, 100).body == b'hello'
+
+
+def test_what_follows_the_opening_of_a_websocket(connected):
+    ours, theirs = connected
+    theirs.sendall(b'HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi')
+    response = read_response(ours, 100, upgrading=True)
+    assert (response.status, response.rest) == (101, b'\x81\x02hi')
+
+
+def test_a_socket_that_is_not_tcp():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(HELLO[:20])
+        reading = gevent.spawn(read_response, ours, 100)
+        gevent.sleep(0)
+        theirs.sendall(HELLO[20:])
+        assert reading.get(timeout=30).body == b'hello'
+
+
+@pytest.mark.parametrize('banner', [b'SSH-2.0-OpenSSH\r\n', OK + b'Content-Length: 101\r\n\r\n'])
+def test_no_more_is_waited_for_after_a_fault(connected, banner):
+    ours, theirs = connected
+    theirs.sendall(banner)
+    with pytest.raises(ProtocolError):
+        read_response(ours, 100)
+
+
+# -- The end of the connection ---------------------------------------------------------------------
+
+
+def test_a_connection_that_is_closed_before_the_first_byte(connected):
+    ours, theirs = connected
+    theirs.close()
+    with pytest.raises(NothingCame, match='the server closed the connection without a response'):
+        read_response(ours, 100)
+
+
+@pytest.mark.parametrize('data', [b'H', OK + b'\r', HELLO[:-1], CHUNKED + b'5\r\nhello\r\n'])
+def test_a_connection_that_is_closed_in_the_middle(connected, data):
+    ours, theirs = connected
+    theirs.sendall(data)
+    theirs.close()
+    with pytest.raises(ConnectionClosed, match='closed the connection in the middle') as caught:
+        read_response(ours, 100)
+    assert not isinstance(caught.value, NothingCame)
+
+
+def reset(sock):
+    """Close with RST in place of FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    sock.close()
+
+
+def test_a_reset_before_the_first_byte(connected):
+    ours, theirs = connected
+    reset(theirs)
+    with pytest.raises(NothingCame, match='connection lost: ') as caught:
+        read_response(ours, 100)
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+class Pieces:
+    """A socket that gives these pieces of bytes, one a call; then the end of the file."""
+
+    def __init__(self, *pieces):
+        self.pieces = [piece for piece in pieces if piece]
+
+    def recv(self, size):
+        if not self.pieces:
+            return b''
+        piece = self.pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        if len(piece) > size:
+            self.pieces.insert(0, piece[size:])
+        return piece[:size]
+
+    def setsockopt(self, level, option, value):
+        pass
+
+
+@pytest.mark.parametrize('kind', [ConnectionResetError, BrokenPipeError])
+@pytest.mark.parametrize('data', [b'H', OK + b'\r\n', HELLO[:-1]])
+def test_a_reset_in_the_middle(kind, data):
+    """By a script: over TCP a reset may overtake the bytes before it."""
+    with pytest.raises(ConnectionClosed, match='in the middle of a response: reset') as caught:
+        read_response(Pieces(data, kind(errno.ECONNRESET, 'reset')), 100)
+    assert not isinstance(caught.value, NothingCame)
+    assert isinstance(caught.value.__cause__, kind)
+
+
+# -- Turns -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('begin', 'repeat'),
+    [
+        (OK + b'\r\n', b'x' * 65536),
+        (OK + b'Content-Length: 100000000\r\n\r\n', b'x' * 65536),
+        (CHUNKED, b'1\r\n0\r\n' * 10000),
+        (CHUNKED, b'10000\r\n' + b'x' * 65536 + b'\r\n'),
+    ],
+    ids=['to-the-end', 'length', 'small-chunks', 'large-chunks'],
+)
+def test_others_get_their_turn_though_there_is_always_more_to_read(begin, repeat):
+    """gevent's sockets do not switch as long as they need not wait."""
+    turns = []
+
+    def look():
+        while True:
+            turns.append(None)
+            gevent.sleep(0)
+
+    looking = gevent.spawn(look)
+    with pytest.raises(EngineIOError):
+        read_response(Pieces(begin, *[repeat] * 100, ConnectionResetError(104, 'reset')), None)
+    looking.kill()
+    assert len(turns) > 3
+
+
+def test_timers_run_though_a_response_has_very_many_chunks():
+    """A turn of the other greenlets is not enough: the bound of a handshake is a timer."""
+    fired = []
+    timer = gevent.spawn_later(0.001, fired.append, True)
+    read_response(Pieces(CHUNKED, b'1\r\n0\r\n' * 100_000 + b'0\r\n\r\n'), None)
+    assert fired
+    timer.join()
