@@ -91,16 +91,20 @@ class HandlerCalls:
 
     # The end
 
-    def disconnect(self, reason: str, then: Callable[[], None]) -> None:
+    def disconnect(
+        self, reason: str, before: Callable[[], None], after: Callable[[], None]
+    ) -> None:
         """Call the disconnect handler in a worker.
 
-        :param then: called after the handler, however it ended.
+        :param before: called just before the handler.
+        :param after: called after the handler, however it ended.
         """
-        self.dispatcher.submit(self.context, self._disconnect, (reason, then))
+        self.dispatcher.submit(self.context, self._disconnect, (reason, before, after))
 
-    def _disconnect(self, argument: tuple[str, Callable[[], None]]) -> None:
-        reason, then = argument
+    def _disconnect(self, argument: tuple[str, Callable[[], None], Callable[[], None]]) -> None:
+        reason, before, after = argument
         self._disconnect_greenlet = getcurrent()
+        before()
         try:
             handler = self._handlers.get('disconnect')
             if handler is not None:
@@ -109,11 +113,13 @@ class HandlerCalls:
             self._options.logger.exception('disconnect handler error')
         finally:
             self._disconnect_greenlet = None
-            then()
+            after()
 
-    def disconnect_here(self, reason: str, then: Callable[[], None]) -> None:
+    def disconnect_here(
+        self, reason: str, before: Callable[[], None], after: Callable[[], None]
+    ) -> None:
         """Call the disconnect handler in this greenlet, because the workers are gone."""
-        self._disconnect((reason, then))
+        self._disconnect((reason, before, after))
 
     # Which code is running
 

@@ -18,8 +18,7 @@ class Phase:
     :param state: what :attr:`.Client.state` shows.
     :param alive: whether the server's packets count: it has opened the connection, and no side has
                   begun to close it.
-    :param over: whether the transport is closed for good, and the client may connect again. The
-                 disconnect handler may still run.
+    :param over: whether the client may connect again. The disconnect handler may still run.
     """
 
     __slots__ = ('alive', 'name', 'over', 'state')
@@ -53,11 +52,15 @@ OPEN = Phase('OPEN', 'connected', alive=True)
 LEAVING = Phase('LEAVING', 'disconnecting')
 #: ``connect()`` failed after the OPEN packet. It sends a CLOSE packet. No handler will run.
 REFUSING = Phase('REFUSING', 'disconnecting')
-#: The connection was lost. The disconnect handler is to run, or runs. As in python-engineio the
-#: state is still 'connected' then: python-socketio reconnects if it is.
-LOST = Phase('LOST', 'connected', over=True)
-#: One side closed the connection. The disconnect handler is to run, or runs.
-ENDING = Phase('ENDING', 'disconnecting', over=True)
+#: The connection was lost. The disconnect handler has not begun. As in python-engineio the state
+#: is still 'connected': python-socketio reconnects if it is.
+LOST = Phase('LOST', 'connected')
+#: Like LOST, but the disconnect handler runs.
+HANDLING_LOSS = Phase('HANDLING_LOSS', 'connected', over=True)
+#: One side closed the connection. The disconnect handler has not begun.
+ENDING = Phase('ENDING', 'disconnecting')
+#: Like ENDING, but the disconnect handler runs.
+HANDLING_END = Phase('HANDLING_END', 'disconnecting', over=True)
 #: Everything is done, the disconnect handler too.
 CLOSED = Phase('CLOSED', 'disconnected', over=True)
 #: This process was forked. The connection belongs to the parent process.
@@ -83,6 +86,8 @@ class Event(Enum):
     LOSS = auto()
     #: The server sent a CLOSE packet.
     SERVER_CLOSE = auto()
+    #: The disconnect handler begins.
+    HANDLE = auto()
     #: The disconnect handler has run.
     HANDLED = auto()
     #: The native thread of the connection has ended, or its hub was destroyed.
@@ -181,8 +186,19 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.DISCONNECT: ENDING,
         _E.LOSS: LOST,
         _E.SERVER_CLOSE: LOST,
-        _E.HANDLED: CLOSED,
+        _E.HANDLE: HANDLING_LOSS,
         _E.THREAD_ENDED: LOST,
+        _E.FORK: FORKED,
+    },
+    HANDLING_LOSS: {
+        _E.GREETED: HANDLING_LOSS,
+        _E.FAIL: HANDLING_LOSS,
+        # The application does not want the connection any more: no reason to reconnect.
+        _E.DISCONNECT: HANDLING_END,
+        _E.LOSS: HANDLING_LOSS,
+        _E.SERVER_CLOSE: HANDLING_LOSS,
+        _E.HANDLED: CLOSED,
+        _E.THREAD_ENDED: HANDLING_LOSS,
         _E.FORK: FORKED,
     },
     ENDING: {
@@ -192,8 +208,19 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.FAREWELL_DONE: ENDING,
         _E.LOSS: ENDING,
         _E.SERVER_CLOSE: ENDING,
-        _E.HANDLED: CLOSED,
+        _E.HANDLE: HANDLING_END,
         _E.THREAD_ENDED: ENDING,
+        _E.FORK: FORKED,
+    },
+    HANDLING_END: {
+        _E.GREETED: HANDLING_END,
+        _E.FAIL: HANDLING_END,
+        _E.DISCONNECT: HANDLING_END,
+        _E.FAREWELL_DONE: HANDLING_END,
+        _E.LOSS: HANDLING_END,
+        _E.SERVER_CLOSE: HANDLING_END,
+        _E.HANDLED: CLOSED,
+        _E.THREAD_ENDED: HANDLING_END,
         _E.FORK: FORKED,
     },
     CLOSED: {

@@ -5,6 +5,7 @@ Messages come from any greenlet and any native thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import gevent
@@ -105,10 +106,9 @@ class Outgoing(Lifecycle):
 
     # Messages
 
-    def send(self, data: Any, wait: bool = True) -> None:
+    def send(self, data: Any) -> None:
         """Send a message; see :meth:`.Client.send`.
 
-        :param wait: whether to wait while more than ``write_limit`` bytes are queued.
         :raises TypeError: data of a type that cannot be sent.
         :raises ValueError: data that cannot be encoded.
         """
@@ -117,13 +117,37 @@ class Outgoing(Lifecycle):
             return
         encoded = packet.encode_message(data, self._options.dumps)
         if get_hub_if_exists() is not self._hub:  # other_threads.is_own_hub(), without the call
-            self._send_from_other_thread(encoded)
+            self._send_from_other_thread([encoded])
         elif self.transport is not None:
             queued = self.transport.send(encoded)
             if queued:  # mostly not, which saves 40 ns
-                self._after_send(queued, wait)
+                self._after_send(queued, wait=True)
         if self._options.verbose:
-            self._options.logger.info('Sending packet %s data %s', 'MESSAGE', loggable(data))
+            self._log_sent(data)
+
+    def send_together(self, messages: Iterable[Any], wait: bool) -> None:
+        """Send messages. No other message of this client comes between them.
+
+        :param wait: whether to wait, after the last one, while more than ``write_limit`` bytes are
+                     queued.
+        :raises TypeError: data of a type that cannot be sent. Nothing is sent then.
+        :raises ValueError: data that cannot be encoded. Nothing is sent then.
+        """
+        if self.phase.state != 'connected':
+            self.refuse_fork()
+            return
+        messages = list(messages)
+        encoded = [packet.encode_message(data, self._options.dumps) for data in messages]
+        self._check(encoded)
+        if get_hub_if_exists() is not self._hub:
+            self._send_from_other_thread(encoded)
+        elif self.transport is not None and encoded:
+            queued = [self.transport.send(one) for one in encoded]
+            self._dropped += sum(one < 0 for one in queued[:-1])
+            self._after_send(queued[-1], wait)
+        if self._options.verbose:
+            for data in messages:
+                self._log_sent(data)
 
     def _after_send(self, queued: int, wait: bool) -> None:
         """Wait for the server if too much is queued. Never in the hub."""
@@ -140,21 +164,30 @@ class Outgoing(Lifecycle):
                 if transport is not None:
                     transport.wait_below(limit // 2)
 
-    def _send_from_other_thread(self, encoded: Encoded) -> None:
+    def _log_sent(self, data: Any) -> None:
+        self._options.logger.info('Sending packet %s data %s', 'MESSAGE', loggable(data))
+
+    def _check(self, encoded: list[Encoded]) -> None:
+        """Raise what the transport would raise."""
+        for one in encoded:
+            if self.transport_name == 'polling':
+                payload.encoded_size(one)
+            elif isinstance(one, str):
+                one.encode()
+
+    def _send_from_other_thread(self, encoded: list[Encoded]) -> None:
         """Let the loop of the connection's own thread send it. The loop keeps the order."""
-        if self.transport_name == 'polling':
-            payload.encoded_size(encoded)  # raises what Polling.send() would raise
-        elif isinstance(encoded, str):
-            encoded.encode()
+        self._check(encoded)
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
         self._hub.loop.run_callback_threadsafe(self._send_for_other_thread, encoded)
 
-    def _send_for_other_thread(self, encoded: Encoded) -> None:
+    def _send_for_other_thread(self, encoded: list[Encoded]) -> None:
         """In the hub."""
         connected = self.phase.state == 'connected'
-        if self.transport is None or not connected or self.transport.send(encoded) < 0:
-            self._dropped += 1
+        for one in encoded:
+            if self.transport is None or not connected or self.transport.send(one) < 0:
+                self._dropped += 1
 
 
 def loggable(data: Any) -> Any:

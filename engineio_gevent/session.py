@@ -162,7 +162,7 @@ class Session(Outgoing):
         :raises BaseException: what the handler raised.
         """
         self.move(Event.GREET)
-        if self.phase.over:
+        if not self.phase.alive:
             # Lost or closed meanwhile. The other handlers start after the connect handler.
             self._call_disconnect_handler()
         self._calls.connect()
@@ -299,7 +299,7 @@ class Session(Outgoing):
     def _call_disconnect_handler(self) -> None:
         """Run the disconnect handler, after the messages that were held back."""
         self._calls.release()
-        self._calls.disconnect(self._reason, self._finish)
+        self._calls.disconnect(self._reason, self._handle, self._finish)
         if self.error is not None:
             self.info('Connection to %s ended: %s', self._route.netloc, self.error)
 
@@ -312,6 +312,10 @@ class Session(Outgoing):
         process.discard(self)
         if self._on_end is not None:
             self._on_end()
+
+    def _handle(self) -> None:
+        """The disconnect handler begins: the client may connect again."""
+        self.move(Event.HANDLE)
 
     def _finish(self) -> None:
         """The disconnect handler has run: the connection is over."""
@@ -353,6 +357,8 @@ class Session(Outgoing):
         assert self.transport is not None
         assert self._heartbeat is not None
         self._heartbeat.stop()  # the farewell has time limits of its own
+        if self._on_end is not None:
+            self._on_end()  # an upgrade must not take the queue away from the farewell
         try:
             if abort:
                 self.transport.send(str(packet.CLOSE))
@@ -410,7 +416,9 @@ class Session(Outgoing):
             if self.phase is CLOSED:
                 self._finish_closed()
             else:
-                self._calls.disconnect_here(reason or Reason.CLIENT_DISCONNECT, self._finish)
+                self._calls.disconnect_here(
+                    reason or Reason.CLIENT_DISCONNECT, self._handle, self._finish
+                )
 
     def abandon(self) -> None:
         """In a forked child: the connection belongs to the parent process. Send nothing."""

@@ -60,18 +60,16 @@ class EngineIOClient(client.Client):
     def send_together(self, *messages: Any) -> None:
         """Send messages as one uninterrupted sequence.
 
-        Like :meth:`send`, it waits at the write limit, but only for the last message. Killing the
+        Like :meth:`send`, it waits at the write limit, but only after the last message. Killing the
         waiting greenlet therefore cannot split the sequence.
         """
-        self.post(*messages[:-1])
-        self.send(messages[-1])
+        if self._session is not None:
+            self._session.send_together(messages, wait=True)
 
     def post(self, *messages: Any) -> None:
         """Send messages without waiting at the write limit."""
-        session = self._session
-        if session is not None:
-            for message in messages:
-                session.send(message, wait=False)
+        if self._session is not None:
+            self._session.send_together(messages, wait=False)
 
 
 class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no types

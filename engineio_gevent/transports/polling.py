@@ -229,8 +229,8 @@ class Polling:
             self._wait()
 
     def pause(self) -> None:
-        """Begin no request any more, and wait for those in flight."""
-        self._paused = True
+        """Begin no request any more, and wait for those in flight. Not during :meth:`finish`."""
+        self._paused = not self._finishing
         while (self._getting is not None or self._posting is not None) and not self._closed:
             self._wait()
 

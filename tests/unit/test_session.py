@@ -24,9 +24,9 @@ from engineio_gevent.exceptions import (
 from engineio_gevent.heartbeat import GRACE
 from engineio_gevent.lifecycle import (
     CLOSED,
-    ENDING,
     FORKED,
     GREETING,
+    HANDLING_END,
     LEAVING,
     LOST,
     OPENING,
@@ -216,7 +216,7 @@ def test_what_it_says_of_itself_in_each_phase(make_room):
         ('connect handler', GREETING, 'connected', 'the-sid'),
         ('open', OPEN_PHASE, 'connected', 'the-sid'),
         ('farewell', LEAVING, 'disconnecting', 'the-sid'),
-        ('disconnect handler', ENDING, 'disconnecting', 'the-sid'),
+        ('disconnect handler', HANDLING_END, 'disconnecting', 'the-sid'),
         ('after', CLOSED, 'disconnected', None),
     ]
 
@@ -756,6 +756,114 @@ def test_a_second_disconnect_waits_for_the_first(make_room):
     assert all(one.ready() for one in leaving)
 
 
+def test_handlers_that_disconnect_while_another_greenlet_does(make_room):
+    """They return at once; or a burst of them would keep as many greenlets waiting."""
+    returned = []
+    room = make_room(
+        handlers={'message': lambda data: (room.session.disconnect(), returned.append(data))}
+    ).open()
+    room.transport.farewell.clear()
+    room.transport.say(*((MESSAGE, str(number)) for number in range(200)))
+    settle()
+    assert returned == [str(number) for number in range(1, 200)]  # the first one does it
+    room.transport.farewell.set()
+    room.wait_end()
+    assert returned[-1] == '0'
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_connect_handler_that_disconnects_while_another_greenlet_does(make_room):
+    def connect():
+        leaving.start()
+        settle()
+        assert room.session.state == 'disconnecting'
+        room.session.disconnect()
+        returned.set()
+
+    returned = Event()
+    room = make_room(handlers={'connect': connect})
+    leaving = gevent.Greenlet(lambda: room.session.disconnect())
+    room.transport.farewell.clear()
+    with gevent.Timeout(2):
+        room.open()
+    assert returned.is_set()
+    assert not leaving.ready()
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+
+
+def test_a_greenlet_that_a_handler_spawned_waits_for_the_end(make_room):
+    """It runs no handler."""
+    spawned = []
+    room = make_room(
+        handlers={'message': lambda data: spawned.append(gevent.spawn(room.session.disconnect))}
+    ).open()
+    room.transport.farewell.clear()
+    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
+    settle()
+    assert not any(one.ready() for one in spawned)
+    room.transport.farewell.set()
+    gevent.joinall(spawned, timeout=5, raise_error=True)
+    assert all(one.ready() for one in spawned)
+
+
+def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room):
+    """The state then tells python-socketio not to reconnect."""
+    room = make_room().open()
+    room.transport.fail(ConnectionClosed('gone'))
+    assert room.session.state == 'connected'
+    room.session.disconnect()  # before the dispatcher gets its turn
+    assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
+    assert room.session.state == 'disconnected'
+
+
+def test_sending_together_without_waiting(room):
+    room.transport.queued = 10_000
+    room.session.send_together(['x', b'y'], wait=False)
+    room.session.send_together([], wait=True)
+    assert room.transport.sent == ['4x', b'y']
+    assert 'wait 500' not in room.transport.log
+
+
+def test_sending_together_waits_once(room):
+    room.transport.queued = 10_000
+    sending = gevent.spawn(room.session.send_together, ['x', b'y'], wait=True)
+    settle()
+    assert not sending.ready()
+    assert room.transport.sent == ['4x', b'y']
+    assert room.transport.log.count('wait 500') == 1
+    room.transport.room.set()
+    sending.get(timeout=5)
+
+
+def test_sending_together_all_or_nothing(room):
+    with pytest.raises(TypeError):
+        room.session.send_together(['x', object()], wait=True)
+    assert room.transport.sent == []
+
+
+def test_what_an_ended_transport_does_not_take_together_is_counted(room):
+    room.transport.queued = -1
+    room.session.send_together(['x', 'y', 'z'], wait=False)
+    assert room.session.unsent == 3
+
+
+def test_no_log_handler_comes_between_messages_that_are_sent_together(make_room, caplog):
+    class Interrupting(logging.Handler):
+        def emit(self, record):
+            if 'data one' in record.getMessage():
+                room.session.send('between')
+
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    logging.getLogger('test').addHandler(handler := Interrupting())
+    try:
+        room.session.send_together(['one', 'two'], wait=True)
+    finally:
+        logging.getLogger('test').removeHandler(handler)
+    assert room.transport.sent == ['4one', '4two', '4between']
+
+
 def test_disconnecting_in_the_hub(room):
     """A greenlet does what waits."""
     room.transport.farewell.clear()
@@ -904,7 +1012,7 @@ def loop(monkeypatch):
 def test_no_ping(make_room, loop):
     room = make_room(first=[opened(7000, 3000)]).open()
     loop.run_to(110)
-    assert not room.session.phase.over
+    assert room.session.phase.alive
     loop.run_to(110 + GRACE)
     room.wait_end()
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
@@ -918,7 +1026,7 @@ def test_other_packets_do_not_count(make_room, loop, packet):
     for _ in range(10):
         room.transport.say(packet)
         loop.run_to(loop.now + 1)
-    assert not room.session.phase.over
+    assert room.session.phase.alive
     loop.run_to(110 + GRACE)
     assert isinstance(room.session.error, HeartbeatTimeout)
 
@@ -929,7 +1037,7 @@ def test_each_ping_moves_the_deadline(make_room, loop):
         loop.run_to(loop.now + 9)
         room.transport.say((PING, ''))
     loop.run_to(155)
-    assert not room.session.phase.over
+    assert room.session.phase.alive
     loop.run_to(155 + GRACE)
     assert isinstance(room.session.error, HeartbeatTimeout)
 
@@ -940,7 +1048,7 @@ def test_a_farewell_has_bounds_of_its_own(make_room, loop):
     leaving = gevent.spawn(room.session.disconnect)
     settle()
     loop.run_to(1000)
-    assert not room.session.phase.over
+    assert room.session.phase is LEAVING
     room.transport.farewell.set()
     leaving.get(timeout=5)
     assert room.session.error is None

@@ -1,5 +1,6 @@
 """Emits that have to wait, since the server takes nothing: they stay whole, and hold up nobody."""
 
+import logging
 import time
 
 import gevent
@@ -106,3 +107,30 @@ def test_disconnect_is_bounded(stuck, peer):
     assert client.seen('disconnect') == [['/', 'client disconnect']]
     peer.go_on.set()
     emitting.get(timeout=TIMEOUT)
+
+
+def test_the_write_limit_stays_after_emits_that_interleave(peer, hostile_server, make_client):
+    """Emits with attachments, each of which lets the other run in the midst, do not disable it."""
+
+    class Waiting(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(0)
+
+    server = hostile_server(peer)
+    logger = logging.getLogger('test.socketio.interleaving')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Waiting())
+    try:
+        client = make_client(write_limit=1000, reconnection=False, engineio_logger=logger)
+        client.connect(server.url, transports='websocket')
+        client.eio.post(*['2["filler"]' + ' ' * 1_000_000] * 10)
+        emitting = [gevent.spawn(client.emit, 'more', (b'-', b'-')) for _ in range(2)]
+        support.settle()
+        emitting.append(gevent.spawn(client.emit, 'text'))
+        support.settle()
+        assert not any(one.ready() for one in emitting)
+        peer.go_on.set()
+        gevent.joinall(emitting, timeout=TIMEOUT, raise_error=True)
+        client.disconnect()
+    finally:
+        logger.removeHandler(handler)
