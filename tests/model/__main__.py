@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument('--trace', action='store_true', help='show what happens, and when')
     parser.add_argument('--shrink', type=float, default=0, metavar='SECONDS', help='for each kind')
     parser.add_argument('--at-once', type=int, default=AT_ONCE, help='rounds (%(default)s)')
+    parser.add_argument('--repeat', type=int, help='run the round of the seed so often')
     parser.add_argument('--skip', default='', metavar='RULE,..', help='leave out these rules')
     options = parser.parse_args()
     if options.rounds is None and options.seconds is None:
@@ -34,12 +35,21 @@ def main() -> int:
     def found(finding: Finding) -> None:
         kinds[finding.kind] += 1
         if kinds[finding.kind] <= 3:
-            print(finding, '\n', flush=True)
+            print(finding)
+            if kinds[finding.kind] == 1:
+                print('\n'.join(['  what happened:', *finding.log]))
+            print(flush=True)
         else:
             print(f'FINDING {finding.kind}: seed {finding.script.seed}', flush=True)
 
     try:
-        run.run(options.seed, options.rounds, options.seconds, found)
+        if options.repeat:
+            run.servers.start_all()
+            for finding in run.repeat(run.draw(options.seed), options.repeat):
+                run.findings.append(finding)
+                found(finding)
+        else:
+            run.run(options.seed, options.rounds, options.seconds, found)
         print(f'{run.rounds} rounds, {run.steps} steps in {run.seconds:.0f} s')
         for what, count in sorted(run.counts.items()):
             print(f'  {count:7} {what}')

@@ -30,7 +30,7 @@ REQUEST_TIMEOUT = 4.0
 #: Seconds that a call may take on an idle machine, without the time in handlers.
 BOUNDS = {'connect': 2 * REQUEST_TIMEOUT + 2, 'disconnect': 5.0, 'abort': 2.0}
 #: Seconds until everything must be at rest when nothing happens any more.
-REST = 8.0
+REST = 6.0
 
 
 class Planned(Exception):
@@ -237,7 +237,10 @@ class Actor:
 
     def on_disconnect(self, reason: str) -> None:
         sid = self.client.sid
-        self.round.trace(f'{self.letter}: disconnect handler of {(sid or "?")[:5]}: {reason}')
+        self.round.trace(
+            f'{self.letter}: disconnect handler of {(sid or "?")[:5]}: {reason}, '
+            f'{self.client.disconnect_error!r}'
+        )
         one = self.connections.get(sid or '')
         if one is None or one.disconnects:
             # a connect() of another greenlet has begun meanwhile
@@ -295,9 +298,7 @@ class Actor:
 
     def connect(self, call: Call) -> None:
         query = {'tag': self.tag}
-        query.update(
-            {key: str(call.args[key]) for key in ('greet', 'close') if key in call.args}
-        )
+        query.update({key: str(call.args[key]) for key in ('greet', 'close') if key in call.args})
         self.connecting.append(call)
         try:
             self.client.connect(
@@ -589,9 +590,7 @@ class Round:
     def _disagreements(self) -> list[tuple[str, str]]:
         found = []
         for actor in self.actors:
-            found += [
-                (kind, f'{actor.letter}: {text}') for kind, text in self._disagree(actor)
-            ]
+            found += [(kind, f'{actor.letter}: {text}') for kind, text in self._disagree(actor)]
         return found
 
     def _disagree(self, actor: Actor) -> list[tuple[str, str]]:
@@ -646,7 +645,9 @@ class Round:
             clear = set(one.accepted)
             for sender in {sender for sender, _ in one.accepted}:
                 mine = [number for who, number in one.accepted if who == sender]
-                got = [number for who, number in received if who == sender and (who, number) in clear]
+                got = [
+                    number for who, number in received if who == sender and (who, number) in clear
+                ]
                 if got != mine[: len(got)]:
                     found.append(('delivery', f'{name}: {sender} sent {mine}, received {got}'))
         others = one.troubles - {'disconnect'}
@@ -656,30 +657,27 @@ class Round:
         if one.clean is not None and ended and not others:
             if missing := sorted(set(one.clean) - set(received)):
                 found.append(
-                    ('delivery', f'{name}: disconnect() has returned, the server lacks {missing[:5]}')
+                    (
+                        'delivery',
+                        f'{name}: disconnect() has returned, the server lacks {missing[:5]}',
+                    )
                 )
             if record['open']:
                 found.append(('state', f'{name}: open at the server after disconnect()'))
         is_last = ended and one.call is actor.last_connect and client.state == 'disconnected'
-        if is_last and one.greeted and not one.unclear and client.transport() == 'websocket':
-            if len(received) + client.unsent > len(one.accepted):
-                found.append(
-                    (
-                        'unsent',
-                        f'{name}: {len(one.accepted)} sent, {len(received)} received, '
-                        f'{client.unsent} unsent',
-                    )
-                )
+        sure = is_last and one.greeted and not one.unclear and client.transport() == 'websocket'
+        if sure and len(received) + client.unsent > len(one.accepted):
+            text = f'{name}: {len(one.accepted)} sent, {len(received)} received, {client.unsent} unsent'
+            found.append(('unsent', text))
         # A polling client of python-engineio loses what is sent just before a close.
         way = one.call.args['way'] if one.call else ''
         certain = self.script.setup.kind == 'js' or way == 'websocket'
-        certain = certain and not ended_call
-        if not one.troubles - {'server close'} and (not ended or certain) and one.greeted:
-            if one.messages != record['sent']:
-                kind = 'last words' if ended else 'delivery'
-                found.append(
-                    (kind, f'{name}: {record["sent"]} sent by the server, {one.messages} received')
-                )
+        known = not one.troubles - {'server close'} and one.greeted
+        certain = known and (not ended or (certain and not ended_call))
+        if certain and one.messages != record['sent']:
+            kind = 'last words' if ended else 'delivery'
+            text = f'{name}: {record["sent"]} sent by the server, {one.messages} received'
+            found.append((kind, text))
         return found
 
     def finish(self) -> None:

@@ -24,7 +24,7 @@ from .script import Script, draw
 #: The seed of a run that names none.
 SEED = 1
 #: Rounds that run at the same time. Then all rest, and nothing may be left.
-AT_ONCE = 16
+AT_ONCE = 24
 #: Servers of their own for rounds that end their process.
 PRIVATE = 3
 
@@ -47,9 +47,8 @@ class Finding(NamedTuple):
     log: list[str]
 
     def __str__(self) -> str:
-        return '\n'.join(
-            [f'FINDING {self.kind}', str(self.script), *(f'  failed: {text}' for text in self.texts)]
-        )
+        failed = [f'  failed: {text}' for text in self.texts]
+        return '\n'.join([f'FINDING {self.kind}', str(self.script), *failed])
 
 
 class Servers:
@@ -184,9 +183,18 @@ class Run:
     def draw(self, seed: int) -> Script:
         """The script of a seed, without the rules that are skipped."""
         script = draw(seed)
-        return replace(
-            script, steps=[step for step in script.steps if step.do not in self.skipped]
-        )
+        return replace(script, steps=[step for step in script.steps if step.do not in self.skipped])
+
+    def repeat(self, script: Script, times: int) -> list[Finding]:
+        """Run a script many times at the same time."""
+        findings = []
+        for first in range(0, times, self.at_once):
+            count = min(self.at_once, times - first)
+            found, left = self._together([script] * count)
+            findings += found
+            if left:
+                findings.append(Finding(script, 'left', left, []))
+        return findings
 
     def batch(self, scripts: list[Script]) -> list[Finding]:
         """Run these at the same time. What is left over when all rest is looked for alone."""
@@ -245,17 +253,19 @@ class Run:
         texts = [f'{kind}: {text}' for kind, text in round_.failures]
         return [Finding(script, round_.failures[0][0], texts, round_.log)]
 
-    def shrink(self, finding: Finding, seconds: float = 60, tries: int = 3) -> Finding:
+    def shrink(self, finding: Finding, seconds: float = 60) -> Finding:
         """The finding with steps left out, as long as it is found."""
         until = time.monotonic() + seconds
-        number = len(finding.script.steps) - 1
-        while number >= 0 and time.monotonic() < until:
-            steps = finding.script.steps[:number] + finding.script.steps[number + 1 :]
-            shorter = replace(finding.script, steps=steps)
-            for _ in range(tries):
-                again = [one for one in self.batch([shorter]) if one.kind == finding.kind]
-                if again:
-                    finding = again[0]
-                    break
-            number -= 1
+        size = max(1, len(finding.script.steps) // 2)
+        while size and time.monotonic() < until:
+            steps, end = finding.script.steps, len(finding.script.steps)
+            while end > 0 and time.monotonic() < until:
+                start = max(0, end - size)
+                steps = finding.script.steps
+                shorter = replace(finding.script, steps=steps[:start] + steps[end:])
+                again = self.repeat(shorter, self.at_once)
+                if same := [one for one in again if one.kind == finding.kind]:
+                    finding = same[0]
+                end = start
+            size //= 2
         return finding
