@@ -667,7 +667,8 @@ class Round:
         is_last = ended and one.call is actor.last_connect and client.state == 'disconnected'
         sure = is_last and one.greeted and not one.unclear and client.transport() == 'websocket'
         if sure and len(received) + client.unsent > len(one.accepted):
-            text = f'{name}: {len(one.accepted)} sent, {len(received)} received, {client.unsent} unsent'
+            sent, got = len(one.accepted), len(received)
+            text = f'{name}: {sent} sent, {got} received, {client.unsent} unsent'
             found.append(('unsent', text))
         # A polling client of python-engineio loses what is sent just before a close.
         way = one.call.args['way'] if one.call else ''
