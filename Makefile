@@ -17,7 +17,7 @@ BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 export UV_PYTHON_DOWNLOADS := never
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help demo test test-all test-py314 test-pypy311 mutants lint types docs soak fuzz audit \
+.PHONY: help demo test test-all test-py314 test-pypy311 mutants lint types docs soak model fuzz audit \
     bench profile dist clean
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make types   mypy; a user'"'"'s programs with mypy and pyright'
 	@echo 'make docs    the documentation, in build/docs/'
 	@echo 'make soak    500 clients that come, are cut off and come back (ARGS="--seconds 1800")'
+	@echo 'make model   random rounds of clients and servers (ARGS="--seconds 1800")'
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
 	@echo 'make mutants whether the tests notice small changes (ARGS="protocol/packet.py")'
 	@echo 'make audit   known vulnerabilities of what this depends on, by pip-audit'
@@ -63,6 +64,9 @@ docs: $(VENV)/.docs
 
 soak: $(VENV)/.dev $(if $(NPM),$(NODE_MODULES))
 	$(BIN)/python tests/soak/soak.py $(ARGS)
+
+model: $(VENV)/.dev $(if $(NPM),$(NODE_MODULES))
+	$(BIN)/python -m tests.model $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)

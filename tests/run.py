@@ -50,6 +50,7 @@ ALL_ONCE = [
 #: Environment variables of `make test-all`, where the caller has not set them.
 THOROUGH = {
     'ENGINEIO_GEVENT_FUZZ_INPUTS': '100000',
+    'ENGINEIO_GEVENT_MODEL_SECONDS': '60',
     'ENGINEIO_GEVENT_SOAK_CLIENTS': '500',
     'ENGINEIO_GEVENT_SOAK_SECONDS': '60',
 }

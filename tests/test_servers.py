@@ -189,6 +189,71 @@ def test_silence(make_any_server, websockets):
     assert quiet.recv() == '4still here'
 
 
+def tagged(server, tag):
+    return server.control(f'tagged?tag={tag}')
+
+
+@pytest.mark.parametrize('way', ['polling', 'websocket'])
+def test_clients_with_a_tag(any_server, polling, websockets, way):
+    tag = f'tag-{way}-{id(any_server)}'
+    if way == 'polling':
+        client = polling(any_server, f'&tag={tag}&greet=2')
+        sid, send, receive = client.sid, client.post, client.get
+    else:
+        client = websockets(any_server, f'&tag={tag}&greet=2')
+        sid, send, receive = json.loads(client.recv()[1:])['sid'], client.send, client.recv
+    assert [receive() for _ in range(2)] == [f'4s {number} {sid} ' for number in range(2)]
+    send('4close')  # is not obeyed
+    send('4' + 'x' * 50)
+    assert any_server.control(f'do?tag={tag}&what=send&count=2&size=60') == 1
+    assert [receive() for _ in range(2)] == [
+        f'4s {number} {sid} '.ljust(61, 'x') for number in (2, 3)
+    ]
+    assert support.eventually(lambda: len(tagged(any_server, tag)[0]['received']) == 2)
+    (one,) = tagged(any_server, tag)
+    assert one.pop('tcp') >= 1
+    assert one == {
+        'sid': sid,
+        'open': True,
+        'reason': None,
+        'transport': way,
+        'sent': 4,
+        'received': ['close', 'x' * 40],
+    }
+    assert any_server.control(f'do?tag={tag}&what=close&sid=another') == 0
+    assert any_server.control(f'do?tag={tag}&what=forget&sid={sid}') == 1
+    assert support.eventually(lambda: not tagged(any_server, tag)[0]['open'])
+    assert support.eventually(lambda: not tagged(any_server, tag)[0]['tcp'])
+    assert any_server.control(f'do?tag={tag}&what=close') == 0
+
+
+def test_closing_a_client_with_a_tag(any_server, websockets):
+    for what in ('close', 'drop'):
+        tag = f'tag-{what}-{id(any_server)}'
+        client = websockets(any_server, f'&tag={tag}')
+        assert any_server.control(f'do?tag={tag}&what={what}') == 1
+        assert any_server.close_reason(json.loads(client.recv()[1:])['sid'])
+        assert tagged(any_server, tag)[0]['reason']
+
+
+def test_last_words(any_server, websockets):
+    client = websockets(any_server, '&greet=2&close=1')
+    sid = json.loads(client.recv()[1:])['sid']
+    assert [client.recv() for _ in range(2)] == ['4g0', '4g1']
+    assert any_server.close_reason(sid)
+
+
+def test_a_server_comes_back_on_its_port(make_any_server, polling):
+    server = make_any_server()
+    url = server.url
+    client = polling(server)
+    server.kill()
+    server.restart()
+    assert server.url == url
+    assert client.sid not in server.control('clients')['ids']
+    assert polling(server).ask('hello') == '4hello'
+
+
 def test_options(make_any_server, polling):
     server = make_any_server(
         pingInterval=2000,

@@ -46,6 +46,9 @@ MAX_MESSAGES_REMEMBERED = 20000
 MAX_REQUESTS_REMEMBERED = 1000
 MAX_FAULTS_REMEMBERED = 20
 
+# gevent's waits where recv() would block
+BlockingSocket = monkey.get_original('socket', 'socket')
+
 COOKIE_NAMES = {
     'path': 'path',
     'domain': 'Domain',
@@ -136,6 +139,9 @@ class Record:
         self.checked = None
         self.streaming = False
         self.streamed = 0
+        self.tag = None
+        self.reason = None
+        self.sent = 0
 
 
 class Application:
@@ -171,14 +177,26 @@ class Application:
         query = parse_qs(environ['QUERY_STRING'])
         if 'check' in query:
             record.checked = {'counts': {}, 'faults': []}
-        for number in range(int(query.get('greet', ['0'])[0])):
-            self.server.send(sid, f'g{number}')
+        record.tag = query.get('tag', [None])[0]
+        greet = int(query.get('greet', ['0'])[0])
+        if record.tag:
+            self.send_numbered(sid, record, greet, 0)
+        else:
+            for number in range(greet):
+                self.server.send(sid, f'g{number}')
         if 'stream' in query:
             gevent.spawn(self.stream, sid, record, int(query['stream'][0]))
+        if 'close' in query:
+            # As with the message "close"; here it would wait for ever.
+            gevent.spawn(self.server.disconnect, sid)
         return None
 
     def on_message(self, sid, message):
         record = self.records[sid]
+        if record.tag:
+            start = message[:40]
+            record.received.append(start if isinstance(start, str) else start.decode())
+            return
         obeyed = isinstance(message, str) and self.obey(sid, record, message)
         if record.checked is not None:
             if not obeyed:
@@ -196,6 +214,7 @@ class Application:
         if sid in self.records:
             self.records[sid].sockets.clear()
             self.records[sid].streaming = False
+            self.records[sid].reason = reason
 
     def check(self, sid, checked, message):
         """Take a message `<sender> <number>` of a client with check=1."""
@@ -217,6 +236,47 @@ class Application:
             self.server.send(sid, f's {record.streamed}')
             record.streamed += 1
             gevent.sleep(interval / 1000)
+
+    def send_numbered(self, sid, record, count, size):
+        for _ in range(count):
+            self.server.send(sid, f's {record.sent} {sid} '.ljust(size, 'x'))
+            record.sent += 1
+
+    def tagged(self, tag):
+        return [(sid, record) for sid, record in self.records.items() if record.tag == tag]
+
+    def is_open(self, sid):
+        return sid in self.server.sockets and not self.server.sockets[sid].closed
+
+    def describe_tagged(self, sid, record):
+        return {
+            'sid': sid,
+            'open': self.is_open(sid),
+            'reason': record.reason,
+            'transport': self.server.transport(sid) if self.is_open(sid) else None,
+            'tcp': sum(map(is_connected, record.sockets)),
+            'sent': record.sent,
+            'received': record.received,
+        }
+
+    def act(self, sid, record, query):
+        what = query['what'][0]
+        if what == 'close':
+            gevent.spawn(self.server.disconnect, sid)
+        elif what == 'drop':
+            for sock in record.sockets:
+                drop(sock)
+        elif what == 'silence':
+            self.server.sockets[sid].silent = True
+        elif what == 'send':
+            count, size = (int(query.get(name, ['0'])[0]) for name in ('count', 'size'))
+            self.send_numbered(sid, record, count or 1, size)
+        elif what == 'forget':
+            for sock in record.sockets:
+                drop(sock)
+            self.server.sockets.pop(sid).close(wait=False, abort=True)
+        else:
+            raise ValueError(query)
 
     def obey(self, sid, record, message):
         send = functools.partial(self.server.send, sid)
@@ -262,7 +322,7 @@ class Application:
         query = parse_qs(environ['QUERY_STRING'])
         sid = query.get('sid', [None])[0]
         if path.startswith('/control/'):
-            return self.control(path, sid, start_response)
+            return self.control(path, sid, query, start_response)
         self.all_requests.append(describe(environ))
         if sid in self.records:
             self.add_request(self.records[sid], environ)
@@ -280,7 +340,7 @@ class Application:
         if environ['test.socket'] not in record.sockets:
             record.sockets.append(environ['test.socket'])
 
-    def control(self, path, sid, start_response):
+    def control(self, path, sid, query, start_response):
         record = self.records.get(sid) or Record()
         answer = None
         if path == '/control/clients':
@@ -294,6 +354,17 @@ class Application:
             answer = record.requests if sid else list(self.all_requests)
         elif path == '/control/checked':
             answer = record.checked if sid else self.all_checked
+        elif path == '/control/tagged':
+            answer = [self.describe_tagged(*item) for item in self.tagged(query['tag'][0])]
+        elif path == '/control/do':
+            found = [
+                (one, its)
+                for one, its in self.tagged(query['tag'][0])
+                if self.is_open(one) and sid in (None, one)
+            ]
+            for one, its in found:
+                self.act(one, its, query)
+            answer = len(found)
         return answer_json(start_response, 404 if answer is None else 200, answer)
 
 
@@ -314,6 +385,16 @@ def answer_json(start_response, status, value):
         [('Content-Type', 'application/json'), ('Content-Length', str(len(body)))],
     )
     return [body]
+
+
+def is_connected(sock):
+    """Whether the client has not ended this TCP connection."""
+    with contextlib.suppress(OSError), BlockingSocket(fileno=os.dup(sock.fileno())) as bare:
+        try:
+            return bool(bare.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+    return False
 
 
 def drop(sock):
@@ -362,10 +443,12 @@ def ssl_context(tls):
     return context
 
 
-def listen(host, application, **kwargs):
+def listen(host, application, port=0, **kwargs):
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.bind((host, 0))
+    # a port that had connections a moment ago
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
     listener.listen(1024)
     server = gevent.pywsgi.WSGIServer(
         listener, application, log=None, handler_class=Handler, **kwargs
@@ -378,11 +461,12 @@ def main():
     options = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     application = Application(options)
     host = options.get('host', '127.0.0.1')
+    port = options.get('port', 0)
     if options.get('tls'):
-        port = listen(host, application, ssl_context=ssl_context(options['tls']))
+        port = listen(host, application, port, ssl_context=ssl_context(options['tls']))
         control = listen(host, application)
     else:
-        port = control = listen(host, application)
+        port = control = listen(host, application, port)
     print(json.dumps({'port': port, 'control': control}), flush=True)
 
     stdin = sys.stdin.fileno()

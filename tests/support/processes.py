@@ -67,6 +67,9 @@ class ServerProcess:
     def __init__(self, command, options=None):
         self.options = dict(options or {})
         self.command = [str(part) for part in command]
+        self._start()
+
+    def _start(self):
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _close_pipes)
         self._process = subprocess.Popen(
             [*self.command, json.dumps(self.options)],
@@ -210,6 +213,11 @@ class ServerProcess:
         """End the process by SIGKILL."""
         self._process.kill()
         self._end()
+
+    def restart(self):
+        """After `kill()` or `stop()`: start the process again, on the same port."""
+        self.options = {**self.options, 'port': self.port}
+        self._start()
 
     def _end(self):
         self._process.wait(10)

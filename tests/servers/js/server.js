@@ -12,6 +12,7 @@
  *     maxHttpBufferSize, cookie, httpCompression   as engine.io has them (cookie may also be the
  *                     name alone)
  *     host            address to listen on ("127.0.0.1"; "::1" for IPv6)
+ *     port            port to listen on (a free one)
  *     path            ("/engine.io/")
  *     tls             {"key": file, "cert": file, "ca": file, "requestCert": true}
  *     refuse          HTTP status that every handshake is refused with; 403 goes through
@@ -44,6 +45,13 @@
  *
  * With stream=MS in the query, the stream begins in the connection event.
  *
+ * With close=1 in the query, the connection event ends with closing the connection in order, after
+ * the messages of greet=N.
+ *
+ * With tag=NAME in the query, messages are kept by their first 40 characters, not echoed and not
+ * obeyed. What the server sends is numbered: each message of greet=N is "s <number> <sid>". The
+ * control URLs "tagged" and "do" work on the clients with this tag.
+ *
  * Control, by GET over plain HTTP on the port "control" (which is "port" unless there is TLS):
  *
  *     /control/clients            {"count": N, "ids": [sid, ..]}
@@ -53,6 +61,13 @@
  *     /control/checked?sid=..     {"counts": {sender: N, ..}, "faults": [..]}: how many messages of
  *                                 each sender were in order, and the first that were not
  *     /control/checked            {"messages": N, "faults": [..]} of all clients so far
+ *     /control/tagged?tag=..      [{sid, open, reason, transport, tcp, sent, received}, ..] of the
+ *                                 clients with this tag, in order of connection; tcp: how many TCP
+ *                                 connections they have; sent: how many numbered messages
+ *     /control/do?tag=..&what=..  to each open client with this tag, of sid=.. if that is given:
+ *                                 close, drop, silence as the messages of this name; send: count=N
+ *                                 numbered messages of size=N characters or more; forget: ends it
+ *                                 without a word. Answers how many clients there were
  */
 'use strict';
 
@@ -154,6 +169,53 @@ function startStream(socket, record, interval) {
   next();
 }
 
+function drop(record) {
+  record.sockets.forEach((tcp) => tcp.destroy());
+}
+
+function sendNumbered(socket, record, count, size) {
+  for (let i = 0; i < count; i++) {
+    socket.send(`s ${record.sent} ${socket.id} `.padEnd(size, 'x'));
+    record.sent += 1;
+  }
+}
+
+function act(socket, record, query) {
+  switch (query.get('what')) {
+    case 'close':
+      socket.close();
+      break;
+    case 'drop':
+      drop(record);
+      break;
+    case 'silence':
+      silence(socket);
+      break;
+    case 'send':
+      sendNumbered(socket, record, Number(query.get('count') || 1), Number(query.get('size') || 0));
+      break;
+    case 'forget':
+      drop(record);
+      socket.close(true);
+      break;
+    default:
+      throw new Error(`${query}`);
+  }
+}
+
+function describeTagged(sid, record) {
+  const socket = engine.clients[sid];
+  return {
+    sid,
+    open: Boolean(socket),
+    reason: record.reason,
+    transport: socket ? socket.transport.name : null,
+    tcp: [...record.sockets].filter((tcp) => !tcp.destroyed).length,
+    sent: record.sent,
+    received: record.received,
+  };
+}
+
 function obey(socket, record, message) {
   const counted = /^(numbers|big|bigbin|stream) (\d+)$/.exec(message);
   const number = counted ? Number(counted[2]) : 0;
@@ -178,7 +240,7 @@ function obey(socket, record, message) {
       setImmediate(() => socket.close()); // now, it would abort the POST that brought the message
       return true;
     case 'drop':
-      record.sockets.forEach((tcp) => tcp.destroy());
+      drop(record);
       return true;
     case 'silence':
       silence(socket);
@@ -206,16 +268,24 @@ engine.on('connection', (socket) => {
     checked: handshake._query.check ? { counts: {}, faults: [] } : null,
     streamed: 0,
     stopStream: () => {},
+    tag: handshake._query.tag || null,
+    reason: null,
+    sent: 0,
   };
   records.set(socket.id, record);
   if (records.size > MAX_CLIENTS_REMEMBERED) records.delete(records.keys().next().value);
 
   const greet = Number(handshake._query.greet || 0);
-  for (let i = 0; i < greet; i++) socket.send(`g${i}`);
+  if (record.tag) sendNumbered(socket, record, greet, 0);
+  else for (let i = 0; i < greet; i++) socket.send(`g${i}`);
   if (handshake._query.stream) startStream(socket, record, Number(handshake._query.stream));
 
   socket.on('message', (data) => {
     const message = data === undefined ? '' : data;
+    if (record.tag) {
+      record.received.push(message.toString().slice(0, 40));
+      return;
+    }
     const obeyed = typeof message === 'string' && obey(socket, record, message);
     if (record.checked) {
       if (!obeyed) check(socket.id, record.checked, message);
@@ -227,9 +297,15 @@ engine.on('connection', (socket) => {
   socket.on('close', (reason) => {
     record.sockets.clear();
     record.stopStream();
+    record.reason = reason;
     remember(closed, [socket.id, reason], MAX_CLIENTS_REMEMBERED);
   });
+  if (handshake._query.close) socket.close();
 });
+
+function tagged(url) {
+  return [...records].filter(([, record]) => record.tag === url.searchParams.get('tag'));
+}
 
 function control(url) {
   const sid = url.searchParams.get('sid');
@@ -245,6 +321,14 @@ function control(url) {
       return sid ? record.requests : allRequests;
     case '/control/checked':
       return sid ? record.checked : allChecked;
+    case '/control/tagged':
+      return tagged(url).map(([id, one]) => describeTagged(id, one));
+    case '/control/do': {
+      const found = tagged(url)
+        .filter(([id]) => engine.clients[id] && (!sid || id === sid));
+      found.forEach(([id, one]) => act(engine.clients[id], one, url.searchParams));
+      return found.length;
+    }
     default:
       return undefined;
   }
@@ -307,7 +391,7 @@ const server = createServer();
 if (engine.opts.transports.includes('websocket')) server.on('upgrade', onUpgrade);
 server.on('clientError', (error, socket) => socket.destroy());
 
-server.listen(0, host, () => {
+server.listen(options.port || 0, host, () => {
   const { port } = server.address();
   const announce = (controlPort) => console.log(JSON.stringify({ port, control: controlPort }));
   if (!options.tls) {
