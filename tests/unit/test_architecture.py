@@ -54,7 +54,7 @@ LAYERS = {
     },
     'client': {'connecting', 'net', 'options', 'process', 'session', 'transports'},
     '': {'exceptions', 'client'},
-    'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net'},
+    'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net', 'session'},
     'cli': {'', 'exceptions', 'client', 'protocol', 'net', 'transports', 'contrib'},
     '__main__': {'cli'},
 }
