@@ -113,7 +113,7 @@ class Connecting:
                     raise
         finally:
             self._stop_timer()
-            session.settle()
+            session.finish_connecting()
         assert first is not None
         assert session.transport_name is not None
         return first, session.transport_name
