@@ -356,7 +356,7 @@ class Client:
             if self._verbose:
                 self.logger.info('Attempting %s connection to %s', name, session.url(name))
             try:
-                session.open(name)
+                session.open(name, upgrade_may_follow='websocket' in order)
             except Exception as exc:
                 # Of several failures the first is the one of the transport that was asked for.
                 failure = failure or exc

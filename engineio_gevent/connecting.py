@@ -44,7 +44,16 @@ class Connecting:
     :param options: the client's.
     """
 
-    __slots__ = ('_answered', '_greenlet', '_options', '_probe', '_route', '_session', '_timer')
+    __slots__ = (
+        '_answered',
+        '_greenlet',
+        '_options',
+        '_probe',
+        '_route',
+        '_session',
+        '_timer',
+        '_upgrade_may_follow',
+    )
 
     def __init__(self, session: Session, route: Route, options: Options) -> None:
         self._session = session
@@ -54,17 +63,20 @@ class Connecting:
         self._greenlet: Any = None  # that of connect(), while it may be interrupted
         self._probe: Probe | None = None
         self._timer: Any = None
+        self._upgrade_may_follow = False
 
     # In the greenlet that calls connect()
 
-    def shake_hands(self, name: str) -> None:
+    def shake_hands(self, name: str, upgrade_may_follow: bool = False) -> None:
         """Open a transport and wait for the server's OPEN packet.
 
         :param name: ``'polling'`` or ``'websocket'``.
+        :param upgrade_may_follow: see :class:`.DirectHTTP`.
         :raises Exception: whatever went wrong.
         """
         session = self._session
         self._greenlet = getcurrent()
+        self._upgrade_may_follow = upgrade_may_follow
         try:
             with bounded(self._options.request_timeout):
                 session.transport = transport = self._make(name)
@@ -88,7 +100,7 @@ class Connecting:
         limit = options.max_message_size
         http: HTTP
         if route.http_session is None:
-            http = DirectHTTP(route, limit)
+            http = DirectHTTP(route, limit, upgrade_may_follow=self._upgrade_may_follow)
         else:
             http = SessionHTTP(route, route.http_session, limit)
         session.made_http = http
@@ -125,7 +137,7 @@ class Connecting:
             # or a Timeout of the caller's may come through here as well.
             self._probe = self._greenlet = None
             if session.transport is websocket:
-                polling.close()
+                polling.retire()
             else:
                 websocket.close()
                 if session.is_open:

@@ -170,17 +170,18 @@ class Session:
 
     # Opening, in the greenlet that calls connect()
 
-    def open(self, transport: str) -> None:
+    def open(self, transport: str, upgrade_may_follow: bool = False) -> None:
         """Shake hands with the server.
 
         :param transport: ``'polling'`` or ``'websocket'``.
+        :param upgrade_may_follow: see :class:`.DirectHTTP`.
         :raises Exception: whatever went wrong; nothing is left open then.
         """
         process.add(self)
         self.transport_name = transport
         self._connecting = connecting = Connecting(self, self._route, self._options)
         try:
-            connecting.shake_hands(transport)
+            connecting.shake_hands(transport, upgrade_may_follow)
         except BaseException:  # a time-out or the end of the caller's greenlet, too
             self._let_go()
             self._end()
