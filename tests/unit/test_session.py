@@ -143,7 +143,7 @@ class Room:
         self.disowned = []
         self.transport = FakeTransport(self.session, first)
 
-        def attach(connecting, session, name):
+        def attach(connecting, session, name, upgrade):
             session.attach(self.transport)
 
         # connect() makes the transport itself; this is the one seam.
