@@ -27,6 +27,9 @@ from .base import Limits, Sink, unsent
 from .opening import open_websocket
 from .route import Route
 
+#: Seconds for which finish() waits for the server to close TCP after the close frames, so that
+#: nothing is left when it returns. Most servers take less than 1 ms; the hub waits for the others.
+FIN_TIMEOUT = 0.02
 #: Seconds after which a farewell looks whether the server takes what is queued.
 _LOOK = 0.25
 
@@ -47,6 +50,7 @@ class WebSocket:
 
     # Mutable: _stream, _closing, _peer_closed, sink; touched only in the hub's own thread.
     __slots__ = (
+        '_answered',
         '_closed',
         '_closing',
         '_decoder',
@@ -66,6 +70,7 @@ class WebSocket:
         self._decoder = FrameDecoder(limits.max_message_size)
         self._stream: Stream | None = None
         self._closing = False  # a close frame went out
+        self._answered = False  # our close frame was, by the server's
         self._closed = False
         self._peer_closed: Event | None = None
         self._never_sent = 0
@@ -128,10 +133,14 @@ class WebSocket:
         elif opcode == CLOSE:
             assert isinstance(data, bytes)
             code, reason = frames.parse_close(data)
+            self._answered = self._closing
             if not self._closing:
                 # Section 5.5.1: answer with the code received.
                 self._closing = True
                 stream.write(_control_frame(CLOSE, data[:2]))
+                stream.flush()
+                if not stream.queued:
+                    stream.close_gently(answered=False)
             words = f'{self._route.netloc}: the server closed the websocket with code {code}'
             self._end(ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason))
 
@@ -222,6 +231,8 @@ class WebSocket:
                         break
                 if not stream.queued:
                     self._peer_closed.wait(timer_seconds(min(timeout, deadline - monotonic())))
+                    if self._answered:
+                        stream.wait_closed(min(FIN_TIMEOUT, deadline - monotonic()))
                 else:
                     self.sink.on_lost(self, self._lost or unsent(stream.queued))
         finally:
@@ -239,6 +250,8 @@ class WebSocket:
         if self._stream is not None:
             # A close frame, and a pong before it, may wait for the end of the loop's turn.
             self._stream.flush()
+            if self._answered:
+                self._stream.close_gently(answered=True)
             self._stream.close()
             self._never_sent = self.unsent
             self._stream = None  # and what is queued
