@@ -297,7 +297,7 @@ def test_a_websocket_that_ends_between_its_pong_and_the_upgrade(hostile_server, 
         then(sock)
         if sock.fileno() >= 0:
             read_to_end(sock)
-        assert eventually(lambda: websocket._closed)  # noticed, while the GET is awaited
+        assert eventually(lambda: websocket._stream is None)  # noticed, while the GET is awaited
         script.say('4by polling', '6')
 
     script = UpgradingServer(probe)
