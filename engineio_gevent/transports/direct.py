@@ -22,7 +22,7 @@ from ..net.tunnel import authority
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .cookies import Jar
-from .http import CONTENT_TYPE, checked, lost_packets
+from .http import CONTENT_TYPE, body_of_success, lost_packets
 from .redirects import REDIRECTS
 from .route import Route
 
@@ -92,7 +92,7 @@ class DirectHTTP:
             headers = {**headers, 'Cookie': cookies}
         response = connection.request(method, target, headers, body, timeout)
         content = response.content(self._max_size)
-        return checked(method, self._route, target, response.status, content)
+        return body_of_success(method, self._route, target, response.status, content)
 
     def close(self, gently: bool = False) -> None:
         self._getter.close(gently)
@@ -156,8 +156,8 @@ class _Connection:
         """
         place = redirects.home(self._route, target)
         for _ in range(redirects.MAX_REDIRECTS + 1):
-            self._turn_to(place[:3])
-            response = self._answered(method, place.target, headers, body, timeout)
+            self._switch_origin(place[:3])
+            response = self._send_and_read(method, place.target, headers, body, timeout)
             if not response.cookies and response.status not in REDIRECTS:
                 return response
             self._route.cookies.store(place.url, response.cookies)
@@ -169,18 +169,18 @@ class _Connection:
                 raise lost_packets(method, response.status, location)
             there = redirects.follow(place, location)
             cookies = self._route.cookies.header(there.url)
-            headers = dict(redirects.carried(headers.items(), place, there, cookies))
+            headers = dict(redirects.headers_after_redirect(headers.items(), place, there, cookies))
             place = there
         raise ProtocolError(
             f'more than {redirects.MAX_REDIRECTS} redirects, the last to {place.url}'
         )
 
-    def _turn_to(self, origin: tuple[bool, str, int]) -> None:
+    def _switch_origin(self, origin: tuple[bool, str, int]) -> None:
         if origin != self._origin:
             self._drop()
             self._origin = origin
 
-    def _answered(
+    def _send_and_read(
         self,
         method: str,
         target: str,

@@ -16,7 +16,7 @@ from ..net.errors import OutOfResources
 from ..protocol import packet, payload
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded
-from .base import Limits, Sink, unsent
+from .base import Limits, Sink, undelivered_error
 from .http import HTTP
 from .route import Route
 
@@ -270,7 +270,7 @@ class Polling:
                 if self.queued < queued:  # the server takes it
                     deadline = min(monotonic() + timeout, last)
             if self.queued and not self._closed:
-                self.sink.on_lost(self, unsent(self.queued))
+                self.sink.on_lost(self, undelivered_error(self.queued))
         finally:
             greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()

@@ -24,7 +24,7 @@ from ..protocol.frames import (
 )
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_message
-from .base import Limits, Sink, unsent
+from .base import Limits, Sink, undelivered_error
 from .opening import open_websocket
 from .route import Route
 
@@ -233,7 +233,7 @@ class WebSocket:
                     if self._state == _CLOSE_ANSWERED:
                         stream.wait_closed(min(FIN_TIMEOUT, deadline - monotonic()))
                 else:
-                    self.sink.on_lost(self, end.value or unsent(stream.queued))
+                    self.sink.on_lost(self, end.value or undelivered_error(stream.queued))
         finally:
             self._end_awaited = None
             self._close()
