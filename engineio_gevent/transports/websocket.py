@@ -187,10 +187,10 @@ class WebSocket:
         size = len(packet)
         if size >= LARGE:
             return stream.write_large(LargeFrame(packet))
-        frame = encode_frame(BINARY if isinstance(packet, bytes) else TEXT, packet)
         if size <= _MAX_CONTROL and not is_message(packet):
-            frame = _ControlFrame(frame)
-        return stream.write(frame)
+            return stream.write(_control_frame(TEXT, packet))
+        # bytes of the application may be of a subclass, an encoded str is not.
+        return stream.write(encode_frame(TEXT if type(packet) is str else BINARY, packet))
 
     def send_first(self, packet: str) -> None:
         """Send a control packet ahead of the messages that are queued."""
