@@ -63,7 +63,7 @@ class Session(Outgoing):
     :param handlers: the client's handlers by event. They are looked up when an event happens.
     :param route: the way to the server.
     :param on_end: called, perhaps in the hub, when ``connect()`` has no reason to go on. It is
-                   forgotten at :meth:`start_transport`.
+                   forgotten at :meth:`finish_connecting`.
     """
 
     # Mutable, except _calls, _hub, _options, _route. Changed in the hub's own thread only.
@@ -192,7 +192,7 @@ class Session(Outgoing):
         if self.phase.alive and self.transport is not None:
             self.transport.start()
 
-    def settle(self) -> None:
+    def finish_connecting(self) -> None:
         """``connect()`` is done."""
         self._on_end = None
         self.start_transport()

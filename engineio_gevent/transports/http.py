@@ -49,8 +49,11 @@ class HTTP(Protocol):
     def post(self, target: str, body: bytes, timeout: float | None) -> bytes:
         """POST; as :meth:`get`."""
 
-    def close(self) -> None:
-        """Close the connections that are ours."""
+    def close(self, gently: bool = False) -> None:
+        """Close the connections that are ours.
+
+        :param gently: let the server close those first over which all is answered.
+        """
 
     def abandon(self) -> None:
         """Let go of the descriptors without a byte to the server."""
@@ -216,7 +219,7 @@ class SessionHTTP:
             )
         return b''.join(parts)
 
-    def close(self) -> None:
+    def close(self, gently: bool = False) -> None:
         """Close the session, unless it is the caller's."""
         if self._route.owns_session:
             for adapter in self._session.adapters.values():

@@ -41,6 +41,7 @@ from engineio_gevent.transports.route import Route
 from support import (
     ScriptedLoop,
     eventually,
+    greenlets,
     no_leaks,
     open_packet,
     settle,
@@ -142,7 +143,7 @@ class Room:
         self.disowned = []
         self.transport = FakeTransport(self.session, first)
 
-        def attach(connecting, session, name):
+        def attach(connecting, session, name, upgrade):
             session.attach(self.transport)
 
         # connect() makes the transport itself; this is the one seam.
@@ -1108,3 +1109,26 @@ def test_nothing_is_logged_by_default(room, caplog):
     room.transport.say((MESSAGE, 'text'))
     room.session.send('other')
     assert caplog.records == []
+
+
+def test_a_log_handler_that_never_returns_holds_up_nothing_but_its_send(make_room):
+    class Stuck(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(60)
+
+    logger = logging.getLogger('test.stuck')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Stuck())
+    try:
+        room = make_room(verbose=True, logger=logger)
+        with gevent.Timeout(5):
+            room.open()
+            room.transport.say((MESSAGE, 'hello'))
+            room.session.disconnect()
+        assert (room.messages, room.ends) == (
+            ['hello'],
+            [(Reason.CLIENT_DISCONNECT, 'disconnecting')],
+        )
+    finally:
+        logger.removeHandler(handler)
+        gevent.killall([one for one in greenlets() if isinstance(one, gevent.Greenlet)])
