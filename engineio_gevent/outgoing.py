@@ -34,6 +34,7 @@ class Outgoing(Lifecycle):
 
     __slots__ = (
         '_dropped',
+        '_from_other_threads',
         '_hub',
         '_options',
         'polling_http',
@@ -46,6 +47,7 @@ class Outgoing(Lifecycle):
         self._options = options
         self._hub = get_hub()
         self._dropped = 0  # messages that the transport did not accept, because it had ended
+        self._from_other_threads: list[Encoded] = []  # what the hub has not taken yet
         #: What carries the packets, until the disconnect handler has run.
         self.transport: Transport | None = None
         #: ``'polling'`` or ``'websocket'``.
@@ -61,7 +63,9 @@ class Outgoing(Lifecycle):
     @property
     def unsent(self) -> int:
         """See :attr:`.Client.unsent`."""
-        return self._dropped + (0 if self.transport is None else self.transport.unsent)
+        transport = self.transport
+        waiting = self._dropped + len(self._from_other_threads)
+        return waiting + (0 if transport is None else transport.unsent)
 
     def refuse_fork(self) -> None:
         """Check that the connection belongs to this process.
@@ -101,8 +105,9 @@ class Outgoing(Lifecycle):
 
     def _detach(self) -> None:
         """The connection is over."""
-        self._dropped = self.unsent
-        self.transport = None
+        if self.transport is not None:
+            self._dropped += self.transport.unsent
+            self.transport = None
 
     # Messages
 
@@ -180,12 +185,14 @@ class Outgoing(Lifecycle):
         self._check(encoded)
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
-        self._hub.loop.run_callback_threadsafe(self._send_for_other_thread, encoded)
+        self._from_other_threads.extend(encoded)
+        self._hub.loop.run_callback_threadsafe(self.take_from_other_threads)
 
-    def _send_for_other_thread(self, encoded: list[Encoded]) -> None:
-        """In the hub."""
+    def take_from_other_threads(self) -> None:
+        """Send what other native threads have sent. In the connection's own thread."""
         connected = self.phase.state == 'connected'
-        for one in encoded:
+        while self._from_other_threads:
+            one = self._from_other_threads.pop(0)
             if self.transport is None or not connected or self.transport.send(one) < 0:
                 self._dropped += 1
 

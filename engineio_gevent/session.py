@@ -339,6 +339,7 @@ class Session(Outgoing):
             # A signal handler, most likely. The hub must not wait: a greenlet does it.
             gevent.spawn(self.disconnect, abort, reason)
             return
+        self.take_from_other_threads()
         moved = self.move(Event.DISCONNECT)
         phase = self.phase
         if phase is FAILED:

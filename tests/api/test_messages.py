@@ -205,6 +205,25 @@ def test_order_of_each_sender(any_server, connected):
         assert own == [f'{name}:{number}' for number in range(40)]
 
 
+def test_disconnect_after_a_send_in_another_thread_loses_nothing(any_server, connected):
+    sid = connected.sid
+
+    def send():
+        connected.send('first')
+        unsent.append(connected.unsent)
+        connected.send(b'second')
+
+    unsent = []
+    thread = threading.Thread(target=send)
+    thread.start()
+    thread.join()  # The hub gets no turn before disconnect().
+    connected.disconnect()
+    any_server.close_reason(sid)
+    assert any_server.received(sid) == ['first', b'second']
+    assert unsent == [1]
+    assert connected.unsent == 0
+
+
 def test_thread_gets_its_errors(connected):
     refused = ['a\x1eb'] if connected.transport() == 'polling' else []
     results = []

@@ -1,39 +1,35 @@
-"""Rounds, many at the same time, until there were enough of them or the time is over."""
+"""A run: many rounds at the same time, until there were enough or the time is over."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import gevent
 import gevent.hub
 import gevent.pool
 
 import support
 from engineio_gevent import process
 
-from .machine import Planned, Round
+from .actor import Planned
+from .round import Round
 from .script import Script, draw
+from .servers import Servers
+from .stalls import Stalls
 
 #: The seed of a run that names none.
 SEED = 1
-#: Rounds that run at the same time. Then all rest, and nothing may be left.
-AT_ONCE = 24
-#: Servers of their own for rounds that end their process.
-PRIVATE = 3
-
-PINGS = {
-    'calm': {'pingInterval': 25000, 'pingTimeout': 20000},
-    'brisk': {'pingInterval': 300, 'pingTimeout': 300},
-    'private': {'pingInterval': 25000, 'pingTimeout': 20000},
-}
-
+#: Rounds that run at the same time.
+AT_ONCE = 64
+#: After so many times the rounds that run at the same time, all rest, and nothing may be left.
+GROUPS = 6
 
 _dispatcher_log = logging.getLogger('engineio_gevent.dispatcher')
 
@@ -51,51 +47,8 @@ class Finding(NamedTuple):
         return '\n'.join([f'FINDING {self.kind}', str(self.script), *failed])
 
 
-class Servers:
-    """The servers of a run."""
-
-    def __init__(self) -> None:
-        self._shared: dict[tuple[str, str], Any] = {}
-        self._private = {kind: gevent.queue.Queue() for kind in ('js', 'python')}
-        self._count: Counter[str] = Counter()
-
-    def take(self, kind: str, flavour: str) -> Any:
-        if flavour != 'private':
-            if (kind, flavour) not in self._shared:
-                self._shared[kind, flavour] = self._start(kind, flavour)
-            return self._shared[kind, flavour]
-        queue = self._private[kind]
-        if queue.empty() and self._count[kind] < PRIVATE:
-            self._count[kind] += 1
-            return self._start(kind, flavour)
-        return queue.get()
-
-    def give_back(self, kind: str, flavour: str, server: Any) -> None:
-        if flavour == 'private':
-            self._private[kind].put(server)
-
-    @staticmethod
-    def _start(kind: str, flavour: str) -> Any:
-        return getattr(support.ServerProcess, kind)(**PINGS[flavour])
-
-    def start_all(self) -> None:
-        """So that none is started while rounds run."""
-        for kind in self._private:
-            for flavour in ('calm', 'brisk'):
-                self.take(kind, flavour)
-            for server in [self.take(kind, 'private') for _ in range(PRIVATE)]:
-                self.give_back(kind, 'private', server)
-
-    def stop(self) -> None:
-        for server in self._shared.values():
-            server.stop()
-        for queue in self._private.values():
-            while not queue.empty():
-                queue.get().stop()
-
-
 class Errors(logging.Handler):
-    """What goes to standard error: exceptions in the hub, in threads, in finalizers."""
+    """Collects the exceptions in the hub, in threads, in finalizers and of the dispatcher."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,8 +91,9 @@ class Errors(logging.Handler):
 class Run:
     """All rounds of one run.
 
-    :param live: show what each round does.
-    :param skipped: rules whose steps are left out.
+    :param live: whether to print what each round does.
+    :param at_once: how many rounds run at the same time.
+    :param skipped: the rules whose steps are left out.
     """
 
     def __init__(
@@ -162,23 +116,42 @@ class Run:
         seconds: float | None = None,
         found: Callable[[Finding], object] = lambda finding: None,
     ) -> None:
-        """Rounds of the seeds from this one on.
+        """Run the rounds of the seeds from this one on.
 
         :param found: called with each finding.
         """
-        began = time.monotonic()
         self.servers.start_all()
-        while rounds is None or self.rounds < rounds:
-            self.seconds = time.monotonic() - began
-            if seconds is not None and self.seconds >= seconds:
-                break
-            count = self.at_once if rounds is None else min(self.at_once, rounds - self.rounds)
-            first = seed + self.rounds
-            self.rounds += count
-            for finding in self.batch([self.draw(one) for one in range(first, first + count)]):
+        began = time.monotonic()
+        until = began + (float('inf') if seconds is None else seconds)
+        last = seed + (sys.maxsize if rounds is None else rounds)
+        seeds = iter(range(seed, last))
+        while (found_now := self._group(seeds, until)) is not None:
+            for finding in found_now:
                 self.findings.append(finding)
                 found(finding)
         self.seconds = time.monotonic() - began
+
+    def _group(self, seeds: Iterator[int], until: float) -> list[Finding] | None:
+        """Some rounds, and then a look for what they leave; None if there are none to run."""
+        scripts: list[Script] = []
+
+        def take() -> Iterator[Script]:
+            for seed in itertools.islice(seeds, GROUPS * self.at_once):
+                scripts.append(self.draw(seed))
+                yield scripts[-1]
+                if time.monotonic() >= until:
+                    return
+
+        if time.monotonic() >= until:
+            return None
+        findings, left = self._together(take())
+        self.rounds += len(scripts)
+        if not scripts:
+            return None
+        if left:
+            blamed = {finding.script.seed for finding in findings}
+            findings += self._blame([one for one in scripts if one.seed not in blamed], left)
+        return findings
 
     def draw(self, seed: int) -> Script:
         """The script of a seed, without the rules that are skipped."""
@@ -186,42 +159,42 @@ class Run:
         return replace(script, steps=[step for step in script.steps if step.do not in self.skipped])
 
     def repeat(self, script: Script, times: int) -> list[Finding]:
-        """Run a script many times at the same time."""
-        findings = []
-        for first in range(0, times, self.at_once):
-            count = min(self.at_once, times - first)
-            found, left = self._together([script] * count)
-            findings += found
-            if left:
-                findings.append(Finding(script, 'left', left, []))
+        """Run a script many times."""
+        findings, left = self._together([script] * times)
+        if left and not findings:
+            findings.append(Finding(script, 'left', left, []))
         return findings
 
     def batch(self, scripts: list[Script]) -> list[Finding]:
-        """Run these at the same time. What is left over when all rest is looked for alone."""
+        """Run these scripts, and look for what they leave."""
         findings, left = self._together(scripts)
-        if left and len(scripts) == 1:
-            findings.append(Finding(scripts[0], 'left', left, []))
-        elif left:
-            blamed = []
-            for script in scripts:
-                blamed += self.batch([script])
-            if not blamed:
-                findings.append(Finding(scripts[0], 'left by one of the batch', left, []))
-            findings += blamed
+        if left and not findings:
+            findings += self._blame(scripts, left)
         return findings
 
-    def _together(self, scripts: list[Script]) -> tuple[list[Finding], list[str]]:
+    def _blame(self, scripts: list[Script], left: list[str]) -> list[Finding]:
+        """Find a script that leaves something, by running ever fewer of them."""
+        if len(scripts) == 1:
+            return [Finding(scripts[0], 'left', left, [])]
+        middle = len(scripts) // 2
+        for half in (scripts[:middle], scripts[middle:]):
+            findings, its = self._together(half)
+            if its and not findings:
+                return self._blame(half, its)
+            if findings:
+                return findings
+        return [Finding(scripts[0], 'left', ['by one of many, and not again', *left], [])]
+
+    def _together(self, scripts: Iterable[Script]) -> tuple[list[Finding], list[str]]:
+        """Run scripts, as many at the same time as allowed.
+
+        :returns: the findings, and what is left when all rest.
+        """
         support.measure_slowness()
-        leaks, watchers = support.Leaks(), support.watchers()
-        with Errors() as errors:
-            greenlets = [gevent.spawn(self.one, script) for script in scripts]
-            gevent.joinall(greenlets)
-            findings = [finding for one in greenlets for finding in one.value or ()]
-            broken = [one.exception for one in greenlets if one.exception]
-            del greenlets
-            if broken:
-                raise broken[0]
-            left: list[str] = []
+        findings: list[Finding] = []
+        left: list[str] = []
+        with Stalls() as stalls:
+            leaks, watchers = support.Leaks(), support.watchers()
 
             def nothing() -> bool:
                 left[:] = [f'session {one!r}' for one in process._connections]
@@ -230,19 +203,20 @@ class Run:
                     left.append(f'{now} watchers, {watchers} before')
                 return not left
 
-            if findings:
-                support.eventually(nothing, 1)
-                left.clear()  # what was found may have left this
-            else:
+            with Errors() as errors:
+                pool = gevent.pool.Pool(self.at_once)
+                for one in pool.imap_unordered(lambda script: self._one(script, stalls), scripts):
+                    findings += one
+                del pool
                 support.eventually(nothing, 4)
-            left += errors.found
+                left += errors.found
         return findings, left
 
-    def one(self, script: Script) -> list[Finding]:
+    def _one(self, script: Script, stalls: Stalls) -> list[Finding]:
         """One round."""
         kind, flavour = script.setup.kind, script.setup.flavour
         server = self.servers.take(kind, flavour)
-        round_ = Round(script, server, self.counts, self.live)
+        round_ = Round(script, server, self.counts, stalls, self.live)
         try:
             round_.run()
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ THEMES: dict[str, dict[str, float]] = {
     'kills': {'kill': 8, 'connect': 8, 'plan': 2},
     'words': {'words': 8, 'plan': 2},
     'loss': {'act': 8, 'connect': 6, 'send': 4},
+    'greeting': {'greeting': 4, 'plan': 1},
     'senders': {'send': 10, 'act': 3},
     'process': {'server': 5, 'connect': 6, 'send': 4},
     'heartbeat': {'silence': 3, 'connect': 4, 'rest': 0.5},
@@ -25,6 +26,7 @@ BASIC: dict[str, float] = {
     'disconnect': 3,
     'wait': 1,
     'kill': 2,
+    'kill_handler': 0.7,
     'plan': 2,
     'act': 2,
     'words': 1,
@@ -44,9 +46,31 @@ OPERATIONS = {
         'disconnect',
         'abort',
         'send',
+        'connect',
     ],
-    'message': ['gate', 'gate 5', 'turn', 'raise', 'exit', 'disconnect', 'abort', 'send'],
-    'disconnect': ['gate', 'gate 5', 'turn', 'raise', 'exit', 'disconnect', 'wait', 'connect'],
+    'message': [
+        'gate',
+        'gate 5',
+        'turn',
+        'raise',
+        'exit',
+        'disconnect',
+        'abort',
+        'send',
+        'connect',
+    ],
+    'disconnect': [
+        'gate',
+        'gate 5',
+        'turn',
+        'raise',
+        'exit',
+        'disconnect',
+        'wait',
+        'connect',
+        'connect',
+        'send',
+    ],
 }
 
 
@@ -132,7 +156,8 @@ class _Drawing:
         for _ in range(random.randint(3, 22)):
             rule = random.choices(rules, list(self.weights.values()))[0]
             client = random.randrange(self.setup.clients)
-            steps.append(getattr(self, f'_{rule}')(client))
+            step = getattr(self, f'_{rule}')(client)
+            steps += step if isinstance(step, list) else [step]
         return Script(self.seed, self.setup, steps)
 
     def _pace(self, *often: str) -> str:
@@ -200,6 +225,25 @@ class _Drawing:
         which = self.random.choice(self.names[-3:])
         return Step('kill', client, args={'which': which}, pace=self._pace())
 
+    def _kill_handler(self, client: int) -> Step:
+        return Step('kill_handler', client, pace=self._pace())
+
+    def _greeting(self, client: int) -> list[Step]:
+        """A connection that ends while its connect handler runs."""
+        random = self.random
+        handler = ['gate 30', random.choice(['raise', 'exit', 'turn', 'disconnect'])]
+        handler = (
+            handler[random.random() < 0.3 :] if random.random() < 0.5 else ['sleep 30', handler[1]]
+        )
+        steps = [Step('plan', client, args={'event': 'connect', 'operations': handler})]
+        if random.random() < 0.6:
+            again = [f'connect {random.choice(WAYS)}']
+            steps.append(Step('plan', client, args={'event': 'disconnect', 'operations': again}))
+        steps.append(replace(self._connect(client), pace=random.choice(['8 ms', '20 ms', '30 ms'])))
+        end = random.choice([self._act, self._act, self._act, self._disconnect, self._kill])
+        steps.append(end(client))
+        return steps
+
     def _plan(self, client: int) -> Step:
         """What a handler does the next time."""
         random = self.random
@@ -219,10 +263,12 @@ class _Drawing:
         if args['what'] == 'send':
             args['count'] = random.choice([1, 5, 50])
             args['size'] = random.choice([0, 0, 1000, 50_000 if args['count'] < 50 else 0])
+            if random.random() < 0.3:
+                args['then'] = random.choice(['drop', 'close'])
         return Step('act', client, args=args, pace=self._pace('20 ms'))
 
     def _silence(self, client: int) -> Step:
-        pace = self.random.choice(['500 ms', '700 ms', '1400 ms', '5 ms'])
+        pace = self.random.choice(['500 ms', '1700 ms', '2200 ms', '5 ms'])
         return Step('act', client, args={'what': 'silence'}, pace=pace)
 
     def _server(self, client: int) -> Step:

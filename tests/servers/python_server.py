@@ -256,6 +256,7 @@ class Application:
             'transport': self.server.transport(sid) if self.is_open(sid) else None,
             'tcp': sum(map(is_connected, record.sockets)),
             'sent': record.sent,
+            'silent': self.is_open(sid) and self.server.sockets[sid].silent,
             'received': record.received,
         }
 
@@ -271,6 +272,8 @@ class Application:
         elif what == 'send':
             count, size = (int(query.get(name, ['0'])[0]) for name in ('count', 'size'))
             self.send_numbered(sid, record, count or 1, size)
+            if 'then' in query:
+                self.act(sid, record, {'what': query['then']})
         elif what == 'forget':
             for sock in record.sockets:
                 drop(sock)

@@ -61,13 +61,14 @@
  *     /control/checked?sid=..     {"counts": {sender: N, ..}, "faults": [..]}: how many messages of
  *                                 each sender were in order, and the first that were not
  *     /control/checked            {"messages": N, "faults": [..]} of all clients so far
- *     /control/tagged?tag=..      [{sid, open, reason, transport, tcp, sent, received}, ..] of the
+ *     /control/tagged?tag=..      [{sid, open, reason, transport, tcp, sent, silent, received}, ..] of the
  *                                 clients with this tag, in order of connection; tcp: how many TCP
  *                                 connections they have; sent: how many numbered messages
  *     /control/do?tag=..&what=..  to each open client with this tag, of sid=.. if that is given:
  *                                 close, drop, silence as the messages of this name; send: count=N
- *                                 numbered messages of size=N characters or more; forget: ends it
- *                                 without a word. Answers how many clients there were
+ *                                 numbered messages of size=N characters or more, and then=close
+ *                                 or then=drop at once after them; forget: ends it without a word.
+ *                                 Answers how many clients there were
  */
 'use strict';
 
@@ -128,6 +129,7 @@ function jsonable(message) {
 }
 
 function silence(socket) {
+  records.get(socket.id).silent = true;
   clearTimeout(socket.pingIntervalTimer);
   clearTimeout(socket.pingTimeoutTimer);
   socket.pingIntervalTimer = socket.pingTimeoutTimer = null;
@@ -174,6 +176,7 @@ function drop(record) {
 }
 
 function sendNumbered(socket, record, count, size) {
+  if (socket.readyState !== 'open') return; // engine.io drops what is sent after close()
   for (let i = 0; i < count; i++) {
     socket.send(`s ${record.sent} ${socket.id} `.padEnd(size, 'x'));
     record.sent += 1;
@@ -193,6 +196,8 @@ function act(socket, record, query) {
       break;
     case 'send':
       sendNumbered(socket, record, Number(query.get('count') || 1), Number(query.get('size') || 0));
+      if (query.get('then') === 'drop') drop(record);
+      if (query.get('then') === 'close') socket.close();
       break;
     case 'forget':
       drop(record);
@@ -212,6 +217,7 @@ function describeTagged(sid, record) {
     transport: socket ? socket.transport.name : null,
     tcp: [...record.sockets].filter((tcp) => !tcp.destroyed).length,
     sent: record.sent,
+    silent: record.silent,
     received: record.received,
   };
 }
@@ -271,6 +277,7 @@ engine.on('connection', (socket) => {
     tag: handshake._query.tag || null,
     reason: null,
     sent: 0,
+    silent: false,
   };
   records.set(socket.id, record);
   if (records.size > MAX_CLIENTS_REMEMBERED) records.delete(records.keys().next().value);
