@@ -191,8 +191,9 @@ class Outgoing(Lifecycle):
     def take_from_other_threads(self) -> None:
         """Send what other native threads have sent. In the connection's own thread."""
         connected = self.phase.state == 'connected'
-        while self._from_other_threads:
-            one = self._from_other_threads.pop(0)
+        taken = self._from_other_threads[:]
+        del self._from_other_threads[: len(taken)]  # more may have been appended meanwhile
+        for one in taken:
             if self.transport is None or not connected or self.transport.send(one) < 0:
                 self._dropped += 1
 
