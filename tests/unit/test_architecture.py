@@ -28,7 +28,14 @@ LAYERS = {
     'heartbeat': {'net', 'per_hub'},
     'handler_calls': {'disconnect_handler', 'dispatcher', 'options', 'protocol'},
     'transports': {'exceptions', 'protocol', 'net'},
-    'outgoing': {'lifecycle', 'options', 'other_threads', 'protocol', 'transports'},
+    'outgoing': {
+        'handler_calls',
+        'lifecycle',
+        'options',
+        'other_threads',
+        'protocol',
+        'transports',
+    },
     'session': {
         'exceptions',
         'handler_calls',
