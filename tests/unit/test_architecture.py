@@ -20,7 +20,7 @@ LAYERS = {
     'per_hub': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
-    'net': {'exceptions', 'protocol'},
+    'net': {'exceptions'},
     'other_threads': set(),
     'process': set(),
     'lifecycle': {'options'},
@@ -250,7 +250,7 @@ def test_only_sockets_watch_descriptors(module):
         and node.func.attr == 'io'
     ]
     # cli.app: signals of the command wake the hub by a pair of sockets
-    known = module in {'net.stream', 'net.closing', 'net.plain', 'cli.app'}
+    known = module in {'net.closing', 'net.plain', 'net.stream', 'cli.app'}
     assert bool(calls) == known, f'.io() in lines {calls}'
 
 

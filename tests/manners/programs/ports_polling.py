@@ -20,7 +20,8 @@ from support.networks import enter_network
 def connect_and_end(url, options, message):
     client = engineio_gevent.Client(handle_sigint=False, **options)
     client.connect(url)
-    assert client.transport() == 'websocket'
+    if client.transport() != 'websocket':
+        raise engineio_gevent.exceptions.EngineIOError('the upgrade failed')
     if message is None:
         client.disconnect()
     else:
