@@ -27,9 +27,11 @@ from .stalls import Stalls
 #: The seed of a run that names none.
 SEED = 1
 #: Rounds that run at the same time.
-AT_ONCE = 64
+AT_ONCE = 40
 #: After so many times the rounds that run at the same time, all rest, and nothing may be left.
-GROUPS = 6
+GROUPS = 8
+#: Seconds until nothing must be left of rounds.
+LEFT = 4.0
 
 _dispatcher_log = logging.getLogger('engineio_gevent.dispatcher')
 
@@ -208,7 +210,7 @@ class Run:
                 for one in pool.imap_unordered(lambda script: self._one(script, stalls), scripts):
                     findings += one
                 del pool
-                support.eventually(nothing, 4)
+                support.eventually(nothing, LEFT)
                 left += errors.found
         return findings, left
 
