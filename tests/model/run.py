@@ -49,6 +49,10 @@ class Finding(NamedTuple):
         return '\n'.join([f'FINDING {self.kind}', str(self.script), *failed])
 
 
+def _left(script: Script, left: list[str]) -> Finding:
+    return Finding(script, 'left', [f'left: {text}' for text in left], [])
+
+
 class Errors(logging.Handler):
     """Collects the exceptions in the hub, in threads, in finalizers and of the dispatcher."""
 
@@ -164,7 +168,7 @@ class Run:
         """Run a script many times."""
         findings, left = self._together([script] * times)
         if left and not findings:
-            findings.append(Finding(script, 'left', left, []))
+            findings.append(_left(script, left))
         return findings
 
     def batch(self, scripts: list[Script]) -> list[Finding]:
@@ -177,7 +181,7 @@ class Run:
     def _blame(self, scripts: list[Script], left: list[str]) -> list[Finding]:
         """Find a script that leaves something, by running ever fewer of them."""
         if len(scripts) == 1:
-            return [Finding(scripts[0], 'left', left, [])]
+            return [_left(scripts[0], left)]
         middle = len(scripts) // 2
         for half in (scripts[:middle], scripts[middle:]):
             findings, its = self._together(half)
@@ -185,7 +189,7 @@ class Run:
                 return self._blame(half, its)
             if findings:
                 return findings
-        return [Finding(scripts[0], 'left', ['by one of many, and not again', *left], [])]
+        return [_left(scripts[0], ['by one of many, and not again', *left])]
 
     def _together(self, scripts: Iterable[Script]) -> tuple[list[Finding], list[str]]:
         """Run scripts, as many at the same time as allowed.
