@@ -132,9 +132,8 @@ class Client:
     def state(self) -> State:
         """``'disconnected'``, ``'connected'`` or ``'disconnecting'``.
 
-        In the disconnect handler, the state is ``'connected'`` if the transport
-        failed. It is ``'disconnecting'`` if the client disconnected or the server
-        sent a CLOSE packet.
+        In the disconnect handler, it is ``'connected'`` if the transport failed and
+        :meth:`disconnect` was not called. Otherwise it is ``'disconnecting'``.
         """
         return 'disconnected' if self._session is None else self._session.state
 
@@ -204,9 +203,8 @@ class Client:
         POST that carried it. If the answer is lost, the message counts as unsent,
         although the server may have received it.
 
-        To know that a message was processed, let the server confirm it.
-
-        Reading this attribute takes 0.3 us for each unsent message.
+        To know that a message was processed, let the server confirm it. Reading
+        this attribute takes 0.3 us for each unsent message.
         """
         return 0 if self._session is None else self._session.unsent
 
@@ -237,8 +235,8 @@ class Client:
         handlers start in the order in which messages arrive. A handler that
         waits does not delay the others. An exception that it raises is logged.
 
-        The connect handler runs inside :meth:`connect`. An exception that it
-        raises makes :meth:`connect` fail.
+        The connect handler runs inside :meth:`connect`, which fails if it raises.
+        Messages are held back until it returns or the connection ends.
 
         :param event: ``'connect'``, ``'message'`` or ``'disconnect'``. The
                       connect handler takes no argument. The message handler
@@ -276,7 +274,8 @@ class Client:
     ) -> None:
         """Connect to a server, and upgrade to a websocket if both sides support it.
 
-        It returns when messages can be sent and received.
+        It returns when messages can be sent and received, or when the connection
+        has already ended. It can be called again in the disconnect handler.
 
         :param url: the server: a scheme (``http``, ``https``, ``ws`` or ``wss``)
                     and a host. A query string is added to each request. A path
@@ -287,11 +286,11 @@ class Client:
                            order of preference. The default begins with polling
                            and upgrades to the websocket.
         :param engineio_path: the path at which the server serves Engine.IO.
-        :raises ValueError: this client is already connected, no transport is
-                            valid, or another argument is not valid.
-        :raises ConnectionError: the connection failed. The first argument names
-                                 the server and the cause. If the server sent a
-                                 JSON body, it is the second argument. The
+        :raises ValueError: this client is still connected or disconnecting, or
+                            an argument is not valid.
+        :raises ConnectionError: the connection or the connect handler failed. The
+                                 first argument names the server and the cause.
+                                 A JSON body of the server is the second one. The
                                  original exception is the ``__cause__``.
         :raises RuntimeError: this process was forked after the client connected.
 
@@ -391,7 +390,9 @@ class Client:
         handler, any number of times. If the server accepts no data or does not
         answer, it returns after 3 seconds. If the server accepts data slowly, it
         returns after 30 seconds at the latest. Then it waits for the disconnect
-        handler. :attr:`unsent` counts the messages that were not sent.
+        handler. If the connection is ending already, it waits for at most 3
+        seconds, and not at all in a handler of this connection. :attr:`unsent`
+        counts the messages that were not sent.
 
         :param abort: whether to drop the queued messages and close at once.
         :param reason: the reason for the disconnect handler. The default is

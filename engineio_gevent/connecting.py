@@ -99,7 +99,7 @@ class Connecting:
         :raises ConnectionError: every handshake failed, or the connect handler raised.
         :raises ValueError: another greenlet has connected the client meanwhile.
         """
-        session = self._open(order)
+        session = self._open(order, upgrade)
         first = session.transport_name
         try:
             if first == 'polling':
@@ -113,14 +113,14 @@ class Connecting:
                     raise
         finally:
             self._stop_timer()
-            session.settle()
+            session.finish_connecting()
         assert first is not None
         assert session.transport_name is not None
         return first, session.transport_name
 
     # The handshake
 
-    def _open(self, order: Iterable[str]) -> Session:
+    def _open(self, order: Iterable[str], upgrade: bool) -> Session:
         """The handshake, by the first transport that works."""
         failure: Exception | None = None
         for name in order:
@@ -133,7 +133,7 @@ class Connecting:
                 break
             self._session = session
             try:
-                self._shake_hands(session, name)
+                self._shake_hands(session, name, upgrade)
             except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
                 session.fail()
                 self._disown(session)
@@ -148,7 +148,7 @@ class Connecting:
         assert failure is not None
         raise connection_error(failure, self._route.netloc) from failure
 
-    def _shake_hands(self, session: Session, name: str) -> None:
+    def _shake_hands(self, session: Session, name: str, upgrade: bool) -> None:
         """Open a transport and wait for the server's OPEN packet.
 
         :param name: ``'polling'`` or ``'websocket'``.
@@ -159,7 +159,7 @@ class Connecting:
         self._greenlet = getcurrent()
         try:
             with bounded(self._options.request_timeout):
-                self._attach(session, name)
+                self._attach(session, name, upgrade)
                 assert session.transport is not None
                 session.transport.open()
                 session.wait_opened()
@@ -173,7 +173,7 @@ class Connecting:
         finally:
             self._greenlet = None
 
-    def _attach(self, session: Session, name: str) -> None:
+    def _attach(self, session: Session, name: str, upgrade: bool) -> None:
         route, options = self._route, self._options
         if name == 'websocket':
             session.attach(WebSocket(session, route, options))
@@ -181,7 +181,7 @@ class Connecting:
         limit = options.max_message_size
         http: HTTP
         if route.http_session is None:
-            http = DirectHTTP(route, limit)
+            http = DirectHTTP(route, limit, upgrade_may_follow=upgrade)
         else:
             http = SessionHTTP(route, route.http_session, limit)
         session.attach(Polling(session, route, options, http), http)

@@ -134,9 +134,14 @@ class HandlerCalls:
     # The log
 
     def info(self, message: str, *arguments: object) -> None:
-        """Log in a worker, if the application asked for it: a log handler may wait, or raise."""
+        """Log in a worker, if the application asked for it: a log handler may wait, or raise.
+
+        Log filters see the context variables of the caller.
+        """
         if self._options.verbose:
-            self.dispatcher.submit(self.context, self._log, (message, *arguments))
+            in_hub = getcurrent() is self.dispatcher.hub
+            context = self.context if in_hub else contextvars.copy_context()
+            self.dispatcher.submit(context, self._log, (message, *arguments))
 
     def _log(self, record: tuple[Any, ...]) -> None:
         self._options.logger.info(*record)

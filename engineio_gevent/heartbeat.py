@@ -78,7 +78,7 @@ class _SharedTimer:
         self._disarm()
         loop = self._hub.loop
         self._timer = loop.timer(timer_seconds(min(seconds, _LONGEST_TIMER), loop))
-        self._timer.start(self._look)
+        self._timer.start(self._check)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -86,7 +86,7 @@ class _SharedTimer:
             self._timer.close()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """In the hub."""
         now = monotonic()
         silent = [one for one in self._overdue if one in self._waiting and one.deadline <= now]

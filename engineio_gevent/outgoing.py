@@ -14,6 +14,7 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub, get_hub
 
 from . import other_threads
+from .handler_calls import HandlerCalls
 from .lifecycle import CLOSED, FORKED, OPEN, Lifecycle
 from .options import Options
 from .protocol import packet, payload
@@ -30,9 +31,11 @@ class Outgoing(Lifecycle):
     """The part of a connection that sends.
 
     :param options: the client's options.
+    :param calls: for the log.
     """
 
     __slots__ = (
+        '_calls',
         '_dropped',
         '_from_other_threads',
         '_hub',
@@ -42,9 +45,10 @@ class Outgoing(Lifecycle):
         'transport_name',
     )
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, calls: HandlerCalls) -> None:
         super().__init__()
         self._options = options
+        self._calls = calls
         self._hub = get_hub()
         self._dropped = 0  # messages that the transport did not accept, because it had ended
         self._from_other_threads: list[Encoded] = []  # what the hub has not taken yet
@@ -81,6 +85,10 @@ class Outgoing(Lifecycle):
     def _is_orphaned(self) -> bool:
         """Whether the connection is not over although its thread has ended, or its hub."""
         return self.phase is not CLOSED and other_threads.has_ended(self._hub)
+
+    def info(self, message: str, *arguments: object) -> None:
+        """Log, if the application asked for it. Not in another native thread."""
+        self._calls.info(message, *arguments)
 
     # The transport
 
@@ -170,7 +178,8 @@ class Outgoing(Lifecycle):
                     transport.wait_below(limit // 2)
 
     def _log_sent(self, data: Any) -> None:
-        self._options.logger.info('Sending packet %s data %s', 'MESSAGE', loggable(data))
+        log = self.info if get_hub_if_exists() is self._hub else self._options.logger.info
+        log('Sending packet %s data %s', 'MESSAGE', loggable(data))
 
     def _check(self, encoded: list[Encoded]) -> None:
         """Raise what the transport would raise."""
@@ -191,8 +200,9 @@ class Outgoing(Lifecycle):
     def take_from_other_threads(self) -> None:
         """Send what other native threads have sent. In the connection's own thread."""
         connected = self.phase.state == 'connected'
-        while self._from_other_threads:
-            one = self._from_other_threads.pop(0)
+        taken = self._from_other_threads[:]
+        del self._from_other_threads[: len(taken)]  # more may have been appended meanwhile
+        for one in taken:
             if self.transport is None or not connected or self.transport.send(one) < 0:
                 self._dropped += 1
 

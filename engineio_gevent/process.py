@@ -1,4 +1,4 @@
-"""What the process owes its clients: a farewell on Ctrl-C, and care after a fork."""
+"""Process-wide duties: disconnect on SIGINT, and forget the connections after a fork."""
 
 from __future__ import annotations
 

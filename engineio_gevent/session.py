@@ -63,12 +63,11 @@ class Session(Outgoing):
     :param handlers: the client's handlers by event. They are looked up when an event happens.
     :param route: the way to the server.
     :param on_end: called, perhaps in the hub, when ``connect()`` has no reason to go on. It is
-                   forgotten at :meth:`start_transport`.
+                   forgotten at :meth:`finish_connecting`.
     """
 
-    # Mutable, except _calls, _hub, _options, _route. Changed in the hub's own thread only.
+    # Mutable, except _route. Changed in the hub's own thread only.
     __slots__ = (
-        '_calls',
         '_closed',
         '_heartbeat',
         '_on_end',
@@ -87,10 +86,9 @@ class Session(Outgoing):
         route: Route,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(options)
+        super().__init__(options, HandlerCalls(options, handlers))
         self._route = route
         self._on_end = on_end
-        self._calls = HandlerCalls(options, handlers)
         self._opened: GeventEvent | None = None
         self._closed: GeventEvent | None = None
         self._heartbeat: Heartbeat | None = None
@@ -192,14 +190,10 @@ class Session(Outgoing):
         if self.phase.alive and self.transport is not None:
             self.transport.start()
 
-    def settle(self) -> None:
+    def finish_connecting(self) -> None:
         """``connect()`` is done."""
         self._on_end = None
         self.start_transport()
-
-    def info(self, message: str, *arguments: object) -> None:
-        """Log, if the application asked for it."""
-        self._calls.info(message, *arguments)
 
     # Packets from the server, in the hub or in a greenlet of the transport
 

@@ -17,6 +17,7 @@ import gevent.event
 import socketio
 
 from .. import client, exceptions
+from ..session import Session
 
 __all__ = ['Client', 'SimpleClient']
 
@@ -93,6 +94,8 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     eio: EngineIOClient
     connected: bool
     namespaces: dict[str, str]
+    #: Whether all namespaces of the last connect() have been connected.
+    _was_connected = False
 
     def _engineio_client_class(self) -> type[EngineIOClient]:
         return EngineIOClient
@@ -100,12 +103,17 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     def connect(self, *args: Any, **kwargs: Any) -> None:
         """Connect, like ``socketio.Client.connect``.
 
-        If it raises, no attempt to connect continues in the background.
+        If it raises, no attempt to connect continues in the background. If the server ends the
+        connection just after all namespaces are connected, it returns: the handlers of ``connect``
+        and ``disconnect`` are called.
         """
         before = self._reconnect_task
+        self._was_connected = False
         try:
             super().connect(*args, **kwargs)
         except socketio.exceptions.ConnectionError:
+            if self._was_connected and before is not gevent.getcurrent():
+                return
             if self._reconnect_task is not before:
                 self._stop_reconnecting()
             raise
@@ -151,10 +159,16 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         # Upstream does it when the greenlet in connect() goes on. What ends the connection before
         # that would be overlooked: no disconnect event, and a client that seems to be connected.
         if {*self.namespaces, namespace or '/'}.issuperset(self.connection_namespaces):
-            self.connected = True
+            self.connected = self._was_connected = True
         super()._handle_connect(namespace, data)
 
+    def _handle_disconnect(self, namespace: str | None) -> None:
+        session = self.eio._session
+        super()._handle_disconnect(namespace)
+        self._end_waiting(session)
+
     def _handle_eio_disconnect(self, reason: str) -> None:
+        session = self.eio._session
         try:
             super()._handle_eio_disconnect(reason)
         except Exception:
@@ -162,6 +176,13 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             self.logger.exception('disconnect handler error')
             self.namespaces, self.connected = {}, False
             super()._handle_eio_disconnect(reason)
+        self._end_waiting(session)
+
+    def _end_waiting(self, session: Session | None) -> None:
+        """Let connect() end, if it waits for namespaces of a connection that has ended."""
+        if not self.namespaces and self.eio._session is session:
+            self.failed_namespaces = list(self.connection_namespaces)
+            self._connect_event.set()
 
 
 class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same

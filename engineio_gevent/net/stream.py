@@ -16,6 +16,7 @@ from typing import Any
 from gevent.event import Event
 from gevent.hub import get_hub
 
+from .closing import close_gently
 from .deadlines import timer_seconds
 from .errors import error_text
 from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
@@ -310,15 +311,35 @@ class Stream:
         """
         return self.wait_below(0, timeout)
 
+    def wait_closed(self, timeout: float) -> bool:
+        """Wait until the peer has closed the connection, or it is closed or lost.
+
+        :param timeout: in seconds.
+        :returns: whether it is.
+        """
+        self.wait_below(-1, timeout)
+        return self.closed
+
     # Ending
 
     def close(self) -> None:
         """Close the socket now, whatever is queued, which :meth:`unsent` tells; idempotent."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._end()
+            self._sock.close()
+
+    def close_gently(self, answered: bool) -> None:
+        """:meth:`close`, but let the peer close TCP first.
+
+        :param answered: see :func:`.close_gently`.
+        """
+        if not self.closed:
+            self._end()
+            close_gently(self._sock, answered)
+
+    def _end(self) -> None:
         self.closed = True
         self._stop_watching()
-        self._sock.close()
         if self._room is not None:
             self._room.set()
 

@@ -98,10 +98,12 @@ def open_tunnel(
             raise
         return sock
     except OSError as exc:
-        raise ConnectionClosed(f'{authority(host, port)} via {proxy}: {told(exc)}') from exc
+        raise ConnectionClosed(
+            f'{authority(host, port)} via {proxy}: {root_cause_text(exc)}'
+        ) from exc
 
 
-def told(error: BaseException) -> str:
+def root_cause_text(error: BaseException) -> str:
     """What went wrong on the way through a proxy, in a few words; PySocks wraps it."""
     while getattr(error, 'socket_err', None) is not None:
         error = error.socket_err  # type: ignore[attr-defined]  # as the line above says

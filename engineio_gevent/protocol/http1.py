@@ -29,14 +29,7 @@ _CHUNK_SIZE = re.compile(rb'[0-9a-fA-F]{1,16}\Z')  # RFC 9112, section 7.1
 _NO_BODY = frozenset((204, 304))  # RFC 9112, section 6.3
 
 # What comes next.
-_HEAD = 0
-_SIZED_BODY = 1
-_BODY_TO_END = 2
-_CHUNK_LINE = 3
-_CHUNK = 4
-_CHUNK_END = 5
-_TRAILER = 6
-_COMPLETE = 7
+_HEAD, _SIZED_BODY, _BODY_TO_END, _CHUNK_LINE, _CHUNK, _TRAILER, _COMPLETE = range(7)
 
 
 def encode_request(
@@ -253,16 +246,14 @@ class Response:
 
     def _parse_chunks(self) -> None:
         while self._expected != _COMPLETE:
-            if self._expected == _CHUNK:
-                if not self._take_missing():
-                    return
-                self._expected = _CHUNK_END
+            if self._expected == _CHUNK and not self._take_missing():
+                return
             line = self._next_line()
             if line is None:
                 return
             if self._expected == _CHUNK_LINE:
                 self._parse_chunk_line(line)
-            elif self._expected == _CHUNK_END:
+            elif self._expected == _CHUNK:
                 if line:
                     raise ProtocolError('response chunk longer than its declared size')
                 self._expected = _CHUNK_LINE

@@ -99,6 +99,6 @@ class Limits(Protocol):
         """Bytes of the largest message from the server."""
 
 
-def unsent(size: int) -> ConnectionClosed:
+def undelivered_error(size: int) -> ConnectionClosed:
     """What a farewell reports that could not be said in time."""
     return ConnectionClosed(f'{size} bytes could not be sent before the connection ended')

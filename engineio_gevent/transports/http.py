@@ -16,10 +16,10 @@ from urllib3.exceptions import NewConnectionError
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
 from ..net.errors import connection_error
-from ..net.tunnel import Proxy, told
+from ..net.tunnel import Proxy, root_cause_text
 from ..net.unpatched import warn_if_unpatched
 from ..protocol.json_depth import too_deep
-from .redirects import REDIRECTS, Place, follow
+from .redirects import REDIRECTS, Destination, follow
 from .route import Route
 
 #: The type of every posted body: version 4 of the protocol is all text.
@@ -49,14 +49,17 @@ class HTTP(Protocol):
     def post(self, target: str, body: bytes, timeout: float | None) -> bytes:
         """POST; as :meth:`get`."""
 
-    def close(self) -> None:
-        """Close the connections that are ours."""
+    def close(self, gently: bool = False) -> None:
+        """Close the connections that are ours.
+
+        :param gently: let the server close those first over which all is answered.
+        """
 
     def abandon(self) -> None:
         """Let go of the descriptors without a byte to the server."""
 
 
-def checked(
+def body_of_success(
     method: str, route: Route, target: str, status: int, body: bytes, by: str = ''
 ) -> bytes:
     """The body of an answer that reports success.
@@ -67,10 +70,10 @@ def checked(
     if 200 <= status < 300:
         return body
     path = target.partition('?')[0]
-    raise refused(f'{method} {route.http_origin}{path}{by}', status, body)
+    raise status_error(f'{method} {route.http_origin}{path}{by}', status, body)
 
 
-def refused(what: str, status: int, body: bytes | None) -> HTTPError:
+def status_error(what: str, status: int, body: bytes | None) -> HTTPError:
     """The exception for an answer of another status than was hoped for."""
     decoded: object = None
     if body:
@@ -150,8 +153,8 @@ class SessionHTTP:
             root = causes[-1]
             unconnected = any(isinstance(one, NewConnectionError) for one in causes)
             kind = connection_error(root) if unconnected else ConnectionClosed
-            raise kind(f'{self._route.netloc}{self._by}: {_told(root)}') from exc
-        return checked(method, self._route, target, status, content, self._by)
+            raise kind(f'{self._route.netloc}{self._by}: {_error_text(root)}') from exc
+        return body_of_success(method, self._route, target, status, content, self._by)
 
     def _exchange(
         self,
@@ -170,7 +173,7 @@ class SessionHTTP:
             verify=self._verify,
             stream=True,
             # These replace the session's, where it has some of its own.
-            hooks={'response': [*_hooks(self._session), self._look]},
+            hooks={'response': [*_hooks(self._session), self._check_redirect]},
         )
         try:
             return response.status_code, self._read(response)
@@ -178,7 +181,7 @@ class SessionHTTP:
             response.close()
             _detach(response)
 
-    def _look(self, response: requests.Response, **_options: object) -> None:
+    def _check_redirect(self, response: requests.Response, **_options: object) -> None:
         """A hook of requests, before it follows a redirect: by the rules of our own connections."""
         location = response.headers.get('location')
         if response.status_code not in REDIRECTS or not location:
@@ -191,7 +194,9 @@ class SessionHTTP:
                 raise lost_packets(method, response.status_code, location)
             parts = urlsplit(str(response.url))
             secure = parts.scheme == 'https'
-            here = Place(secure, parts.hostname or '', parts.port or 0, parts.netloc, parts.path)
+            here = Destination(
+                secure, parts.hostname or '', parts.port or 0, parts.netloc, parts.path
+            )
             follow(here, location)
             self._read(response)  # requests would do it, without a limit
         except BaseException:  # a time-out of the caller's, too, leaves no socket open
@@ -216,7 +221,7 @@ class SessionHTTP:
             )
         return b''.join(parts)
 
-    def close(self) -> None:
+    def close(self, gently: bool = False) -> None:
         """Close the session, unless it is the caller's."""
         if self._route.owns_session:
             for adapter in self._session.adapters.values():
@@ -243,10 +248,10 @@ def _causes(error: BaseException) -> list[BaseException]:
     return causes
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, HTTPException) and not isinstance(error, OSError):
         return repr(error)  # its text alone says little: BadStatusLine's is that line
-    return told(error)
+    return root_cause_text(error)
 
 
 def _cut_from_pool(error: BaseException, handled: BaseException | None) -> None:

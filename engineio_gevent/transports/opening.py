@@ -19,8 +19,8 @@ from ..net.http_reader import read_response
 from ..net.tunnel import open_tunnel
 from ..protocol.http1 import Response, encode_request
 from . import redirects
-from .http import refused
-from .redirects import REDIRECTS, Place, carried
+from .http import status_error
+from .redirects import REDIRECTS, Destination, headers_after_redirect
 from .route import Route
 
 #: Bytes of the body of a refusal that are read.
@@ -74,7 +74,7 @@ def open_websocket(
             raise ConnectionClosed(f'{place.netloc}: {error_text(exc)}') from exc
         sock.close()
         left -= 1
-        headers = carried(headers, place, there, route.cookies.header(there.url))
+        headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
         place = there
 
 
@@ -97,7 +97,7 @@ def _headers(route: Route, options: Mapping[str, Any], key: str) -> list[tuple[s
     return headers
 
 
-def _check(answer: Response, options: Mapping[str, Any], key: str, place: Place) -> None:
+def _check(answer: Response, options: Mapping[str, Any], key: str, place: Destination) -> None:
     """Section 4.1: what the client must see in the answer.
 
     :raises HTTPError: the server refused.
@@ -105,7 +105,7 @@ def _check(answer: Response, options: Mapping[str, Any], key: str, place: Place)
     """
     if answer.status != 101:
         url = place.url.partition('?')[0]
-        raise refused(f'the websocket handshake with {url}', answer.status, answer.body)
+        raise status_error(f'the websocket handshake with {url}', answer.status, answer.body)
     headers = answer.headers
     if headers.get('upgrade', '').lower() != 'websocket':
         raise _fault('Upgrade', headers.get('upgrade'))
@@ -138,7 +138,7 @@ def _fault(name: str, value: str | None) -> ProtocolError:
     )
 
 
-def _connect(route: Route, place: Place, options: dict[str, Any]) -> Any:
+def _connect(route: Route, place: Destination, options: dict[str, Any]) -> Any:
     """A connected socket, with the handshake of TLS done where the route wants that."""
     sockopt = options.get('sockopt') or ()
     sslopt = options.get('sslopt') or {}

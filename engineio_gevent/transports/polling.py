@@ -16,7 +16,7 @@ from ..net.errors import OutOfResources
 from ..protocol import packet, payload
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded
-from .base import Limits, Sink, unsent
+from .base import Limits, Sink, undelivered_error
 from .http import HTTP
 from .route import Route
 
@@ -270,7 +270,7 @@ class Polling:
                 if self.queued < queued:  # the server takes it
                     deadline = min(monotonic() + timeout, last)
             if self.queued and not self._closed:
-                self.sink.on_lost(self, unsent(self.queued))
+                self.sink.on_lost(self, undelivered_error(self.queued))
         finally:
             greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
@@ -284,6 +284,13 @@ class Polling:
 
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close at once, requests in flight too; idempotent."""
+        self._close(gently=False)
+
+    def retire(self) -> None:
+        """Close after an upgrade: the server has answered all requests, and may close first."""
+        self._close(gently=True)
+
+    def _close(self, gently: bool) -> None:
         if self._closed:
             return
         self._never_sent = self.unsent
@@ -294,7 +301,7 @@ class Polling:
         for greenlet in (self._getting, self._posting):
             if greenlet is not None and greenlet is not current:
                 greenlet.kill(block=False)
-        self._http.close()
+        self._http.close(gently)
         self._notify()
 
     def abandon(self) -> None:

@@ -17,7 +17,7 @@ MAX_REDIRECTS = 5
 _HTTP = {'http': 'http', 'https': 'https', 'ws': 'http', 'wss': 'https'}
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where a request goes."""
 
     secure: bool
@@ -34,12 +34,12 @@ class Place(NamedTuple):
         return f'{"https" if self.secure else "http"}://{self.netloc}{self.target}'
 
 
-def home(route: Route, target: str) -> Place:
+def home(route: Route, target: str) -> Destination:
     """The place of a request on the way that the caller gave."""
-    return Place(route.secure, route.host, route.port, route.netloc, target)
+    return Destination(route.secure, route.host, route.port, route.netloc, target)
 
 
-def follow(place: Place, location: str) -> Place:
+def follow(place: Destination, location: str) -> Destination:
     """The next place.
 
     :param place: where the answer came from.
@@ -60,11 +60,11 @@ def follow(place: Place, location: str) -> Place:
         raise ProtocolError(f'redirected from https to {url[:100]}, which has no TLS')
     target = (parts.path or '/') + (f'?{parts.query}' if parts.query else '')
     netloc = parts.netloc.rpartition('@')[2]
-    return Place(secure, host, port or (443 if secure else 80), netloc, target)
+    return Destination(secure, host, port or (443 if secure else 80), netloc, target)
 
 
-def carried(
-    headers: Iterable[tuple[str, str]], here: Place, there: Place, cookies: str
+def headers_after_redirect(
+    headers: Iterable[tuple[str, str]], here: Destination, there: Destination, cookies: str
 ) -> list[tuple[str, str]]:
     """The headers of the next request: what is secret stays with the host it was meant for.
 

@@ -60,7 +60,7 @@ _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 Headers = list[tuple[str, str]]
 
 
-class _Place(NamedTuple):
+class ServerAddress(NamedTuple):
     """What a URL and a path say."""
 
     secure: bool
@@ -75,7 +75,7 @@ class _Place(NamedTuple):
 
 
 @lru_cache(maxsize=256)  # 12 us, for the next of many clients of one server
-def _place(url: str, path: str) -> _Place:
+def _server_address(url: str, path: str) -> ServerAddress:
     for what, text in (('URL', url), ('engineio_path', path)):
         if _CONTROL.search(text):
             raise ValueError(f'{what} contains a control character: {_shown(text)}')
@@ -92,7 +92,7 @@ def _place(url: str, path: str) -> _Place:
     host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
     path = path.strip('/')
-    return _Place(
+    return ServerAddress(
         secure,
         host,
         port or (443 if secure else 80),
@@ -152,7 +152,7 @@ class Route:
         websocket_options: Mapping[str, Any] | None = None,
         timestamp: bool = True,
     ) -> None:
-        where = _place(url, path)
+        where = _server_address(url, path)
         self.secure: bool = where.secure
         self.host: str = where.host
         self.port: int = where.port
@@ -161,13 +161,13 @@ class Route:
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
         self.headers: Headers = checked_headers(headers or {})
-        self.http_session: requests.Session | None = _made(http_session)
+        self.http_session: requests.Session | None = _session_from(http_session)
         #: Whether that session was made here, and ends with the connection.
         self.owns_session = False
         #: The caller's keyword arguments for websocket-client.
         self.websocket_options: Mapping[str, Any] = websocket_options or {}
         self._websocket_headers = _extra_headers(self.websocket_options.get('header') or {})
-        self._decide(verify)
+        self._resolve_settings(verify)
         if self.websocket_options:
             _check_options(self.websocket_options)
         session = self.http_session
@@ -176,7 +176,7 @@ class Route:
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 
-    def _decide(self, verify: bool) -> None:
+    def _resolve_settings(self, verify: bool) -> None:
         """Settle proxies, verification and client certificate."""
         url = self.http_origin
         session = self.http_session
@@ -205,7 +205,7 @@ class Route:
         if self.proxy is not None and session is None:
             # Proxies are requests' own art.
             self.http_session = requests.Session()
-            self.http_session.auth = _as_it_is
+            self.http_session.auth = _keep_authorization
             self.owns_session = True
 
     def _authorize(self, user: str | None, password: str | None) -> None:
@@ -326,7 +326,7 @@ class Route:
         return Proxy.parse(url) if url else None
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """The auth of our own sessions: what has been decided here stays, whatever is in netrc."""
     return request
 
@@ -385,7 +385,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise ValueError(f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}')
 
 
-def _made(
+def _session_from(
     session: requests.Session | Callable[[], requests.Session] | None,
 ) -> requests.Session | None:
     if session is None or isinstance(session, requests.Session):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from gevent.event import Event
+from gevent.event import AsyncResult
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.deadlines import timer_seconds
@@ -24,16 +24,26 @@ from ..protocol.frames import (
 )
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_message
-from .base import Limits, Sink, unsent
+from .base import Limits, Sink, undelivered_error
 from .opening import open_websocket
 from .route import Route
 
-#: Seconds after which a farewell looks whether the server takes what is queued.
-_LOOK = 0.25
+#: Seconds for which finish() waits for the server to close TCP after the close frames, so that
+#: nothing is left when it returns. Most servers take less than 1 ms; the hub waits for the others.
+FIN_TIMEOUT = 0.02
+#: Seconds after which finish() checks whether the server accepts what is queued.
+_CHECK_INTERVAL = 0.25
 
 # The longest control packet that is not sent by send_first(): "2probe". To ask is_message() for
 # each packet would take 0.05 us.
 _MAX_CONTROL = 6
+
+# How far a websocket has come to its end (RFC 6455, section 7.1).
+_OPEN = 0  # or about to be
+_CLOSE_SENT = 1  # our close frame; the server has not answered
+_CLOSE_ANSWERED = 2  # by the server's close frame: it has read all that we sent
+_CLOSE_RECEIVED = 3  # the server's close frame came first; ours followed at once
+_CLOSED = 4  # the stream is closed, or will not be opened
 
 
 class WebSocket:
@@ -46,16 +56,15 @@ class WebSocket:
 
     name = 'websocket'
 
-    # Mutable: _stream, _closing, _peer_closed, sink; touched only in the hub's own thread.
+    # Mutable: _state, _stream, _end_awaited, _never_sent, sink; touched only in the hub's own
+    # thread.
     __slots__ = (
-        '_closed',
-        '_closing',
         '_decoder',
+        '_end_awaited',
         '_limits',
-        '_lost',
         '_never_sent',
-        '_peer_closed',
         '_route',
+        '_state',
         '_stream',
         'sink',
     )
@@ -65,12 +74,11 @@ class WebSocket:
         self._route = route
         self._limits = limits
         self._decoder = FrameDecoder(limits.max_message_size)
+        self._state = _OPEN
         self._stream: Stream | None = None
-        self._closing = False  # a close frame went out
-        self._closed = False
-        self._peer_closed: Event | None = None
+        # While finish() waits: how the server ended the connection, which is not reported then.
+        self._end_awaited: AsyncResult[Exception] | None = None
         self._never_sent = 0
-        self._lost: Exception | None = None  # what came in place of the server's farewell
 
     def report_to(self, sink: Sink) -> None:
         """Report packets and the end to another sink from now on."""
@@ -81,7 +89,7 @@ class WebSocket:
     def open(self, sid: str | None = None) -> None:
         """Do the websocket handshake and begin to read."""
         sock, leftover = open_websocket(self._route, sid, self._limits.request_timeout)
-        if self._closed:
+        if self._state == _CLOSED:
             sock.close()
             raise ConnectionClosed('the connection was closed by this client while connecting')
         self._stream = stream = Stream(sock, self._on_data, self._on_stream_lost)
@@ -135,13 +143,15 @@ class WebSocket:
             stream.write_first(PONG, _control_frame(PONG, data))
         elif opcode == CLOSE:
             assert isinstance(data, bytes)
-            code, reason = frames.parse_close(data)
-            if not self._closing:
+            if self._state == _OPEN:
                 # Section 5.5.1: answer with the code received.
-                self._closing = True
                 stream.write(_control_frame(CLOSE, data[:2]))
+                self._state = _CLOSE_RECEIVED
+            elif not stream.queued:  # else our close frame has not left
+                self._state = _CLOSE_ANSWERED
+            code, reason = frames.parse_close(data)
             words = f'{self._route.netloc}: the server closed the websocket with code {code}'
-            self._end(ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason))
+            self._on_end(ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason))
 
     def _on_stream_lost(self, error: Exception | None) -> None:
         server = self._route.netloc
@@ -152,19 +162,18 @@ class WebSocket:
             lost.__cause__ = error
         else:
             lost = error
-        self._end(lost)
+        self._on_end(lost)
 
     def _fail(self, error: ProtocolError) -> None:
         """Tell the server what was wrong (section 7.1.7), then end."""
-        if not self._closed:
-            self._say_close(error.code, str(error))
-            self._end(error)
+        if self._state != _CLOSED:
+            self._send_close(error.code, str(error))
+            self._on_end(error)
 
-    def _end(self, error: Exception) -> None:
-        if self._peer_closed is not None:
-            self._lost = error
-            self._peer_closed.set()  # we are waiting for just that
-        elif not self._closed:
+    def _on_end(self, error: Exception) -> None:
+        if self._end_awaited is not None:
+            self._end_awaited.set(error)
+        elif self._state != _CLOSED:
             self._close()
             self.sink.on_lost(self, error)
 
@@ -178,10 +187,10 @@ class WebSocket:
         size = len(packet)
         if size >= LARGE:
             return stream.write_large(LargeFrame(packet))
-        frame = encode_frame(BINARY if isinstance(packet, bytes) else TEXT, packet)
         if size <= _MAX_CONTROL and not is_message(packet):
-            frame = _ControlFrame(frame)
-        return stream.write(frame)
+            return stream.write(_control_frame(TEXT, packet))
+        # bytes of the application may be of a subclass, an encoded str is not.
+        return stream.write(encode_frame(TEXT if type(packet) is str else BINARY, packet))
 
     def send_first(self, packet: str) -> None:
         """Send a control packet ahead of the messages that are queued."""
@@ -191,18 +200,17 @@ class WebSocket:
     @property
     def unsent(self) -> int:
         """Messages that the operating system has not taken whole; see :meth:`.Transport.unsent`."""
-        if self._stream is None:
-            return self._never_sent
-        return sum(not isinstance(entry, _ControlFrame) for entry in self._stream.unsent())
+        stream = self._stream
+        return self._never_sent if stream is None else _count_messages(stream)
 
     def wait_below(self, limit: int) -> None:
         """Wait until at most ``limit`` bytes are queued, or the transport is closed."""
         if self._stream is not None:
             self._stream.wait_below(limit)
 
-    def _say_close(self, code: int, reason: str) -> None:
-        if not self._closing and self._stream is not None:
-            self._closing = True
+    def _send_close(self, code: int, reason: str) -> None:
+        if self._state == _OPEN and self._stream is not None:
+            self._state = _CLOSE_SENT
             self._stream.write(_control_frame(CLOSE, frames.encode_close(code, reason)))
 
     # Ending
@@ -213,47 +221,67 @@ class WebSocket:
         stream = self._stream
         try:
             if stream is not None and not stream.closed:
-                self._peer_closed = Event()
+                end: AsyncResult[Exception] = AsyncResult()
+                self._end_awaited = end
                 goodbye = encode_frame(TEXT, str(packet.CLOSE))
-                if not self._closing:
-                    self._closing = True
+                if self._state == _OPEN:
+                    self._state = _CLOSE_SENT
                     goodbye += encode_frame(CLOSE, frames.encode_close())
-                stream.write(_ControlFrame(goodbye))
-                queued = stream.queued
-                patience = monotonic() + timeout
-                while not stream.drain(min(_LOOK, timeout)) and not stream.closed:
-                    now = monotonic()
-                    if stream.queued < queued:  # the server takes it
-                        queued = stream.queued
-                        patience = now + timeout
-                    if now >= min(patience, deadline):
-                        break
-                if not stream.queued:
-                    self._peer_closed.wait(timer_seconds(min(timeout, deadline - monotonic())))
+                stream.write(_ControlFrame(goodbye))  # in one system call
+                if self._drain(stream, timeout, deadline):
+                    end.wait(timer_seconds(min(timeout, deadline - monotonic())))
+                    if self._state == _CLOSE_ANSWERED:
+                        stream.wait_closed(min(FIN_TIMEOUT, deadline - monotonic()))
                 else:
-                    self.sink.on_lost(self, self._lost or unsent(stream.queued))
+                    self.sink.on_lost(self, end.value or undelivered_error(stream.queued))
         finally:
-            self._peer_closed = None
+            self._end_awaited = None
             self._close()
 
+    def _drain(self, stream: Stream, timeout: float, deadline: float) -> bool:
+        """Wait until nothing is queued; whether that is so.
+
+        :param timeout: seconds in which the server has to accept some of it.
+        :param deadline: for all of it, by the monotonic clock.
+        """
+        queued = stream.queued
+        patience = monotonic() + timeout
+        while not stream.drain(min(_CHECK_INTERVAL, timeout)) and not stream.closed:
+            now = monotonic()
+            if stream.queued < queued:
+                queued = stream.queued
+                patience = now + timeout
+            if now >= min(patience, deadline):
+                break
+        return not stream.queued
+
     def close(self, code: int | None = None, reason: str = '') -> None:
-        """Close at once; idempotent. With a code, a close frame goes out if the socket takes it."""
-        if code is not None and not self._closed:
-            self._say_close(code, reason)
+        """Close at once; idempotent. With a code, a close frame goes out if the socket takes it.
+
+        This side closes TCP first, unless the close frames have been exchanged, and keeps its port
+        for a minute. A reset would not, but might overtake what was sent before.
+        """
+        if code is not None:
+            self._send_close(code, reason)
         self._close()
 
     def _close(self) -> None:
-        self._closed = True
-        if self._stream is not None:
+        state, self._state = self._state, _CLOSED
+        stream, self._stream = self._stream, None
+        if stream is not None:
             # A close frame, and a pong before it, may wait for the end of the loop's turn.
-            self._stream.flush()
-            self._stream.close()
-            self._never_sent = self.unsent
-            self._stream = None  # and what is queued
+            stream.flush()
+            # Section 7.1.1: after the close frames, the server closes TCP first.
+            if state == _CLOSE_ANSWERED:
+                stream.close_gently(answered=True)
+            elif state == _CLOSE_RECEIVED and not stream.queued:
+                stream.close_gently(answered=False)
+            stream.close()
+            self._never_sent = _count_messages(stream)
 
     def abandon(self) -> None:
         """Let go of the socket without a byte to the server."""
-        self._closed = True
+        self._state = _CLOSED
         if self._stream is not None:
             self._stream.abandon()
 
@@ -266,3 +294,7 @@ class _ControlFrame(bytes):
 
 def _control_frame(opcode: int, payload: str | bytes) -> _ControlFrame:
     return _ControlFrame(encode_frame(opcode, payload))
+
+
+def _count_messages(stream: Stream) -> int:
+    return sum(not isinstance(entry, _ControlFrame) for entry in stream.unsent())

@@ -125,3 +125,29 @@ def test_a_log_handler_that_waits_while_another_greenlet_connects(any_server, ma
     finally:
         logger.removeHandler(handler)
     assert eventually(lambda: left_at(any_server, sids) == [])
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_connecting_again_before_the_disconnect_handler(any_server, client, way):
+    """Then the next connect handler would run before it. Within it, connecting is allowed."""
+    order = []
+
+    @client.on('connect')
+    def on_connect():
+        order.append('connect')
+
+    @client.on('disconnect')
+    def on_disconnect(reason):
+        order.append('disconnect')
+        if order.count('disconnect') == 1:
+            client.connect(any_server.url, transports=WAYS[way])
+
+    client.connect(any_server.url, transports=WAYS[way])
+    client._session.on_lost(client._session.transport, OSError('cut off'))
+    # The dispatcher has not had its turn yet.
+    with pytest.raises(ValueError, match='not in a disconnected state'):
+        client.connect(any_server.url)
+    assert eventually(lambda: order == ['connect', 'disconnect', 'connect'])
+    assert eventually(lambda: client.state == 'connected')
+    client.disconnect()
+    assert order == ['connect', 'disconnect'] * 2

@@ -414,7 +414,7 @@ def test_usual_nesting_is_read():
     [
         'packet.parse_text(text, json.loads)',
         'open_packet.parse(text)',
-        'refused("request", 400, text.encode())',
+        'status_error("request", 400, text.encode())',
     ],
 )
 def test_deep_nesting_does_not_crash_where_the_stack_is_small(reader, open_):
@@ -423,7 +423,7 @@ def test_deep_nesting_does_not_crash_where_the_stack_is_small(reader, open_):
 import sys, threading, json
 from engineio_gevent.exceptions import ProtocolError
 from engineio_gevent.protocol import open_packet, packet
-from engineio_gevent.transports.http import refused
+from engineio_gevent.transports.http import status_error
 
 def read():
     for depth in (4000, 9000, 50000):

@@ -58,6 +58,8 @@ class UpgradingServer:
         self.most_polling = 0
         self.websockets = 0
         self.probed = Event()
+        self.may_answer_post = Event()
+        self.may_answer_post.set()
 
     def __call__(self, sock):
         while True:
@@ -70,6 +72,7 @@ class UpgradingServer:
             if request.method == 'POST':
                 for packet in request.body.decode().split('\x1e'):
                     self.posted.put(packet)
+                self.may_answer_post.wait()
                 respond(sock, 'ok')
             elif 'sid=' not in request.target:
                 respond(sock, self.open_packet)
@@ -294,7 +297,7 @@ def test_a_websocket_that_ends_between_its_pong_and_the_upgrade(hostile_server, 
         then(sock)
         if sock.fileno() >= 0:
             read_to_end(sock)
-        assert eventually(lambda: websocket._closed)  # noticed, while the GET is awaited
+        assert eventually(lambda: websocket._stream is None)  # noticed, while the GET is awaited
         script.say('4by polling', '6')
 
     script = UpgradingServer(probe)
@@ -557,3 +560,53 @@ def test_a_thousand_messages_each_way_across_the_upgrade(hostile_server, witness
     assert received
     assert posted + received == [f'4{number}' for number in range(count)]
     assert one.messages == [str(number) for number in range(count)]
+
+
+@pytest.mark.parametrize('pong', ['before', 'after', 'never'])
+def test_disconnecting_within_the_upgrade_loses_nothing(hostile_server, witness, pong):
+    """What was sent goes out over polling, and then the CLOSE packet.
+
+    :param pong: whether polling comes to rest for the upgrade before or after disconnect().
+    """
+
+    def probe(sock, request):
+        accept_websocket(sock, request)
+        assert read_frame(sock) == (TEXT, b'2probe')
+        assert eventually(lambda: script.polling)
+        may_answer.wait()
+        if pong != 'never':
+            sock.sendall(frame('3probe'))
+            answered.set()
+        ended.append(read_to_end(sock))
+
+    ended = []
+    may_answer, answered = Event(), Event()
+    script = UpgradingServer(probe)
+    server = hostile_server(script)
+    one = witness()
+    connecting = gevent.spawn(one.connect, server, None)
+    assert eventually(lambda: script.polling)
+    if pong == 'before':
+        may_answer.set()
+        pong_is_read(one)
+        one.client.send('0')
+    else:
+        script.may_answer_post.clear()
+        one.client.send('0')
+        assert script.posted.get(timeout=5) == '40'  # its answer is on the way
+    one.client.send('1')
+    leaving = gevent.spawn(one.client.disconnect)
+    settle()
+    may_answer.set()
+    if pong == 'after':
+        answered.wait()
+        settle()
+    script.may_answer_post.set()
+    leaving.get(timeout=5)
+    connecting.get(timeout=5)
+    expected = ['40', '41', '1'] if pong == 'before' else ['41', '1']
+    assert [script.posted.get(timeout=5) for _ in expected] == expected
+    assert one.ends == [('client disconnect', 'disconnecting')]
+    assert (one.client.unsent, one.client.disconnect_error) == (0, None)
+    assert eventually(lambda: ended)  # the probe's websocket is closed
+    server.wait_open(0)

@@ -28,7 +28,14 @@ LAYERS = {
     'heartbeat': {'net', 'per_hub'},
     'handler_calls': {'disconnect_handler', 'dispatcher', 'options', 'protocol'},
     'transports': {'exceptions', 'protocol', 'net'},
-    'outgoing': {'lifecycle', 'options', 'other_threads', 'protocol', 'transports'},
+    'outgoing': {
+        'handler_calls',
+        'lifecycle',
+        'options',
+        'other_threads',
+        'protocol',
+        'transports',
+    },
     'session': {
         'exceptions',
         'handler_calls',
@@ -54,7 +61,7 @@ LAYERS = {
     },
     'client': {'connecting', 'net', 'options', 'process', 'session', 'transports'},
     '': {'exceptions', 'client'},
-    'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net'},
+    'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net', 'session'},
     'cli': {'', 'exceptions', 'client', 'protocol', 'net', 'transports', 'contrib'},
     '__main__': {'cli'},
 }
@@ -243,7 +250,7 @@ def test_only_sockets_watch_descriptors(module):
         and node.func.attr == 'io'
     ]
     # cli.app: signals of the command wake the hub by a pair of sockets
-    known = module in {'net.stream', 'net.plain', 'cli.app'}
+    known = module in {'net.stream', 'net.closing', 'net.plain', 'cli.app'}
     assert bool(calls) == known, f'.io() in lines {calls}'
 
 

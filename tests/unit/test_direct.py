@@ -7,6 +7,7 @@ import gzip
 import re
 
 import gevent
+import gevent.select
 import pytest
 from gevent.event import Event
 
@@ -713,6 +714,138 @@ def test_closing_just_before_the_answer(start):
     release.set()
     assert waiting.get(timeout=5) == b'late'
     server.wait_open(0)
+
+
+# -- Who closes first ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start_before_an_upgrade(hostile_server):
+    """As `start`, for an HTTP whose first GET is most likely its only one."""
+    made = []
+
+    def begin(*answers, headers=None):
+        script = Server(*answers)
+        server = hostile_server(script)
+        made.append(DirectHTTP(Route(server.url, headers), None, upgrade_may_follow=True))
+        return script, server, made[-1]
+
+    yield begin
+    for http in made:
+        http.close()
+
+
+def closed_by_the_client(sock):
+    """Whether the server sees an end of the connection, which it has not closed."""
+    settle()
+    readable, _, _ = gevent.select.select([sock], [], [], 0)
+    return bool(readable)
+
+
+class LastAnswer:
+    """Answers with `Connection: close`, and closes when it is told to."""
+
+    def __init__(self):
+        self.close, self.answered = Event(), Event()
+        self.closed_by_the_client = None
+
+    def __call__(self, sock):
+        respond(sock, 'last', headers=[('Connection', 'close')])
+        self.answered.set()
+        self.close.wait()
+        self.closed_by_the_client = closed_by_the_client(sock)
+
+
+def test_the_first_get_before_an_upgrade_asks_the_server_to_close(start_before_an_upgrade):
+    script, server, http = start_before_an_upgrade(LastAnswer())
+    assert http.get('/', 5) == b'last'
+    http.get('/', 5)
+    http.post('/', b'x', 5)
+    assert [request.headers.get('connection') for request in script.requests] == [
+        'close',
+        None,
+        None,
+    ]
+    assert server.accepted == 3
+
+
+def test_no_first_get_asks_it_to_close_without_an_upgrade(start):
+    script, _, http = start()
+    http.get('/', 5)
+    assert 'connection' not in script.requests[0].headers
+
+
+def test_the_caller_s_own_header_goes_first(start_before_an_upgrade):
+    script, server, http = start_before_an_upgrade(headers={'connection': 'keep-alive'})
+    http.get('/', 5)
+    http.get('/', 5)
+    assert [request.headers['connection'] for request in script.requests] == ['keep-alive'] * 2
+    assert server.accepted == 1
+
+
+@pytest.mark.parametrize('name', ['Connection', 'connection'])
+def test_nothing_follows_a_request_to_close(start, start_before_an_upgrade, name):
+    """gevent.pywsgi closes without a word about it in its answer, some time after it."""
+    _, server, http = start_before_an_upgrade()
+    http.get('/', 5)
+    http.get('/', 5)
+    assert server.accepted == 2
+    _, server, http = start(headers={name: 'Close'})
+    http.get('/', 5)
+    http.get('/', 5)
+    assert server.accepted == 2
+
+
+@pytest.mark.parametrize('before_an_upgrade', [False, True])
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_the_server_closes_first(start, start_before_an_upgrade, before_an_upgrade, method):
+    """Also where the client has left already. Afterwards nothing of the connection is there."""
+    answer = LastAnswer()
+    with no_leaks():
+        begin = start_before_an_upgrade if before_an_upgrade else start
+        _, server, http = begin(answer)
+        if method == 'GET':
+            http.get('/', 5)
+        else:
+            http.post('/', b'x', 5)
+        http.close()
+        answer.close.set()
+        server.wait_open(0)
+        assert answer.closed_by_the_client is False
+        server.stop()
+
+
+def test_a_server_at_fault_is_not_waited_for(start):
+    """Its connection is closed, not reset after a while."""
+    ends = []
+
+    def answer(sock):
+        sock.sendall(b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: x\r\n\r\n')
+        ends.append(sock.recv(1))
+
+    _, server, http = start(answer)
+    with pytest.raises(ProtocolError):
+        http.get('/', 5)
+    server.wait_open(0)
+    assert ends == [b'']
+
+
+def test_connections_that_an_upgrade_leaves_are_the_server_s_to_close(start):
+    kept = []
+    leave = Event()
+
+    def answer(sock):
+        respond(sock, 'ok')
+        leave.wait()
+        kept.append(closed_by_the_client(sock))
+
+    _, server, http = start(answer, answer)
+    http.get('/', 5)
+    http.post('/', b'x', 5)
+    http.close(gently=True)
+    leave.set()
+    server.wait_open(0)
+    assert kept == [False, False]
 
 
 def test_abandoning_sends_nothing(start):

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from engineio_gevent.net import unpatched
 from engineio_gevent.net.errors import OutOfResources
-from engineio_gevent.transports.http import SessionHTTP, checked, refused
+from engineio_gevent.transports.http import SessionHTTP, body_of_success, status_error
 from engineio_gevent.transports.route import Route
 from support import eventually, free_port, no_descriptors
 
@@ -250,10 +250,10 @@ def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, 
             ConnectionClosed,
             'in generate',
         ),
-        ((400, {}, b'{"message":"Unknown sid"}'), HTTPError, 'in checked'),
+        ((400, {}, b'{"message":"Unknown sid"}'), HTTPError, 'in body_of_success'),
         ((200, {}, b'x' * 1001), ProtocolError, 'in _read'),
         ((302, {'Location': '/'}, b''), ConnectionClosed, 'in resolve_redirects'),
-        ((302, {'Location': 'ftp://127.0.0.1/'}, b''), ProtocolError, 'in _look'),
+        ((302, {'Location': 'ftp://127.0.0.1/'}, b''), ProtocolError, 'in _check_redirect'),
     ],
     ids=['nothing', 'nobody-listens', 'cut', 'chunk', '400', 'too-large', 'loop', 'redirect'],
 )
@@ -341,13 +341,13 @@ def test_no_warning_where_sockets_are_patched(session, monkeypatch):
 
 @pytest.mark.parametrize('status', [200, 204, 299])
 def test_success(status):
-    assert checked('GET', Route('http://a.test'), '/x', status, b'body') == b'body'
+    assert body_of_success('GET', Route('http://a.test'), '/x', status, b'body') == b'body'
 
 
 @pytest.mark.parametrize('status', [100, 199, 300, 304, 400, 404, 500, 599])
 def test_no_success(status):
     with pytest.raises(HTTPError) as caught:
-        checked('POST', Route('http://a.test'), '/x?token=secret', status, b'')
+        body_of_success('POST', Route('http://a.test'), '/x?token=secret', status, b'')
     assert caught.value.status == status
     assert str(caught.value).endswith('POST http://a.test/x')
 
@@ -368,6 +368,6 @@ def test_no_success(status):
     ],
 )
 def test_the_body_of_a_refusal(body, decoded, words):
-    error = refused('it', 400, body)
+    error = status_error('it', 400, body)
     assert error.body == decoded
     assert str(error).endswith(words)

@@ -93,6 +93,7 @@ WHOLE = [
         b'hello',
         True,
     ),
+    ('last-interim', b'HTTP/1.1 199 x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n', 204, b'', True),
     ('204', b'HTTP/1.1 204 No Content\r\n\r\n', 204, b'', True),
     ('304', b'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n', 304, b'', True),
     ('bare-line-ends', b'HTTP/1.1 400 Bad\nContent-Length: 5\n\nhello', 400, b'hello', True),
@@ -280,6 +281,18 @@ def test_the_largest_head(over, end, last):
     wanted = outcome(data)
     assert wanted[0] == (ProtocolError if over else 200)
     assert outcome(data[:at], data[at:]) == wanted
+
+
+@pytest.mark.parametrize('over', [0, 1])
+def test_a_head_is_refused_as_soon_as_it_must_be_too_large(over):
+    """Its last two bytes may still be the beginning of the empty line."""
+    begins = OK + b'X: ' + b'x' * (MAX_HEAD - len(OK) - 4 + over) + b'\r\n\r'
+    response = Response(None)
+    if over:
+        with pytest.raises(ProtocolError, match='header larger'):
+            response.feed(begins)
+    else:
+        assert not response.feed(begins)
 
 
 @pytest.mark.parametrize('over', [0, 1])

@@ -60,8 +60,9 @@ class FakeHTTP:
         answer.set(b'ok')
         return body.decode().split('\x1e')
 
-    def close(self):
+    def close(self, gently=False):
         self.closed += 1
+        self.closed_gently = gently
 
     def abandon(self):
         self.abandoned += 1
@@ -321,6 +322,24 @@ def test_those_who_wait_go_at_the_end(http, started):
     started.close()
     gevent.joinall(waiting, timeout=5, raise_error=True)
     assert all(one.ready() for one in waiting)
+
+
+# -- After an upgrade ------------------------------------------------------------------------------
+
+
+def test_after_an_upgrade_the_server_may_close_first(http, sink, started):
+    pausing = gevent.spawn(started.pause)
+    http.answer_get('6')
+    pausing.get(timeout=5)
+    started.retire()
+    started.close()
+    assert (http.closed, http.closed_gently) == (1, True)
+    assert sink.lost == []
+
+
+def test_another_end_is_at_once(http, started):
+    started.close()
+    assert http.closed_gently is False
 
 
 # -- No descriptor, no port ------------------------------------------------------------------------

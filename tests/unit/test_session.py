@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import gc
 import json
@@ -41,6 +42,7 @@ from engineio_gevent.transports.route import Route
 from support import (
     ScriptedLoop,
     eventually,
+    greenlets,
     no_leaks,
     open_packet,
     settle,
@@ -142,7 +144,7 @@ class Room:
         self.disowned = []
         self.transport = FakeTransport(self.session, first)
 
-        def attach(connecting, session, name):
+        def attach(connecting, session, name, upgrade):
             session.attach(self.transport)
 
         # connect() makes the transport itself; this is the one seam.
@@ -859,6 +861,7 @@ def test_no_log_handler_comes_between_messages_that_are_sent_together(make_room,
     logging.getLogger('test').addHandler(handler := Interrupting())
     try:
         room.session.send_together(['one', 'two'], wait=True)
+        settle()
     finally:
         logging.getLogger('test').removeHandler(handler)
     assert room.transport.sent == ['4one', '4two', '4between']
@@ -1108,3 +1111,56 @@ def test_nothing_is_logged_by_default(room, caplog):
     room.transport.say((MESSAGE, 'text'))
     room.session.send('other')
     assert caplog.records == []
+
+
+def test_a_log_handler_that_never_returns_holds_up_nothing(make_room):
+    class Stuck(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(60)
+
+    logger = logging.getLogger('test.stuck')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Stuck())
+    try:
+        room = make_room(verbose=True, logger=logger)
+        with gevent.Timeout(5):
+            room.open()
+            room.transport.say((MESSAGE, 'hello'))
+            room.session.send('hello')
+            room.session.disconnect()
+        assert (room.messages, room.ends) == (
+            ['hello'],
+            [(Reason.CLIENT_DISCONNECT, 'disconnecting')],
+        )
+    finally:
+        logger.removeHandler(handler)
+        gevent.killall([one for one in greenlets() if isinstance(one, gevent.Greenlet)])
+
+
+def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
+    class Noting(logging.Handler):
+        def emit(self, record):
+            logged.append((record.getMessage(), request.get()))
+
+    request = contextvars.ContextVar('request', default=None)
+    logged = []
+    logger = logging.getLogger('test.noting')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Noting())
+    try:
+        room = make_room(verbose=True, logger=logger).open()
+        request.set(1)
+        room.session.send('one')
+        room.transport.say((MESSAGE, 'two'))
+        request.set(2)
+        room.session.send_together(['three', 'four'], wait=False)
+        request.set(None)
+        settle()
+    finally:
+        logger.removeHandler(handler)
+    assert logged[-4:] == [
+        ('Sending packet MESSAGE data one', 1),
+        ('Received packet MESSAGE data two', 1),
+        ('Sending packet MESSAGE data three', 2),
+        ('Sending packet MESSAGE data four', 2),
+    ]

@@ -93,10 +93,20 @@ class Server:
             found.append(one)
         return found
 
+    def has_ended(self):
+        """Whether the client has closed TCP."""
+        return not self.heard.empty() and self.heard.peek() is None
+
 
 @pytest.fixture
 def script():
     return Server()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Time does not end the wait for the server's end of TCP."""
+    monkeypatch.setattr('engineio_gevent.net.closing.PEER_TIMEOUT', 3600)
 
 
 @pytest.fixture
@@ -434,6 +444,73 @@ def test_a_farewell(opened, script):
     finishing.get(timeout=5)
     assert script.frames() == []
     assert one.sink.lost == []
+
+
+def test_the_server_closes_tcp_first(opened, script, patient):
+    """RFC 6455, section 7.1.1; who is first keeps TIME_WAIT."""
+    one = opened()
+    finishing = gevent.spawn(one.finish, 5)
+    assert script.frames(2) == [(TEXT, b'1'), (CLOSE, b'\x03\xe8')]
+    script.say(close_frame(1000))
+    finishing.get(timeout=5)
+    settle()
+    assert not script.has_ended()
+    script.connected.get().shutdown(socket.SHUT_WR)
+    assert script.frames() == []
+
+
+def test_the_end_of_tcp_is_part_of_a_farewell(opened, script, monkeypatch):
+    """A server that closes at once leaves nothing to wait for when `finish()` returns."""
+    monkeypatch.setattr('engineio_gevent.transports.websocket.FIN_TIMEOUT', 60)
+    one = opened()
+    with no_leaks(timeout=0):
+        stream = one._stream
+        finishing = gevent.spawn(one.finish, 120)
+        script.frames(2)
+        script.say(close_frame(1000))
+        settle()
+        assert not finishing.ready()
+        script.connected.get().shutdown(socket.SHUT_WR)
+        finishing.get(timeout=5)
+        assert stream.closed
+        assert script.frames() == []
+        del finishing
+
+
+def test_the_server_begins_and_closes_tcp_first(opened, script, patient):
+    one = opened()
+    script.say(close_frame(1001))
+    assert script.frames(1) == [(CLOSE, b'\x03\xe9')]
+    assert len(one.sink.lost) == 1
+    settle()
+    assert not script.has_ended()
+    script.connected.get().shutdown(socket.SHUT_WR)
+    assert script.frames() == []
+
+
+@pytest.mark.parametrize('first', ['client', 'server'])
+def test_a_server_that_does_not_close_tcp(opened, script, first):
+    """It costs a descriptor for a moment."""
+    one = opened()
+    with no_leaks():
+        finishing = gevent.spawn(one.finish, 5) if first == 'client' else None
+        if finishing:
+            script.frames(2)
+        script.say(close_frame(1000))
+        script.frames()
+        if finishing:
+            finishing.get(timeout=5)
+        script.connected.get().close()
+
+
+def test_a_server_that_floods_after_its_close_frame(opened, script, patient):
+    one = opened()
+    finishing = gevent.spawn(one.finish, 5)
+    script.frames(2)
+    flooding = gevent.spawn(pytest.raises, OSError, script.say, close_frame(1000) + bytes(64 << 20))
+    flooding.get(timeout=10)
+    finishing.get(timeout=5)
+    assert one.sink.packets == one.sink.lost == []
 
 
 def test_a_farewell_that_nobody_answers_is_bounded(opened, script):

@@ -12,7 +12,7 @@ from ...exceptions import ProtocolError
 from ...protocol.http1 import Response
 from ...protocol.json_depth import too_deep
 from ...protocol.packet import shorten
-from ...transports.redirects import REDIRECTS, Place, follow
+from ...transports.redirects import REDIRECTS, Destination, follow
 from .wire import MAX_SIZE
 
 #: Headers that identify the server or proxy that answered.
@@ -55,7 +55,7 @@ class Answer:
     """
 
     response: Response
-    place: Place
+    place: Destination
 
     @property
     def status(self) -> int:
@@ -245,7 +245,7 @@ def _for_every_request(answer: Answer) -> str:
     return ''
 
 
-def _redirect(here: Place, location: str) -> str:
+def _redirect(here: Destination, location: str) -> str:
     """The target of a redirect, and the arguments that lead there."""
     try:
         there = follow(here, location)
@@ -262,7 +262,7 @@ def _redirect(here: Place, location: str) -> str:
     return f' redirects to {whole}. If Engine.IO is there, use {given} ({rule})'
 
 
-def _given(place: Place) -> tuple[str, str]:
+def _given(place: Destination) -> tuple[str, str]:
     """The URL and the path to give to the client for a target."""
     path, _, query = place.target.partition('?')
     own = '&'.join(one for one in query.split('&') if one.partition('=')[0] not in {*_ADDED, ''})

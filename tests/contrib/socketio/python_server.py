@@ -57,6 +57,8 @@ class Namespace(socketio.Namespace):
             raise socketio.exceptions.ConnectionRefusedError('not you', {'code': 7})
         if self.namespace == '/' and 'kick' in query_of(sid, '/'):
             gevent.spawn(self.kick, sid)
+        if self.namespace == '/' and 'ban' in query_of(sid, '/'):
+            gevent.spawn(self.ban, sid)
 
     def on_disconnect(self, sid, reason):
         left.append(f'out of {self.namespace}: {reason}')
@@ -111,6 +113,10 @@ class Namespace(socketio.Namespace):
         eio_sid = sio.manager.eio_sid_from_sid(sid, self.namespace)
         self.disconnect(sid)
         sio.eio.disconnect(eio_sid)
+
+    def ban(self, sid):
+        self.emit('banned', 'you', to=sid)
+        self.kick(sid)
 
     def on_drop(self, sid):
         engineio_server.drop(sio.get_environ(sid, self.namespace)['test.socket'])

@@ -311,15 +311,74 @@ def test_connected_means_connected(server, make_client, way):
     """A server may end what has just begun: then the client knows, and tells once."""
     for _ in range(5):
         client = make_client()
-        try:
-            client.connect(f'{server.url}?kick=1', transports=way, wait_timeout=0.2)
-        except socketio.exceptions.ConnectionError:
-            assert not client.connected
+        client.connect(f'{server.url}?kick=1', transports=way)
         client.wait_seen('disconnect')
         assert client.seen('disconnect') == [['/', 'server disconnect']]
         assert support.eventually(lambda client=client: client.eio.state == 'disconnected')
         assert not client.connected
         assert client.namespaces == {}
+
+
+def test_last_words(server, make_client, way):
+    """An event and the end in the same breath as the namespace: connect() returns."""
+    for _ in range(10):
+        client = make_client()
+        client.connect(f'{server.url}?ban=1', transports=way)
+        client.wait_seen('disconnect')
+        assert [event for event in client.events if event[0] != '__disconnect_final'] == [
+            ('connect', '/'),
+            ('banned', '/', 'you'),
+            ('disconnect', '/', 'server disconnect'),
+        ]
+        assert not client.connected
+
+
+@pytest.mark.parametrize('end', ['namespace', 'close packet', 'loss'])
+def test_last_words_in_one_segment(hostile_server, make_client, end):
+    """The greenlet in connect() wakes when all is over."""
+
+    def answer(sock):
+        support.accept_websocket(sock)
+        support.send_frame(sock, support.open_packet())
+        assert support.read_frame(sock)[1] == b'40{}'
+        words = ['40{"sid":"one"}', '42["banned","you"]']
+        words += {'namespace': ['41'], 'close packet': ['1'], 'loss': []}[end]
+        sock.sendall(b''.join(map(support.frame, words)))
+        if end == 'namespace':
+            support.read_to_end(sock)
+
+    server = hostile_server(answer)
+    client = make_client(reconnection=False)
+    with gevent.Timeout(TIMEOUT):
+        client.connect(server.url, transports='websocket', wait_timeout=2 * TIMEOUT)
+    client.wait_seen('disconnect')
+    reason = 'transport error' if end == 'loss' else 'server disconnect'
+    assert [event for event in client.events if event[0] != '__disconnect_final'] == [
+        ('connect', '/'),
+        ('banned', '/', 'you'),
+        ('disconnect', '/', reason),
+    ]
+    assert not client.connected
+
+
+def test_a_reconnection_that_is_lost_at_once_is_tried_again(hostile_server, make_client):
+    """Nobody else would reconnect: the task that reconnects is still there."""
+    connections = []
+
+    def answer(sock):
+        connections.append(sock)
+        support.accept_websocket(sock)
+        support.send_frame(sock, support.open_packet())
+        assert support.read_frame(sock)[1] == b'40{}'
+        sock.sendall(support.frame('40{"sid":"one"}'))
+        if len(connections) >= 4:
+            support.read_to_end(sock)
+
+    server = hostile_server(answer)
+    client = make_client()
+    client.connect(server.url, transports='websocket')
+    assert support.eventually(lambda: len(connections) >= 4, TIMEOUT)
+    assert support.eventually(lambda: client.connected, TIMEOUT)
 
 
 def test_nothing_is_left_of_many(server):

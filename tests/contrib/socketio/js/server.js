@@ -12,7 +12,8 @@
  *
  * Namespaces: "/", "/chat", and "/private", which lets in who has {"token": "open sesame"} as auth
  * and answers the others with the message "not you" and the data {"code": 7}. With kick=1 in the
- * query, whoever connects to "/" is disconnected at once.
+ * query, whoever connects to "/" is disconnected at once; with ban=1, after the event "banned" with
+ * the argument "you".
  *
  * What a client's event does; an acknowledgement, where the client wants one, has the arguments
  * that are told in brackets:
@@ -82,7 +83,9 @@ function welcome(socket) {
     left.push(`out of ${socket.nsp.name}: ${reason}`);
     if (reason === 'parse error') errors.push(socket.id);
   });
-  if (socket.nsp.name === '/' && socket.handshake.query.kick) socket.disconnect(true);
+  if (socket.nsp.name !== '/') return;
+  if (socket.handshake.query.ban) socket.emit('banned', 'you');
+  if (socket.handshake.query.kick || socket.handshake.query.ban) socket.disconnect(true);
 }
 
 io.on('connection', welcome);

@@ -1,0 +1,132 @@
+"""The end of a TCP connection after the last words: let the peer close it first.
+
+The side that closes first keeps its port for a minute (TIME_WAIT). Clients that
+come and go would run out of ports; a server has one port for all of them. RFC
+6455, section 7.1.1, asks for this order.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import os
+import struct
+import sys
+from typing import Any
+
+from gevent.hub import Hub, get_hub
+
+_READ = 1
+
+#: Seconds in which the peer has to close.
+PEER_TIMEOUT = 1.0
+#: Bytes that the peer may send before it closes; they are dropped.
+PEER_LIMIT = 65536
+
+# SO_LINGER: on, for no time. close() resets the connection then.
+_RESET = struct.pack('HH' if sys.platform == 'win32' else 'ii', 1, 0)
+
+
+def close_gently(sock: Any, answered: bool = True) -> None:
+    """Close a socket once the peer has closed the connection, or after :data:`PEER_TIMEOUT`.
+
+    Returns at once; this thread's hub waits. A program that has nothing else to do ends meanwhile,
+    except that ``gevent.wait()`` waits, too, where the loop is libuv. Nothing is sent. With TLS,
+    too, the peer has closed when its TCP connection has ended: after the last words, a
+    close_notify would protect nothing.
+
+    :param sock: a connected socket of any kind: gevent's or the standard library's, with or
+                 without TLS, or a bare ``_socket.socket``. No greenlet may wait for it.
+    :param answered: whether the peer has answered all that was sent. Then a peer that does not
+                     close (python-engineio on gevent.pywsgi) is sent a reset, which leaves no
+                     TIME_WAIT and loses nothing.
+    """
+    _forget_ended_hubs()
+    if sock.fileno() < 0:
+        return  # closed already
+    if type(sock) is not _socket.socket:
+        # TLS would decrypt what comes, and gevent's sockets have watchers of their own.
+        family, kind, proto = sock.family, sock.type, sock.proto
+        sock = _socket.socket(family, kind, proto, sock.detach())
+        sock.setblocking(False)
+    _Closing(sock, answered)
+
+
+class _Closing:
+    """A socket that waits for the end of its peer."""
+
+    __slots__ = ('_answered', '_hub', '_limit', '_sock', '_timer', '_watcher')
+
+    def __init__(self, sock: _socket.socket, answered: bool) -> None:
+        self._sock = sock
+        self._answered = answered
+        self._limit = PEER_LIMIT
+        self._hub = hub = get_hub()
+        _closing.setdefault(hub, set()).add(self)
+        self._watcher = hub.loop.io(sock.fileno(), _READ, ref=False)
+        self._timer = hub.loop.timer(PEER_TIMEOUT, ref=False)
+        self._watcher.start(self._read)
+        self._timer.start(self._give_up)
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(self._limit)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b''
+        self._limit -= len(data)
+        if not data:
+            self._close()
+        elif not self._limit:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._answered:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)
+        self._close()
+
+    def _close(self) -> None:
+        others = _closing[self._hub]
+        others.discard(self)
+        if not others:
+            del _closing[self._hub]
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the descriptor of this process now."""
+        # A loop that has been destroyed has no watchers, and says so; gevent's loops with CFFI say
+        # it by a TypeError.
+        with contextlib.suppress(ValueError, TypeError):
+            for watcher in (self._watcher, self._timer):
+                watcher.stop()
+                watcher.close()
+        self._sock.close()
+
+
+# Only the thread of a hub changes its set.
+_closing: dict[Hub, set[_Closing]] = {}
+
+
+def _forget_ended_hubs() -> None:
+    """Close what waits in hubs that do not run any more."""
+    for hub in tuple(_closing):
+        if hub.loop is None or hub.dead:
+            for one in _closing.pop(hub, ()):
+                one.abandon()
+
+
+def _abandon_all() -> None:
+    """In a forked child: the connections are the parent's."""
+    while _closing:
+        hub, sockets = _closing.popitem()
+        if hub.loop is not None:
+            # As in process.py: libuv's loop shares its epoll descriptor with the parent's.
+            hub.loop.reinit()
+        for one in sockets:
+            one.abandon()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,53 @@
+"""Many short upgraded connections in a network that has only a hundred ports for them.
+
+Arguments: the kind of server, its options, the client's options, the message that has the server
+end a connection (null: the client ends it), how many connections. Prints why there is no such
+network, or null; then how many connections were made, and the error of the next one.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import engineio_gevent
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for support
+
+import support
+from support.networks import enter_network
+
+
+def connect_and_end(url, options, message):
+    client = engineio_gevent.Client(handle_sigint=False, **options)
+    client.connect(url)
+    assert client.transport() == 'websocket'
+    if message is None:
+        client.disconnect()
+    else:
+        client.send(message)
+        client.wait()
+
+
+def main():
+    kind, server_options, client_options, message, count = map(json.loads, sys.argv[1:])
+    try:
+        enter_network(ports=100)
+    except OSError as exc:
+        print(json.dumps(str(exc)))
+        return
+    print(json.dumps(None))
+    server = getattr(support.ServerProcess, kind)(**server_options)
+    done, error = 0, None
+    try:
+        while done < count:
+            connect_and_end(server.url, client_options, message)
+            done += 1
+    except engineio_gevent.exceptions.EngineIOError as exc:
+        error = str(exc)
+    finally:
+        server.stop()
+    print(json.dumps([done, error]))
+
+
+if __name__ == '__main__':
+    main()
