@@ -27,9 +27,11 @@ from .stalls import Stalls
 #: The seed of a run that names none.
 SEED = 1
 #: Rounds that run at the same time.
-AT_ONCE = 64
+AT_ONCE = 40
 #: After so many times the rounds that run at the same time, all rest, and nothing may be left.
-GROUPS = 6
+GROUPS = 8
+#: Seconds until nothing must be left of rounds.
+LEFT = 4.0
 
 _dispatcher_log = logging.getLogger('engineio_gevent.dispatcher')
 
@@ -45,6 +47,10 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         failed = [f'  failed: {text}' for text in self.texts]
         return '\n'.join([f'FINDING {self.kind}', str(self.script), *failed])
+
+
+def _left(script: Script, left: list[str]) -> Finding:
+    return Finding(script, 'left', [f'left: {text}' for text in left], [])
 
 
 class Errors(logging.Handler):
@@ -162,7 +168,7 @@ class Run:
         """Run a script many times."""
         findings, left = self._together([script] * times)
         if left and not findings:
-            findings.append(Finding(script, 'left', left, []))
+            findings.append(_left(script, left))
         return findings
 
     def batch(self, scripts: list[Script]) -> list[Finding]:
@@ -175,7 +181,7 @@ class Run:
     def _blame(self, scripts: list[Script], left: list[str]) -> list[Finding]:
         """Find a script that leaves something, by running ever fewer of them."""
         if len(scripts) == 1:
-            return [Finding(scripts[0], 'left', left, [])]
+            return [_left(scripts[0], left)]
         middle = len(scripts) // 2
         for half in (scripts[:middle], scripts[middle:]):
             findings, its = self._together(half)
@@ -183,7 +189,7 @@ class Run:
                 return self._blame(half, its)
             if findings:
                 return findings
-        return [Finding(scripts[0], 'left', ['by one of many, and not again', *left], [])]
+        return [_left(scripts[0], ['by one of many, and not again', *left])]
 
     def _together(self, scripts: Iterable[Script]) -> tuple[list[Finding], list[str]]:
         """Run scripts, as many at the same time as allowed.
@@ -208,7 +214,7 @@ class Run:
                 for one in pool.imap_unordered(lambda script: self._one(script, stalls), scripts):
                     findings += one
                 del pool
-                support.eventually(nothing, 4)
+                support.eventually(nothing, LEFT)
                 left += errors.found
         return findings, left
 

@@ -196,7 +196,8 @@ class _Drawing:
         random = self.random
         args: dict[str, Any] = {
             'kind': random.choice(['text', 'text', 'binary', 'json']),
-            'count': random.choice([1, 1, 3, 30, 100]),
+            # With loggers, each message takes a turn of the loop.
+            'count': random.choice([1, 1, 3, 30, 10 if self.setup.loggers else 100]),
             'size': random.choice([0, 0, 1000]),
         }
         if random.random() < 0.15:
