@@ -26,6 +26,8 @@ NOOP_PAUSE = 0.05
 SILENCE_MARGIN = 5.0
 #: Seconds before the next attempt where this machine has no descriptor or port for a request.
 RESOURCES_PAUSE = 0.25
+#: Seconds after a failed POST in which the server's last messages may arrive.
+LAST_WORDS = 1.0
 
 
 class Polling:
@@ -204,6 +206,10 @@ class Polling:
                 self.queued -= len(body) - separators
                 self._notify()
         except Exception as exc:
+            if self._getting is not None and not self._closed:
+                # A server that closes the connection fails a POST in flight. The answers to the
+                # GETs carry its last messages and its CLOSE packet.
+                self._getting.join(LAST_WORDS)
             self._lose(exc)
         finally:
             self._posting = None

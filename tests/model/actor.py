@@ -43,6 +43,8 @@ class Connection:
         self.began = time.monotonic()
         #: None while the connect handler runs; whether it succeeded.
         self.greeted: bool | None = None
+        #: When the connect handler ended.
+        self.greeted_at = 0.0
         #: Whether the connection was closing when its connect handler failed.
         self.ended_first = False
         self.disconnects = 0
@@ -217,7 +219,7 @@ class Actor:
                 self._run_plan('connect', one)
             done = True
         finally:
-            one.greeted = done
+            one.greeted, one.greeted_at = done, time.monotonic()
             one.ended_first = one.disconnects > 0 or self.client.sid != sid or self.is_closing()
 
     def on_message(self, data: Any) -> None:
