@@ -42,7 +42,7 @@ def close_gently(sock: Any, answered: bool = True) -> None:
                      TIME_WAIT and loses nothing.
     """
     _forget_ended_hubs()
-    if sock.fileno() < 0:
+    if sock.fileno() == -1:
         return  # closed already
     if type(sock) is not _socket.socket:
         # TLS would decrypt what comes, and gevent's sockets have watchers of their own.
