@@ -44,7 +44,7 @@ def close_gently(sock: Any, answered: bool = True) -> None:
     """
     _forget_ended_hubs()
     _set_fork_hook()
-    if sock.fileno() < 0:
+    if sock.fileno() == -1:
         return  # closed already
     if type(sock) is not _socket.socket:
         # TLS would decrypt what comes, and gevent's sockets have watchers of their own.

@@ -99,10 +99,9 @@ class Outbox:
         begun: list[Entry] = [] if self._large is None else [self._large]
         left = len(self._partial or b'')
         for entry in reversed(tuple(self._partial_of)):
-            if left <= 0:
-                break
-            begun.append(entry)
-            left -= len(entry)
+            if left > 0:
+                begun.append(entry)
+                left -= len(entry)
         return [*reversed(begun), *(self._priority or {}).values(), *tuple(self._queue)]
 
     def _begin_chunk(self) -> bytes:
@@ -130,4 +129,4 @@ class Outbox:
 
     def _join(self, parts: list[bytes]) -> bytes:
         self._partial_of = parts
-        return parts[0] if len(parts) == 1 else b''.join(parts)
+        return b''.join(parts)  # one part is not copied
