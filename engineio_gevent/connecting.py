@@ -154,8 +154,8 @@ class Connecting:
         :param name: ``'polling'`` or ``'websocket'``.
         :raises Exception: whatever went wrong.
         """
-        session.info('Attempting %s connection to %s', name, session.url(name))
-        session.raise_if_failed()  # a log handler may have waited
+        if self._options.verbose:
+            session.info('Attempting %s connection to %s', name, session.url(name))
         self._greenlet = getcurrent()
         try:
             with bounded(self._options.request_timeout):
