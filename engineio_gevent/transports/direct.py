@@ -113,7 +113,7 @@ def polling_headers(route: Route) -> dict[str, str]:
         'Accept': '*/*',
         'Accept-Encoding': 'gzip, deflate',
     }
-    names = {name.lower(): name for name in headers}
+    names = {name.lower(): name for name in (*headers, 'Connection')}
     for name, value in route.headers:
         if name.lower() != 'cookie':
             headers[names.get(name.lower(), name)] = value
@@ -208,7 +208,8 @@ class _Connection:
                     raise
                 self._drop()
                 response = self._exchange(request, timeout)
-            keep = response.keep_alive
+            # Not every server that does as it was asked says so (gevent's pywsgi does not).
+            keep = response.keep_alive and 'close' not in headers.get('Connection', '').lower()
             server_closes = not keep
             self._good_until = _good_until(response)
             return response
