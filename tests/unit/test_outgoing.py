@@ -1,0 +1,163 @@
+"""What a session sends, and what it makes of a transport that takes it slowly or not at all."""
+
+from __future__ import annotations
+
+import logging
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from engineio_gevent.exceptions import ConnectionClosed
+from engineio_gevent.protocol.packet import MESSAGE
+from support import FakeTransport, settle
+
+
+def test_sending(room):
+    for data in ('text', b'bytes', {'a': [1, None]}, 5, None, bytearray(b'x')):
+        room.session.send(data)
+    assert room.transport.sent == ['4text', b'bytes', '4{"a":[1,null]}', '45', '4', b'x']
+    with pytest.raises(TypeError):
+        room.session.send(object())
+    assert len(room.transport.sent) == 6
+
+
+def test_sending_waits_above_the_limit(room):
+    room.transport.queued = 1000
+    room.session.send('x')
+    assert 'wait 500' not in room.transport.log
+    room.transport.queued = 1001
+    sending = gevent.spawn(room.session.send, 'x')
+    settle()
+    assert 'wait 500' in room.transport.log
+    assert not sending.ready()
+    room.transport.room.set()
+    sending.get(timeout=5)
+
+
+def test_who_waits_for_room_waits_on_after_an_upgrade(room):
+    room.transport.queued = 1001
+    sending = gevent.spawn(room.session.send, 'x')
+    settle()
+    room.session.transport = websocket = FakeTransport(room.session)
+    room.transport.close()
+    settle()
+    assert websocket.log == ['wait 500']
+    assert not sending.ready()
+    websocket.room.set()
+    sending.get(timeout=5)
+
+
+def test_what_an_ended_transport_does_not_take_is_counted(room):
+    room.transport.queued = -1  # the session is yet to learn of its end
+    others = []
+    for number in range(2):
+        gevent.spawn(others.append, number)
+        room.session.send('dropped')
+        assert others[-1:] == [number]  # a loop of such sends lets others run
+    gevent.get_hub().loop.run_callback(room.session.send, 'dropped')
+    settle()
+    assert room.session.unsent == 3
+    room.transport.unsent = 4
+    assert room.session.unsent == 7
+    room.transport.fail(ConnectionClosed('gone'))
+    room.wait_end()
+    assert room.session.unsent == 7
+
+
+def test_sending_after_the_end(room):
+    room.session.disconnect()
+    sent = list(room.transport.sent)
+    room.session.send('nobody hears it')
+    assert room.transport.sent == sent
+
+
+class Queued:
+    """Polling, at rest for the upgrade, with these packets."""
+
+    def __init__(self, *packets):
+        self.packets = packets
+
+    def take_queued(self):
+        return self.packets
+
+
+def test_going_on_over_a_websocket(room):
+    websocket = FakeTransport(None)
+    room.session.transport_name = 'polling'
+    room.session.switch(websocket, Queued('4one', b'two'), room.session)
+    assert websocket.sent == ['5', '4one', b'two']
+    assert (room.session.transport, room.session.transport_name) == (websocket, 'websocket')
+    websocket.say((MESSAGE, 'hello'))
+    room.transport.fail(ConnectionClosed('polling has ended'))
+    settle()
+    assert (room.messages, room.ends) == (['hello'], [])
+    assert room.session.unsent == 0
+
+
+def test_going_on_over_a_websocket_that_has_ended(room):
+    """The messages are lost, and counted; a pong is no message."""
+    websocket = FakeTransport(None)
+    websocket.queued = -1
+    room.session.switch(websocket, Queued('3', '4one', b'two'), room.session)
+    assert room.session.unsent == 2
+
+
+def test_sending_never_waits_in_the_hub_or_without_a_limit(room, make_room):
+    room.transport.queued = 10_000
+    done = Event()
+    gevent.get_hub().loop.run_callback(lambda: (room.session.send('x'), done.set()))
+    assert done.wait(5)
+    assert room.transport.sent == ['4x']
+    assert 'wait 500' not in room.transport.log
+    other = make_room(write_limit=None).open()
+    other.transport.queued = 10_000
+    other.session.send('x')
+    assert 'wait 500' not in other.transport.log
+
+
+def test_sending_together_without_waiting(room):
+    room.transport.queued = 10_000
+    room.session.send_together(['x', b'y'], wait=False)
+    room.session.send_together([], wait=True)
+    assert room.transport.sent == ['4x', b'y']
+    assert 'wait 500' not in room.transport.log
+
+
+def test_sending_together_waits_once(room):
+    room.transport.queued = 10_000
+    sending = gevent.spawn(room.session.send_together, ['x', b'y'], wait=True)
+    settle()
+    assert not sending.ready()
+    assert room.transport.sent == ['4x', b'y']
+    assert room.transport.log.count('wait 500') == 1
+    room.transport.room.set()
+    sending.get(timeout=5)
+
+
+def test_sending_together_all_or_nothing(room):
+    with pytest.raises(TypeError):
+        room.session.send_together(['x', object()], wait=True)
+    assert room.transport.sent == []
+
+
+def test_what_an_ended_transport_does_not_take_together_is_counted(room):
+    room.transport.queued = -1
+    room.session.send_together(['x', 'y', 'z'], wait=False)
+    assert room.session.unsent == 3
+
+
+def test_no_log_handler_comes_between_messages_that_are_sent_together(make_room, caplog):
+    class Interrupting(logging.Handler):
+        def emit(self, record):
+            if 'data one' in record.getMessage():
+                room.session.send('between')
+
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    logging.getLogger('test').addHandler(handler := Interrupting())
+    try:
+        room.session.send_together(['one', 'two'], wait=True)
+    finally:
+        logging.getLogger('test').removeHandler(handler)
+    assert room.transport.sent == ['4one', '4two', '4between']
