@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import gevent
 import pytest
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed
-from engineio_gevent.protocol.packet import MESSAGE
-from support import FakeTransport, settle
+from engineio_gevent.protocol.packet import CLOSE, MESSAGE
+from support import FakeTransport, eventually, in_thread, settle
 
 
 def test_sending(room):
@@ -161,3 +162,133 @@ def test_no_log_handler_comes_between_messages_that_are_sent_together(make_room,
     finally:
         logging.getLogger('test').removeHandler(handler)
     assert room.transport.sent == ['4one', '4two', '4between']
+
+
+def test_a_connect_handler_sends(make_room):
+    room = make_room(handlers={'connect': lambda: room.session.send('hello')})
+    room.open()
+    assert room.transport.sent == ['4hello']
+
+
+def test_messages_that_are_sent_together_count_if_nothing_is_queued(room):
+    room.session.send_together(['x', b'y', 'z'], wait=True)
+    assert room.transport.sent == ['4x', b'y', '4z']
+    assert room.session.unsent == 0
+
+
+@pytest.mark.parametrize(('queued', 'waits'), [([0, 0, 1001], True), ([0, 1001, 1000], False)])
+def test_what_is_queued_after_the_last_message_counts(room, queued, waits):
+    sizes = iter(queued)
+    room.transport.send = lambda packet: next(sizes, 0)
+    room.transport.room.set()
+    room.session.send_together(['x', 'y', 'z'], wait=True)
+    assert ('wait 500' in room.transport.log) == waits
+
+
+def test_a_transport_that_ends_within_messages_that_are_sent_together(room):
+    sizes = iter([0, -1, -1])
+    room.transport.send = lambda packet: next(sizes, 0)
+    room.session.send_together(['x', 'y', 'z'], wait=True)
+    assert room.session.unsent == 2
+
+
+def test_sending_together_after_the_end(room):
+    room.session.disconnect()
+    sent = list(room.transport.sent)
+    room.session.send_together(['nobody hears it'], wait=True)
+    assert room.transport.sent == sent
+
+
+def test_sending_together_in_a_forked_child(room):
+    room.session.abandon()
+    with pytest.raises(RuntimeError, match='parent process'):
+        room.session.send_together(['x'], wait=True)
+
+
+# -- From other native threads ---------------------------------------------------------------------
+
+
+def before_the_hub_runs(function, *arguments):
+    """Call a function in a native thread, and let this hub do nothing meanwhile."""
+    thread = threading.Thread(target=function, args=arguments)
+    thread.start()
+    thread.join()
+
+
+def test_the_hub_of_a_session_is_that_of_its_thread(room):
+    assert room.session.hub is gevent.get_hub()
+
+
+def test_messages_from_another_thread(room):
+    """They wait for the hub, in order, and are sent once."""
+    before_the_hub_runs(room.session.send, 'one')
+    before_the_hub_runs(room.session.send_together, ['two', b'three'], True)
+    assert room.transport.sent == []
+    assert room.session.unsent == 3
+    settle()
+    assert room.transport.sent == ['4one', '4two', b'three']
+    assert room.session.unsent == 0
+    before_the_hub_runs(room.session.send, 'four')
+    settle()
+    assert room.transport.sent == ['4one', '4two', b'three', '4four']
+
+
+def test_a_connect_handler_waits_for_another_thread_that_sends(make_room):
+    room = make_room(handlers={'connect': lambda: in_thread(room.session.send, 'x')})
+    room.open()
+    settle()
+    assert room.transport.sent == ['4x']
+
+
+def test_messages_from_another_thread_come_before_a_disconnect(room):
+    before_the_hub_runs(room.session.send, 'x')
+    room.transport.finish = lambda *_: room.transport.sent.append('farewell')
+    room.session.disconnect()
+    assert room.transport.sent == ['4x', 'farewell']
+
+
+def test_messages_from_another_thread_that_come_too_late_are_counted(room):
+    before_the_hub_runs(room.session.send, 'lost')
+    room.transport.say((CLOSE, ''))
+    settle()
+    assert (room.transport.sent, room.session.unsent) == ([], 1)
+    room.wait_end()
+    in_thread(room.session.send, 'not even counted')
+    assert (room.transport.sent, room.session.unsent) == ([], 1)
+
+
+def test_messages_from_another_thread_that_an_ended_transport_does_not_take(room):
+    room.transport.queued = -1
+    in_thread(room.session.send_together, ['x', 'y'], True)
+    settle()
+    assert room.session.unsent == 2
+
+
+@pytest.mark.parametrize(
+    ('transport', 'bad', 'good'),
+    [('websocket', '\ud800', '\x1e'), ('polling', 'a\x1eb', 'x'), ('polling', '\ud800', b'x')],
+)
+@pytest.mark.parametrize('together', [False, True])
+def test_what_cannot_be_encoded_is_the_other_thread_s_error(room, transport, bad, good, together):
+    """Nothing of it reaches the hub."""
+    room.session.transport_name = transport
+    with pytest.raises(ValueError, match=r'surrogates|separates'):
+        if together:
+            in_thread(room.session.send_together, [good, bad], True)
+        else:
+            in_thread(room.session.send, bad)
+    in_thread(room.session.send, good)
+    settle()
+    assert len(room.transport.sent) == 1
+    assert room.session.unsent == 0
+
+
+def test_sending_over_a_connection_whose_thread_has_ended(make_room):
+    room = make_room()
+    in_thread(lambda: (room.open(), gevent.sleep(0)))
+    assert eventually(lambda: room.session.hub.dead)
+    with pytest.raises(RuntimeError, match='has ended'):
+        room.session.send('x')
+    with pytest.raises(RuntimeError, match='has ended'):
+        room.session.send_together(['x'], wait=False)
+    assert (room.transport.sent, room.session.unsent) == ([], 0)
