@@ -30,7 +30,7 @@ def test_parse_json_off(make_room):
     assert eventually(lambda: room.messages == ['{"a":1}', 'null'])
 
 
-def test_no_handlers_at_all(make_room):
+def test_no_handlers_at_all(make_room, caplog):
     room = make_room()
     room.handlers.clear()
     room.open()
@@ -39,6 +39,7 @@ def test_no_handlers_at_all(make_room):
     room.transport.fail(ConnectionClosed('gone'))
     room.wait_end()
     assert room.session.state == 'disconnected'
+    assert caplog.records == []
 
 
 def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
@@ -176,3 +177,32 @@ def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
     with gevent.Timeout(2):
         room.session.disconnect()
     assert room.ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_json_is_parsed(make_room):
+    room = make_room(loads=lambda text: ('loaded', text)).open()
+    room.transport.say((MESSAGE, '{"a":1}'), (MESSAGE, 'plain'), (MESSAGE, b'{"a":1}'))
+    settle()
+    assert room.messages == [('loaded', '{"a":1}'), 'plain', b'{"a":1}']
+
+
+def test_messages_before_a_connect_handler_that_disconnects(make_room):
+    """None is delivered to an application that has left."""
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')], handlers={'connect': lambda: room.session.disconnect()}
+    )
+    room.open()
+    settle()
+    assert room.messages == []
+
+
+def test_the_caller_of_connect_waits_like_others_after_the_connect_handler(make_room):
+    """It runs no handler any more."""
+    room = make_room(handlers={'connect': lambda: None}).open()
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    gevent.get_hub().loop.run_callback(lambda: gevent.spawn(room.transport.farewell.set))
+    room.session.disconnect()
+    assert room.session.state == 'disconnected'
+    leaving.get(timeout=5)
