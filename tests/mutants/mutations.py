@@ -194,7 +194,7 @@ class _Simplified(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node):
         node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
+        return ast.Pass() if node.value is None else self.generic_visit(node)
 
     def visit_UnaryOp(self, node):
         self.generic_visit(node)

@@ -8,9 +8,10 @@ import gevent
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed
+from engineio_gevent.handler_calls import HandlerCalls
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import MESSAGE
-from support import OPENED, eventually, greenlets, settle
+from support import OPENED, eventually, greenlets, make_options, settle
 
 
 def test_a_message_handler_that_raises(make_room, caplog):
@@ -181,9 +182,9 @@ def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
 
 def test_json_is_parsed(make_room):
     room = make_room(loads=lambda text: ('loaded', text)).open()
-    room.transport.say((MESSAGE, '{"a":1}'), (MESSAGE, 'plain'), (MESSAGE, b'{"a":1}'))
+    room.transport.say((MESSAGE, '{"a":1}'), (MESSAGE, b'{"a":1}'))
     settle()
-    assert room.messages == [('loaded', '{"a":1}'), 'plain', b'{"a":1}']
+    assert room.messages == [('loaded', '{"a":1}'), b'{"a":1}']
 
 
 def test_messages_before_a_connect_handler_that_disconnects(make_room):
@@ -206,3 +207,16 @@ def test_the_caller_of_connect_waits_like_others_after_the_connect_handler(make_
     room.session.disconnect()
     assert room.session.state == 'disconnected'
     leaving.get(timeout=5)
+
+
+def test_the_disconnect_handler_in_the_greenlet_of_the_caller():
+    def disconnect(reason):
+        seen.append((reason, calls.in_disconnect_handler(), calls.in_handler()))
+        seen.append(gevent.spawn(calls.in_disconnect_handler).get(timeout=5))
+
+    seen = []
+    calls = HandlerCalls(make_options(), {'disconnect': disconnect})
+    assert not calls.in_disconnect_handler()
+    calls.disconnect_here('why', lambda: seen.append('before'), lambda: seen.append('after'))
+    assert seen == ['before', ('why', True, False), False, 'after']
+    assert not calls.in_disconnect_handler()
