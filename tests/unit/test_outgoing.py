@@ -63,6 +63,7 @@ def test_what_an_ended_transport_does_not_take_is_counted(room):
     assert room.session.unsent == 7
     room.transport.fail(ConnectionClosed('gone'))
     room.wait_end()
+    assert room.session.transport is None
     assert room.session.unsent == 7
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 import weakref
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from engineio_gevent import session
+from engineio_gevent import other_threads, process, session
 from engineio_gevent.exceptions import (
     ConnectionClosed,
     ConnectionError,
@@ -35,8 +36,10 @@ from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PO
 from support import (
     OPENED,
     FakeTransport,
+    NativeThread,
     ScriptedLoop,
     eventually,
+    in_thread,
     no_leaks,
     open_packet,
     settle,
@@ -632,7 +635,8 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     logged = ' '.join(record.getMessage() for record in caplog.records)
     assert 'MESSAGE data text' in logged
     assert 'MESSAGE data other' in logged
-    assert logged.count('unexpected') == 1  # the UPGRADE
+    assert logged.count('unexpected') == 1
+    assert 'unexpected packet of type UPGRADE' in logged
     assert 'secret' not in logged
     assert '<binary>' in logged
 
@@ -642,3 +646,195 @@ def test_nothing_is_logged_by_default(room, caplog):
     room.transport.say((MESSAGE, 'text'))
     room.session.send('other')
     assert caplog.records == []
+
+
+# -- Other native threads --------------------------------------------------------------------------
+
+
+def before_the_hub_runs(function, *arguments):
+    """Call a function in a native thread, and let this hub do nothing meanwhile."""
+    thread = threading.Thread(target=function, args=arguments)
+    thread.start()
+    thread.join()
+
+
+def test_disconnecting_from_another_thread(room):
+    """A greenlet of the connection's own thread does it. The other thread waits for the end."""
+    ran_in = []
+    room.transport.finish = lambda *_: ran_in.append(threading.current_thread())
+    in_thread(room.session.disconnect, False, 'enough')
+    assert room.session.phase is CLOSED
+    assert ran_in == [threading.current_thread()]
+    assert room.ends == [('enough', 'disconnecting')]
+
+
+def test_disconnecting_at_once_from_another_thread(room):
+    in_thread(room.session.disconnect, True, 'enough')
+    assert 'finish' not in room.transport.log
+    assert room.ends == [('enough', 'disconnecting')]
+
+
+@pytest.mark.parametrize('abort', [False, True])
+def test_another_thread_does_not_wait_for_a_busy_one(room, monkeypatch, abort):
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT' if abort else 'CLOSE_TIMEOUT', 0.01)
+    before_the_hub_runs(room.session.disconnect, abort)
+    assert room.session.state == 'connected'
+    assert eventually(lambda: room.session.phase is CLOSED)
+
+
+def test_disconnecting_from_another_thread_after_the_end(room):
+    room.session.disconnect()
+    before_the_hub_runs(room.session.disconnect)
+    assert len(room.ends) == 1
+
+
+def test_waiting_in_another_thread(make_room):
+    running = Event()
+    room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
+    assert in_thread(room.session.wait, 0.01) is False
+    waiting = NativeThread(room.session.wait)
+    room.transport.fail(ConnectionClosed('gone'))
+    settle()
+    assert waiting.running
+    running.set()
+    assert waiting.get() is True
+    assert in_thread(room.session.wait) is True
+
+
+@pytest.fixture
+def orphan(make_room):
+    """`orphan(act, **settings)`: a room whose thread has ended after `act(room)`."""
+
+    def make(act=lambda room: room.open(), **settings):
+        room = make_room(**settings)
+
+        def connect():
+            act(room)
+            gevent.sleep(0)
+
+        in_thread(connect)
+        assert eventually(lambda: room.session.hub.dead)
+        return room
+
+    return make
+
+
+def test_waiting_for_a_connection_whose_thread_has_ended(orphan):
+    room = orphan()
+    with pytest.raises(RuntimeError, match='has ended'):
+        room.session.wait()
+    with pytest.raises(RuntimeError, match='has ended'):
+        in_thread(room.session.wait)
+
+
+@pytest.mark.parametrize('closed', [False, True])
+def test_a_thread_that_ends_while_another_one_waits_for_its_connection(
+    make_room, monkeypatch, closed
+):
+    monkeypatch.setattr(other_threads, '_LOOK', 0.01)
+    room = make_room()
+
+    def connect():
+        room.open()
+        gevent.sleep(0)
+        go_on.wait()
+        if closed:
+            room.session.disconnect()
+
+    go_on = threading.Event()
+    owner = NativeThread(connect)
+    assert eventually(lambda: room.session.state == 'connected')
+    waiting = NativeThread(room.session.wait)
+    gevent.sleep(0.02)
+    go_on.set()
+    owner.get()
+    if closed:
+        assert waiting.get() is True
+    else:
+        with pytest.raises(RuntimeError, match='has ended'):
+            waiting.get()
+
+
+@pytest.mark.parametrize('abort', [False, True])
+@pytest.mark.parametrize('reason', [None, 'enough'])
+def test_disconnecting_a_connection_whose_thread_has_ended(orphan, abort, reason):
+    """Nothing can be sent, and the disconnect handler runs in the greenlet of the caller."""
+    room = orphan(
+        handlers={'disconnect': lambda reason: ends.append((reason, gevent.getcurrent()))}
+    )
+    ends = []
+    room.session.disconnect(abort, reason)
+    assert ends == [(reason or Reason.CLIENT_DISCONNECT, gevent.getcurrent())]
+    assert room.transport.log[-1] == 'abandon'
+    assert (room.transport.sent, room.session.phase) == ([], CLOSED)
+    assert 'has ended' in str(room.session.error)
+    assert room.session.transport is None
+    room.session.disconnect()
+    assert len(ends) == 1
+    assert room.session.wait() is True
+
+
+def test_disconnecting_a_connection_whose_thread_ended_in_a_handshake(orphan):
+    """No handler runs."""
+    room = orphan(lambda room: (gevent.spawn(room.open), gevent.sleep(0)), first=())
+    assert room.session.phase is OPENING
+    room.session.disconnect()
+    assert (room.session.phase, room.ends) == (CLOSED, [])
+    assert room.session.transport is None
+    assert room.session.wait() is True
+
+
+def test_disconnecting_twice_while_the_disconnect_handler_of_an_ended_thread_runs(orphan):
+    room = orphan(handlers={'disconnect': lambda reason: (ends.append(reason), release.wait())})
+    ends, release = [], Event()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    room.session.disconnect()
+    release.set()
+    leaving.get(timeout=5)
+    assert ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_a_closed_connection_whose_thread_has_ended(orphan):
+    room = orphan(lambda room: (room.open(), room.session.disconnect()))
+    assert room.session.wait() is True
+    assert in_thread(room.session.wait) is True
+    room.session.send('nobody hears it')
+    assert len(room.ends) == 1
+
+
+# -- Forks and Ctrl-C ------------------------------------------------------------------------------
+
+
+def test_the_process_knows_a_connection_until_it_has_ended(room, make_room):
+    known = process._connections
+    assert room.session in known
+    room.session.disconnect()
+    assert room.session not in known
+    room = make_room(first=[(NOOP, '')])
+    with pytest.raises(ConnectionError):
+        room.open()
+    assert room.session not in known
+
+
+def test_the_process_forgets_a_connection_whose_thread_has_ended(orphan):
+    room = orphan()
+    assert room.session in process._connections
+    room.session.disconnect()
+    assert room.session not in process._connections
+
+
+def test_a_fork_wakes_those_who_wait(room):
+    waiting = [gevent.spawn(room.session.wait) for _ in range(2)]
+    settle()
+    room.session.abandon()
+    assert [one.get(timeout=5) for one in waiting] == [False] * 2
+    assert room.session.sid is None
+    assert room.session.transport is None
+
+
+def test_a_fork_keeps_the_first_error(room):
+    error = ConnectionClosed('gone')
+    room.transport.fail(error)
+    room.session.abandon()
+    assert room.session.error is error
