@@ -648,6 +648,49 @@ def test_nothing_is_logged_by_default(room, caplog):
     assert caplog.records == []
 
 
+def test_leaving_at_once_after_an_interrupted_connect(room):
+    """The server is told, and nobody waits for the disconnect handler."""
+    room.session.leave_at_once()
+    assert room.transport.bounds == (session.ABORT_TIMEOUT, None)
+    assert (room.session.state, room.ends) == ('disconnecting', [])
+    room.session.leave_at_once()
+    room.wait_end()
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert room.transport.log.count('finish') == 1
+
+
+def test_leaving_at_once_after_a_loss(room):
+    room.transport.fail(ConnectionClosed('gone'))
+    room.session.leave_at_once()
+    room.wait_end()
+    assert 'finish' not in room.transport.log
+    assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
+
+
+@pytest.mark.parametrize('leave', ['disconnect', 'leave_at_once'])
+def test_a_farewell_that_is_interrupted(room, leave):
+    """The connection ends nevertheless, and its disconnect handler runs."""
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(getattr(room.session, leave))
+    settle()
+    leaving.kill(block=False)
+    room.wait_end()
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_refusal_that_is_interrupted(make_room):
+    """connect() has failed: nothing is left behind, and no handler runs."""
+    room = make_room(handlers={'connect': lambda: 1 / 0})
+    room.transport.farewell.clear()
+    opening = gevent.spawn(room.open)
+    settle()
+    assert room.session.state == 'disconnecting'
+    opening.kill(block=False)
+    settle()
+    assert (room.session.phase, room.ends) == (CLOSED, [])
+    assert room.transport.log[-1] == 'close'
+
+
 # -- Other native threads --------------------------------------------------------------------------
 
 
