@@ -20,6 +20,7 @@ from engineio_gevent.exceptions import (
 )
 from engineio_gevent.lifecycle import CLOSED, FORKED
 from engineio_gevent.lifecycle import OPEN as OPEN_PHASE
+from engineio_gevent.net import unpatched
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG
 from engineio_gevent.transports.direct import DirectHTTP
@@ -217,8 +218,8 @@ def test_the_http_client_of_polling(world, may_upgrade):
     assert polling.http is world.session.polling_http
 
 
-@pytest.mark.filterwarnings('ignore:polling through a requests.Session:RuntimeWarning')
-def test_polling_with_a_session_of_the_caller_s(world):
+def test_polling_with_a_session_of_the_caller_s(world, monkeypatch):
+    monkeypatch.setattr(unpatched, '_warned', True)
     world.route = Route('http://a.test', http_session=(own := requests.Session()))
     world.connect('polling', upgrade=False)
     assert isinstance(world.polling.http, SessionHTTP)
