@@ -10,8 +10,29 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed
+from engineio_gevent.outgoing import Outgoing
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE
-from support import FakeTransport, eventually, in_thread, settle
+from support import FakeTransport, eventually, in_thread, make_options, patience, settle
+
+
+def test_before_there_is_a_transport():
+    one = Outgoing(make_options())
+    assert (one.transport, one.transport_name, one.polling_http, one.unsent) == (
+        None,
+        None,
+        None,
+        0,
+    )
+    one.send('nobody hears it')
+    assert one.unsent == 0
+
+
+def test_a_transport_and_the_http_client_of_polling():
+    one, transport = Outgoing(make_options()), FakeTransport(None)
+    one.attach(transport, http := object())
+    assert (one.transport, one.transport_name, one.polling_http) == (transport, 'websocket', http)
+    one.attach(transport)
+    assert one.polling_http is None
 
 
 def test_sending(room):
@@ -65,6 +86,14 @@ def test_what_an_ended_transport_does_not_take_is_counted(room):
     room.wait_end()
     assert room.session.transport is None
     assert room.session.unsent == 7
+
+
+def test_what_an_ended_transport_does_not_take_costs_no_time(room):
+    room.transport.queued = -1
+    with gevent.Timeout(patience(5)):
+        for _ in range(200):
+            room.session.send('dropped')
+    assert room.session.unsent == 200
 
 
 def test_sending_after_the_end(room):
@@ -140,6 +169,8 @@ def test_sending_together_waits_once(room):
 def test_sending_together_all_or_nothing(room):
     with pytest.raises(TypeError):
         room.session.send_together(['x', object()], wait=True)
+    with pytest.raises(UnicodeEncodeError):
+        room.session.send_together(['x', '\ud800'], wait=True)
     assert room.transport.sent == []
 
 
@@ -193,6 +224,18 @@ def test_a_transport_that_ends_within_messages_that_are_sent_together(room):
     assert room.session.unsent == 2
 
 
+def test_sending_within_the_farewell(room):
+    """The application has left."""
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    room.session.send('late')
+    room.session.send_together(['late'], wait=True)
+    assert room.transport.sent == []
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+
+
 def test_sending_together_after_the_end(room):
     room.session.disconnect()
     sent = list(room.transport.sent)
@@ -200,10 +243,25 @@ def test_sending_together_after_the_end(room):
     assert room.transport.sent == sent
 
 
-def test_sending_together_in_a_forked_child(room):
+def test_sending_in_a_forked_child(room):
     room.session.abandon()
     with pytest.raises(RuntimeError, match='parent process'):
+        room.session.send('x')
+    with pytest.raises(RuntimeError, match='parent process'):
         room.session.send_together(['x'], wait=True)
+
+
+@pytest.mark.parametrize('verbose', [False, True])
+def test_messages_are_logged_if_that_is_asked_for(make_room, caplog, verbose):
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=verbose).open()
+    settle()
+    caplog.clear()
+    room.session.send('one')
+    room.session.send_together(iter(['two', b'secret']), wait=True)
+    logged = [record.getMessage() for record in caplog.records]
+    expected = ['one', 'two', '<binary>'] if verbose else []
+    assert logged == [f'Sending packet MESSAGE data {data}' for data in expected]
 
 
 # -- From other native threads ---------------------------------------------------------------------
