@@ -641,6 +641,32 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     assert '<binary>' in logged
 
 
+@pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
+def test_the_log_of_a_connection(make_room, caplog, end):
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    room.transport.say((PING, 'x'))
+    settle()
+    caplog.clear()
+    room.transport.say((PING, 'y'), (NOOP, ''))
+    if end == 'lost':
+        room.transport.fail(ConnectionClosed('gone'))
+        last = ['Connection to a.test ended: gone']
+    elif end == 'closed':
+        room.transport.say((CLOSE, ''))
+        last = ['Received packet CLOSE data ']
+    else:
+        room.session.disconnect()
+        last = ['Sending packet CLOSE data ']
+    room.wait_end()
+    assert [record.getMessage() for record in caplog.records] == [
+        'Received packet PING data y',
+        'Received packet NOOP data ',
+        'Sending packet PONG data y',
+        *last,
+    ]
+
+
 def test_nothing_is_logged_by_default(room, caplog):
     caplog.set_level(logging.INFO)
     room.transport.say((MESSAGE, 'text'))
