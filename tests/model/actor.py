@@ -16,6 +16,7 @@ from gevent._hub_local import get_hub_if_exists
 
 import engineio_gevent
 import support
+from engineio_gevent.session import ABORT_TIMEOUT
 
 from .calls import Call, run_call
 from .checks import Checks
@@ -340,6 +341,8 @@ class Actor:
         if call.args.get('thread'):  # The connection's own thread does it at some time meanwhile.
             with self.disturbing(what, by_server=False):
                 self.client.disconnect(abort=abort, reason=reason)
+            if time.monotonic() - call.began >= ABORT_TIMEOUT:
+                self.acts.append(what)  # The call has not waited for that thread any longer.
         else:
             for other in self.connecting:
                 other.refused |= other.connection is None
