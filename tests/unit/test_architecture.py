@@ -414,3 +414,10 @@ def test_no_queue_blocks_the_thread(module):
         for alias in node.names
     }
     assert 'SimpleQueue' not in names
+
+
+@every_module
+def test_no_file_is_long(module):
+    path = ROOT.joinpath(*module.split('.')) if module else ROOT
+    path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
+    assert len(path.read_text().splitlines()) <= 450
