@@ -154,8 +154,8 @@ class Connecting:
         :param name: ``'polling'`` or ``'websocket'``.
         :raises Exception: whatever went wrong.
         """
-        session.info('Attempting %s connection to %s', name, session.url(name))
-        session.raise_if_failed()  # a log handler may have waited
+        if self._options.verbose:
+            session.info('Attempting %s connection to %s', name, session.url(name))
         self._greenlet = getcurrent()
         try:
             with bounded(self._options.request_timeout):
@@ -227,24 +227,27 @@ class Connecting:
         self._greenlet = getcurrent()
         self._probe = probe = Probe(self._route, self._options)
         websocket = probe.websocket
-        unused: WebSocket | Polling = websocket
+        upgraded = False
         failure: Exception | None = None
         try:
             with bounded(self._options.request_timeout):
                 probe.run(opened.sid, polling)
             if session.phase is OPEN:
                 session.switch(websocket, polling, session)
-                unused = polling
+                upgraded = True
         except Exception as exc:
             failure = exc
         finally:
             # Also after a GreenletExit, or a gevent.Timeout of the caller's.
             self._probe = self._greenlet = None
-            unused.close()
-            if unused is websocket and session.phase is OPEN:
-                polling.resume()
+            if upgraded:
+                polling.retire()
+            else:
+                websocket.close()
+                if session.phase is OPEN:
+                    polling.resume()
         if failure is None or isinstance(failure, (EngineIOError, Expired, _Interrupted)):
-            if unused is polling:
+            if upgraded:
                 session.info('Sending packet %s data %s', 'UPGRADE', '')
                 session.info('WebSocket upgrade was successful')
             elif failure is not None:

@@ -94,12 +94,16 @@ class HandlerCalls:
     def disconnect(
         self, reason: str, before: Callable[[], None], after: Callable[[], None]
     ) -> None:
-        """Call the disconnect handler in a worker.
+        """Call the disconnect handler in a worker. If there is none, the end is at once.
 
         :param before: called just before the handler.
         :param after: called after the handler, however it ended.
         """
-        self.dispatcher.submit(self.context, self._disconnect, (reason, before, after))
+        if 'disconnect' in self._handlers:
+            self.dispatcher.submit(self.context, self._disconnect, (reason, before, after))
+        else:
+            before()
+            after()
 
     def _disconnect(self, argument: tuple[str, Callable[[], None], Callable[[], None]]) -> None:
         reason, before, after = argument

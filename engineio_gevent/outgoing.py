@@ -108,7 +108,10 @@ class Outgoing(Lifecycle):
         self.transport_name = websocket.name
         websocket.send(str(packet.UPGRADE))
         for waiting in polling.take_queued():
-            if websocket.send(waiting) < 0 and packet.is_message(waiting):
+            if not packet.is_message(waiting):
+                assert isinstance(waiting, str)
+                websocket.send_first(waiting)  # a PONG
+            elif websocket.send(waiting) < 0:
                 self._dropped += 1
 
     def _detach(self) -> None:

@@ -181,7 +181,7 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     def _end_waiting(self, session: Session | None) -> None:
         """Let connect() end, if it waits for namespaces of a connection that has ended."""
         if not self.namespaces and self.eio._session is session:
-            self.failed_namespaces = list(self.connection_namespaces)
+            self.failed_namespaces[:] = self.connection_namespaces
             self._connect_event.set()
 
 

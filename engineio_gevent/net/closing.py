@@ -12,6 +12,7 @@ import contextlib
 import os
 import struct
 import sys
+from functools import cache
 from typing import Any
 
 from gevent.hub import Hub, get_hub
@@ -42,7 +43,8 @@ def close_gently(sock: Any, answered: bool = True) -> None:
                      TIME_WAIT and loses nothing.
     """
     _forget_ended_hubs()
-    if sock.fileno() < 0:
+    _set_fork_hook()
+    if sock.fileno() == -1:
         return  # closed already
     if type(sock) is not _socket.socket:
         # TLS would decrypt what comes, and gevent's sockets have watchers of their own.
@@ -117,6 +119,13 @@ def _forget_ended_hubs() -> None:
                 one.abandon()
 
 
+@cache
+def _set_fork_hook() -> None:
+    """Once, and not at import: a program that only imports this package gets no hook."""
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=_abandon_all)
+
+
 def _abandon_all() -> None:
     """In a forked child: the connections are the parent's."""
     while _closing:
@@ -126,7 +135,3 @@ def _abandon_all() -> None:
             hub.loop.reinit()
         for one in sockets:
             one.abandon()
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_abandon_all)

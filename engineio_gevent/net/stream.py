@@ -311,15 +311,6 @@ class Stream:
         """
         return self.wait_below(0, timeout)
 
-    def wait_closed(self, timeout: float) -> bool:
-        """Wait until the peer has closed the connection, or it is closed or lost.
-
-        :param timeout: in seconds.
-        :returns: whether it is.
-        """
-        self.wait_below(-1, timeout)
-        return self.closed
-
     # Ending
 
     def close(self) -> None:

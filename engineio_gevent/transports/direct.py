@@ -17,12 +17,12 @@ from ..net import dial, tls
 from ..net.closing import close_gently
 from ..net.deadlines import within
 from ..net.errors import connection_error, error_text
-from ..net.http_reader import read_response
 from ..net.tunnel import authority
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .cookies import Jar
 from .http import CONTENT_TYPE, body_of_success, lost_packets
+from .http_reader import read_response
 from .redirects import REDIRECTS
 from .route import Route
 

@@ -16,16 +16,32 @@ from .run import PACKAGE, ROOT, Runner
 
 #: What is mutated, and the tests that have to notice.
 FILES = {
+    'connecting.py': 'tests/unit/test_connecting.py',
+    'disconnect_handler.py': 'tests/unit/test_disconnect_handler.py',
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
+    'handler_calls.py': 'tests/unit/test_handler_calls.py',
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
+    'lifecycle.py': 'tests/unit/test_lifecycle.py',
+    'net/closing.py': 'tests/unit/test_closing.py',
+    'net/deadlines.py': 'tests/unit/test_deadlines.py',
+    'net/dial.py': 'tests/unit/test_dial.py',
     'net/outbox.py': 'tests/unit/test_outbox.py',
+    'net/plain.py': 'tests/unit/test_plain.py',
+    'net/stream.py': 'tests/unit/test_stream.py',
+    'net/tls.py': 'tests/unit/test_tls.py',
+    'net/tunnel.py': 'tests/unit/test_tunnel.py',
+    'other_threads.py': 'tests/unit/test_other_threads.py',
+    'outgoing.py': 'tests/unit/test_outgoing.py',
+    'per_hub.py': 'tests/unit/test_per_hub.py',
     'protocol/frames.py': 'tests/unit/test_frames.py',
     'protocol/http1.py': 'tests/unit/test_http1.py',
-    'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
-    'protocol/masking.py': 'tests/unit/test_masking.py',
     'protocol/json_depth.py': 'tests/unit/test_json_depth.py',
+    'protocol/masking.py': 'tests/unit/test_masking.py',
+    'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
     'protocol/packet.py': 'tests/unit/test_packet.py',
     'protocol/payload.py': 'tests/unit/test_payload.py',
+    'session.py': 'tests/unit/test_session.py',
+    'upgrade.py': 'tests/unit/test_connecting.py',
 }
 #: Per cent of the mutants that are not equivalent.
 LEAST_KILLED = 90

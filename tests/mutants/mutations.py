@@ -27,7 +27,6 @@ _PAIRS = {
 _NAMES = [
     *(f'Replace{kind}Operator_{pair}' for kind, pairs in _PAIRS.items() for pair in pairs.split()),
     'AddNot',
-    'ExceptionReplacer',
     'RemoveDecorator',
     'ReplaceAndWithOr',
     'ReplaceBreakWithContinue',
@@ -71,6 +70,38 @@ class _ChangeNumber(NumberReplacer):
         return parso.python.tree.Number(number.value.strip(), node.start_pos, prefix)
 
 
+class _ReplaceException(Operator):
+    """Replaces a class in an ``except`` clause by one that does not exist.
+
+    cosmic-ray's own operator knows plain names only, and no ``except (*TRANSIENT, ssl.SSLError)``.
+    """
+
+    def mutation_positions(self, node):
+        if node.type == 'except_clause':
+            for one in self._classes(node):
+                yield one.start_pos, one.end_pos
+
+    def mutate(self, node, index):
+        replaced = self._classes(node)[index]
+        prefix = replaced.get_first_leaf().prefix
+        siblings = replaced.parent.children
+        siblings[siblings.index(replaced)] = parso.python.tree.Name(
+            'CosmicRayTestingException', replaced.start_pos, prefix
+        )
+        return node
+
+    @staticmethod
+    def _classes(node):
+        classes = node.children[1]
+        if classes.type == 'atom':
+            classes = classes.children[1]
+        return classes.children[::2] if classes.type == 'testlist_comp' else [classes]
+
+    @classmethod
+    def examples(cls):
+        return ()
+
+
 class _NegateIn(KeywordReplacementOperator):
     from_keyword = 'in'
     to_keyword = 'not in'
@@ -96,7 +127,7 @@ def mutants_of(source: str) -> Iterator[Mutant]:
     seen = {None, _meaning(source)}
     changes = Counter[tuple[str, str, str]]()
     operators = [get_operator(f'core/{name}') for name in _NAMES]
-    for operator in [*operators, _ChangeNumber, _NegateIn, _RemoveStatement]:
+    for operator in [*operators, _ReplaceException, _ChangeNumber, _NegateIn, _RemoveStatement]:
         occurrence = 0
         while (mutated := mutate_code(source, operator(), occurrence)) is not None:
             occurrence += 1
@@ -163,7 +194,7 @@ class _Simplified(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node):
         node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
+        return ast.Pass() if node.value is None else self.generic_visit(node)
 
     def visit_UnaryOp(self, node):
         self.generic_visit(node)

@@ -54,6 +54,27 @@ def test_the_same_line_twice_in_a_function_makes_two_mutants():
     ]
 
 
+def test_except_clauses():
+    """Each class is replaced, whatever expression it is."""
+    clauses = [
+        'except (*A, ssl.B):',
+        'except ssl.C as exc:',
+        'except D:',
+    ]
+    source = 'try:\n    f()\n' + ''.join(f'{clause}\n    g()\n' for clause in clauses)
+    missing = 'CosmicRayTestingException'
+    assert [(mutant.was, mutant.now) for mutant in mutants_of(source)] == [
+        (clauses[0], f'except ({missing}, ssl.B):'),
+        (clauses[0], f'except (*A, {missing}):'),
+        (clauses[1], f'except {missing} as exc:'),
+        (clauses[2], f'except {missing}:'),
+    ]
+
+
+def test_an_annotation_without_a_value_is_no_statement_to_remove():
+    assert list(mutants_of('def f():\n    a: int\n')) == []
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 PROGRAM = f"""

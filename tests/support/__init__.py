@@ -42,13 +42,16 @@ from .processes import (
     ServerProcess,
 )
 from .programs import PROJECT, Program
+from .room import OPENED, FakeTransport, Room, make_options
 from .scripted import ScriptedLoop
+from .threads import NativeThread, in_thread
 from .waiting import eventually, measure_slowness, patience, settle
 
 __all__ = [
     'BINARY',
     'CLOSE',
     'JS_SERVER',
+    'OPENED',
     'PING',
     'PONG',
     'PROJECT',
@@ -60,12 +63,15 @@ __all__ = [
     'WAYS',
     'AnnouncedServer',
     'Certificates',
+    'FakeTransport',
     'HTTPRequest',
     'HostileServer',
     'Leaks',
     'NativeServer',
+    'NativeThread',
     'Pool',
     'Program',
+    'Room',
     'ScriptedLoop',
     'ServerProcess',
     'accept_websocket',
@@ -77,9 +83,11 @@ __all__ = [
     'free_port',
     'greenlets',
     'has_ipv6',
+    'in_thread',
     'listens',
     'locust_port',
     'made_clients',
+    'make_options',
     'measure_slowness',
     'missing',
     'need_node',

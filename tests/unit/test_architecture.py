@@ -20,7 +20,7 @@ LAYERS = {
     'per_hub': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
-    'net': {'exceptions', 'protocol'},
+    'net': {'exceptions'},
     'other_threads': set(),
     'process': set(),
     'lifecycle': {'options'},
@@ -250,7 +250,7 @@ def test_only_sockets_watch_descriptors(module):
         and node.func.attr == 'io'
     ]
     # cli.app: signals of the command wake the hub by a pair of sockets
-    known = module in {'net.stream', 'net.closing', 'net.plain', 'cli.app'}
+    known = module in {'net.closing', 'net.plain', 'net.stream', 'cli.app'}
     assert bool(calls) == known, f'.io() in lines {calls}'
 
 
@@ -414,3 +414,10 @@ def test_no_queue_blocks_the_thread(module):
         for alias in node.names
     }
     assert 'SimpleQueue' not in names
+
+
+@every_module
+def test_no_file_is_long(module):
+    path = ROOT.joinpath(*module.split('.')) if module else ROOT
+    path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
+    assert len(path.read_text().splitlines()) <= 450

@@ -152,11 +152,14 @@ def test_a_closed_socket(make_pair):
         assert closing._closing == {}
 
 
-@pytest.mark.parametrize(('answered', 'end'), [(True, ConnectionResetError), (False, b'')])
+@pytest.mark.parametrize(
+    ('answered', 'end'),
+    [((), ConnectionResetError), ((True,), ConnectionResetError), ((False,), b'')],
+)
 def test_a_peer_that_does_not_close(make_pair, answered, end):
     """It costs a descriptor for a moment. No TIME_WAIT remains if nothing can be lost by that."""
     ours, peer = make_pair()
-    close_gently(ours, answered)
+    close_gently(ours, *answered)
     settle()
     assert not is_closed(peer)
     assert end_of(peer) == end
@@ -289,6 +292,7 @@ def test_a_thread_that_ends_meanwhile(make_pair, destroy):
     thread.start()
     thread.join()
     assert destroy or not any(is_closed(peer) for _, peer in pairs)
+    assert eventually(lambda: destroy or hubs[0].dead)  # a moment after the end of its thread
     ours, peer = make_pair()
     close_gently(ours)
     assert [end_of(peer) for _, peer in pairs] == [b'', b'']
@@ -317,3 +321,23 @@ def test_another_thread_that_goes_on(make_pair, patient):
         peer.close()
     assert eventually(ended.is_set)
     thread.join()
+
+
+def test_a_peer_counts_as_one_that_has_answered_all(make_pair, monkeypatch):
+    """If nothing else is said; one that does not close is then sent a reset."""
+    monkeypatch.setattr(closing, 'PEER_TIMEOUT', 0.01)
+    ours, peer = make_pair()
+    close_gently(ours)
+    assert end_of(peer) is ConnectionResetError
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_loop_that_says_too_early_that_there_is_something_to_read(make_pair, patient, kind):
+    """The hub does not wait for it."""
+    ours, peer = make_pair(kind)
+    close_gently(ours)
+    [[waiting]] = closing._closing.values()
+    waiting._read()
+    assert not is_closed(peer)
+    peer.shutdown(socket.SHUT_WR)
+    assert end_of(peer) == b''

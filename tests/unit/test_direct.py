@@ -775,12 +775,13 @@ def test_no_first_get_asks_it_to_close_without_an_upgrade(start):
     assert 'connection' not in script.requests[0].headers
 
 
-def test_the_caller_s_own_header_goes_first(start_before_an_upgrade):
-    script, server, http = start_before_an_upgrade(headers={'connection': 'keep-alive'})
+@pytest.mark.parametrize(('value', 'connections'), [('keep-alive', 1), ('Close', 2)])
+def test_the_caller_s_own_header_goes_first(start_before_an_upgrade, value, connections):
+    script, server, http = start_before_an_upgrade(headers={'connection': value})
     http.get('/', 5)
     http.get('/', 5)
-    assert [request.headers['connection'] for request in script.requests] == ['keep-alive'] * 2
-    assert server.accepted == 1
+    assert [request.headers['connection'] for request in script.requests] == [value] * 2
+    assert server.accepted == connections
 
 
 @pytest.mark.parametrize('name', ['Connection', 'connection'])

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import gc
-import json
 import logging
+import threading
 import weakref
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from engineio_gevent import session
-from engineio_gevent.connecting import Connecting
-from engineio_gevent.disconnect_handler import call_disconnect
+from engineio_gevent import other_threads, process, session
 from engineio_gevent.exceptions import (
     ConnectionClosed,
     ConnectionError,
@@ -35,157 +32,21 @@ from engineio_gevent.lifecycle import (
 from engineio_gevent.lifecycle import (
     OPEN as OPEN_PHASE,
 )
-from engineio_gevent.options import Options, Reason
+from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
-from engineio_gevent.session import Session
-from engineio_gevent.transports.route import Route
 from support import (
+    OPENED,
+    FakeTransport,
+    NativeThread,
     ScriptedLoop,
     eventually,
     greenlets,
+    in_thread,
     no_leaks,
     open_packet,
     settle,
     watchers,
 )
-
-
-class FakeTransport:
-    """Keeps what is sent; the test plays the server."""
-
-    name = 'websocket'
-
-    def __init__(self, sink, first=()):
-        self.sink = sink
-        self.first = first
-        self.sent = []
-        self.sent_first = []
-        self.log = []
-        self.queued = 0
-        self.room = Event()
-        self.farewell = Event()
-        self.farewell.set()
-
-    def open(self, sid=None):
-        self.sink.on_packets(self, self.first)
-
-    def apply_open_packet(self, open_packet):
-        self.log.append('open packet')
-
-    def report_to(self, sink):
-        self.sink = sink
-
-    def start(self):
-        self.log.append('start')
-
-    def send(self, packet):
-        self.sent.append(packet)
-        return self.queued
-
-    def send_first(self, packet):
-        self.sent_first.append(packet)
-
-    unsent = 0
-
-    def wait_below(self, limit):
-        self.log.append(f'wait {limit}')
-        self.room.wait()
-
-    def finish(self, timeout, limit=None):
-        self.log.append('finish')
-        self.bounds = (timeout, limit)
-        self.farewell.wait(timeout)
-        self.close()
-
-    def close(self, code=None, reason=''):
-        self.log.append(('close', code) if code else 'close')
-        self.room.set()
-
-    def abandon(self):
-        self.log.append('abandon')
-
-    def say(self, *packets):
-        self.sink.on_packets(self, packets)
-
-    def fail(self, error):
-        self.sink.on_lost(self, error)
-
-
-OPENED = (OPEN, open_packet()[1:])
-
-
-def options(**changes):
-    settings = {
-        'logger': logging.getLogger('test'),
-        'verbose': False,
-        'dumps': json.dumps,
-        'loads': json.loads,
-        'parse_json': True,
-        'request_timeout': 5,
-        'write_limit': 1000,
-        'max_message_size': None,
-        'handle_sigint': False,
-    }
-    return Options(**{**settings, **changes})
-
-
-class Room:
-    """A session, its transport, and what its handlers saw."""
-
-    def __init__(self, monkeypatch, first=(OPENED,), handlers=None, **changes):
-        self.messages, self.ends = [], []
-        self.handlers = {
-            'message': self.messages.append,
-            'disconnect': lambda reason: self.ends.append((reason, self.session.state)),
-            **(handlers or {}),
-        }
-        self.options = options(**changes)
-        self.session = Session(self.options, self.handlers, Route('http://a.test'))
-        self.disowned = []
-        self.transport = FakeTransport(self.session, first)
-
-        def attach(connecting, session, name, upgrade):
-            session.attach(self.transport)
-
-        # connect() makes the transport itself; this is the one seam.
-        monkeypatch.setattr(Connecting, '_attach', attach)
-
-    def own(self, session):
-        self.session = self.transport.sink = session
-
-    def open(self):
-        Connecting(
-            self.options,
-            self.handlers,
-            Route('http://a.test'),
-            own=self.own,
-            disown=self.disowned.append,
-        ).run(['websocket'], False)
-        return self
-
-    def wait_end(self):
-        assert self.session.wait(5)
-        settle()
-
-
-@pytest.fixture
-def make_room(monkeypatch):
-    rooms = []
-
-    def make(**settings):
-        rooms.append(Room(monkeypatch, **settings))
-        return rooms[-1]
-
-    yield make
-    for room in rooms:
-        if room.session.open_packet is not None:
-            room.session.disconnect(abort=True)
-
-
-@pytest.fixture
-def room(make_room):
-    return make_room().open()
-
 
 # -- Opening ---------------------------------------------------------------------------------------
 
@@ -399,25 +260,6 @@ def test_nothing_comes(make_room):
     assert 'close' in room.transport.log
 
 
-def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
-    seen = []
-    release = Event()
-    room = make_room(
-        first=[OPENED, (MESSAGE, 'early')],
-        handlers={'connect': lambda: (release.wait(), seen.append(list(room.messages)))},
-    )
-    opening = gevent.spawn(room.open)
-    settle()
-    room.transport.say((MESSAGE, 'within'))
-    settle()
-    release.set()
-    opening.get(timeout=5)
-    room.transport.say((MESSAGE, 'after'))
-    settle()
-    assert seen == [[]]
-    assert room.messages == ['early', 'within', 'after']
-
-
 def test_a_connect_handler_that_disconnects(make_room):
     """It has seen no message, and none is delivered to an application that has left."""
     room = make_room(
@@ -552,137 +394,6 @@ def test_packets(room):
     assert (room.transport.sent, room.transport.sent_first) == ([], ['3data'])
 
 
-def test_a_message_handler_that_raises(make_room, caplog):
-    """It is logged, and the next message comes all the same."""
-    seen = []
-    room = make_room(handlers={'message': lambda data: seen.append(data) or 1 / 0}).open()
-    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
-    settle()
-    assert seen == ['one', 'two']
-    assert [record.name for record in caplog.records] == ['test'] * 2
-    assert room.session.state == 'connected'
-
-
-def test_parse_json_off(make_room):
-    room = make_room(parse_json=False).open()
-    room.transport.say((MESSAGE, '{"a":1}'), (MESSAGE, 'null'))
-    assert eventually(lambda: room.messages == ['{"a":1}', 'null'])
-
-
-def test_no_handlers_at_all(make_room):
-    room = make_room()
-    room.handlers.clear()
-    room.open()
-    room.transport.say((MESSAGE, 'x'))
-    settle()
-    room.transport.fail(ConnectionClosed('gone'))
-    room.wait_end()
-    assert room.session.state == 'disconnected'
-
-
-def test_sending(room):
-    for data in ('text', b'bytes', {'a': [1, None]}, 5, None, bytearray(b'x')):
-        room.session.send(data)
-    assert room.transport.sent == ['4text', b'bytes', '4{"a":[1,null]}', '45', '4', b'x']
-    with pytest.raises(TypeError):
-        room.session.send(object())
-    assert len(room.transport.sent) == 6
-
-
-def test_sending_waits_above_the_limit(room):
-    room.transport.queued = 1000
-    room.session.send('x')
-    assert 'wait 500' not in room.transport.log
-    room.transport.queued = 1001
-    sending = gevent.spawn(room.session.send, 'x')
-    settle()
-    assert 'wait 500' in room.transport.log
-    assert not sending.ready()
-    room.transport.room.set()
-    sending.get(timeout=5)
-
-
-def test_who_waits_for_room_waits_on_after_an_upgrade(room):
-    room.transport.queued = 1001
-    sending = gevent.spawn(room.session.send, 'x')
-    settle()
-    room.session.transport = websocket = FakeTransport(room.session)
-    room.transport.close()
-    settle()
-    assert websocket.log == ['wait 500']
-    assert not sending.ready()
-    websocket.room.set()
-    sending.get(timeout=5)
-
-
-def test_what_an_ended_transport_does_not_take_is_counted(room):
-    room.transport.queued = -1  # the session is yet to learn of its end
-    others = []
-    for number in range(2):
-        gevent.spawn(others.append, number)
-        room.session.send('dropped')
-        assert others[-1:] == [number]  # a loop of such sends lets others run
-    gevent.get_hub().loop.run_callback(room.session.send, 'dropped')
-    settle()
-    assert room.session.unsent == 3
-    room.transport.unsent = 4
-    assert room.session.unsent == 7
-    room.transport.fail(ConnectionClosed('gone'))
-    room.wait_end()
-    assert room.session.unsent == 7
-
-
-def test_sending_after_the_end(room):
-    room.session.disconnect()
-    sent = list(room.transport.sent)
-    room.session.send('nobody hears it')
-    assert room.transport.sent == sent
-
-
-class Queued:
-    """Polling, at rest for the upgrade, with these packets."""
-
-    def __init__(self, *packets):
-        self.packets = packets
-
-    def take_queued(self):
-        return self.packets
-
-
-def test_going_on_over_a_websocket(room):
-    websocket = FakeTransport(None)
-    room.session.transport_name = 'polling'
-    room.session.switch(websocket, Queued('4one', b'two'), room.session)
-    assert websocket.sent == ['5', '4one', b'two']
-    assert (room.session.transport, room.session.transport_name) == (websocket, 'websocket')
-    websocket.say((MESSAGE, 'hello'))
-    room.transport.fail(ConnectionClosed('polling has ended'))
-    settle()
-    assert (room.messages, room.ends) == (['hello'], [])
-    assert room.session.unsent == 0
-
-
-def test_going_on_over_a_websocket_that_has_ended(room):
-    """The messages are lost, and counted; a pong is no message."""
-    websocket = FakeTransport(None)
-    websocket.queued = -1
-    room.session.switch(websocket, Queued('3', '4one', b'two'), room.session)
-    assert room.session.unsent == 2
-
-
-def test_sending_never_waits_in_the_hub_or_without_a_limit(room, make_room):
-    room.transport.queued = 10_000
-    done = Event()
-    gevent.get_hub().loop.run_callback(lambda: (room.session.send('x'), done.set()))
-    assert done.wait(5)
-    assert room.transport.sent == ['4x']
-    assert 'wait 500' not in room.transport.log
-    other = make_room(write_limit=None).open()
-    other.transport.queued = 10_000
-    other.session.send('x')
-    assert 'wait 500' not in other.transport.log
-
-
 # -- The one exit ----------------------------------------------------------------------------------
 
 
@@ -726,27 +437,6 @@ def test_the_server_s_words_within_the_farewell(room):
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
 
 
-def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
-    """Which are both over at once: it would wait for its own end."""
-    room = make_room()
-    room.handlers['disconnect'] = lambda reason: (
-        room.session.wait(),
-        room.session.disconnect(),
-        room.ends.append(reason),
-    )
-    room.open()
-    with gevent.Timeout(2):
-        room.session.disconnect()
-    assert room.ends == [Reason.CLIENT_DISCONNECT]
-
-
-def test_a_disconnect_handler_that_raises(make_room, caplog):
-    room = make_room(handlers={'disconnect': lambda reason: 1 / 0}).open()
-    room.session.disconnect()
-    assert [record.name for record in caplog.records] == ['test']
-    assert room.session.state == 'disconnected'
-
-
 def test_a_second_disconnect_waits_for_the_first(make_room):
     running = Event()
     room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
@@ -758,57 +448,6 @@ def test_a_second_disconnect_waits_for_the_first(make_room):
     assert all(one.ready() for one in leaving)
 
 
-def test_handlers_that_disconnect_while_another_greenlet_does(make_room):
-    """They return at once; or a burst of them would keep as many greenlets waiting."""
-    returned = []
-    room = make_room(
-        handlers={'message': lambda data: (room.session.disconnect(), returned.append(data))}
-    ).open()
-    room.transport.farewell.clear()
-    room.transport.say(*((MESSAGE, str(number)) for number in range(200)))
-    settle()
-    assert returned == [str(number) for number in range(1, 200)]  # the first one does it
-    room.transport.farewell.set()
-    room.wait_end()
-    assert returned[-1] == '0'
-    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
-
-
-def test_a_connect_handler_that_disconnects_while_another_greenlet_does(make_room):
-    def connect():
-        leaving.start()
-        settle()
-        assert room.session.state == 'disconnecting'
-        room.session.disconnect()
-        returned.set()
-
-    returned = Event()
-    room = make_room(handlers={'connect': connect})
-    leaving = gevent.Greenlet(lambda: room.session.disconnect())
-    room.transport.farewell.clear()
-    with gevent.Timeout(2):
-        room.open()
-    assert returned.is_set()
-    assert not leaving.ready()
-    room.transport.farewell.set()
-    leaving.get(timeout=5)
-
-
-def test_a_greenlet_that_a_handler_spawned_waits_for_the_end(make_room):
-    """It runs no handler."""
-    spawned = []
-    room = make_room(
-        handlers={'message': lambda data: spawned.append(gevent.spawn(room.session.disconnect))}
-    ).open()
-    room.transport.farewell.clear()
-    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
-    settle()
-    assert not any(one.ready() for one in spawned)
-    room.transport.farewell.set()
-    gevent.joinall(spawned, timeout=5, raise_error=True)
-    assert all(one.ready() for one in spawned)
-
-
 def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room):
     """The state then tells python-socketio not to reconnect."""
     room = make_room().open()
@@ -817,54 +456,6 @@ def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room
     room.session.disconnect()  # before the dispatcher gets its turn
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
     assert room.session.state == 'disconnected'
-
-
-def test_sending_together_without_waiting(room):
-    room.transport.queued = 10_000
-    room.session.send_together(['x', b'y'], wait=False)
-    room.session.send_together([], wait=True)
-    assert room.transport.sent == ['4x', b'y']
-    assert 'wait 500' not in room.transport.log
-
-
-def test_sending_together_waits_once(room):
-    room.transport.queued = 10_000
-    sending = gevent.spawn(room.session.send_together, ['x', b'y'], wait=True)
-    settle()
-    assert not sending.ready()
-    assert room.transport.sent == ['4x', b'y']
-    assert room.transport.log.count('wait 500') == 1
-    room.transport.room.set()
-    sending.get(timeout=5)
-
-
-def test_sending_together_all_or_nothing(room):
-    with pytest.raises(TypeError):
-        room.session.send_together(['x', object()], wait=True)
-    assert room.transport.sent == []
-
-
-def test_what_an_ended_transport_does_not_take_together_is_counted(room):
-    room.transport.queued = -1
-    room.session.send_together(['x', 'y', 'z'], wait=False)
-    assert room.session.unsent == 3
-
-
-def test_no_log_handler_comes_between_messages_that_are_sent_together(make_room, caplog):
-    class Interrupting(logging.Handler):
-        def emit(self, record):
-            if 'data one' in record.getMessage():
-                room.session.send('between')
-
-    caplog.set_level(logging.INFO)
-    room = make_room(verbose=True).open()
-    logging.getLogger('test').addHandler(handler := Interrupting())
-    try:
-        room.session.send_together(['one', 'two'], wait=True)
-        settle()
-    finally:
-        logging.getLogger('test').removeHandler(handler)
-    assert room.transport.sent == ['4one', '4two', '4between']
 
 
 def test_disconnecting_in_the_hub(room):
@@ -939,38 +530,6 @@ def test_wait_returns_after_the_handler(make_room):
     running.set()
     assert [one.get(timeout=5) for one in waiting] == [True] * 3
     assert room.session.wait() is True
-
-
-@pytest.mark.parametrize('kind', ['reason', 'none', 'default', 'any', 'method', 'partial'])
-def test_disconnect_handlers_with_a_reason_and_without(kind):
-    seen = []
-
-    class Application:
-        def method(self, reason):
-            seen.append(reason)
-
-    handler = {
-        'reason': lambda reason: seen.append(reason),
-        'none': lambda: seen.append('none'),
-        'default': lambda reason=None: seen.append(reason),
-        'any': lambda *args: seen.append(*args),
-        'method': Application().method,
-        'partial': functools.partial(lambda fixed, reason: seen.append(reason), 1),
-    }[kind]
-    call_disconnect(handler, 'why')
-    assert seen == ['none' if kind == 'none' else 'why']
-
-
-def test_a_type_error_of_a_handler_is_its_own():
-    calls = []
-
-    def handler(*args):
-        calls.append(args)
-        raise TypeError('handler() takes 0 positional arguments')
-
-    with pytest.raises(TypeError):
-        call_disconnect(handler, 'why')
-    assert calls == [('why',)]
 
 
 def test_nothing_is_kept(make_room):
@@ -1078,32 +637,36 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     logged = ' '.join(record.getMessage() for record in caplog.records)
     assert 'MESSAGE data text' in logged
     assert 'MESSAGE data other' in logged
-    assert logged.count('unexpected') == 1  # the UPGRADE
+    assert logged.count('unexpected') == 1
+    assert 'unexpected packet of type UPGRADE' in logged
     assert 'secret' not in logged
     assert '<binary>' in logged
 
 
-def test_a_log_handler_may_wait(make_room):
-    """The packets come in the hub, where nothing may."""
-
-    class Waiting(logging.Handler):
-        def emit(self, record):
-            gevent.sleep(0)
-            logged.append(record.getMessage())
-
-    logged = []
-    logger = logging.getLogger('test.waiting')
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler := Waiting())
-    try:
-        room = make_room(verbose=True, logger=logger).open()
-        gevent.get_hub().loop.run_callback(room.transport.say, (MESSAGE, 'hello'))
-        settle()
-        assert 'Received packet MESSAGE data hello' in logged
-        assert room.messages == ['hello']
+@pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
+def test_the_log_of_a_connection(make_room, caplog, end):
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    room.transport.say((PING, 'x'))
+    settle()
+    caplog.clear()
+    room.transport.say((PING, 'y'), (NOOP, ''))
+    if end == 'lost':
+        room.transport.fail(ConnectionClosed('gone'))
+        last = ['Connection to a.test ended: gone']
+    elif end == 'closed':
+        room.transport.say((CLOSE, ''))
+        last = ['Received packet CLOSE data ']
+    else:
         room.session.disconnect()
-    finally:
-        logger.removeHandler(handler)
+        last = ['Sending packet CLOSE data ']
+    room.wait_end()
+    assert [record.getMessage() for record in caplog.records] == [
+        'Received packet PING data y',
+        'Received packet NOOP data ',
+        'Sending packet PONG data y',
+        *last,
+    ]
 
 
 def test_nothing_is_logged_by_default(room, caplog):
@@ -1164,3 +727,238 @@ def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
         ('Sending packet MESSAGE data three', 2),
         ('Sending packet MESSAGE data four', 2),
     ]
+
+
+def test_leaving_at_once_after_an_interrupted_connect(room):
+    """The server is told, and nobody waits for the disconnect handler."""
+    room.session.leave_at_once()
+    assert room.transport.bounds == (session.ABORT_TIMEOUT, None)
+    assert (room.session.state, room.ends) == ('disconnecting', [])
+    room.session.leave_at_once()
+    room.wait_end()
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert room.transport.log.count('finish') == 1
+
+
+def test_leaving_at_once_after_a_loss(room):
+    room.transport.fail(ConnectionClosed('gone'))
+    room.session.leave_at_once()
+    room.wait_end()
+    assert 'finish' not in room.transport.log
+    assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
+
+
+@pytest.mark.parametrize('leave', ['disconnect', 'leave_at_once'])
+def test_a_farewell_that_is_interrupted(room, leave):
+    """The connection ends nevertheless, and its disconnect handler runs."""
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(getattr(room.session, leave))
+    settle()
+    leaving.kill(block=False)
+    room.wait_end()
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_refusal_that_is_interrupted(make_room):
+    """connect() has failed: nothing is left behind, and no handler runs."""
+    room = make_room(handlers={'connect': lambda: 1 / 0})
+    room.transport.farewell.clear()
+    opening = gevent.spawn(room.open)
+    settle()
+    assert room.session.state == 'disconnecting'
+    opening.kill(block=False)
+    settle()
+    assert (room.session.phase, room.ends) == (CLOSED, [])
+    assert room.transport.log[-1] == 'close'
+
+
+# -- Other native threads --------------------------------------------------------------------------
+
+
+def before_the_hub_runs(function, *arguments):
+    """Call a function in a native thread, and let this hub do nothing meanwhile."""
+    thread = threading.Thread(target=function, args=arguments)
+    thread.start()
+    thread.join()
+
+
+def test_disconnecting_from_another_thread(room):
+    """A greenlet of the connection's own thread does it. The other thread waits for the end."""
+    ran_in = []
+    room.transport.finish = lambda *_: ran_in.append(threading.current_thread())
+    in_thread(room.session.disconnect, False, 'enough')
+    assert room.session.phase is CLOSED
+    assert ran_in == [threading.current_thread()]
+    assert room.ends == [('enough', 'disconnecting')]
+
+
+def test_disconnecting_at_once_from_another_thread(room):
+    in_thread(room.session.disconnect, True, 'enough')
+    assert 'finish' not in room.transport.log
+    assert room.ends == [('enough', 'disconnecting')]
+
+
+@pytest.mark.parametrize('abort', [False, True])
+def test_another_thread_does_not_wait_for_a_busy_one(room, monkeypatch, abort):
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT' if abort else 'CLOSE_TIMEOUT', 0.01)
+    before_the_hub_runs(room.session.disconnect, abort)
+    assert room.session.state == 'connected'
+    assert eventually(lambda: room.session.phase is CLOSED)
+
+
+def test_disconnecting_from_another_thread_after_the_end(room):
+    room.session.disconnect()
+    before_the_hub_runs(room.session.disconnect)
+    assert len(room.ends) == 1
+
+
+def test_waiting_in_another_thread(make_room):
+    running = Event()
+    room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
+    assert in_thread(room.session.wait, 0.01) is False
+    waiting = NativeThread(room.session.wait)
+    room.transport.fail(ConnectionClosed('gone'))
+    settle()
+    assert waiting.running
+    running.set()
+    assert waiting.get() is True
+    assert in_thread(room.session.wait) is True
+
+
+@pytest.fixture
+def orphan(make_room):
+    """`orphan(act, **settings)`: a room whose thread has ended after `act(room)`."""
+
+    def make(act=lambda room: room.open(), **settings):
+        room = make_room(**settings)
+
+        def connect():
+            act(room)
+            gevent.sleep(0)
+
+        in_thread(connect)
+        assert eventually(lambda: room.session.hub.dead)
+        return room
+
+    return make
+
+
+def test_waiting_for_a_connection_whose_thread_has_ended(orphan):
+    room = orphan()
+    with pytest.raises(RuntimeError, match='has ended'):
+        room.session.wait()
+    with pytest.raises(RuntimeError, match='has ended'):
+        in_thread(room.session.wait)
+
+
+@pytest.mark.parametrize('closed', [False, True])
+def test_a_thread_that_ends_while_another_one_waits_for_its_connection(
+    make_room, monkeypatch, closed
+):
+    monkeypatch.setattr(other_threads, '_LOOK', 0.01)
+    room = make_room()
+
+    def connect():
+        room.open()
+        gevent.sleep(0)
+        go_on.wait()
+        if closed:
+            room.session.disconnect()
+
+    go_on = threading.Event()
+    owner = NativeThread(connect)
+    assert eventually(lambda: room.session.state == 'connected')
+    waiting = NativeThread(room.session.wait)
+    gevent.sleep(0.02)
+    go_on.set()
+    owner.get()
+    if closed:
+        assert waiting.get() is True
+    else:
+        with pytest.raises(RuntimeError, match='has ended'):
+            waiting.get()
+
+
+@pytest.mark.parametrize('abort', [False, True])
+@pytest.mark.parametrize('reason', [None, 'enough'])
+def test_disconnecting_a_connection_whose_thread_has_ended(orphan, abort, reason):
+    """Nothing can be sent, and the disconnect handler runs in the greenlet of the caller."""
+    room = orphan(
+        handlers={'disconnect': lambda reason: ends.append((reason, gevent.getcurrent()))}
+    )
+    ends = []
+    room.session.disconnect(abort, reason)
+    assert ends == [(reason or Reason.CLIENT_DISCONNECT, gevent.getcurrent())]
+    assert room.transport.log[-1] == 'abandon'
+    assert (room.transport.sent, room.session.phase) == ([], CLOSED)
+    assert 'has ended' in str(room.session.error)
+    assert room.session.transport is None
+    room.session.disconnect()
+    assert len(ends) == 1
+    assert room.session.wait() is True
+
+
+def test_disconnecting_a_connection_whose_thread_ended_in_a_handshake(orphan):
+    """No handler runs."""
+    room = orphan(lambda room: (gevent.spawn(room.open), gevent.sleep(0)), first=())
+    assert room.session.phase is OPENING
+    room.session.disconnect()
+    assert (room.session.phase, room.ends) == (CLOSED, [])
+    assert room.session.transport is None
+    assert room.session.wait() is True
+
+
+def test_disconnecting_twice_while_the_disconnect_handler_of_an_ended_thread_runs(orphan):
+    room = orphan(handlers={'disconnect': lambda reason: (ends.append(reason), release.wait())})
+    ends, release = [], Event()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    room.session.disconnect()
+    release.set()
+    leaving.get(timeout=5)
+    assert ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_a_closed_connection_whose_thread_has_ended(orphan):
+    room = orphan(lambda room: (room.open(), room.session.disconnect()))
+    assert room.session.wait() is True
+    assert in_thread(room.session.wait) is True
+    room.session.send('nobody hears it')
+    assert len(room.ends) == 1
+
+
+# -- Forks and Ctrl-C ------------------------------------------------------------------------------
+
+
+def test_the_process_knows_a_connection_until_it_has_ended(room, make_room):
+    known = process._connections
+    assert room.session in known
+    room.session.disconnect()
+    assert room.session not in known
+    room = make_room(first=[(NOOP, '')])
+    with pytest.raises(ConnectionError):
+        room.open()
+    assert room.session not in known
+
+
+def test_the_process_forgets_a_connection_whose_thread_has_ended(orphan):
+    room = orphan()
+    assert room.session in process._connections
+    room.session.disconnect()
+    assert room.session not in process._connections
+
+
+def test_a_fork_wakes_those_who_wait(room):
+    waiting = [gevent.spawn(room.session.wait) for _ in range(2)]
+    settle()
+    room.session.abandon()
+    assert [one.get(timeout=5) for one in waiting] == [False] * 2
+    assert room.session.sid is None
+    assert room.session.transport is None
+
+
+def test_a_fork_keeps_the_first_error(room):
+    error = ConnectionClosed('gone')
+    room.transport.fail(error)
+    room.session.abandon()
+    assert room.session.error is error

@@ -1,0 +1,26 @@
+"""The fixtures that several test files of single modules share."""
+
+import pytest
+
+from support import Room
+
+
+@pytest.fixture
+def make_room(monkeypatch):
+    """`make_room(first=..., handlers=..., **options)`: a session that is not open yet."""
+    rooms = []
+
+    def make(**settings):
+        rooms.append(Room(monkeypatch, **settings))
+        return rooms[-1]
+
+    yield make
+    for room in rooms:
+        if room.session.open_packet is not None:
+            room.session.disconnect(abort=True)
+
+
+@pytest.fixture
+def room(make_room):
+    """An open session."""
+    return make_room().open()

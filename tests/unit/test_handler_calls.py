@@ -1,0 +1,222 @@
+"""The handlers of a session and its log: their order, and where they may wait or raise."""
+
+from __future__ import annotations
+
+import logging
+
+import gevent
+from gevent.event import Event
+
+from engineio_gevent.exceptions import ConnectionClosed
+from engineio_gevent.handler_calls import HandlerCalls
+from engineio_gevent.options import Reason
+from engineio_gevent.protocol.packet import MESSAGE
+from support import OPENED, eventually, greenlets, make_options, settle
+
+
+def test_a_message_handler_that_raises(make_room, caplog):
+    """It is logged, and the next message comes all the same."""
+    seen = []
+    room = make_room(handlers={'message': lambda data: seen.append(data) or 1 / 0}).open()
+    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
+    settle()
+    assert seen == ['one', 'two']
+    assert [record.name for record in caplog.records] == ['test'] * 2
+    assert room.session.state == 'connected'
+
+
+def test_parse_json_off(make_room):
+    room = make_room(parse_json=False).open()
+    room.transport.say((MESSAGE, '{"a":1}'), (MESSAGE, 'null'))
+    assert eventually(lambda: room.messages == ['{"a":1}', 'null'])
+
+
+def test_no_handlers_at_all(make_room, caplog):
+    room = make_room()
+    room.handlers.clear()
+    room.open()
+    room.transport.say((MESSAGE, 'x'))
+    settle()
+    room.transport.fail(ConnectionClosed('gone'))
+    room.wait_end()
+    assert room.session.state == 'disconnected'
+    assert caplog.records == []
+
+
+def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
+    seen = []
+    release = Event()
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')],
+        handlers={'connect': lambda: (release.wait(), seen.append(list(room.messages)))},
+    )
+    opening = gevent.spawn(room.open)
+    settle()
+    room.transport.say((MESSAGE, 'within'))
+    settle()
+    release.set()
+    opening.get(timeout=5)
+    room.transport.say((MESSAGE, 'after'))
+    settle()
+    assert seen == [[]]
+    assert room.messages == ['early', 'within', 'after']
+
+
+def test_a_disconnect_handler_that_raises(make_room, caplog):
+    room = make_room(handlers={'disconnect': lambda reason: 1 / 0}).open()
+    room.session.disconnect()
+    assert [record.name for record in caplog.records] == ['test']
+    assert room.session.state == 'disconnected'
+
+
+def test_a_log_handler_may_wait(make_room):
+    """The packets come in the hub, where nothing may."""
+
+    class Waiting(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(0)
+            logged.append(record.getMessage())
+
+    logged = []
+    logger = logging.getLogger('test.waiting')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Waiting())
+    try:
+        room = make_room(verbose=True, logger=logger).open()
+        gevent.get_hub().loop.run_callback(room.transport.say, (MESSAGE, 'hello'))
+        settle()
+        assert 'Received packet MESSAGE data hello' in logged
+        assert room.messages == ['hello']
+        room.session.disconnect()
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_a_log_handler_that_never_returns_holds_up_nothing_but_its_send(make_room):
+    class Stuck(logging.Handler):
+        def emit(self, record):
+            gevent.sleep(60)
+
+    logger = logging.getLogger('test.stuck')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Stuck())
+    try:
+        room = make_room(verbose=True, logger=logger)
+        with gevent.Timeout(5):
+            room.open()
+            room.transport.say((MESSAGE, 'hello'))
+            room.session.disconnect()
+        assert (room.messages, room.ends) == (
+            ['hello'],
+            [(Reason.CLIENT_DISCONNECT, 'disconnecting')],
+        )
+    finally:
+        logger.removeHandler(handler)
+        gevent.killall([one for one in greenlets() if isinstance(one, gevent.Greenlet)])
+
+
+def test_a_greenlet_that_a_handler_spawned_waits_for_the_end(make_room):
+    """It runs no handler."""
+    spawned = []
+    room = make_room(
+        handlers={'message': lambda data: spawned.append(gevent.spawn(room.session.disconnect))}
+    ).open()
+    room.transport.farewell.clear()
+    room.transport.say((MESSAGE, 'one'), (MESSAGE, 'two'))
+    settle()
+    assert not any(one.ready() for one in spawned)
+    room.transport.farewell.set()
+    gevent.joinall(spawned, timeout=5, raise_error=True)
+    assert all(one.ready() for one in spawned)
+
+
+def test_handlers_that_disconnect_while_another_greenlet_does(make_room):
+    """They return at once; or a burst of them would keep as many greenlets waiting."""
+    returned = []
+    room = make_room(
+        handlers={'message': lambda data: (room.session.disconnect(), returned.append(data))}
+    ).open()
+    room.transport.farewell.clear()
+    room.transport.say(*((MESSAGE, str(number)) for number in range(200)))
+    settle()
+    assert returned == [str(number) for number in range(1, 200)]  # the first one does it
+    room.transport.farewell.set()
+    room.wait_end()
+    assert returned[-1] == '0'
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def test_a_connect_handler_that_disconnects_while_another_greenlet_does(make_room):
+    def connect():
+        leaving.start()
+        settle()
+        assert room.session.state == 'disconnecting'
+        room.session.disconnect()
+        returned.set()
+
+    returned = Event()
+    room = make_room(handlers={'connect': connect})
+    leaving = gevent.Greenlet(lambda: room.session.disconnect())
+    room.transport.farewell.clear()
+    with gevent.Timeout(2):
+        room.open()
+    assert returned.is_set()
+    assert not leaving.ready()
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+
+
+def test_a_disconnect_handler_may_wait_and_disconnect(make_room):
+    """Which are both over at once: it would wait for its own end."""
+    room = make_room()
+    room.handlers['disconnect'] = lambda reason: (
+        room.session.wait(),
+        room.session.disconnect(),
+        room.ends.append(reason),
+    )
+    room.open()
+    with gevent.Timeout(2):
+        room.session.disconnect()
+    assert room.ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_json_is_parsed(make_room):
+    room = make_room(loads=lambda text: ('loaded', text)).open()
+    room.transport.say((MESSAGE, '{"a":1}'), (MESSAGE, b'{"a":1}'))
+    settle()
+    assert room.messages == [('loaded', '{"a":1}'), b'{"a":1}']
+
+
+def test_messages_before_a_connect_handler_that_disconnects(make_room):
+    """None is delivered to an application that has left."""
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')], handlers={'connect': lambda: room.session.disconnect()}
+    )
+    room.open()
+    settle()
+    assert room.messages == []
+
+
+def test_the_caller_of_connect_waits_like_others_after_the_connect_handler(make_room):
+    """It runs no handler any more."""
+    room = make_room(handlers={'connect': lambda: None}).open()
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    gevent.get_hub().loop.run_callback(lambda: gevent.spawn(room.transport.farewell.set))
+    room.session.disconnect()
+    assert room.session.state == 'disconnected'
+    leaving.get(timeout=5)
+
+
+def test_the_disconnect_handler_in_the_greenlet_of_the_caller():
+    def disconnect(reason):
+        seen.append((reason, calls.in_disconnect_handler(), calls.in_handler()))
+        seen.append(gevent.spawn(calls.in_disconnect_handler).get(timeout=5))
+
+    seen = []
+    calls = HandlerCalls(make_options(), {'disconnect': disconnect})
+    assert not calls.in_disconnect_handler()
+    calls.disconnect_here('why', lambda: seen.append('before'), lambda: seen.append('after'))
+    assert seen == ['before', ('why', True, False), False, 'after']
+    assert not calls.in_disconnect_handler()

@@ -1,0 +1,146 @@
+"""Calls from a native thread in the hub of another one."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import gevent
+import pytest
+from gevent._hub_local import get_hub_if_exists
+from gevent.event import Event
+
+from engineio_gevent import other_threads
+from engineio_gevent.other_threads import call_in_hub, has_ended, is_own_hub
+from support import NativeThread, eventually, in_thread, settle
+
+
+def with_hub(function):
+    """What a thread calls that has a hub of its own, and gives it back."""
+
+    def run():
+        gevent.get_hub()
+        try:
+            return function()
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    return run
+
+
+both = pytest.mark.parametrize(
+    'prepare', [lambda function: function, with_hub], ids=['no hub', 'hub']
+)
+
+
+def test_whose_hub_it_is():
+    hub = gevent.get_hub()
+    assert is_own_hub(hub)
+    assert not in_thread(is_own_hub, hub)
+    assert not in_thread(with_hub(lambda: is_own_hub(hub)))
+
+
+def test_a_hub_that_runs_has_not_ended():
+    assert not has_ended(gevent.get_hub())
+
+
+def test_a_destroyed_hub_has_ended():
+    def run():
+        hub = gevent.get_hub()
+        hub.destroy(destroy_loop=True)
+        return hub
+
+    assert has_ended(in_thread(run))
+
+
+def test_the_hub_of_a_thread_that_has_ended():
+    def run():
+        gevent.sleep(0)
+        hubs.append(gevent.get_hub())
+
+    hubs = []
+    in_thread(run)
+    assert eventually(lambda: has_ended(hubs[0]))
+
+
+@both
+@pytest.mark.parametrize('timeout', [None, 60])
+def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
+    """The caller waits until the function has returned."""
+
+    def function(*arguments):
+        called.append((arguments, threading.current_thread() is here))
+        assert gevent.getcurrent() is not hub
+        release.wait()
+        called.append('end')
+
+    here, hub = threading.current_thread(), gevent.get_hub()
+    called, release = [], Event()
+    thread = NativeThread(prepare(lambda: call_in_hub(hub, timeout, function, 1, 'two')))
+    assert eventually(lambda: called)
+    assert called == [((1, 'two'), True)]
+    settle()
+    assert thread.running
+    release.set()
+    thread.get()
+    assert called[1:] == ['end']
+
+
+def test_a_thread_without_a_hub_gets_none():
+    def run():
+        call_in_hub(hub, 60, called.append, 1)
+        return get_hub_if_exists()
+
+    hub, called = gevent.get_hub(), []
+    assert in_thread(run) is None
+    assert called == [1]
+
+
+def test_other_greenlets_of_the_caller_s_thread_go_on():
+    def run():
+        for timeout in (60, None):
+            ran = Event()
+            gevent.spawn(ran.set)
+            call_in_hub(hub, timeout, release.wait)
+            assert ran.is_set()
+        return True
+
+    hub, release = gevent.get_hub(), Event()
+    thread = NativeThread(with_hub(run))
+    settle()
+    release.set()
+    assert thread.get()
+
+
+@both
+def test_a_thread_that_is_busy_for_too_long(prepare):
+    hub, release, returned = gevent.get_hub(), Event(), []
+    in_thread(prepare(lambda: call_in_hub(hub, 0.01, lambda: returned.append(release.wait()))))
+    assert returned == []
+    release.set()
+    assert eventually(lambda: returned)
+
+
+@both
+def test_a_function_that_raises(prepare, hub_errors):
+    """The greenlet that calls it reports that; nobody waits for more."""
+    hub = gevent.get_hub()
+    in_thread(prepare(lambda: call_in_hub(hub, None, lambda: 1 / 0)))
+    assert [type(error) for _, error in hub_errors] == [ZeroDivisionError]
+    hub_errors.clear()
+
+
+@both
+def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch):
+    def look(name):
+        looks.append(name)
+        return len(looks) > 2
+
+    class Hub(SimpleNamespace):
+        loop = SimpleNamespace(run_callback_threadsafe=lambda *_: None)
+        dead = property(look)
+
+    monkeypatch.setattr(other_threads, '_LOOK', 0.001)
+    looks = []
+    in_thread(prepare(lambda: call_in_hub(Hub(), None, looks.append, 'called')))
+    assert len(looks) == 3
