@@ -15,6 +15,7 @@ from model import round as model_round
 from model import run as model_run
 from model.run import Run
 from model.script import THEMES, WAYS, Script, Setup, Step, draw
+from model.servers import Servers
 
 import engineio_gevent
 import support
@@ -23,12 +24,20 @@ from engineio_gevent.heartbeat import Heartbeat
 SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '8'))
 
 
-@pytest.fixture
-def run():
+@pytest.fixture(scope='module')
+def servers():
     support.need_node(support.JS_SERVER.parent)
-    one = Run()
+    one = Servers()
+    one.start_all()
     yield one
-    one.servers.stop()
+    one.stop()
+
+
+@pytest.fixture
+def run(servers):
+    one = Run()
+    one.servers = servers
+    return one
 
 
 @pytest.mark.time_limit(SECONDS + 180)
