@@ -198,7 +198,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.LOSS: HANDLING_LOSS,
         _E.SERVER_CLOSE: HANDLING_LOSS,
         _E.HANDLED: CLOSED,
-        _E.THREAD_ENDED: HANDLING_LOSS,
+        _E.THREAD_ENDED: CLOSED,
         _E.FORK: FORKED,
     },
     ENDING: {
@@ -220,7 +220,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.LOSS: HANDLING_END,
         _E.SERVER_CLOSE: HANDLING_END,
         _E.HANDLED: CLOSED,
-        _E.THREAD_ENDED: HANDLING_END,
+        _E.THREAD_ENDED: CLOSED,
         _E.FORK: FORKED,
     },
     CLOSED: {
@@ -230,6 +230,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.FAREWELL_DONE: CLOSED,
         _E.LOSS: CLOSED,
         _E.SERVER_CLOSE: CLOSED,
+        _E.HANDLED: CLOSED,
         _E.THREAD_ENDED: CLOSED,
         _E.FORK: CLOSED,
     },

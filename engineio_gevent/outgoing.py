@@ -5,6 +5,7 @@ Messages come from any greenlet and any native thread.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,6 +90,18 @@ class Outgoing(Lifecycle):
     def info(self, message: str, *arguments: object) -> None:
         """Log, if the application asked for it. Not in another native thread."""
         self._calls.info(message, *arguments)
+
+    def warning(self, message: str, *arguments: object) -> None:
+        """Log a warning. Not in another native thread."""
+        self._calls.warning(message, *arguments)
+
+    def flush_log(self) -> None:
+        """Log now what waits. A log handler may wait, too, so all else has to be done."""
+        self._calls.flush_log()
+
+    def log_error(self, message: str) -> None:
+        """Log the exception that is being handled."""
+        self._calls.log_error(message)
 
     # The transport
 
@@ -181,8 +194,13 @@ class Outgoing(Lifecycle):
                     transport.wait_below(limit // 2)
 
     def _log_sent(self, data: Any) -> None:
-        log = self.info if get_hub_if_exists() is self._hub else self._options.logger.info
-        log('Sending packet %s data %s', 'MESSAGE', loggable(data))
+        record = 'Sending packet %s data %s', 'MESSAGE', loggable(data)
+        if get_hub_if_exists() is self._hub:
+            self.info(*record)
+            self.flush_log()
+        else:
+            with contextlib.suppress(Exception):  # of a log filter: the message has been sent
+                self._options.logger.info(*record)
 
     def _check(self, encoded: list[Encoded]) -> None:
         """Raise what the transport would raise."""

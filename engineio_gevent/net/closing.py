@@ -28,6 +28,16 @@ PEER_LIMIT = 65536
 _RESET = struct.pack('HH' if sys.platform == 'win32' else 'ii', 1, 0)
 
 
+def reset(sock: Any) -> None:
+    """Close a connection whose peer has answered all that was sent: no TIME_WAIT, nothing lost.
+
+    :param sock: a connected socket of any kind.
+    """
+    with contextlib.suppress(OSError):
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)
+    sock.close()
+
+
 def close_gently(sock: Any, answered: bool = True) -> None:
     """Close a socket once the peer has closed the connection, or after :data:`PEER_TIMEOUT`.
 

@@ -324,3 +324,4 @@ class Polling:
                 # Before its loop looks at the descriptor that is no more, and aborts.
                 greenlet.kill(block=False)
         self._http.abandon()
+        self._notify()

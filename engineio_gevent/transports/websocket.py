@@ -30,8 +30,8 @@ from .base import Limits, Sink, undelivered_error
 from .opening import open_websocket
 from .route import Route
 
-#: Seconds for which finish() waits for the server to close TCP after the close frames, so that
-#: nothing is left when it returns. Most servers take less than 1 ms; the hub waits for the others.
+#: Seconds for which finish() waits for the server to close TCP after the close frames. Most servers
+#: take less than 1 ms. Those that do not close (python-engineio on gevent.pywsgi) get a reset.
 FIN_TIMEOUT = 0.02
 #: Seconds after which finish() checks whether the server accepts what is queued.
 _CHECK_INTERVAL = 0.25
@@ -277,6 +277,8 @@ class WebSocket:
         self._close()
 
     def _close(self) -> None:
+        if self._end_awaited is not None:
+            self._end_awaited.set(None)  # finish() waits in another greenlet
         state, self._state = self._state, _CLOSED
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -284,9 +286,9 @@ class WebSocket:
             stream.flush()
             # Section 7.1.1: after the close frames, the server closes TCP first.
             if state == _CLOSE_ANSWERED:
-                stream.close_gently(answered=True)
+                stream.reset()
             elif state == _CLOSE_RECEIVED and not stream.queued:
-                stream.close_gently(answered=False)
+                stream.close_gently()
             stream.close()
             self._never_sent = _count_messages(stream)
 

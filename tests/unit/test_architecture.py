@@ -55,6 +55,7 @@ LAYERS = {
         'lifecycle',
         'net',
         'options',
+        'other_threads',
         'session',
         'transports',
         'upgrade',

@@ -40,7 +40,6 @@ from support import (
     NativeThread,
     ScriptedLoop,
     eventually,
-    greenlets,
     in_thread,
     no_leaks,
     open_packet,
@@ -676,30 +675,6 @@ def test_nothing_is_logged_by_default(room, caplog):
     assert caplog.records == []
 
 
-def test_a_log_handler_that_never_returns_holds_up_nothing(make_room):
-    class Stuck(logging.Handler):
-        def emit(self, record):
-            gevent.sleep(60)
-
-    logger = logging.getLogger('test.stuck')
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler := Stuck())
-    try:
-        room = make_room(verbose=True, logger=logger)
-        with gevent.Timeout(5):
-            room.open()
-            room.transport.say((MESSAGE, 'hello'))
-            room.session.send('hello')
-            room.session.disconnect()
-        assert (room.messages, room.ends) == (
-            ['hello'],
-            [(Reason.CLIENT_DISCONNECT, 'disconnecting')],
-        )
-    finally:
-        logger.removeHandler(handler)
-        gevent.killall([one for one in greenlets() if isinstance(one, gevent.Greenlet)])
-
-
 def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
     class Noting(logging.Handler):
         def emit(self, record):
@@ -731,10 +706,10 @@ def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
 
 def test_leaving_at_once_after_an_interrupted_connect(room):
     """The server is told, and nobody waits for the disconnect handler."""
-    room.session.leave_at_once()
+    room.session.leave_quickly()
     assert room.transport.bounds == (session.ABORT_TIMEOUT, None)
     assert (room.session.state, room.ends) == ('disconnecting', [])
-    room.session.leave_at_once()
+    room.session.leave_quickly()
     room.wait_end()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
     assert room.transport.log.count('finish') == 1
@@ -742,13 +717,13 @@ def test_leaving_at_once_after_an_interrupted_connect(room):
 
 def test_leaving_at_once_after_a_loss(room):
     room.transport.fail(ConnectionClosed('gone'))
-    room.session.leave_at_once()
+    room.session.leave_quickly()
     room.wait_end()
     assert 'finish' not in room.transport.log
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
 
 
-@pytest.mark.parametrize('leave', ['disconnect', 'leave_at_once'])
+@pytest.mark.parametrize('leave', ['disconnect', 'leave_quickly'])
 def test_a_farewell_that_is_interrupted(room, leave):
     """The connection ends nevertheless, and its disconnect handler runs."""
     room.transport.farewell.clear()
@@ -962,3 +937,68 @@ def test_a_fork_keeps_the_first_error(room):
     room.transport.fail(error)
     room.session.abandon()
     assert room.session.error is error
+
+
+# -- Without a disconnect handler ------------------------------------------------------------------
+
+
+def test_who_waits_for_the_end_wakes_after_the_last_message(make_room):
+    """The dispatcher calls 128 handlers in a turn of the loop."""
+    room = make_room().open()
+    del room.handlers['disconnect']
+    waiting = gevent.spawn(lambda: room.session.wait() and len(room.messages))
+    settle()
+    room.transport.say(*[(MESSAGE, 'x')] * 1000, (CLOSE, ''))
+    assert waiting.get(timeout=5) == 1000
+
+
+def test_the_state_in_a_connect_handler_of_a_connection_that_has_ended(make_room):
+    seen = []
+    room = make_room(
+        first=[OPENED, (CLOSE, '')],
+        handlers={'connect': lambda: seen.append((room.session.state, room.session.sid))},
+    )
+    del room.handlers['disconnect']
+    room.open()
+    room.wait_end()
+    assert seen == [('disconnecting', 'the-sid')]
+
+
+# -- Found by reading ------------------------------------------------------------------------------
+
+
+def test_aborting_what_another_greenlet_does_slowly(room):
+    room.transport.farewell.clear()
+    closed = room.transport.close
+    room.transport.close = lambda *code: (closed(*code), room.transport.farewell.set())
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    assert not leaving.ready()
+    with gevent.Timeout(2):
+        room.session.disconnect(abort=True)
+    leaving.get(timeout=5)
+    assert ('close', 1000) in room.transport.log
+    assert room.session.state == 'disconnected'
+
+
+def test_disconnecting_while_another_greenlet_connects_waits_for_it(make_room):
+    """Then the client may connect again."""
+    room = make_room(first=[])
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    room.session.disconnect()
+    assert room.session.phase is CLOSED
+    opening.get(timeout=5)
+
+
+def test_a_transport_that_cannot_be_closed(room):
+    """The disconnect handler runs nevertheless."""
+
+    def close():
+        raise OSError('no')
+
+    room.transport.close = close
+    with pytest.raises(OSError, match='no'):
+        room.transport.fail(ConnectionClosed('gone'))
+    room.wait_end()
+    assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
