@@ -452,6 +452,26 @@ def test_no_upgrade_after_a_connect_handler_that_disconnects(world):
     assert [one.name for one in world.made] == ['polling']
 
 
+@pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
+def test_no_upgrade_of_a_connection_whose_end_is_under_way(world, end):
+    """The transport is still there: its disconnect handler has not begun."""
+
+    def connect():
+        if end == 'lost':
+            world.polling.fail(ConnectionClosed('gone'))
+        elif end == 'closed':
+            world.polling.say((CLOSE, ''))
+        else:
+            world.polling.farewell.clear()
+            gevent.spawn(world.session.disconnect)
+            settle()
+
+    world.handlers['connect'] = connect
+    assert world.connect() == ('polling', 'polling')
+    assert [one.name for one in world.made] == ['polling']
+    world.polling.farewell.set()
+
+
 def fail_open(world):
     world.on_open['probe'] = refuse
 

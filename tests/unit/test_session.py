@@ -42,6 +42,7 @@ from support import (
     in_thread,
     no_leaks,
     open_packet,
+    patience,
     settle,
     watchers,
 )
@@ -246,8 +247,10 @@ def test_disconnecting_while_it_opens(make_room):
 
 def test_urls(make_room):
     session = make_room().open().session
+    assert session.http is None
     assert session.base_url == 'ws://a.test/engine.io/?transport=websocket&EIO=4'
     session.polling_http = object()  # as after a handshake by polling
+    assert session.http is session.polling_http
     assert session.base_url == 'http://a.test/engine.io/?transport=polling&EIO=4&sid=the-sid'
 
 
@@ -475,14 +478,22 @@ def test_at_once(room):
     assert 'finish' not in room.transport.log
 
 
-def test_at_once_though_the_disconnect_handler_takes_long(make_room, monkeypatch):
-    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01)
+@pytest.mark.parametrize('abort', [False, True])
+def test_a_disconnect_handler_that_takes_long(make_room, monkeypatch, abort):
+    """How long the second call of disconnect() waits for it."""
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01 if abort else 3600)
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 3600 if abort else 0.01)
     running = Event()
     room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
-    with gevent.Timeout(5):
-        room.session.disconnect(abort=True)
-        room.session.disconnect(abort=True)  # it is under way already
+    leaving = gevent.spawn(room.session.disconnect, abort)
+    settle()
+    with gevent.Timeout(patience(5)):
+        room.session.disconnect(abort)
     assert room.session.state == 'disconnecting'
+    if abort:
+        leaving.get(timeout=5)
+    else:
+        assert not leaving.ready()
     running.set()
     assert room.session.wait(5)
 
@@ -722,9 +733,10 @@ def test_a_refusal_that_is_interrupted(make_room):
 
 def before_the_hub_runs(function, *arguments):
     """Call a function in a native thread, and let this hub do nothing meanwhile."""
-    thread = threading.Thread(target=function, args=arguments)
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
-    thread.join()
+    thread.join(patience(5))
+    assert not thread.is_alive()
 
 
 def test_disconnecting_from_another_thread(room):
@@ -745,7 +757,8 @@ def test_disconnecting_at_once_from_another_thread(room):
 
 @pytest.mark.parametrize('abort', [False, True])
 def test_another_thread_does_not_wait_for_a_busy_one(room, monkeypatch, abort):
-    monkeypatch.setattr(session, 'ABORT_TIMEOUT' if abort else 'CLOSE_TIMEOUT', 0.01)
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01 if abort else 3600)
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 3600 if abort else 0.01)
     before_the_hub_runs(room.session.disconnect, abort)
     assert room.session.state == 'connected'
     assert eventually(lambda: room.session.phase is CLOSED)
