@@ -155,7 +155,6 @@ class Connecting:
         :raises Exception: whatever went wrong.
         """
         session.info('Attempting %s connection to %s', name, session.url(name))
-        session.raise_if_failed()  # a log handler may have waited
         self._greenlet = getcurrent()
         try:
             with bounded(self._options.request_timeout):

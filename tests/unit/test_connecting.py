@@ -92,9 +92,14 @@ class Timers:
         timer = SimpleNamespace(seconds=seconds, callback=None, closed=False)
         timer.start = lambda callback: setattr(timer, 'callback', callback)
         timer.stop = lambda: setattr(timer, 'callback', None)
-        timer.close = lambda: setattr(timer, 'closed', True)
+        timer.close = lambda: self.close(timer)
         self.made.append(timer)
         return timer
+
+    @staticmethod
+    def close(timer):
+        assert not timer.closed
+        timer.closed = True
 
     def fire(self):
         for timer in self.made:
@@ -373,7 +378,8 @@ def test_a_connect_handler_that_raises_after_the_end(world):
 
 def test_a_connection_that_ends_does_not_interrupt_the_connect_handler(world):
     def connect():
-        world.polling.fail(ConnectionClosed('gone'))
+        loop = gevent.get_hub().loop
+        loop.run_callback(world.polling.fail, ConnectionClosed('gone'))
         settle()
         returned.append(1)
 
