@@ -33,6 +33,8 @@ from engineio_gevent.lifecycle import (
 )
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
+from engineio_gevent.session import DisconnectedEarly, Session
+from engineio_gevent.transports.route import Route
 from support import (
     OPENED,
     FakeTransport,
@@ -40,6 +42,7 @@ from support import (
     ScriptedLoop,
     eventually,
     in_thread,
+    make_options,
     no_leaks,
     open_packet,
     patience,
@@ -101,6 +104,8 @@ def test_open(room):
     'first',
     [
         [(MESSAGE, 'x')],
+        [(MESSAGE, OPENED[1])],
+        [(CLOSE, OPENED[1])],
         [(OPEN, '{')],
         [(OPEN, '[]')],
         [(NOOP, '')],
@@ -147,6 +152,50 @@ def test_a_server_that_opens_and_ends_in_the_same_breath(make_room, end):
     assert seen == [('connect', state), ('last words', state), (reason, state)]
     assert room.session.error is (error if end == 'lost' else None)
     assert 'start' not in room.transport.log
+
+
+@pytest.mark.parametrize('end', ['lost', 'closed'])
+def test_no_handler_runs_before_the_connect_handler(make_room, end):
+    """A connection that has ended waits for its caller of connect(), too."""
+
+    def say(sid=None):
+        room.transport.say(OPENED, (MESSAGE, 'last words'))
+        if end == 'lost':
+            room.transport.fail(ConnectionClosed('gone'))
+        else:
+            room.transport.say((CLOSE, ''))
+        settle()
+        seen.append('open')
+
+    seen = []
+    room = make_room(
+        handlers={
+            'connect': lambda: seen.append('connect'),
+            'message': seen.append,
+            'disconnect': lambda reason: seen.append('disconnect'),
+        }
+    )
+    room.transport.open = say
+    room.open()
+    room.wait_end()
+    assert seen == ['open', 'connect', 'last words', 'disconnect']
+
+
+def test_an_open_packet_that_comes_later(make_room):
+    room = make_room(first=(), request_timeout=None)
+    opening = gevent.spawn(room.open)
+    settle()
+    gevent.get_hub().loop.run_callback(room.transport.say, OPENED)
+    opening.get(timeout=5)
+    assert room.session.phase is OPEN_PHASE
+
+
+def test_a_loss_that_comes_later(make_room):
+    room = make_room(first=(), request_timeout=None)
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    gevent.get_hub().loop.run_callback(room.transport.fail, ConnectionClosed('gone'))
+    assert 'gone' in str(opening.get(timeout=5).value)
 
 
 def test_last_words_do_not_wait_for_a_connect_handler_that_waits(make_room):
@@ -261,6 +310,25 @@ def test_nothing_comes(make_room):
     assert 'close' in room.transport.log
 
 
+def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
+    seen = []
+    release = Event()
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')],
+        handlers={'connect': lambda: (release.wait(), seen.append(list(room.messages)))},
+    )
+    opening = gevent.spawn(room.open)
+    settle()
+    room.transport.say((MESSAGE, 'within'))
+    settle()
+    release.set()
+    opening.get(timeout=5)
+    room.transport.say((MESSAGE, 'after'))
+    settle()
+    assert seen == [[]]
+    assert room.messages == ['early', 'within', 'after']
+
+
 def test_a_connect_handler_that_disconnects(make_room):
     """It has seen no message, and none is delivered to an application that has left."""
     room = make_room(
@@ -370,6 +438,8 @@ def test_a_connect_handler_that_raises(make_room, error):
     assert farewells == [(session.ABORT_TIMEOUT, 'disconnecting')]
     assert room.transport.log == ['open packet', 'close']
     assert (room.session.state, room.ends) == ('disconnected', [])
+    assert room.disowned == [room.session]
+    assert room.session.transport is None
     room.transport.say((MESSAGE, 'late'))
     settle()
     assert room.messages == []
@@ -449,6 +519,18 @@ def test_a_second_disconnect_waits_for_the_first(make_room):
     assert all(one.ready() for one in leaving)
 
 
+def test_disconnecting_twice_within_the_farewell(room):
+    """There is one farewell."""
+    room.transport.farewell.clear()
+    leaving = [gevent.spawn(room.session.disconnect) for _ in range(2)]
+    settle()
+    assert not any(one.ready() for one in leaving)
+    room.transport.farewell.set()
+    gevent.joinall(leaving, timeout=5, raise_error=True)
+    assert room.transport.log.count('finish') == 1
+    assert len(room.ends) == 1
+
+
 def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room):
     """The state then tells python-socketio not to reconnect."""
     room = make_room().open()
@@ -457,6 +539,7 @@ def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room
     room.session.disconnect()  # before the dispatcher gets its turn
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
     assert room.session.state == 'disconnected'
+    assert 'finish' not in room.transport.log
 
 
 def test_disconnecting_in_the_hub(room):
@@ -652,6 +735,13 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     assert '<binary>' in logged
 
 
+def test_packets_that_are_logged_are_handled(make_room):
+    room = make_room(verbose=True).open()
+    room.session.on_packets(room.transport, iter([(MESSAGE, 'one'), (MESSAGE, 'two')]))
+    settle()
+    assert room.messages == ['one', 'two']
+
+
 @pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
 def test_the_log_of_a_connection(make_room, caplog, end):
     caplog.set_level(logging.INFO)
@@ -715,6 +805,19 @@ def test_a_farewell_that_is_interrupted(room, leave):
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
 
 
+def test_waiting_for_the_end_of_a_refusal(make_room):
+    room = make_room(handlers={'connect': lambda: 1 / 0})
+    room.transport.farewell.clear()
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    waiting = gevent.spawn(room.session.wait)
+    settle()
+    assert not waiting.ready()
+    room.transport.farewell.set()
+    assert waiting.get(timeout=5) is True
+    opening.get(timeout=5)
+
+
 def test_a_refusal_that_is_interrupted(make_room):
     """connect() has failed: nothing is left behind, and no handler runs."""
     room = make_room(handlers={'connect': lambda: 1 / 0})
@@ -726,6 +829,94 @@ def test_a_refusal_that_is_interrupted(make_room):
     settle()
     assert (room.session.phase, room.ends) == (CLOSED, [])
     assert room.transport.log[-1] == 'close'
+
+
+# -- Who connects is told of the end ---------------------------------------------------------------
+
+
+class Opened:
+    """A session on its own, of which somebody still says that it connects."""
+
+    def __init__(self, first=(OPENED,)):
+        self.calls = 0
+        self.session = Session(make_options(), {}, Route('http://a.test'), self.count)
+        self.transport = FakeTransport(self.session, first)
+        self.session.attach(self.transport)
+        self.transport.open()
+
+    def count(self):
+        self.calls += 1
+
+
+@pytest.mark.parametrize(
+    'end',
+    [
+        lambda one: one.transport.fail(ConnectionClosed('gone')),
+        lambda one: one.transport.say((CLOSE, '')),
+        lambda one: one.session.disconnect(),
+        lambda one: one.session.disconnect(abort=True),
+        lambda one: one.session.abandon(),
+    ],
+    ids=['lost', 'closed', 'disconnect', 'abort', 'fork'],
+)
+@pytest.mark.parametrize('done', [False, True])
+def test_who_connects_is_told_of_the_end(end, done):
+    """No longer after connect() has returned."""
+    one = Opened()
+    one.session.greet()
+    if done:
+        one.session.finish_connecting()
+    end(one)
+    settle()
+    assert (one.calls > 0) is not done
+    assert one.session.phase in (CLOSED, FORKED)
+
+
+def test_who_connects_is_told_of_a_failure():
+    one = Opened()
+    assert one.session.fail() is True
+    assert one.calls == 1
+    one.session.abandon()  # it has ended: nobody is told again
+    assert one.calls == 1
+    assert one.session.phase is CLOSED
+
+
+def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
+    one = Opened(first=())
+    one.session.disconnect()
+    assert one.calls == 1
+    one.session.disconnect()
+    assert one.calls == 1
+    with pytest.raises(DisconnectedEarly):
+        one.session.raise_if_failed()
+    assert one.session.fail() is True
+
+
+@pytest.mark.parametrize('end', ['disconnect', 'abandon'])
+def test_who_waits_for_the_open_packet_is_woken(end):
+    one = Opened(first=())
+    waiting = gevent.spawn(pytest.raises, ConnectionClosed, one.session.wait_opened)
+    settle()
+    getattr(one.session, end)()
+    assert 'while connecting' in str(waiting.get(timeout=5).value)
+    one.session.fail()
+
+
+@pytest.mark.parametrize('abort', [False, True])
+def test_who_connects_is_told_before_the_farewell(abort):
+    """An upgrade must not take the queue away from it."""
+    one = Opened()
+    one.session.greet()
+    told = []
+    one.transport.finish = lambda *_: told.append(one.calls)
+    one.transport.send = lambda packet: told.append(one.calls)
+    one.session.disconnect(abort)
+    assert told == [1]
+
+
+@pytest.mark.parametrize('handle', [False, True])
+def test_whether_ctrl_c_is_handled(make_room, handle):
+    assert make_room(handle_sigint=handle).session.handle_sigint is handle
 
 
 # -- Other native threads --------------------------------------------------------------------------
@@ -783,6 +974,13 @@ def test_waiting_in_another_thread(make_room):
     assert in_thread(room.session.wait) is True
 
 
+def test_messages_from_another_thread_come_before_a_disconnect(room):
+    before_the_hub_runs(room.session.send, 'x')
+    room.transport.finish = lambda *_: room.transport.sent.append('farewell')
+    room.session.disconnect()
+    assert room.transport.sent == ['4x', 'farewell']
+
+
 @pytest.fixture
 def orphan(make_room):
     """`orphan(act, **settings)`: a room whose thread has ended after `act(room)`."""
@@ -807,6 +1005,18 @@ def test_waiting_for_a_connection_whose_thread_has_ended(orphan):
         room.session.wait()
     with pytest.raises(RuntimeError, match='has ended'):
         in_thread(room.session.wait)
+
+
+def test_a_connection_whose_hub_was_destroyed(make_room):
+    """Its loop is gone, too."""
+    room = make_room()
+    in_thread(lambda: (room.open(), gevent.get_hub().destroy(destroy_loop=True)))
+    for wait in room.session.wait, lambda: in_thread(room.session.wait):
+        with pytest.raises(RuntimeError, match='has ended'):
+            wait()
+    in_thread(room.session.disconnect)
+    assert room.session.phase is CLOSED
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
 
 
 @pytest.mark.parametrize('closed', [False, True])
