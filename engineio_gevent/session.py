@@ -283,10 +283,6 @@ class Session(Outgoing):
         self._reason = reason
         phase = self.phase
         if phase is FAILED:  # connect() does the rest
-            if self.error is None:
-                self.error = ConnectionClosed(
-                    'the server closed the connection during the handshake'
-                )
             self._wake_connect()
             return
         try:
@@ -359,8 +355,6 @@ class Session(Outgoing):
 
     def _leave(self, abort: bool, reason: str) -> None:
         assert self.transport is not None
-        assert self._heartbeat is not None
-        self._heartbeat.stop()  # the farewell has time limits of its own
         if self._on_end is not None:
             self._on_end()  # an upgrade must not take the queue away from the farewell
         try:

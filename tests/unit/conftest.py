@@ -2,11 +2,11 @@
 
 import pytest
 
-from support import Room
+from support import Room, settle
 
 
 @pytest.fixture
-def make_room(monkeypatch):
+def make_room(monkeypatch, caplog):
     """`make_room(first=..., handlers=..., **options)`: a session that is not open yet."""
     rooms = []
 
@@ -18,6 +18,11 @@ def make_room(monkeypatch):
     for room in rooms:
         if room.session.open_packet is not None:
             room.session.disconnect(abort=True)
+    settle()
+    # What a session itself raises in a worker ends in the log alone.
+    assert 'handler raised a BaseException' not in [
+        record.getMessage() for record in caplog.get_records('call')
+    ]
 
 
 @pytest.fixture

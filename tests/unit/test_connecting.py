@@ -95,9 +95,14 @@ class Timers:
         timer = SimpleNamespace(seconds=seconds, callback=None, closed=False)
         timer.start = lambda callback: setattr(timer, 'callback', callback)
         timer.stop = lambda: setattr(timer, 'callback', None)
-        timer.close = lambda: setattr(timer, 'closed', True)
+        timer.close = lambda: self.close(timer)
         self.made.append(timer)
         return timer
+
+    @staticmethod
+    def close(timer):
+        assert not timer.closed
+        timer.closed = True
 
     def fire(self):
         for timer in self.made:
@@ -376,7 +381,8 @@ def test_a_connect_handler_that_raises_after_the_end(world):
 
 def test_a_connection_that_ends_does_not_interrupt_the_connect_handler(world):
     def connect():
-        world.polling.fail(ConnectionClosed('gone'))
+        loop = gevent.get_hub().loop
+        loop.run_callback(world.polling.fail, ConnectionClosed('gone'))
         settle()
         returned.append(1)
 
@@ -453,6 +459,26 @@ def test_no_upgrade_after_a_connect_handler_that_disconnects(world):
     world.handlers['connect'] = lambda: world.session.disconnect()
     assert world.connect() == ('polling', 'polling')
     assert [one.name for one in world.made] == ['polling']
+
+
+@pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
+def test_no_upgrade_of_a_connection_whose_end_is_under_way(world, end):
+    """The transport is still there: its disconnect handler has not begun."""
+
+    def connect():
+        if end == 'lost':
+            world.polling.fail(ConnectionClosed('gone'))
+        elif end == 'closed':
+            world.polling.say((CLOSE, ''))
+        else:
+            world.polling.farewell.clear()
+            gevent.spawn(world.session.disconnect)
+            settle()
+
+    world.handlers['connect'] = connect
+    assert world.connect() == ('polling', 'polling')
+    assert [one.name for one in world.made] == ['polling']
+    world.polling.farewell.set()
 
 
 def fail_open(world):

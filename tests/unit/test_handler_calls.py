@@ -43,25 +43,6 @@ def test_no_handlers_at_all(make_room, caplog):
     assert caplog.records == []
 
 
-def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
-    seen = []
-    release = Event()
-    room = make_room(
-        first=[OPENED, (MESSAGE, 'early')],
-        handlers={'connect': lambda: (release.wait(), seen.append(list(room.messages)))},
-    )
-    opening = gevent.spawn(room.open)
-    settle()
-    room.transport.say((MESSAGE, 'within'))
-    settle()
-    release.set()
-    opening.get(timeout=5)
-    room.transport.say((MESSAGE, 'after'))
-    settle()
-    assert seen == [[]]
-    assert room.messages == ['early', 'within', 'after']
-
-
 def test_a_disconnect_handler_that_raises(make_room, caplog):
     room = make_room(handlers={'disconnect': lambda reason: 1 / 0}).open()
     room.session.disconnect()

@@ -43,6 +43,10 @@ def test_a_handshake_cannot_be_changed_and_is_small():
     assert not hasattr(parsed, '__dict__')
 
 
+def test_the_patience_for_a_ping():
+    assert parse_with(pingInterval=25000, pingTimeout=20000).patience == 45
+
+
 def test_unknown_fields_are_ignored():
     assert parse_with(future={'a': 1}) == parse_with()
 

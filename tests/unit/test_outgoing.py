@@ -303,13 +303,6 @@ def test_a_connect_handler_waits_for_another_thread_that_sends(make_room):
     assert room.transport.sent == ['4x']
 
 
-def test_messages_from_another_thread_come_before_a_disconnect(room):
-    before_the_hub_runs(room.session.send, 'x')
-    room.transport.finish = lambda *_: room.transport.sent.append('farewell')
-    room.session.disconnect()
-    assert room.transport.sent == ['4x', 'farewell']
-
-
 def test_messages_from_another_thread_that_come_too_late_are_counted(room):
     before_the_hub_runs(room.session.send, 'lost')
     room.transport.say((CLOSE, ''))

@@ -34,6 +34,8 @@ from engineio_gevent.lifecycle import (
 )
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE
+from engineio_gevent.session import DisconnectedEarly, Session
+from engineio_gevent.transports.route import Route
 from support import (
     OPENED,
     FakeTransport,
@@ -41,8 +43,10 @@ from support import (
     ScriptedLoop,
     eventually,
     in_thread,
+    make_options,
     no_leaks,
     open_packet,
+    patience,
     settle,
     watchers,
 )
@@ -101,6 +105,8 @@ def test_open(room):
     'first',
     [
         [(MESSAGE, 'x')],
+        [(MESSAGE, OPENED[1])],
+        [(CLOSE, OPENED[1])],
         [(OPEN, '{')],
         [(OPEN, '[]')],
         [(NOOP, '')],
@@ -147,6 +153,50 @@ def test_a_server_that_opens_and_ends_in_the_same_breath(make_room, end):
     assert seen == [('connect', state), ('last words', state), (reason, state)]
     assert room.session.error is (error if end == 'lost' else None)
     assert 'start' not in room.transport.log
+
+
+@pytest.mark.parametrize('end', ['lost', 'closed'])
+def test_no_handler_runs_before_the_connect_handler(make_room, end):
+    """A connection that has ended waits for its caller of connect(), too."""
+
+    def say(sid=None):
+        room.transport.say(OPENED, (MESSAGE, 'last words'))
+        if end == 'lost':
+            room.transport.fail(ConnectionClosed('gone'))
+        else:
+            room.transport.say((CLOSE, ''))
+        settle()
+        seen.append('open')
+
+    seen = []
+    room = make_room(
+        handlers={
+            'connect': lambda: seen.append('connect'),
+            'message': seen.append,
+            'disconnect': lambda reason: seen.append('disconnect'),
+        }
+    )
+    room.transport.open = say
+    room.open()
+    room.wait_end()
+    assert seen == ['open', 'connect', 'last words', 'disconnect']
+
+
+def test_an_open_packet_that_comes_later(make_room):
+    room = make_room(first=(), request_timeout=None)
+    opening = gevent.spawn(room.open)
+    settle()
+    gevent.get_hub().loop.run_callback(room.transport.say, OPENED)
+    opening.get(timeout=5)
+    assert room.session.phase is OPEN_PHASE
+
+
+def test_a_loss_that_comes_later(make_room):
+    room = make_room(first=(), request_timeout=None)
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    gevent.get_hub().loop.run_callback(room.transport.fail, ConnectionClosed('gone'))
+    assert 'gone' in str(opening.get(timeout=5).value)
 
 
 def test_last_words_do_not_wait_for_a_connect_handler_that_waits(make_room):
@@ -247,8 +297,10 @@ def test_disconnecting_while_it_opens(make_room):
 
 def test_urls(make_room):
     session = make_room().open().session
+    assert session.http is None
     assert session.base_url == 'ws://a.test/engine.io/?transport=websocket&EIO=4'
     session.polling_http = object()  # as after a handshake by polling
+    assert session.http is session.polling_http
     assert session.base_url == 'http://a.test/engine.io/?transport=polling&EIO=4&sid=the-sid'
 
 
@@ -257,6 +309,25 @@ def test_nothing_comes(make_room):
     with pytest.raises(ConnectionError, match=r'0\.05 seconds'):
         room.open()
     assert 'close' in room.transport.log
+
+
+def test_messages_that_come_early_wait_for_the_connect_handler(make_room):
+    seen = []
+    release = Event()
+    room = make_room(
+        first=[OPENED, (MESSAGE, 'early')],
+        handlers={'connect': lambda: (release.wait(), seen.append(list(room.messages)))},
+    )
+    opening = gevent.spawn(room.open)
+    settle()
+    room.transport.say((MESSAGE, 'within'))
+    settle()
+    release.set()
+    opening.get(timeout=5)
+    room.transport.say((MESSAGE, 'after'))
+    settle()
+    assert seen == [[]]
+    assert room.messages == ['early', 'within', 'after']
 
 
 def test_a_connect_handler_that_disconnects(make_room):
@@ -368,6 +439,8 @@ def test_a_connect_handler_that_raises(make_room, error):
     assert farewells == [(session.ABORT_TIMEOUT, 'disconnecting')]
     assert room.transport.log == ['open packet', 'close']
     assert (room.session.state, room.ends) == ('disconnected', [])
+    assert room.disowned == [room.session]
+    assert room.session.transport is None
     room.transport.say((MESSAGE, 'late'))
     settle()
     assert room.messages == []
@@ -447,6 +520,18 @@ def test_a_second_disconnect_waits_for_the_first(make_room):
     assert all(one.ready() for one in leaving)
 
 
+def test_disconnecting_twice_within_the_farewell(room):
+    """There is one farewell."""
+    room.transport.farewell.clear()
+    leaving = [gevent.spawn(room.session.disconnect) for _ in range(2)]
+    settle()
+    assert not any(one.ready() for one in leaving)
+    room.transport.farewell.set()
+    gevent.joinall(leaving, timeout=5, raise_error=True)
+    assert room.transport.log.count('finish') == 1
+    assert len(room.ends) == 1
+
+
 def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room):
     """The state then tells python-socketio not to reconnect."""
     room = make_room().open()
@@ -455,6 +540,7 @@ def test_disconnecting_a_lost_connection_before_its_disconnect_handler(make_room
     room.session.disconnect()  # before the dispatcher gets its turn
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
     assert room.session.state == 'disconnected'
+    assert 'finish' not in room.transport.log
 
 
 def test_disconnecting_in_the_hub(room):
@@ -476,14 +562,22 @@ def test_at_once(room):
     assert 'finish' not in room.transport.log
 
 
-def test_at_once_though_the_disconnect_handler_takes_long(make_room, monkeypatch):
-    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01)
+@pytest.mark.parametrize('abort', [False, True])
+def test_a_disconnect_handler_that_takes_long(make_room, monkeypatch, abort):
+    """How long the second call of disconnect() waits for it."""
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01 if abort else 3600)
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 3600 if abort else 0.01)
     running = Event()
     room = make_room(handlers={'disconnect': lambda reason: running.wait()}).open()
-    with gevent.Timeout(5):
-        room.session.disconnect(abort=True)
-        room.session.disconnect(abort=True)  # it is under way already
+    leaving = gevent.spawn(room.session.disconnect, abort)
+    settle()
+    with gevent.Timeout(patience(5)):
+        room.session.disconnect(abort)
     assert room.session.state == 'disconnecting'
+    if abort:
+        leaving.get(timeout=5)
+    else:
+        assert not leaving.ready()
     running.set()
     assert room.session.wait(5)
 
@@ -642,6 +736,13 @@ def test_packets_are_logged_without_their_bytes(make_room, caplog):
     assert '<binary>' in logged
 
 
+def test_packets_that_are_logged_are_handled(make_room):
+    room = make_room(verbose=True).open()
+    room.session.on_packets(room.transport, iter([(MESSAGE, 'one'), (MESSAGE, 'two')]))
+    settle()
+    assert room.messages == ['one', 'two']
+
+
 @pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
 def test_the_log_of_a_connection(make_room, caplog, end):
     caplog.set_level(logging.INFO)
@@ -734,6 +835,19 @@ def test_a_farewell_that_is_interrupted(room, leave):
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
 
 
+def test_waiting_for_the_end_of_a_refusal(make_room):
+    room = make_room(handlers={'connect': lambda: 1 / 0})
+    room.transport.farewell.clear()
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    waiting = gevent.spawn(room.session.wait)
+    settle()
+    assert not waiting.ready()
+    room.transport.farewell.set()
+    assert waiting.get(timeout=5) is True
+    opening.get(timeout=5)
+
+
 def test_a_refusal_that_is_interrupted(make_room):
     """connect() has failed: nothing is left behind, and no handler runs."""
     room = make_room(handlers={'connect': lambda: 1 / 0})
@@ -747,14 +861,103 @@ def test_a_refusal_that_is_interrupted(make_room):
     assert room.transport.log[-1] == 'close'
 
 
+# -- Who connects is told of the end ---------------------------------------------------------------
+
+
+class Opened:
+    """A session on its own, of which somebody still says that it connects."""
+
+    def __init__(self, first=(OPENED,)):
+        self.calls = 0
+        self.session = Session(make_options(), {}, Route('http://a.test'), self.count)
+        self.transport = FakeTransport(self.session, first)
+        self.session.attach(self.transport)
+        self.transport.open()
+
+    def count(self):
+        self.calls += 1
+
+
+@pytest.mark.parametrize(
+    'end',
+    [
+        lambda one: one.transport.fail(ConnectionClosed('gone')),
+        lambda one: one.transport.say((CLOSE, '')),
+        lambda one: one.session.disconnect(),
+        lambda one: one.session.disconnect(abort=True),
+        lambda one: one.session.abandon(),
+    ],
+    ids=['lost', 'closed', 'disconnect', 'abort', 'fork'],
+)
+@pytest.mark.parametrize('done', [False, True])
+def test_who_connects_is_told_of_the_end(end, done):
+    """No longer after connect() has returned."""
+    one = Opened()
+    one.session.greet()
+    if done:
+        one.session.finish_connecting()
+    end(one)
+    settle()
+    assert (one.calls > 0) is not done
+    assert one.session.phase in (CLOSED, FORKED)
+
+
+def test_who_connects_is_told_of_a_failure():
+    one = Opened()
+    assert one.session.fail() is True
+    assert one.calls == 1
+    one.session.abandon()  # it has ended: nobody is told again
+    assert one.calls == 1
+    assert one.session.phase is CLOSED
+
+
+def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
+    one = Opened(first=())
+    one.session.disconnect()
+    assert one.calls == 1
+    one.session.disconnect()
+    assert one.calls == 1
+    with pytest.raises(DisconnectedEarly):
+        one.session.raise_if_failed()
+    assert one.session.fail() is True
+
+
+@pytest.mark.parametrize('end', ['disconnect', 'abandon'])
+def test_who_waits_for_the_open_packet_is_woken(end):
+    one = Opened(first=())
+    waiting = gevent.spawn(pytest.raises, ConnectionClosed, one.session.wait_opened)
+    settle()
+    getattr(one.session, end)()
+    assert 'while connecting' in str(waiting.get(timeout=5).value)
+    one.session.fail()
+
+
+@pytest.mark.parametrize('abort', [False, True])
+def test_who_connects_is_told_before_the_farewell(abort):
+    """An upgrade must not take the queue away from it."""
+    one = Opened()
+    one.session.greet()
+    told = []
+    one.transport.finish = lambda *_: told.append(one.calls)
+    one.transport.send = lambda packet: told.append(one.calls)
+    one.session.disconnect(abort)
+    assert told == [1]
+
+
+@pytest.mark.parametrize('handle', [False, True])
+def test_whether_ctrl_c_is_handled(make_room, handle):
+    assert make_room(handle_sigint=handle).session.handle_sigint is handle
+
+
 # -- Other native threads --------------------------------------------------------------------------
 
 
 def before_the_hub_runs(function, *arguments):
     """Call a function in a native thread, and let this hub do nothing meanwhile."""
-    thread = threading.Thread(target=function, args=arguments)
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
-    thread.join()
+    thread.join(patience(5))
+    assert not thread.is_alive()
 
 
 def test_disconnecting_from_another_thread(room):
@@ -775,7 +978,8 @@ def test_disconnecting_at_once_from_another_thread(room):
 
 @pytest.mark.parametrize('abort', [False, True])
 def test_another_thread_does_not_wait_for_a_busy_one(room, monkeypatch, abort):
-    monkeypatch.setattr(session, 'ABORT_TIMEOUT' if abort else 'CLOSE_TIMEOUT', 0.01)
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 0.01 if abort else 3600)
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 3600 if abort else 0.01)
     before_the_hub_runs(room.session.disconnect, abort)
     assert room.session.state == 'connected'
     assert eventually(lambda: room.session.phase is CLOSED)
@@ -798,6 +1002,13 @@ def test_waiting_in_another_thread(make_room):
     running.set()
     assert waiting.get() is True
     assert in_thread(room.session.wait) is True
+
+
+def test_messages_from_another_thread_come_before_a_disconnect(room):
+    before_the_hub_runs(room.session.send, 'x')
+    room.transport.finish = lambda *_: room.transport.sent.append('farewell')
+    room.session.disconnect()
+    assert room.transport.sent == ['4x', 'farewell']
 
 
 @pytest.fixture
@@ -824,6 +1035,18 @@ def test_waiting_for_a_connection_whose_thread_has_ended(orphan):
         room.session.wait()
     with pytest.raises(RuntimeError, match='has ended'):
         in_thread(room.session.wait)
+
+
+def test_a_connection_whose_hub_was_destroyed(make_room):
+    """Its loop is gone, too."""
+    room = make_room()
+    in_thread(lambda: (room.open(), gevent.get_hub().destroy(destroy_loop=True)))
+    for wait in room.session.wait, lambda: in_thread(room.session.wait):
+        with pytest.raises(RuntimeError, match='has ended'):
+            wait()
+    in_thread(room.session.disconnect)
+    assert room.session.phase is CLOSED
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
 
 
 @pytest.mark.parametrize('closed', [False, True])
