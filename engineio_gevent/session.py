@@ -407,10 +407,13 @@ class Session(Outgoing):
         if not self._is_orphaned():
             limit = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
             other_threads.call_in_hub(self._hub, limit, self.disconnect, abort, reason)
-        elif self.move(Event.THREAD_ENDED) or self.phase in (LOST, ENDING):
-            # Nobody can send a CLOSE packet, or call a handler in that thread: the hub is gone.
+        elif self.phase in (LOST, ENDING):
+            # The disconnect handler was to run in that thread.
+            self._calls.disconnect_here(self._reason, self._handle, self._finish)
+        elif self.move(Event.THREAD_ENDED):
+            # Nobody can send a CLOSE packet: the hub is gone.
             process.discard(self)
-            self.error = self.error or ConnectionClosed(THREAD_ENDED)
+            self.error = ConnectionClosed(THREAD_ENDED)
             if self.transport is not None:
                 self.transport.abandon()
             if self.phase is CLOSED:

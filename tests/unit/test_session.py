@@ -1225,3 +1225,29 @@ def test_a_transport_that_cannot_be_closed(room):
         room.transport.fail(ConnectionClosed('gone'))
     room.wait_end()
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
+
+
+@pytest.mark.parametrize('lost', [False, True])
+def test_a_thread_that_ends_before_the_disconnect_handler(make_room, lost):
+    """The handler runs when somebody disconnects, and the client may connect again."""
+    room = make_room()
+
+    def connect():
+        room.open()
+        gevent.sleep(0)  # a hub that has never run never ends
+        if lost:
+            room.transport.fail(ConnectionClosed('gone'))
+        else:
+            room.transport.say((CLOSE, ''))
+
+    in_thread(connect)
+    assert eventually(lambda: room.session.hub.dead)
+    assert not room.session.phase.over
+    for _ in range(2):
+        room.session.disconnect()
+    assert room.session.phase is CLOSED
+    assert room.ends == [
+        (Reason.TRANSPORT_ERROR, 'connected')
+        if lost
+        else (Reason.SERVER_DISCONNECT, 'disconnecting')
+    ]
