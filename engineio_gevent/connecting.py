@@ -15,6 +15,7 @@ from .exceptions import ConnectionClosed, ConnectionError, EngineIOError, HTTPEr
 from .lifecycle import FORKED, OPEN, OPENING
 from .net.deadlines import Expired, bounded
 from .options import Options
+from .other_threads import is_own_hub
 from .session import DisconnectedEarly, Session
 from .transports.direct import DirectHTTP
 from .transports.http import HTTP, SessionHTTP
@@ -46,6 +47,24 @@ def choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
 
 class _Interrupted(Exception):
     """The connection has ended while ``connect()`` was at work on it."""
+
+    def __str__(self) -> str:
+        return 'the connection has ended'
+
+
+# What a transport, the operating system or wrong options raise. Any other exception comes from the
+# caller, such as that of ``gevent.Timeout(2, MyError)``, and is raised as it is.
+_FAILURES = (
+    EngineIOError,
+    Expired,
+    _Interrupted,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
 
 
 class Connecting:
@@ -105,12 +124,13 @@ class Connecting:
             if first == 'polling':
                 self._give_head_start(session)
             self._greet(session)
-            if upgrade:
-                try:
+            try:
+                if upgrade:
                     self._upgrade(session)
-                except BaseException:  # a GreenletExit or a gevent.Timeout of the caller's
-                    session.leave_at_once()
-                    raise
+                session.flush_log()
+            except BaseException:  # a GreenletExit or a gevent.Timeout of the caller's
+                session.leave_quickly()
+                raise
         finally:
             self._stop_timer()
             session.finish_connecting()
@@ -135,13 +155,15 @@ class Connecting:
             try:
                 self._shake_hands(session, name, upgrade)
             except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
-                session.fail()
-                self._disown(session)
-                if not isinstance(exc, Exception):
+                try:
+                    session.fail()
+                finally:
+                    self._disown(session)
+                if not isinstance(exc, _FAILURES):
                     raise
                 # The first failure is that of the transport that the caller prefers.
                 failure = failure or exc
-                if isinstance(exc, DisconnectedEarly):
+                if isinstance(session.error, DisconnectedEarly):
                     break
             else:
                 return session
@@ -154,7 +176,8 @@ class Connecting:
         :param name: ``'polling'`` or ``'websocket'``.
         :raises Exception: whatever went wrong.
         """
-        session.info('Attempting %s connection to %s', name, session.url(name))
+        if self._options.verbose:
+            session.info('Attempting %s connection to %s', name, session.url(name))
         self._greenlet = getcurrent()
         try:
             with bounded(self._options.request_timeout):
@@ -190,11 +213,15 @@ class Connecting:
         try:
             session.greet()
         except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
-            if session.fail():
-                self._disown(session)
+            failed = True
+            try:
+                failed = session.fail()
+            finally:
+                if failed:
+                    self._disown(session)
             if not isinstance(exc, Exception):
                 raise
-            self._options.logger.exception('connect handler error')
+            session.log_error('connect handler error')
             raise ConnectionError(f'Connect handler failed: {exc}') from exc
 
     # The upgrade
@@ -226,30 +253,33 @@ class Connecting:
         self._greenlet = getcurrent()
         self._probe = probe = Probe(self._route, self._options)
         websocket = probe.websocket
-        unused: WebSocket | Polling = websocket
+        upgraded = False
         failure: Exception | None = None
         try:
             with bounded(self._options.request_timeout):
                 probe.run(opened.sid, polling)
             if session.phase is OPEN:
                 session.switch(websocket, polling, session)
-                unused = polling
-        except Exception as exc:
+                upgraded = True
+        except _FAILURES as exc:
             failure = exc
         finally:
             # Also after a GreenletExit, or a gevent.Timeout of the caller's.
             self._probe = self._greenlet = None
-            unused.close()
-            if unused is websocket and session.phase is OPEN:
-                polling.resume()
+            if upgraded:
+                polling.retire()
+            else:
+                websocket.close()
+                if session.phase is OPEN:
+                    polling.resume()
         if failure is None or isinstance(failure, (EngineIOError, Expired, _Interrupted)):
-            if unused is polling:
+            if upgraded:
                 session.info('Sending packet %s data %s', 'UPGRADE', '')
                 session.info('WebSocket upgrade was successful')
             elif failure is not None:
                 session.info('WebSocket upgrade failed: %s', failure)
         else:  # options that websocket-client does not accept, most likely
-            self._options.logger.warning('WebSocket upgrade failed: %r', failure)
+            session.warning('WebSocket upgrade failed: %r', failure)
 
     # Interruption
 
@@ -258,12 +288,14 @@ class Connecting:
         session = self._session
         if session is not None and session.phase is FORKED and self._probe is not None:
             self._probe.websocket.abandon()
+        if session is None or not is_own_hub(session.hub):
+            return  # after a fork, it belongs to a thread that is not in this process
         if self._greenlet is not None and self._greenlet is not getcurrent():
-            get_hub().loop.run_callback(self._throw, self._greenlet)
+            get_hub().loop.run_callback(self._throw, self._greenlet, session)
 
-    def _throw(self, greenlet: Any) -> None:
+    def _throw(self, greenlet: Any, session: Session) -> None:
         """In the hub: interrupt, unless ``connect()`` has got further meanwhile."""
-        if self._greenlet is greenlet:
+        if self._greenlet is greenlet and self._session is session:
             greenlet.throw(_Interrupted())
 
 

@@ -74,6 +74,11 @@ class Dispatcher:
         if self._wake_up is None:
             self._wake_up = self.hub.loop.run_callback(self._wake)
 
+    @property
+    def has_jobs(self) -> bool:
+        """Whether jobs wait to begin."""
+        return bool(self._jobs)
+
     def job_owner(self) -> object:
         """The object whose method is the job that the current greenlet runs; None if there is none.
 

@@ -6,7 +6,9 @@ the greenlet that calls ``connect()``, the others in workers of the dispatcher.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ from .disconnect_handler import call_disconnect
 from .dispatcher import dispatchers
 from .options import Options
 from .protocol import packet
+
+LogCall = tuple[contextvars.Context, Callable[..., None], tuple[object, ...]]
 
 
 class HandlerCalls:
@@ -30,6 +34,7 @@ class HandlerCalls:
         '_disconnect_greenlet',
         '_handlers',
         '_held',
+        '_log_queue',
         '_options',
         'context',
         'dispatcher',
@@ -40,6 +45,7 @@ class HandlerCalls:
         self._handlers = handlers
         self._held: list[Any] | None = []
         self._connect_greenlet: Any = None
+        self._log_queue: deque[LogCall] | None = None
         self._disconnect_greenlet: Any = None
         #: Where the handlers run.
         self.dispatcher = dispatchers.get()
@@ -92,14 +98,23 @@ class HandlerCalls:
     # The end
 
     def disconnect(
-        self, reason: str, before: Callable[[], None], after: Callable[[], None]
+        self,
+        reason: str,
+        before: Callable[[], None],
+        after: Callable[[], None],
+        at_once: bool = True,
     ) -> None:
-        """Call the disconnect handler in a worker.
+        """Call the disconnect handler in a worker, after the messages that wait for one.
 
         :param before: called just before the handler.
         :param after: called after the handler, however it ended.
+        :param at_once: whether the end may be at once if there is neither handler nor message.
         """
-        self.dispatcher.submit(self.context, self._disconnect, (reason, before, after))
+        if 'disconnect' in self._handlers or self.dispatcher.has_jobs or not at_once:
+            self.dispatcher.submit(self.context, self._disconnect, (reason, before, after))
+        else:
+            before()
+            after()
 
     def _disconnect(self, argument: tuple[str, Callable[[], None], Callable[[], None]]) -> None:
         reason, before, after = argument
@@ -134,9 +149,38 @@ class HandlerCalls:
     # The log
 
     def info(self, message: str, *arguments: object) -> None:
-        """Log in a worker, if the application asked for it: a log handler may wait, or raise."""
+        """Log, if the application asked for it."""
         if self._options.verbose:
-            self.dispatcher.submit(self.context, self._log, (message, *arguments))
+            self._log(self._options.logger.info, message, *arguments)
 
-    def _log(self, record: tuple[Any, ...]) -> None:
-        self._options.logger.info(*record)
+    def warning(self, message: str, *arguments: object) -> None:
+        """Log a warning."""
+        self._log(self._options.logger.warning, message, *arguments)
+
+    def _log(self, function: Callable[..., None], *arguments: object) -> None:
+        """Log soon: in a worker, or in :meth:`flush_log`. A log handler may wait, or raise.
+
+        Log filters see the context variables of the caller.
+        """
+        in_hub = getcurrent() is self.dispatcher.hub
+        context = self.context.copy() if in_hub else contextvars.copy_context()
+        if not self._log_queue:
+            self._log_queue = deque()
+            self.dispatcher.submit(self.context, self._log_queued, self._log_queue)
+        self._log_queue.append((context, function, arguments))
+
+    def flush_log(self) -> None:
+        """Log now what waits, so that no line is lost if the program ends. It may wait."""
+        if self._log_queue and getcurrent() is not self.dispatcher.hub:
+            self._log_queued(self._log_queue)
+
+    def _log_queued(self, queue: deque[LogCall]) -> None:
+        while queue:
+            context, function, arguments = queue.popleft()
+            with contextlib.suppress(Exception):  # of a log filter
+                context.run(function, *arguments)
+
+    def log_error(self, message: str) -> None:
+        """Log the exception that is being handled. What the log raises must not replace it."""
+        with contextlib.suppress(Exception):
+            self._options.logger.exception(message)

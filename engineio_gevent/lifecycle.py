@@ -6,7 +6,7 @@ derived from it. An event that the table does not list for a phase is a programm
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from .options import State
 
@@ -67,8 +67,8 @@ CLOSED = Phase('CLOSED', 'disconnected', over=True)
 FORKED = Phase('FORKED', 'disconnected', over=True)
 
 
-class Event(Enum):
-    """What happens to a connection."""
+class Event(IntEnum):
+    """What happens to a connection. Integers are looked up faster than other enumerations."""
 
     #: The OPEN packet arrived.
     OPEN_PACKET = auto()
@@ -198,7 +198,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.LOSS: HANDLING_LOSS,
         _E.SERVER_CLOSE: HANDLING_LOSS,
         _E.HANDLED: CLOSED,
-        _E.THREAD_ENDED: HANDLING_LOSS,
+        _E.THREAD_ENDED: CLOSED,
         _E.FORK: FORKED,
     },
     ENDING: {
@@ -220,7 +220,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.LOSS: HANDLING_END,
         _E.SERVER_CLOSE: HANDLING_END,
         _E.HANDLED: CLOSED,
-        _E.THREAD_ENDED: HANDLING_END,
+        _E.THREAD_ENDED: CLOSED,
         _E.FORK: FORKED,
     },
     CLOSED: {
@@ -230,6 +230,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
         _E.FAREWELL_DONE: CLOSED,
         _E.LOSS: CLOSED,
         _E.SERVER_CLOSE: CLOSED,
+        _E.HANDLED: CLOSED,
         _E.THREAD_ENDED: CLOSED,
         _E.FORK: CLOSED,
     },

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 State = Literal['disconnected', 'connected', 'disconnecting']
 
@@ -21,8 +20,7 @@ class Reason:
     TRANSPORT_ERROR = 'transport error'
 
 
-@dataclass(slots=True, frozen=True)
-class Options:
+class Options(NamedTuple):
     """The options that a client passes to its connections."""
 
     logger: logging.Logger

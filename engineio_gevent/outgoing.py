@@ -5,6 +5,7 @@ Messages come from any greenlet and any native thread.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub, get_hub
 
 from . import other_threads
+from .handler_calls import HandlerCalls
 from .lifecycle import CLOSED, FORKED, OPEN, Lifecycle
 from .options import Options
 from .protocol import packet, payload
@@ -30,9 +32,11 @@ class Outgoing(Lifecycle):
     """The part of a connection that sends.
 
     :param options: the client's options.
+    :param calls: for the log.
     """
 
     __slots__ = (
+        '_calls',
         '_dropped',
         '_from_other_threads',
         '_hub',
@@ -42,9 +46,10 @@ class Outgoing(Lifecycle):
         'transport_name',
     )
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, calls: HandlerCalls) -> None:
         super().__init__()
         self._options = options
+        self._calls = calls
         self._hub = get_hub()
         self._dropped = 0  # messages that the transport did not accept, because it had ended
         self._from_other_threads: list[Encoded] = []  # what the hub has not taken yet
@@ -82,6 +87,22 @@ class Outgoing(Lifecycle):
         """Whether the connection is not over although its thread has ended, or its hub."""
         return self.phase is not CLOSED and other_threads.has_ended(self._hub)
 
+    def info(self, message: str, *arguments: object) -> None:
+        """Log, if the application asked for it. Not in another native thread."""
+        self._calls.info(message, *arguments)
+
+    def warning(self, message: str, *arguments: object) -> None:
+        """Log a warning. Not in another native thread."""
+        self._calls.warning(message, *arguments)
+
+    def flush_log(self) -> None:
+        """Log now what waits. A log handler may wait, too, so all else has to be done."""
+        self._calls.flush_log()
+
+    def log_error(self, message: str) -> None:
+        """Log the exception that is being handled."""
+        self._calls.log_error(message)
+
     # The transport
 
     def attach(self, transport: Transport, http: HTTP | None = None) -> None:
@@ -100,7 +121,10 @@ class Outgoing(Lifecycle):
         self.transport_name = websocket.name
         websocket.send(str(packet.UPGRADE))
         for waiting in polling.take_queued():
-            if websocket.send(waiting) < 0 and packet.is_message(waiting):
+            if not packet.is_message(waiting):
+                assert isinstance(waiting, str)
+                websocket.send_first(waiting)  # a PONG
+            elif websocket.send(waiting) < 0:
                 self._dropped += 1
 
     def _detach(self) -> None:
@@ -170,7 +194,13 @@ class Outgoing(Lifecycle):
                     transport.wait_below(limit // 2)
 
     def _log_sent(self, data: Any) -> None:
-        self._options.logger.info('Sending packet %s data %s', 'MESSAGE', loggable(data))
+        record = 'Sending packet %s data %s', 'MESSAGE', loggable(data)
+        if get_hub_if_exists() is self._hub:
+            self.info(*record)
+            self.flush_log()
+        else:
+            with contextlib.suppress(Exception):  # of a log filter: the message has been sent
+                self._options.logger.info(*record)
 
     def _check(self, encoded: list[Encoded]) -> None:
         """Raise what the transport would raise."""

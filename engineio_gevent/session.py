@@ -6,6 +6,7 @@ connection cannot change a new one. :mod:`.connecting` opens it. :mod:`.lifecycl
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,9 +21,11 @@ from .heartbeat import Heartbeat
 from .lifecycle import (
     CLOSED,
     CLOSED_EARLY,
+    ENDING,
     FAILED,
     FORKED,
     LEAVING,
+    LOST,
     LOST_EARLY,
     OPEN,
     OPENING,
@@ -66,9 +69,8 @@ class Session(Outgoing):
                    forgotten at :meth:`finish_connecting`.
     """
 
-    # Mutable, except _calls, _hub, _options, _route. Changed in the hub's own thread only.
+    # Mutable, except _route. Changed in the hub's own thread only.
     __slots__ = (
-        '_calls',
         '_closed',
         '_heartbeat',
         '_on_end',
@@ -87,10 +89,9 @@ class Session(Outgoing):
         route: Route,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(options)
+        super().__init__(options, HandlerCalls(options, handlers))
         self._route = route
         self._on_end = on_end
-        self._calls = HandlerCalls(options, handlers)
         self._opened: GeventEvent | None = None
         self._closed: GeventEvent | None = None
         self._heartbeat: Heartbeat | None = None
@@ -164,7 +165,7 @@ class Session(Outgoing):
         self.move(Event.GREET)
         if not self.phase.alive:
             # Lost or closed meanwhile. The other handlers start after the connect handler.
-            self._call_disconnect_handler()
+            self._call_disconnect_handler(at_once=False)
         self._calls.connect()
         if self.move(Event.GREETED):
             self._calls.release()
@@ -196,10 +197,6 @@ class Session(Outgoing):
         """``connect()`` is done."""
         self._on_end = None
         self.start_transport()
-
-    def info(self, message: str, *arguments: object) -> None:
-        """Log, if the application asked for it."""
-        self._calls.info(message, *arguments)
 
     # Packets from the server, in the hub or in a greenlet of the transport
 
@@ -288,14 +285,19 @@ class Session(Outgoing):
         if phase is FAILED:  # connect() does the rest
             self._wake_connect()
             return
-        self._release()
-        if phase is not LOST_EARLY and phase is not CLOSED_EARLY:
-            self._call_disconnect_handler()
+        try:
+            self._release()
+        finally:
+            if phase is not LOST_EARLY and phase is not CLOSED_EARLY:
+                self._call_disconnect_handler()
 
-    def _call_disconnect_handler(self) -> None:
-        """Run the disconnect handler, after the messages that were held back."""
+    def _call_disconnect_handler(self, at_once: bool = True) -> None:
+        """Run the disconnect handler, after the messages that were held back.
+
+        :param at_once: see :meth:`.HandlerCalls.disconnect`.
+        """
         self._calls.release()
-        self._calls.disconnect(self._reason, self._handle, self._finish)
+        self._calls.disconnect(self._reason, self._handle, self._finish, at_once)
         if self.error is not None:
             self.info('Connection to %s ended: %s', self._route.netloc, self.error)
 
@@ -337,16 +339,17 @@ class Session(Outgoing):
             return
         self.take_from_other_threads()
         moved = self.move(Event.DISCONNECT)
-        phase = self.phase
-        if phase is FAILED:
-            if moved:  # connect() raises this, and does the rest
-                self.error = DisconnectedEarly()
-                self._wake_connect()
-                if self._on_end is not None:
-                    self._on_end()
-        elif moved and phase is LEAVING:
+        if moved and self.phase is LEAVING:
             self._leave(abort, reason or Reason.CLIENT_DISCONNECT)
-        elif not self._calls.in_handler():
+            return
+        if moved and self.phase is FAILED:  # connect() raises this, and does the rest
+            self.error = DisconnectedEarly()
+            self._wake_connect()
+            if self._on_end is not None:
+                self._on_end()
+        elif abort and self.phase is LEAVING and self.transport is not None:
+            self.transport.close(1000)  # another greenlet sends what is queued: that ends now
+        if not self._calls.in_handler():
             # Another greenlet closes the connection already, or the server has.
             self.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
 
@@ -365,9 +368,11 @@ class Session(Outgoing):
             self._end(Event.FAREWELL_DONE, reason, None)
         self.info('Sending packet %s data %s', 'CLOSE', '')
         self.wait(ABORT_TIMEOUT if abort else None)
+        self.flush_log()
 
-    def leave_at_once(self) -> None:
-        """``connect()`` was interrupted after the connect handler: close, and wait for nothing."""
+    def leave_quickly(self) -> None:
+        """``connect()`` was interrupted after the connect handler: close within ABORT_TIMEOUT."""
+        self.take_from_other_threads()
         if self.move(Event.DISCONNECT) and self.phase is LEAVING:
             assert self.transport is not None
             try:
@@ -402,6 +407,9 @@ class Session(Outgoing):
         if not self._is_orphaned():
             limit = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
             other_threads.call_in_hub(self._hub, limit, self.disconnect, abort, reason)
+        elif self.phase in (LOST, ENDING):
+            # The disconnect handler was to run in that thread.
+            self._calls.disconnect_here(self._reason, self._handle, self._finish)
         elif self.move(Event.THREAD_ENDED):
             # Nobody can send a CLOSE packet: the hub is gone.
             process.discard(self)
@@ -411,14 +419,17 @@ class Session(Outgoing):
             if self.phase is CLOSED:
                 self._finish_closed()
             else:
-                self._calls.disconnect_here(
-                    reason or Reason.CLIENT_DISCONNECT, self._handle, self._finish
-                )
+                reason = reason or Reason.CLIENT_DISCONNECT
+                self._calls.disconnect_here(reason, self._handle, self._finish)
 
     def abandon(self) -> None:
         """In a forked child: the connection belongs to the parent process. Send nothing."""
         self.move(Event.FORK)
         self.error = self.error or ConnectionClosed('the process forked while connecting')
+        if self._heartbeat is not None:
+            # A loop that has been destroyed has no timers, and raises.
+            with contextlib.suppress(ValueError, TypeError):
+                self._heartbeat.stop()
         if self.transport is not None:
             self.transport.abandon()
         if self._on_end is not None:

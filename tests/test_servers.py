@@ -218,8 +218,11 @@ def test_clients_with_a_tag(any_server, polling, websockets, way):
         'reason': None,
         'transport': way,
         'sent': 4,
+        'silent': False,
         'received': ['close', 'x' * 40],
     }
+    assert any_server.control(f'do?tag={tag}&what=silence') == 1
+    assert tagged(any_server, tag)[0]['silent']
     assert any_server.control(f'do?tag={tag}&what=close&sid=another') == 0
     assert any_server.control(f'do?tag={tag}&what=forget&sid={sid}') == 1
     assert support.eventually(lambda: not tagged(any_server, tag)[0]['open'])
@@ -234,6 +237,18 @@ def test_closing_a_client_with_a_tag(any_server, websockets):
         assert any_server.control(f'do?tag={tag}&what={what}') == 1
         assert any_server.close_reason(json.loads(client.recv()[1:])['sid'])
         assert tagged(any_server, tag)[0]['reason']
+
+
+@pytest.mark.parametrize('end', ['close', 'drop'])
+def test_last_words_of_a_client_with_a_tag(any_server, websockets, end):
+    tag = f'tag-last-{end}-{id(any_server)}'
+    client = websockets(any_server, f'&tag={tag}')
+    sid = json.loads(client.recv()[1:])['sid']
+    assert any_server.control(f'do?tag={tag}&what=send&count=2&then={end}') == 1
+    if end == 'close':
+        assert [client.recv() for _ in range(2)] == [f'4s {number} {sid} ' for number in range(2)]
+    assert any_server.close_reason(sid)
+    assert tagged(any_server, tag)[0]['sent'] == 2
 
 
 def test_last_words(any_server, websockets):

@@ -40,6 +40,15 @@ class EngineIOClient(client.Client):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Socket.IO's packets are no JSON, though some look like it.
         super().__init__(*args, **{'parse_json': False, **kwargs})
+        self._connected_by: object = None  # the greenlet that made the connection, or makes it
+
+    def _own(self, session: Session) -> None:
+        super()._own(session)
+        self._connected_by = gevent.getcurrent()
+
+    def was_connected_here(self) -> bool:
+        """Whether the current greenlet made the connection, and not another one meanwhile."""
+        return self._connected_by is gevent.getcurrent()
 
     def connect(
         self,
@@ -112,13 +121,15 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         try:
             super().connect(*args, **kwargs)
         except socketio.exceptions.ConnectionError:
-            if self._was_connected and before is not gevent.getcurrent():
+            here = self.eio.was_connected_here()
+            if here and self._was_connected and before is not gevent.getcurrent():
                 return
             if self._reconnect_task is not before:
                 self._stop_reconnecting()
             raise
         except (gevent.GreenletExit, gevent.Timeout, KeyboardInterrupt):
-            self.eio.disconnect(abort=True)  # nobody else knows of this connection
+            if self.eio.was_connected_here():
+                self.eio.disconnect(abort=True)  # nobody else knows of this connection
             raise
 
     def shutdown(self) -> None:
@@ -181,7 +192,7 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     def _end_waiting(self, session: Session | None) -> None:
         """Let connect() end, if it waits for namespaces of a connection that has ended."""
         if not self.namespaces and self.eio._session is session:
-            self.failed_namespaces = list(self.connection_namespaces)
+            self.failed_namespaces[:] = self.connection_namespaces
             self._connect_event.set()
 
 

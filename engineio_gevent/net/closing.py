@@ -12,6 +12,7 @@ import contextlib
 import os
 import struct
 import sys
+from functools import cache
 from typing import Any
 
 from gevent.hub import Hub, get_hub
@@ -25,6 +26,16 @@ PEER_LIMIT = 65536
 
 # SO_LINGER: on, for no time. close() resets the connection then.
 _RESET = struct.pack('HH' if sys.platform == 'win32' else 'ii', 1, 0)
+
+
+def reset(sock: Any) -> None:
+    """Close a connection whose peer has answered all that was sent: no TIME_WAIT, nothing lost.
+
+    :param sock: a connected socket of any kind.
+    """
+    with contextlib.suppress(OSError):
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)
+    sock.close()
 
 
 def close_gently(sock: Any, answered: bool = True) -> None:
@@ -42,7 +53,8 @@ def close_gently(sock: Any, answered: bool = True) -> None:
                      TIME_WAIT and loses nothing.
     """
     _forget_ended_hubs()
-    if sock.fileno() < 0:
+    _set_fork_hook()
+    if sock.fileno() == -1:
         return  # closed already
     if type(sock) is not _socket.socket:
         # TLS would decrypt what comes, and gevent's sockets have watchers of their own.
@@ -117,6 +129,13 @@ def _forget_ended_hubs() -> None:
                 one.abandon()
 
 
+@cache
+def _set_fork_hook() -> None:
+    """Once, and not at import: a program that only imports this package gets no hook."""
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=_abandon_all)
+
+
 def _abandon_all() -> None:
     """In a forked child: the connections are the parent's."""
     while _closing:
@@ -126,7 +145,3 @@ def _abandon_all() -> None:
             hub.loop.reinit()
         for one in sockets:
             one.abandon()
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_abandon_all)

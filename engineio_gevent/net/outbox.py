@@ -46,12 +46,15 @@ class Outbox:
         self._large: Pieces | None = None
         # By kind. Most connections never need it.
         self._priority: dict[int, bytes] | None = None
-        self._queue: deque[Entry] = deque()
+        # Made when it is needed: an empty one takes 760 bytes.
+        self._queue: deque[Entry] | None = None
         #: Bytes that have not been sent.
         self.size = 0
 
     def put(self, entry: Entry) -> int:
         """Queue an entry; returns the new size."""
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append(entry)
         self.size = size = self.size + len(entry)
         return size
@@ -99,11 +102,10 @@ class Outbox:
         begun: list[Entry] = [] if self._large is None else [self._large]
         left = len(self._partial or b'')
         for entry in reversed(tuple(self._partial_of)):
-            if left <= 0:
-                break
-            begun.append(entry)
-            left -= len(entry)
-        return [*reversed(begun), *(self._priority or {}).values(), *tuple(self._queue)]
+            if left > 0:
+                begun.append(entry)
+                left -= len(entry)
+        return [*reversed(begun), *(self._priority or {}).values(), *tuple(self._queue or ())]
 
     def _begin_chunk(self) -> bytes:
         if self._large is not None:
@@ -113,6 +115,7 @@ class Outbox:
             self._priority = None
             return self._join(parts)
         queue = self._queue
+        assert queue is not None
         first = queue.popleft()
         if not isinstance(first, bytes):
             self._large = first
@@ -130,4 +133,4 @@ class Outbox:
 
     def _join(self, parts: list[bytes]) -> bytes:
         self._partial_of = parts
-        return parts[0] if len(parts) == 1 else b''.join(parts)
+        return b''.join(parts)  # one part is not copied

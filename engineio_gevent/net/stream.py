@@ -16,7 +16,7 @@ from typing import Any
 from gevent.event import Event
 from gevent.hub import get_hub
 
-from .closing import close_gently
+from .closing import close_gently, reset
 from .deadlines import timer_seconds
 from .errors import error_text
 from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
@@ -311,15 +311,6 @@ class Stream:
         """
         return self.wait_below(0, timeout)
 
-    def wait_closed(self, timeout: float) -> bool:
-        """Wait until the peer has closed the connection, or it is closed or lost.
-
-        :param timeout: in seconds.
-        :returns: whether it is.
-        """
-        self.wait_below(-1, timeout)
-        return self.closed
-
     # Ending
 
     def close(self) -> None:
@@ -328,14 +319,17 @@ class Stream:
             self._end()
             self._sock.close()
 
-    def close_gently(self, answered: bool) -> None:
-        """:meth:`close`, but let the peer close TCP first.
-
-        :param answered: see :func:`.close_gently`.
-        """
+    def close_gently(self) -> None:
+        """:meth:`close`, but let the peer close TCP first."""
         if not self.closed:
             self._end()
-            close_gently(self._sock, answered)
+            close_gently(self._sock, answered=False)
+
+    def reset(self) -> None:
+        """:meth:`close` after the peer has answered all: it should have closed TCP by now."""
+        if not self.closed:
+            self._end()
+            reset(self._sock)
 
     def _end(self) -> None:
         self.closed = True
@@ -351,6 +345,8 @@ class Stream:
             with contextlib.suppress(ValueError):
                 self._stop_watching()
             _socket.close(self._sock.detach())
+            if self._room is not None:
+                self._room.set()
 
     def _stop_watching(self) -> None:
         for watcher in (self._reader, self._writer):

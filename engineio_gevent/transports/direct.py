@@ -17,12 +17,12 @@ from ..net import dial, tls
 from ..net.closing import close_gently
 from ..net.deadlines import within
 from ..net.errors import connection_error, error_text
-from ..net.http_reader import read_response
 from ..net.tunnel import authority
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .cookies import Jar
 from .http import CONTENT_TYPE, body_of_success, lost_packets
+from .http_reader import read_response
 from .redirects import REDIRECTS
 from .route import Route
 
@@ -113,7 +113,7 @@ def polling_headers(route: Route) -> dict[str, str]:
         'Accept': '*/*',
         'Accept-Encoding': 'gzip, deflate',
     }
-    names = {name.lower(): name for name in headers}
+    names = {name.lower(): name for name in (*headers, 'Connection')}
     for name, value in route.headers:
         if name.lower() != 'cookie':
             headers[names.get(name.lower(), name)] = value
@@ -208,7 +208,8 @@ class _Connection:
                     raise
                 self._drop()
                 response = self._exchange(request, timeout)
-            keep = response.keep_alive
+            # RFC 9112, section 9.6: nothing is sent after a request to close.
+            keep = response.keep_alive and 'close' not in headers.get('Connection', '').lower()
             server_closes = not keep
             self._good_until = _good_until(response)
             return response

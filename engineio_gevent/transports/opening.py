@@ -15,11 +15,11 @@ from typing import Any
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net import dial, tls
 from ..net.errors import error_text
-from ..net.http_reader import read_response
 from ..net.tunnel import open_tunnel
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .http import status_error
+from .http_reader import read_response
 from .redirects import REDIRECTS, Destination, headers_after_redirect
 from .route import Route
 

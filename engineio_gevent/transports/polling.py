@@ -26,6 +26,8 @@ NOOP_PAUSE = 0.05
 SILENCE_MARGIN = 5.0
 #: Seconds before the next attempt where this machine has no descriptor or port for a request.
 RESOURCES_PAUSE = 0.25
+#: Seconds after a failed POST in which the server's last messages may arrive.
+LAST_WORDS = 1.0
 
 
 class Polling:
@@ -69,7 +71,8 @@ class Polling:
         self._sid: str | None = None
         self._max_payload: int | None = None
         self._silence: float | None = None
-        self._queue: deque[Encoded] = deque()
+        # Made when it is needed: an empty one takes 760 bytes.
+        self._queue: deque[Encoded] | None = None
         self._in_flight = b''  # the body of a POST that is not answered yet
         self._never_sent = 0
         #: Bytes queued, as they will be posted; after the end: never posted.
@@ -164,6 +167,8 @@ class Polling:
         if self._closed:
             return -1
         self.queued += payload.encoded_size(packet)
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append(packet)
         if self._posting is None:
             self._post_queued()
@@ -173,6 +178,8 @@ class Polling:
         """Queue a control packet for the next POST, ahead of the messages that are queued."""
         if not self._closed:
             self.queued += payload.encoded_size(packet)
+            if self._queue is None:
+                self._queue = deque()
             self._queue.appendleft(packet)
             self._post_queued()
 
@@ -182,7 +189,7 @@ class Polling:
         if self._closed:
             return self._never_sent
         # A copy, since another native thread may ask.
-        waiting = sum(map(packet.is_message, tuple(self._queue)))
+        waiting = sum(map(packet.is_message, tuple(self._queue or ())))
         return payload.count_messages(self._in_flight) + waiting
 
     def _post_queued(self) -> None:
@@ -204,9 +211,14 @@ class Polling:
                 self.queued -= len(body) - separators
                 self._notify()
         except Exception as exc:
+            if self._getting is not None and not self._closed:
+                # A server that closes the connection fails a POST in flight. The answers to the
+                # GETs carry its last messages and its CLOSE packet.
+                self._getting.join(LAST_WORDS)
             self._lose(exc)
         finally:
             self._posting = None
+            self._queue = self._queue or None
             self._notify()
 
     # Waiting, in greenlets
@@ -244,8 +256,8 @@ class Polling:
 
     def take_queued(self) -> list[Encoded]:
         """Hand over what has not been posted, in order."""
-        packets = list(self._queue)
-        self._queue.clear()
+        packets = list(self._queue or ())
+        self._queue = None
         self.queued = 0
         return packets
 
@@ -295,7 +307,7 @@ class Polling:
             return
         self._never_sent = self.unsent
         self._closed = True
-        self._queue.clear()
+        self._queue = None
         self._in_flight = b''
         current = getcurrent()
         for greenlet in (self._getting, self._posting):
@@ -312,3 +324,4 @@ class Polling:
                 # Before its loop looks at the descriptor that is no more, and aborts.
                 greenlet.kill(block=False)
         self._http.abandon()
+        self._notify()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from time import monotonic
+from typing import Any
 
 from gevent.event import AsyncResult
+from gevent.hub import get_hub
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.deadlines import timer_seconds
@@ -28,8 +30,8 @@ from .base import Limits, Sink, undelivered_error
 from .opening import open_websocket
 from .route import Route
 
-#: Seconds for which finish() waits for the server to close TCP after the close frames, so that
-#: nothing is left when it returns. Most servers take less than 1 ms; the hub waits for the others.
+#: Seconds for which finish() waits for the server to close TCP after the close frames. Most servers
+#: take less than 1 ms. Those that do not close (python-engineio on gevent.pywsgi) get a reset.
 FIN_TIMEOUT = 0.02
 #: Seconds after which finish() checks whether the server accepts what is queued.
 _CHECK_INTERVAL = 0.25
@@ -61,6 +63,7 @@ class WebSocket:
     __slots__ = (
         '_decoder',
         '_end_awaited',
+        '_fin_timer',
         '_limits',
         '_never_sent',
         '_route',
@@ -77,7 +80,8 @@ class WebSocket:
         self._state = _OPEN
         self._stream: Stream | None = None
         # While finish() waits: how the server ended the connection, which is not reported then.
-        self._end_awaited: AsyncResult[Exception] | None = None
+        self._end_awaited: AsyncResult[Exception | None] | None = None
+        self._fin_timer: Any = None
         self._never_sent = 0
 
     def report_to(self, sink: Sink) -> None:
@@ -147,8 +151,13 @@ class WebSocket:
                 # Section 5.5.1: answer with the code received.
                 stream.write(_control_frame(CLOSE, data[:2]))
                 self._state = _CLOSE_RECEIVED
-            elif not stream.queued:  # else our close frame has not left
+            elif self._state == _CLOSE_SENT and not stream.queued:  # else it has not left
                 self._state = _CLOSE_ANSWERED
+                if self._end_awaited is not None:
+                    # The server closes TCP now. finish() waits for both, and wakes once.
+                    self._fin_timer = get_hub().loop.timer(FIN_TIMEOUT)
+                    self._fin_timer.start(self._end_awaited.set, None)
+                    return
             code, reason = frames.parse_close(data)
             words = f'{self._route.netloc}: the server closed the websocket with code {code}'
             self._on_end(ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason))
@@ -221,7 +230,7 @@ class WebSocket:
         stream = self._stream
         try:
             if stream is not None and not stream.closed:
-                end: AsyncResult[Exception] = AsyncResult()
+                end: AsyncResult[Exception | None] = AsyncResult()
                 self._end_awaited = end
                 goodbye = encode_frame(TEXT, str(packet.CLOSE))
                 if self._state == _OPEN:
@@ -230,12 +239,14 @@ class WebSocket:
                 stream.write(_ControlFrame(goodbye))  # in one system call
                 if self._drain(stream, timeout, deadline):
                     end.wait(timer_seconds(min(timeout, deadline - monotonic())))
-                    if self._state == _CLOSE_ANSWERED:
-                        stream.wait_closed(min(FIN_TIMEOUT, deadline - monotonic()))
                 else:
                     self.sink.on_lost(self, end.value or undelivered_error(stream.queued))
         finally:
             self._end_awaited = None
+            if self._fin_timer is not None:
+                self._fin_timer.stop()
+                self._fin_timer.close()
+                self._fin_timer = None
             self._close()
 
     def _drain(self, stream: Stream, timeout: float, deadline: float) -> bool:
@@ -266,6 +277,8 @@ class WebSocket:
         self._close()
 
     def _close(self) -> None:
+        if self._end_awaited is not None:
+            self._end_awaited.set(None)  # finish() waits in another greenlet
         state, self._state = self._state, _CLOSED
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -273,9 +286,9 @@ class WebSocket:
             stream.flush()
             # Section 7.1.1: after the close frames, the server closes TCP first.
             if state == _CLOSE_ANSWERED:
-                stream.close_gently(answered=True)
+                stream.reset()
             elif state == _CLOSE_RECEIVED and not stream.queued:
-                stream.close_gently(answered=False)
+                stream.close_gently()
             stream.close()
             self._never_sent = _count_messages(stream)
 

@@ -41,7 +41,7 @@ def load(name):
 
 def is_running(pid):
     """Whether a process runs; one that has ended, and for whose end nobody has asked, does not."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     try:
         os.kill(pid, 0)

@@ -1,6 +1,7 @@
 """A client that comes and goes does not use up the ports of its machine.
 
-The side that closes TCP first keeps its port for a minute (TIME_WAIT).
+The side that closes TCP first keeps its port for a minute (TIME_WAIT), and an upgrade leaves a
+polling connection to close.
 """
 
 import sys
@@ -15,13 +16,18 @@ COUNT = 300
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='namespaces are Linux only')
 
 
-@pytest.mark.parametrize('who', ['client', 'server'])
+@pytest.mark.parametrize(
+    ('transports', 'message'),
+    [('websocket', None), ('websocket', 'close'), (None, None), (None, 'drop')],
+    ids=['websocket-disconnect', 'websocket-close', 'upgrade-disconnect', 'upgrade-drop'],
+)
 @pytest.mark.parametrize('server', ['js', 'js tls', 'python'])
-def test_websockets_leave_their_ports_to_the_next(program, request, server, who):
+def test_connections_leave_their_ports_to_the_next(program, request, server, transports, message):
     kind, _, tls = server.partition(' ')
     server_options = {'tls': request.getfixturevalue('certificates').tls} if tls else {}
-    client_options = {'ssl_verify': False} if tls else {}
-    one = program('ports.py', kind, server_options, client_options, who, COUNT, options=())
+    options = {'ssl_verify': False} if tls else {}
+    arguments = (kind, server_options, options, transports, message, COUNT)
+    one = program('ports.py', *arguments, options=())
     if (reason := one.hear()) is not None:
         support.missing(
             f'a network namespace of its own ({reason})', 'run as root, or allow user namespaces'

@@ -16,6 +16,7 @@ from gevent._hub_local import get_hub_if_exists
 
 import engineio_gevent
 import support
+from engineio_gevent.session import ABORT_TIMEOUT
 
 from .calls import Call, run_call
 from .checks import Checks
@@ -43,6 +44,8 @@ class Connection:
         self.began = time.monotonic()
         #: None while the connect handler runs; whether it succeeded.
         self.greeted: bool | None = None
+        #: When the connect handler ended.
+        self.greeted_at = 0.0
         #: Whether the connection was closing when its connect handler failed.
         self.ended_first = False
         self.disconnects = 0
@@ -217,7 +220,7 @@ class Actor:
                 self._run_plan('connect', one)
             done = True
         finally:
-            one.greeted = done
+            one.greeted, one.greeted_at = done, time.monotonic()
             one.ended_first = one.disconnects > 0 or self.client.sid != sid or self.is_closing()
 
     def on_message(self, data: Any) -> None:
@@ -338,6 +341,8 @@ class Actor:
         if call.args.get('thread'):  # The connection's own thread does it at some time meanwhile.
             with self.disturbing(what, by_server=False):
                 self.client.disconnect(abort=abort, reason=reason)
+            if time.monotonic() - call.began >= ABORT_TIMEOUT:
+                self.acts.append(what)  # The call has not waited for that thread any longer.
         else:
             for other in self.connecting:
                 other.refused |= other.connection is None

@@ -42,6 +42,7 @@ class Call:
         self.error: BaseException | None = None
         self.running = False
         self.ended = False
+        self.ended_at = 0.0
         #: Whether its greenlet was killed, perhaps too late.
         self.killed = False
         #: Whether a GreenletExit or a gevent.Timeout was thrown into the call.
@@ -132,7 +133,7 @@ def run_call(call: Call) -> None:
         round_.fail('raised', f'{call!r} raises {exc!r}:\n{traceback.format_exc()}')
     finally:
         call.running = False
-        call.ended = True
+        call.ended, call.ended_at = True, time.monotonic()
         if turn is not None:
             turn.stop()
             if turned:

@@ -10,6 +10,7 @@ import gevent
 
 import support
 from engineio_gevent.exceptions import ConnectionError
+from engineio_gevent.session import ABORT_TIMEOUT
 
 if TYPE_CHECKING:
     from .actor import Actor, Connection
@@ -232,8 +233,7 @@ class Checks:
                 )
             if record['open']:
                 found.append(('state', 'open at the server after disconnect()'))
-        thrown = one.call is not None and one.call.thrown  # perhaps into the farewell
-        if one.greeted is False and not one.troubles and not thrown and record['open']:
+        if one.greeted is False and not one.troubles and record['open'] and _could_leave(one):
             found.append(('state', 'open at the server after the connect handler failed'))
         is_last = ended and one.call is self._actor.last_connect and client.state == 'disconnected'
         sure = is_last and one.greeted and not one.unclear and client.transport() == 'websocket'
@@ -257,6 +257,12 @@ class Checks:
             return []
         text = f'{record["sent"]} sent by the server, {one.messages} received'
         return [('last words' if ended else 'delivery', text)]
+
+
+def _could_leave(one: Connection) -> bool:
+    """Whether connect(), which failed, had the time to tell the server."""
+    call = one.call
+    return call is not None and not call.thrown and call.ended_at - one.greeted_at < ABORT_TIMEOUT
 
 
 def _all(actor: Actor) -> list[Connection]:

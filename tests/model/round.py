@@ -198,6 +198,7 @@ class Round:
     def rest(self) -> None:
         """Let everything come to its end, and check that all agree."""
         self.trace('-- rest')
+        support.measure_slowness()
         self._mend_server()
         self.gate.set()
         found: Found = []

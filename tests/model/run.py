@@ -27,9 +27,11 @@ from .stalls import Stalls
 #: The seed of a run that names none.
 SEED = 1
 #: Rounds that run at the same time.
-AT_ONCE = 64
+AT_ONCE = 40
 #: After so many times the rounds that run at the same time, all rest, and nothing may be left.
-GROUPS = 6
+GROUPS = 8
+#: Seconds until nothing must be left of rounds.
+LEFT = 4.0
 
 _dispatcher_log = logging.getLogger('engineio_gevent.dispatcher')
 
@@ -125,33 +127,21 @@ class Run:
         until = began + (float('inf') if seconds is None else seconds)
         last = seed + (sys.maxsize if rounds is None else rounds)
         seeds = iter(range(seed, last))
-        while (found_now := self._group(seeds, until)) is not None:
-            for finding in found_now:
-                self.findings.append(finding)
-                found(finding)
-        self.seconds = time.monotonic() - began
+        size = GROUPS * self.at_once if self.at_once > 1 else 1
 
-    def _group(self, seeds: Iterator[int], until: float) -> list[Finding] | None:
-        """Some rounds, and then a look for what they leave; None if there are none to run."""
-        scripts: list[Script] = []
-
-        def take() -> Iterator[Script]:
-            for seed in itertools.islice(seeds, GROUPS * self.at_once):
-                scripts.append(self.draw(seed))
-                yield scripts[-1]
+        def in_time() -> Iterator[Script]:
+            for one in itertools.islice(seeds, size):
+                yield self.draw(one)
                 if time.monotonic() >= until:
                     return
 
-        if time.monotonic() >= until:
-            return None
-        findings, left = self._together(take())
-        self.rounds += len(scripts)
-        if not scripts:
-            return None
-        if left:
-            blamed = {finding.script.seed for finding in findings}
-            findings += self._blame([one for one in scripts if one.seed not in blamed], left)
-        return findings
+        done = -1
+        while done < self.rounds and time.monotonic() < until:
+            done = self.rounds
+            for finding in self.batch(in_time()):
+                self.findings.append(finding)
+                found(finding)
+        self.seconds = time.monotonic() - began
 
     def draw(self, seed: int) -> Script:
         """The script of a seed, without the rules that are skipped."""
@@ -160,57 +150,38 @@ class Run:
 
     def repeat(self, script: Script, times: int) -> list[Finding]:
         """Run a script many times."""
-        findings, left = self._together([script] * times)
-        if left and not findings:
-            findings.append(Finding(script, 'left', left, []))
-        return findings
+        return self.batch([script] * times)
 
-    def batch(self, scripts: list[Script]) -> list[Finding]:
-        """Run these scripts, and look for what they leave."""
-        findings, left = self._together(scripts)
-        if left and not findings:
-            findings += self._blame(scripts, left)
-        return findings
-
-    def _blame(self, scripts: list[Script], left: list[str]) -> list[Finding]:
-        """Find a script that leaves something, by running ever fewer of them."""
-        if len(scripts) == 1:
-            return [Finding(scripts[0], 'left', left, [])]
-        middle = len(scripts) // 2
-        for half in (scripts[:middle], scripts[middle:]):
-            findings, its = self._together(half)
-            if its and not findings:
-                return self._blame(half, its)
-            if findings:
-                return findings
-        return [Finding(scripts[0], 'left', ['by one of many, and not again', *left], [])]
-
-    def _together(self, scripts: Iterable[Script]) -> tuple[list[Finding], list[str]]:
-        """Run scripts, as many at the same time as allowed.
-
-        :returns: the findings, and what is left when all rest.
-        """
+    def batch(self, scripts: Iterable[Script]) -> list[Finding]:
+        """Run scripts, as many at the same time as allowed, and look for what they leave."""
         support.measure_slowness()
+        began: list[Script] = []
         findings: list[Finding] = []
-        left: list[str] = []
         with Stalls() as stalls:
             leaks, watchers = support.Leaks(), support.watchers()
+            left: list[str] = []
+
+            def one(script: Script) -> list[Finding]:
+                began.append(script)
+                return self._one(script, stalls)
 
             def nothing() -> bool:
-                left[:] = [f'session {one!r}' for one in process._connections]
+                left[:] = [f'session {one!r} to {one.base_url}' for one in process._connections]
                 left.extend(leaks.left())
                 if (now := support.watchers()) > watchers:
                     left.append(f'{now} watchers, {watchers} before')
                 return not left
 
             with Errors() as errors:
-                pool = gevent.pool.Pool(self.at_once)
-                for one in pool.imap_unordered(lambda script: self._one(script, stalls), scripts):
-                    findings += one
-                del pool
-                support.eventually(nothing, 4)
+                for found in gevent.pool.Pool(self.at_once).imap_unordered(one, scripts):
+                    findings += found
+                support.eventually(nothing, LEFT)
                 left += errors.found
-        return findings, left
+        self.rounds += len(began)
+        if left and began:
+            left.append(f'after the rounds of the seeds {began[0].seed} to {began[-1].seed}')
+            findings.append(Finding(began[0], 'left', [f'left: {text}' for text in left], []))
+        return findings
 
     def _one(self, script: Script, stalls: Stalls) -> list[Finding]:
         """One round."""

@@ -16,6 +16,7 @@ THEMES: dict[str, dict[str, float]] = {
     'words': {'words': 8, 'plan': 2},
     'loss': {'act': 8, 'connect': 6, 'send': 4},
     'greeting': {'greeting': 4, 'plan': 1},
+    'last words': {'last_words': 4, 'plan': 1},
     'senders': {'send': 10, 'act': 3},
     'process': {'server': 5, 'connect': 6, 'send': 4},
     'heartbeat': {'silence': 3, 'connect': 4, 'rest': 0.5},
@@ -196,7 +197,8 @@ class _Drawing:
         random = self.random
         args: dict[str, Any] = {
             'kind': random.choice(['text', 'text', 'binary', 'json']),
-            'count': random.choice([1, 1, 3, 30, 100]),
+            # With loggers, each message takes a turn of the loop.
+            'count': random.choice([1, 1, 3, 30, 10 if self.setup.loggers else 100]),
             'size': random.choice([0, 0, 1000]),
         }
         if random.random() < 0.15:
@@ -227,6 +229,18 @@ class _Drawing:
 
     def _kill_handler(self, client: int) -> Step:
         return Step('kill_handler', client, pace=self._pace())
+
+    def _last_words(self, client: int) -> list[Step]:
+        """A connection that the server closes while the client sends."""
+        random = self.random
+        count, size = random.choice([(5, 200_000), (30, 1000), (3, 0)])
+        args = {'kind': 'text', 'count': count, 'size': size}
+        last = {'what': 'send', 'count': random.choice([1, 5]), 'size': 0, 'then': 'close'}
+        return [
+            replace(self._connect(client), pace='done'),
+            self._call('send', client, **args),
+            Step('act', client, args=last, pace=self._pace('20 ms')),
+        ]
 
     def _greeting(self, client: int) -> list[Step]:
         """A connection that ends while its connect handler runs."""

@@ -55,7 +55,7 @@ class Servers:
         return getattr(support.ServerProcess, kind)(**PINGS[flavour])
 
     def start_all(self) -> None:
-        """Start all servers, so that none is started while rounds run."""
+        """Start those that do not run yet, so that none is started while rounds run."""
         for kind in self._private:
             for flavour in ('calm', 'brisk'):
                 self.take(kind, flavour)

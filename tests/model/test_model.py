@@ -5,26 +5,39 @@ ENGINEIO_GEVENT_MODEL_SECONDS sets how long; `make test-all` runs a minute.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 
 import gevent
 import pytest
+from model import round as model_round
+from model import run as model_run
 from model.run import Run
 from model.script import THEMES, WAYS, Script, Setup, Step, draw
+from model.servers import Servers
 
 import engineio_gevent
 import support
+from engineio_gevent.heartbeat import Heartbeat
 
 SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '8'))
 
 
-@pytest.fixture
-def run():
+@pytest.fixture(scope='module')
+def servers():
     support.need_node(support.JS_SERVER.parent)
-    one = Run()
+    one = Servers()
+    one.start_all()
     yield one
-    one.servers.stop()
+    one.stop()
+
+
+@pytest.fixture
+def run(servers):
+    one = Run()
+    one.servers = servers
+    return one
 
 
 @pytest.mark.time_limit(SECONDS + 180)
@@ -41,7 +54,7 @@ def test_the_same_seed_draws_the_same():
 def test_all_rules_are_drawn():
     scripts = [draw(seed) for seed in range(1000)]
     steps = [step for script in scripts for step in script.steps]
-    rules = 'connect words send disconnect wait kill plan act server rest'
+    rules = 'connect words send disconnect wait kill kill_handler plan act server rest'
     assert {step.do for step in steps} == set(rules.split())
     assert {step.args.get('way') for step in steps} == {None, *WAYS}
     assert {script.setup.theme for script in scripts} == set(THEMES)
@@ -56,20 +69,29 @@ SETUP = Setup('python', 'calm', 1, False, 1 << 20, 'mixed')
 def find(run, *steps, **setup):
     """The kinds of what these steps find."""
     script = Script(0, replace(SETUP, **setup), list(steps))
-    return {finding.kind for finding in run.batch([script])}
+    return {text.partition(':')[0] for finding in run.batch([script]) for text in finding.texts}
 
 
 CONNECT = Step('connect', name='t1', args={'way': 'websocket'}, pace='done')
 SEND = Step('send', name='t2', args={'kind': 'text', 'count': 3, 'size': 0}, pace='done')
+SILENCE = Step('act', args={'what': 'silence'})
 DISCONNECT = Step('disconnect', name='t3', pace='done')
 
 
 @pytest.mark.parametrize('kind', ['js', 'python'])
 def test_nothing_is_found_where_nothing_is_wrong(run, kind):
     assert find(run, CONNECT, SEND, DISCONNECT, kind=kind) == set()
+    assert find(run, CONNECT, SILENCE, kind=kind, flavour='brisk') == set()
 
 
-def test_a_disconnect_handler_that_runs_twice_is_found(run, monkeypatch):
+@pytest.fixture
+def short_rest(monkeypatch):
+    """A finding that does not go away takes no long wait."""
+    monkeypatch.setattr(model_round, 'REST', 0.2)
+    monkeypatch.setattr(model_run, 'LEFT', 0.2)
+
+
+def test_a_disconnect_handler_that_runs_twice_is_found(run, short_rest, monkeypatch):
     on = engineio_gevent.Client.on
 
     def twice(client, event, handler):
@@ -83,7 +105,7 @@ def test_a_disconnect_handler_that_runs_twice_is_found(run, monkeypatch):
     assert find(run, CONNECT, DISCONNECT) == {'handlers'}
 
 
-def test_a_lost_message_is_found(run, monkeypatch):
+def test_a_lost_message_is_found(run, short_rest, monkeypatch):
     send = engineio_gevent.Client.send
     monkeypatch.setattr(
         engineio_gevent.Client,
@@ -93,7 +115,7 @@ def test_a_lost_message_is_found(run, monkeypatch):
     assert find(run, CONNECT, SEND, DISCONNECT) == {'delivery'}
 
 
-def test_messages_out_of_order_are_found(run, monkeypatch):
+def test_messages_out_of_order_are_found(run, short_rest, monkeypatch):
     send = engineio_gevent.Client.send
     held = []
 
@@ -109,7 +131,7 @@ def test_messages_out_of_order_are_found(run, monkeypatch):
     assert find(run, CONNECT, SEND, DISCONNECT) == {'delivery'}
 
 
-def test_a_greenlet_that_is_left_is_found(run, monkeypatch):
+def test_a_greenlet_that_is_left_is_found(run, short_rest, monkeypatch):
     left = []
     disconnect = engineio_gevent.Client.disconnect
 
@@ -124,18 +146,63 @@ def test_a_greenlet_that_is_left_is_found(run, monkeypatch):
         gevent.killall(left)
 
 
-def test_a_connection_that_no_client_owns_is_found(run, monkeypatch):
+def test_a_connection_that_no_client_owns_is_found(run, short_rest, monkeypatch):
     orphans = []
-    disconnect = engineio_gevent.Client.disconnect
 
-    def forget(client, **kwargs):
+    def forget(client, data):
         orphans.append(client._session)
         client._session = None
 
-    monkeypatch.setattr(engineio_gevent.Client, 'disconnect', forget)
+    monkeypatch.setattr(engineio_gevent.Client, 'send', forget)
     try:
-        assert 'orphan' in find(run, CONNECT, DISCONNECT)
+        assert 'orphan' in find(run, CONNECT, SEND)
     finally:
-        monkeypatch.setattr(engineio_gevent.Client, 'disconnect', disconnect)
         for session in filter(None, orphans):
             session.disconnect(abort=True)
+
+
+def test_a_kill_that_is_swallowed_is_found(run, short_rest, monkeypatch):
+    def swallow(client):
+        with contextlib.suppress(gevent.GreenletExit):
+            gevent.sleep(60)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', swallow)
+    wait = Step('wait', name='t2', pace='turn')
+    kill = Step('kill', args={'which': 't2'}, pace='turn')
+    assert 'swallowed' in find(run, CONNECT, wait, kill)
+
+
+def test_a_disconnect_that_waits_in_the_disconnect_handler_is_found(run, short_rest, monkeypatch):
+    disconnect = engineio_gevent.Client.disconnect
+
+    def later(client, **kwargs):
+        gevent.sleep(0)
+        disconnect(client, **kwargs)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'disconnect', later)
+    plan = Step('plan', args={'event': 'disconnect', 'operations': ['disconnect']})
+    assert find(run, CONNECT, plan, DISCONNECT) == {'bound'}
+
+
+def test_a_wait_that_returns_too_early_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
+    assert find(run, CONNECT, Step('wait', name='t2', pace='done')) == {'wait'}
+
+
+def test_a_heartbeat_that_does_not_end_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(Heartbeat, 'beat', lambda heartbeat: None)
+    assert find(run, CONNECT, SILENCE, flavour='brisk') == {'heartbeat'}
+
+
+def test_a_connect_during_a_connection_is_found(run, short_rest, monkeypatch):
+    """An error of another type than ValueError, too."""
+    connect = engineio_gevent.Client.connect
+
+    def drop_the_first(client, *args, **kwargs):
+        if client.state == 'connected':
+            client.disconnect()
+        connect(client, *args, **kwargs)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'connect', drop_the_first)
+    again = Step('connect', name='t2', args={'way': 'websocket'}, pace='done')
+    assert 'connect' in find(run, CONNECT, again)

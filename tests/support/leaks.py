@@ -12,6 +12,7 @@ import gevent.threadpool
 import greenlet
 
 from engineio_gevent.dispatcher import dispatchers
+from engineio_gevent.net import closing
 
 from .processes import ServerProcess
 from .waiting import eventually
@@ -63,6 +64,8 @@ class Leaks:
     def __init__(self):
         gevent.get_hub()
         gevent.sleep(0)
+        # Those of earlier tests that wait for their server to close TCP are to go soon.
+        eventually(lambda: not closing._closing)
         _collect()
         self._descriptors = _own_descriptors()
         self._greenlets = weakref.WeakSet(greenlets())

@@ -152,11 +152,14 @@ def test_a_closed_socket(make_pair):
         assert closing._closing == {}
 
 
-@pytest.mark.parametrize(('answered', 'end'), [(True, ConnectionResetError), (False, b'')])
+@pytest.mark.parametrize(
+    ('answered', 'end'),
+    [((), ConnectionResetError), ((True,), ConnectionResetError), ((False,), b'')],
+)
 def test_a_peer_that_does_not_close(make_pair, answered, end):
     """It costs a descriptor for a moment. No TIME_WAIT remains if nothing can be lost by that."""
     ours, peer = make_pair()
-    close_gently(ours, answered)
+    close_gently(ours, *answered)
     settle()
     assert not is_closed(peer)
     assert end_of(peer) == end
@@ -289,6 +292,7 @@ def test_a_thread_that_ends_meanwhile(make_pair, destroy):
     thread.start()
     thread.join()
     assert destroy or not any(is_closed(peer) for _, peer in pairs)
+    assert eventually(lambda: destroy or hubs[0].dead)  # a moment after the end of its thread
     ours, peer = make_pair()
     close_gently(ours)
     assert [end_of(peer) for _, peer in pairs] == [b'', b'']

@@ -77,6 +77,9 @@ class Scripted(FakeTransport):
     def resume(self):
         self.log.append('resume')
 
+    def retire(self):
+        self.close()
+
     def take_queued(self):
         return ['4queued']
 
@@ -559,6 +562,7 @@ def test_an_upgrade_that_an_option_makes_impossible(world, caplog):
     world.on_open['probe'] = fail
     assert world.connect() == ('polling', 'polling')
     assert world.polling.log[-2:] == ['resume', 'start']
+    settle()
     [record] = caplog.records
     assert record.levelname == 'WARNING'
     assert record.getMessage() == "WebSocket upgrade failed: TypeError('no such option')"
@@ -715,3 +719,49 @@ def test_an_error_with_the_body_of_the_server(world):
     assert error.args == ('a.test: status 400', {'code': 3})
     error = connection_error(HTTPError('a.test: status 404', 404, []), 'a.test')
     assert error.args == ('a.test: status 404 (check engineio_path)', [])
+
+
+class Mine(Exception):
+    """What a caller gives to gevent.Timeout, or to Greenlet.kill()."""
+
+
+@pytest.mark.parametrize('where', ['polling', 'probe'])
+def test_an_exception_of_the_caller_s(world, where):
+    """It is raised as it is, no second transport is tried, and nothing stays open."""
+
+    def wait(transport):
+        reached.set()
+        Event().wait()
+
+    reached = Event()
+    world.on_open[where] = wait
+    connecting = gevent.spawn(pytest.raises, Mine, world.connect)
+    assert reached.wait(5)
+    connecting.kill(Mine(), block=False)
+    connecting.get(timeout=5)
+    settle()
+    assert world.session.phase is CLOSED
+    assert world.ends == ([] if where == 'polling' else [Reason.CLIENT_DISCONNECT])
+    assert 'finish' in world.polling.log or where == 'polling'
+
+
+def test_a_log_that_raises(world):
+    """It changes nothing: polling goes on after an upgrade that fails."""
+
+    class Broken(logging.Filter):
+        def filter(self, record):
+            raise Mine
+
+    def fail(transport):
+        raise TypeError('no such option')
+
+    world.on_open['probe'] = fail
+    logger = logging.getLogger('test.broken')
+    logger.addFilter(broken := Broken())
+    try:
+        assert world.connect(logger=logger) == ('polling', 'polling')
+        world.handlers['connect'] = lambda: 1 / 0
+        with pytest.raises(ConnectionError, match='division by zero'):
+            world.connect(logger=logger)
+    finally:
+        logger.removeFilter(broken)

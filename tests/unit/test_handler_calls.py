@@ -12,7 +12,7 @@ from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.handler_calls import HandlerCalls
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import MESSAGE
-from support import OPENED, eventually, greenlets, make_options, settle
+from support import OPENED, eventually, make_options, settle
 
 
 def test_a_message_handler_that_raises(make_room, caplog):
@@ -74,27 +74,40 @@ def test_a_log_handler_may_wait(make_room):
         logger.removeHandler(handler)
 
 
-def test_a_log_handler_that_never_returns_holds_up_nothing_but_its_send(make_room):
-    class Stuck(logging.Handler):
-        def emit(self, record):
-            gevent.sleep(60)
+def test_a_log_handler_that_waits_delays_no_packet_and_no_handler(make_room):
+    """connect() itself waits for it, when all is done."""
 
-    logger = logging.getLogger('test.stuck')
+    class Waiting(logging.Handler):
+        def emit(self, record):
+            may_go_on.wait()
+
+    may_go_on = Event()
+    logger = logging.getLogger('test.waiting_long')
     logger.setLevel(logging.INFO)
-    logger.addHandler(handler := Stuck())
+    logger.addHandler(handler := Waiting())
     try:
         room = make_room(verbose=True, logger=logger)
-        with gevent.Timeout(5):
-            room.open()
-            room.transport.say((MESSAGE, 'hello'))
-            room.session.disconnect()
-        assert (room.messages, room.ends) == (
-            ['hello'],
-            [(Reason.CLIENT_DISCONNECT, 'disconnecting')],
-        )
+        opening = gevent.spawn(room.open)
+        settle()
+        room.transport.say((MESSAGE, 'hello'))
+        settle()
+        assert room.messages == ['hello']
+        assert not opening.ready()
+        may_go_on.set()
+        opening.get(timeout=5)
     finally:
         logger.removeHandler(handler)
-        gevent.killall([one for one in greenlets() if isinstance(one, gevent.Greenlet)])
+
+
+def test_no_line_is_lost_if_the_program_ends(make_room, caplog):
+    """What was done is logged when the call returns."""
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    assert 'Received packet OPEN' in caplog.text
+    room.session.send('one')
+    assert 'Sending packet MESSAGE data one' in caplog.text
+    room.session.disconnect()
+    assert 'Sending packet CLOSE' in caplog.text
 
 
 def test_a_greenlet_that_a_handler_spawned_waits_for_the_end(make_room):

@@ -10,13 +10,14 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed
+from engineio_gevent.handler_calls import HandlerCalls
 from engineio_gevent.outgoing import Outgoing
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE
 from support import FakeTransport, eventually, in_thread, make_options, patience, settle
 
 
 def test_before_there_is_a_transport():
-    one = Outgoing(make_options())
+    one = Outgoing(make_options(), HandlerCalls(make_options(), {}))
     assert (one.transport, one.transport_name, one.polling_http, one.unsent) == (
         None,
         None,
@@ -28,7 +29,8 @@ def test_before_there_is_a_transport():
 
 
 def test_a_transport_and_the_http_client_of_polling():
-    one, transport = Outgoing(make_options()), FakeTransport(None)
+    one = Outgoing(make_options(), HandlerCalls(make_options(), {}))
+    transport = FakeTransport(None)
     one.attach(transport, http := object())
     assert (one.transport, one.transport_name, one.polling_http) == (transport, 'websocket', http)
     one.attach(transport)
@@ -191,6 +193,7 @@ def test_no_log_handler_comes_between_messages_that_are_sent_together(make_room,
     logging.getLogger('test').addHandler(handler := Interrupting())
     try:
         room.session.send_together(['one', 'two'], wait=True)
+        settle()
     finally:
         logging.getLogger('test').removeHandler(handler)
     assert room.transport.sent == ['4one', '4two', '4between']
@@ -259,6 +262,7 @@ def test_messages_are_logged_if_that_is_asked_for(make_room, caplog, verbose):
     caplog.clear()
     room.session.send('one')
     room.session.send_together(iter(['two', b'secret']), wait=True)
+    settle()
     logged = [record.getMessage() for record in caplog.records]
     expected = ['one', 'two', '<binary>'] if verbose else []
     assert logged == [f'Sending packet MESSAGE data {data}' for data in expected]

@@ -198,7 +198,8 @@ def test_a_body_with_a_fault(http, sink, started, body, kept):
     'error', [ConnectionClosed('gone'), HTTPError('no', 400), RuntimeError('a fault of ours')]
 )
 @pytest.mark.parametrize('method', ['gets', 'posts'])
-def test_a_request_that_fails(http, sink, started, error, method):
+def test_a_request_that_fails(http, sink, started, error, method, monkeypatch):
+    monkeypatch.setattr(module, 'LAST_WORDS', 0.01)
     started.send('4hello')
     gevent.sleep(0)
     getattr(http, method).get(timeout=5)[2].set_exception(error)
@@ -217,6 +218,40 @@ def test_both_requests_fail_together(http, sink, started):
         answer.set_exception(ConnectionClosed('gone'))
     settle()
     assert len(sink.lost) == 1
+
+
+def test_after_a_post_that_fails_the_last_packets_are_taken(http, sink, started):
+    """As a server does it that closes the connection while a POST is in flight."""
+    sink.on_packets = lambda transport, packets: (
+        sink.packets.extend(packets),
+        (CLOSE, '') in packets and transport.close(),
+    )
+    started.send('4hello')
+    http.posts.get(timeout=5)[2].set_exception(ConnectionClosed('reset'))
+    settle()
+    started.send('4too late')
+    http.answer_get('4last', '4words')
+    http.answer_get('1')
+    settle()
+    assert sink.packets == [(MESSAGE, 'last'), (MESSAGE, 'words'), (CLOSE, '')]
+    assert sink.lost == []
+    assert http.posts.empty()
+    assert started.unsent == 2
+
+
+def test_after_a_post_that_fails_the_wait_for_the_last_packets_is_bounded(
+    http, sink, started, monkeypatch
+):
+    monkeypatch.setattr(module, 'LAST_WORDS', 0.01)
+    error = ConnectionClosed('reset')
+    started.send('4hello')
+    http.posts.get(timeout=5)[2].set_exception(error)
+    http.answer_get('4last')
+    assert eventually(lambda: sink.lost)
+    assert sink.lost == [error]
+    assert sink.packets == [(MESSAGE, 'last')]
+    settle()
+    assert http.in_flight == {'GET': 0, 'POST': 0}
 
 
 def test_a_sink_that_closes_while_packets_come(http, sink, started):
@@ -380,7 +415,10 @@ def test_a_request_that_finds_no_descriptor_is_repeated(http, sink, started, qui
 
 
 @pytest.mark.parametrize('method', ['gets', 'posts'])
-def test_no_descriptor_for_longer_than_the_heartbeat(http, sink, started, quick, method):
+def test_no_descriptor_for_longer_than_the_heartbeat(
+    http, sink, started, quick, method, monkeypatch
+):
+    monkeypatch.setattr(module, 'LAST_WORDS', 0)
     started.send('4one')
     gevent.sleep(0)
     error = exhausted()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import logging
 import threading
@@ -776,12 +777,41 @@ def test_nothing_is_logged_by_default(room, caplog):
     assert caplog.records == []
 
 
+def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
+    class Noting(logging.Handler):
+        def emit(self, record):
+            logged.append((record.getMessage(), request.get()))
+
+    request = contextvars.ContextVar('request', default=None)
+    logged = []
+    logger = logging.getLogger('test.noting')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler := Noting())
+    try:
+        room = make_room(verbose=True, logger=logger).open()
+        request.set(1)
+        room.session.send('one')
+        room.transport.say((MESSAGE, 'two'))
+        request.set(2)
+        room.session.send_together(['three', 'four'], wait=False)
+        request.set(None)
+        settle()
+    finally:
+        logger.removeHandler(handler)
+    assert logged[-4:] == [
+        ('Sending packet MESSAGE data one', 1),
+        ('Received packet MESSAGE data two', 1),
+        ('Sending packet MESSAGE data three', 2),
+        ('Sending packet MESSAGE data four', 2),
+    ]
+
+
 def test_leaving_at_once_after_an_interrupted_connect(room):
     """The server is told, and nobody waits for the disconnect handler."""
-    room.session.leave_at_once()
+    room.session.leave_quickly()
     assert room.transport.bounds == (session.ABORT_TIMEOUT, None)
     assert (room.session.state, room.ends) == ('disconnecting', [])
-    room.session.leave_at_once()
+    room.session.leave_quickly()
     room.wait_end()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
     assert room.transport.log.count('finish') == 1
@@ -789,13 +819,13 @@ def test_leaving_at_once_after_an_interrupted_connect(room):
 
 def test_leaving_at_once_after_a_loss(room):
     room.transport.fail(ConnectionClosed('gone'))
-    room.session.leave_at_once()
+    room.session.leave_quickly()
     room.wait_end()
     assert 'finish' not in room.transport.log
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
 
 
-@pytest.mark.parametrize('leave', ['disconnect', 'leave_at_once'])
+@pytest.mark.parametrize('leave', ['disconnect', 'leave_quickly'])
 def test_a_farewell_that_is_interrupted(room, leave):
     """The connection ends nevertheless, and its disconnect handler runs."""
     room.transport.farewell.clear()
@@ -1132,3 +1162,94 @@ def test_a_fork_keeps_the_first_error(room):
     room.transport.fail(error)
     room.session.abandon()
     assert room.session.error is error
+
+
+# -- Without a disconnect handler ------------------------------------------------------------------
+
+
+def test_who_waits_for_the_end_wakes_after_the_last_message(make_room):
+    """The dispatcher calls 128 handlers in a turn of the loop."""
+    room = make_room().open()
+    del room.handlers['disconnect']
+    waiting = gevent.spawn(lambda: room.session.wait() and len(room.messages))
+    settle()
+    room.transport.say(*[(MESSAGE, 'x')] * 1000, (CLOSE, ''))
+    assert waiting.get(timeout=5) == 1000
+
+
+def test_the_state_in_a_connect_handler_of_a_connection_that_has_ended(make_room):
+    seen = []
+    room = make_room(
+        first=[OPENED, (CLOSE, '')],
+        handlers={'connect': lambda: seen.append((room.session.state, room.session.sid))},
+    )
+    del room.handlers['disconnect']
+    room.open()
+    room.wait_end()
+    assert seen == [('disconnecting', 'the-sid')]
+
+
+# -- Found by reading ------------------------------------------------------------------------------
+
+
+def test_aborting_what_another_greenlet_does_slowly(room):
+    room.transport.farewell.clear()
+    closed = room.transport.close
+    room.transport.close = lambda *code: (closed(*code), room.transport.farewell.set())
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    assert not leaving.ready()
+    with gevent.Timeout(2):
+        room.session.disconnect(abort=True)
+    leaving.get(timeout=5)
+    assert ('close', 1000) in room.transport.log
+    assert room.session.state == 'disconnected'
+
+
+def test_disconnecting_while_another_greenlet_connects_waits_for_it(make_room):
+    """Then the client may connect again."""
+    room = make_room(first=[])
+    opening = gevent.spawn(pytest.raises, ConnectionError, room.open)
+    settle()
+    room.session.disconnect()
+    assert room.session.phase is CLOSED
+    opening.get(timeout=5)
+
+
+def test_a_transport_that_cannot_be_closed(room):
+    """The disconnect handler runs nevertheless."""
+
+    def close():
+        raise OSError('no')
+
+    room.transport.close = close
+    with pytest.raises(OSError, match='no'):
+        room.transport.fail(ConnectionClosed('gone'))
+    room.wait_end()
+    assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
+
+
+@pytest.mark.parametrize('lost', [False, True])
+def test_a_thread_that_ends_before_the_disconnect_handler(make_room, lost):
+    """The handler runs when somebody disconnects, and the client may connect again."""
+    room = make_room()
+
+    def connect():
+        room.open()
+        gevent.sleep(0)  # a hub that has never run never ends
+        if lost:
+            room.transport.fail(ConnectionClosed('gone'))
+        else:
+            room.transport.say((CLOSE, ''))
+
+    in_thread(connect)
+    assert eventually(lambda: room.session.hub.dead)
+    assert not room.session.phase.over
+    for _ in range(2):
+        room.session.disconnect()
+    assert room.session.phase is CLOSED
+    assert room.ends == [
+        (Reason.TRANSPORT_ERROR, 'connected')
+        if lost
+        else (Reason.SERVER_DISCONNECT, 'disconnecting')
+    ]

@@ -446,17 +446,17 @@ def test_a_farewell(opened, script):
     assert one.sink.lost == []
 
 
-def test_the_server_closes_tcp_first(opened, script, patient):
-    """RFC 6455, section 7.1.1; who is first keeps TIME_WAIT."""
+def test_a_server_that_does_not_close_tcp_gets_a_reset(opened, script):
+    """It has answered all; a reset leaves no TIME_WAIT on either side."""
     one = opened()
-    finishing = gevent.spawn(one.finish, 5)
-    assert script.frames(2) == [(TEXT, b'1'), (CLOSE, b'\x03\xe8')]
-    script.say(close_frame(1000))
-    finishing.get(timeout=5)
-    settle()
-    assert not script.has_ended()
-    script.connected.get().shutdown(socket.SHUT_WR)
-    assert script.frames() == []
+    with no_leaks(timeout=0):
+        finishing = gevent.spawn(one.finish, 5)
+        assert script.frames(2) == [(TEXT, b'1'), (CLOSE, b'\x03\xe8')]
+        script.say(close_frame(1000))
+        finishing.get(timeout=5)
+        del finishing
+    with pytest.raises(ConnectionResetError):
+        script.connected.get().recv(1)
 
 
 def test_the_end_of_tcp_is_part_of_a_farewell(opened, script, monkeypatch):
@@ -470,6 +470,7 @@ def test_the_end_of_tcp_is_part_of_a_farewell(opened, script, monkeypatch):
         script.say(close_frame(1000))
         settle()
         assert not finishing.ready()
+        assert not script.has_ended()  # RFC 6455, section 7.1.1: the server closes first
         script.connected.get().shutdown(socket.SHUT_WR)
         finishing.get(timeout=5)
         assert stream.closed

@@ -10,10 +10,10 @@ from typing import Any
 from gevent import sleep
 
 from ...exceptions import ConnectionClosed
-from ...net.http_reader import read_response
 from ...protocol import frames, packet
 from ...protocol.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, encode_close, encode_frame
 from ...protocol.http1 import Response, encode_request
+from ...transports.http_reader import read_response
 
 #: The largest response or message that is accepted, in bytes.
 MAX_SIZE = 1 << 20
