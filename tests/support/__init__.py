@@ -42,7 +42,7 @@ from .processes import (
     ServerProcess,
 )
 from .programs import PROJECT, Program
-from .room import OPENED, FakeTransport, Room, make_options
+from .room import OPENED, FakeTransport, Room, let_go, make_options
 from .scripted import ScriptedLoop
 from .threads import NativeThread, in_thread
 from .waiting import eventually, measure_slowness, patience, settle
@@ -84,6 +84,7 @@ __all__ = [
     'greenlets',
     'has_ipv6',
     'in_thread',
+    'let_go',
     'listens',
     'locust_port',
     'made_clients',

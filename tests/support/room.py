@@ -8,6 +8,7 @@ import logging
 from gevent.event import Event
 
 from engineio_gevent.connecting import Connecting
+from engineio_gevent.lifecycle import FORKED
 from engineio_gevent.options import Options
 from engineio_gevent.protocol.packet import OPEN
 from engineio_gevent.session import Session
@@ -134,3 +135,10 @@ class Room:
     def wait_end(self):
         assert self.session.wait(5)
         settle()
+
+
+def let_go(session):
+    """End a session, and the heartbeat of one that was abandoned, as in a forked child."""
+    session.disconnect(abort=True)
+    if session.phase is FORKED and session._heartbeat is not None:
+        session._heartbeat.stop()

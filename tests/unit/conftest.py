@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import Room, settle
+from support import Room, let_go, settle
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def make_room(monkeypatch, caplog):
     yield make
     for room in rooms:
         if room.session.open_packet is not None:
-            room.session.disconnect(abort=True)
+            let_go(room.session)
     settle()
     # What a session itself raises in a worker ends in the log alone.
     assert 'handler raised a BaseException' not in [

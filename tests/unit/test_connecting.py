@@ -26,7 +26,7 @@ from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PO
 from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.http import SessionHTTP
 from engineio_gevent.transports.route import Route
-from support import FakeTransport, make_options, no_leaks, open_packet, settle
+from support import FakeTransport, let_go, make_options, no_leaks, open_packet, settle
 
 OPENED = (OPEN, open_packet(upgrades=['websocket'])[1:])
 ANSWER = (PONG, 'probe')
@@ -165,7 +165,7 @@ def world(monkeypatch):
     one = World(monkeypatch)
     yield one
     for made in one.sessions:
-        made.disconnect(abort=True)
+        let_go(made)
     assert all(timer.closed for timer in one.timers.made)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import gevent
+import pytest
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed
@@ -214,3 +215,21 @@ def test_the_disconnect_handler_in_the_greenlet_of_the_caller():
     calls.disconnect_here('why', lambda: seen.append('before'), lambda: seen.append('after'))
     assert seen == ['before', ('why', True, False), False, 'after']
     assert not calls.in_disconnect_handler()
+
+
+@pytest.mark.parametrize('wanted', [True, False])
+def test_messages_are_held_back(wanted):
+    """They are delivered when that ends, or not at all."""
+    seen = []
+    calls = HandlerCalls(make_options(), {'message': seen.append})
+    calls.hold('one')
+    calls.hold('two')
+    settle()
+    assert seen == []
+    if not wanted:
+        calls.drop_held()
+    calls.release()
+    calls.hold('late')
+    calls.release()
+    settle()
+    assert seen == (['one', 'two'] if wanted else [])

@@ -43,6 +43,7 @@ from support import (
     ScriptedLoop,
     eventually,
     in_thread,
+    let_go,
     make_options,
     no_leaks,
     open_packet,
@@ -900,6 +901,7 @@ def test_who_connects_is_told_of_the_end(end, done):
     settle()
     assert (one.calls > 0) is not done
     assert one.session.phase in (CLOSED, FORKED)
+    let_go(one.session)
 
 
 def test_who_connects_is_told_of_a_failure():
