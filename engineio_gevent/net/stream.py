@@ -50,6 +50,7 @@ class Stream:
     # Mutable, and touched only in the hub's own thread: _outbox, _turn, _flushing, _writer, _room,
     # closed.
     __slots__ = (
+        '_answered',
         '_flushing',
         '_hub',
         '_on_data',
@@ -95,6 +96,7 @@ class Stream:
         self._outbox = Outbox()
         self._turn = -1.0
         self._read_size = SMALL_READ_SIZE
+        self._answered = False
         self._flushing = False
         self._send_wants_read = False
         self._room: Event | None = None
@@ -151,7 +153,10 @@ class Stream:
 
     def _lose(self, error: Exception | None) -> None:
         if not self.closed:
-            self.close()
+            if error is None and self._tls and self._answered:
+                self.reset()  # the end of TLS comes before that of TCP
+            else:
+                self.close()
             self._on_lost(error)
 
     # Writing
@@ -324,6 +329,10 @@ class Stream:
         if not self.closed:
             self._end()
             close_gently(self._sock, answered=False)
+
+    def expect_end(self) -> None:
+        """The peer has answered all that was sent, and closes the connection now."""
+        self._answered = True
 
     def reset(self) -> None:
         """:meth:`close` after the peer has answered all: it should have closed TCP by now."""

@@ -153,6 +153,7 @@ class WebSocket:
                 self._state = _CLOSE_RECEIVED
             elif self._state == _CLOSE_SENT and not stream.queued:  # else it has not left
                 self._state = _CLOSE_ANSWERED
+                stream.expect_end()
                 if self._end_awaited is not None:
                     # The server closes TCP now. finish() waits for both, and wakes once.
                     self._fin_timer = get_hub().loop.timer(FIN_TIMEOUT)

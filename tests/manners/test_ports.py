@@ -10,7 +10,7 @@ import pytest
 
 import support
 
-COUNT = 300
+COUNT = 150
 """Connections, three times as many as there are ports."""
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='namespaces are Linux only')

@@ -21,7 +21,7 @@ import engineio_gevent
 import support
 from engineio_gevent.heartbeat import Heartbeat
 
-SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '8'))
+SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '4'))
 
 
 @pytest.fixture(scope='module')

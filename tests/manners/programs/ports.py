@@ -1,4 +1,4 @@
-"""Many short connections in a network that has only a hundred ports for them.
+"""Many short connections in a network that has only fifty ports for them.
 
 Arguments: the kind of server, its options, the client's options, the transports of a connect, the
 message that has the server end a connection (null: the client ends it), how many connections.
@@ -41,7 +41,7 @@ def connect_and_end(url, options, transports, message):
 def main():
     kind, server_options, options, transports, message, count = map(json.loads, sys.argv[1:])
     try:
-        enter_network(ports=100)
+        enter_network(ports=50)
     except OSError as exc:
         print(json.dumps(str(exc)))
         return
