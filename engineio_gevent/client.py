@@ -339,7 +339,7 @@ class Client:
         self._session = session
 
     def _disown(self, session: Session) -> None:
-        """A session that failed to connect is nothing that a caller reads about any more."""
+        """Forget a session that failed to connect, if it is still this client's own."""
         if self._session is session:
             self._session = None
 

@@ -23,7 +23,7 @@ from .per_hub import PerHub
 MAX_IDLE = 4096
 #: Workers that are kept even if nobody has needed them in the last seconds.
 MIN_IDLE = 64
-#: So many seconds.
+#: After so many seconds, workers that nobody has needed end.
 IDLE_SECONDS = 5.0
 #: Handlers that run before the hub gets a turn for its sockets and timers.
 BATCH = 128

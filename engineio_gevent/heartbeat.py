@@ -107,8 +107,7 @@ class _SharedTimer:
         for heartbeat in silent:
             try:
                 heartbeat.on_silence()
-            except Exception:  # of the application's logger, most likely
-                # The others are told all the same.
+            except Exception:  # the other heartbeats are told nevertheless
                 self._hub.handle_error(heartbeat, *sys.exc_info())
 
 

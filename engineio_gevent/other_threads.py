@@ -1,4 +1,4 @@
-"""Calls from other native threads, whose hubs cannot wait for what happens in ours."""
+"""Calls from other native threads: a hub cannot wait for events of another hub."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def call_in_hub(
 ) -> None:
     """Have a greenlet of the hub's thread call a function, and wait for that.
 
-    :param hub: that of another thread than this one.
+    :param hub: the hub of another thread.
     :param timeout: in seconds, since that thread may be busy for long; None: no bound.
     """
     left: Any

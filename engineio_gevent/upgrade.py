@@ -1,4 +1,4 @@
-"""The probe of an upgrade: a websocket that has yet to prove itself."""
+"""The probe of an upgrade: it checks whether a websocket works."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ class Probe:
             return
 
     def on_lost(self, transport: Transport, error: Exception) -> None:
-        """No websocket, then."""
+        """The websocket failed: there is no upgrade."""
         self._lost = error
         self._answer.set_exception(error)

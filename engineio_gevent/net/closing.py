@@ -108,8 +108,7 @@ class _Closing:
 
     def abandon(self) -> None:
         """Close the descriptor of this process now."""
-        # A loop that has been destroyed has no watchers, and says so; gevent's loops with CFFI say
-        # it by a TypeError.
+        # The watchers of a loop that has been destroyed raise ValueError, or TypeError with CFFI.
         with contextlib.suppress(ValueError, TypeError):
             for watcher in (self._watcher, self._timer):
                 watcher.stop()

@@ -56,7 +56,7 @@ def within(seconds: float | None, function: Callable[..., _Result], *arguments: 
         return function(*arguments)
     except Expired as exc:
         if exc is not limit.exception:
-            raise  # somebody's around us
+            raise  # of a time limit around this one
         raise TimeoutError(errno.ETIMEDOUT, f'no answer within {seconds:g} seconds') from None
     finally:
         limit.close()

@@ -43,8 +43,9 @@ class Stream:
                  or TLS with its handshake done. The stream owns it from here.
     :param on_data: called in the hub with each piece of bytes received.
     :param on_lost: called in the hub, once, when the connection ends: with
-                    None at end of file, else with the exception. Not called
-                    after :meth:`close`.
+                    None at end of file, else with the exception. After
+                    :meth:`close` it is called only for a failed write that
+                    came before.
     """
 
     # Mutable, and touched only in the hub's own thread: _outbox, _turn, _flushing, _writer, _room,

@@ -59,18 +59,18 @@ class Transport(Protocol):
     def unsent(self) -> int:
         """Messages queued, or handed over in part; after the end: those that never were in whole.
 
-        Handed over has a websocket what the operating system took, and polling
-        what a POST carried that the server has answered. It takes looking at all
-        that is queued: 0.3 us for each message, and none for what is sent.
+        A websocket has handed over what the operating system accepted. Polling has
+        handed over what a POST carried that the server has answered. Reading it takes
+        0.3 us for each message that is queued.
         """
 
     def wait_below(self, limit: int) -> None:
         """Wait until at most ``limit`` bytes are queued, or the transport is closed."""
 
     def finish(self, timeout: float, limit: float | None = None) -> None:
-        """Send what is queued, say goodbye, wait for the server to have it, and close.
+        """Send what is queued and a CLOSE packet, wait for the server's answer, and close.
 
-        :param timeout: seconds in which the server has to take some of it, and
+        :param timeout: seconds in which the server has to accept some of the queued data, and
                         then to answer.
         :param limit: seconds for all that is queued; None: as ``timeout``.
         """
@@ -100,5 +100,5 @@ class Limits(Protocol):
 
 
 def undelivered_error(size: int) -> ConnectionClosed:
-    """What a farewell reports that could not be said in time."""
+    """The error of :meth:`Transport.finish` if not all could be sent in time."""
     return ConnectionClosed(f'{size} bytes could not be sent before the connection ended')

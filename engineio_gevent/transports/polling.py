@@ -36,7 +36,7 @@ class Polling:
     :param sink: whom to tell.
     :param route: the way to the server.
     :param limits: the client's ``request_timeout`` and ``max_message_size``.
-    :param http: what does the requests.
+    :param http: the HTTP client that makes the requests.
     """
 
     name = 'polling'
@@ -83,7 +83,7 @@ class Polling:
         self._changed: Event | None = None
 
     def open(self, sid: str | None = None) -> None:
-        """GET the handshake; what came with it is with the sink when this returns."""
+        """GET the OPEN packet. The sink gets all packets of the response before this returns."""
         self._sid = sid
         body = self._http.get(self._target(), self._limits.request_timeout)
         try:
@@ -241,7 +241,7 @@ class Polling:
             self._wait()
 
     def pause(self) -> None:
-        """Begin no request any more, and wait for those in flight. Not during :meth:`finish`."""
+        """Begin no new request, and wait for those in flight. Not during :meth:`finish`."""
         self._paused = not self._finishing
         while (self._getting is not None or self._posting is not None) and not self._closed:
             self._wait()

@@ -1,4 +1,4 @@
-"""Random rounds with fixed seeds; `script.py` draws them, `machine.py` has what must hold.
+"""Random rounds with fixed seeds; `script.py` draws them, `checks.py` has what must hold.
 
 ENGINEIO_GEVENT_MODEL_SECONDS sets how long; `make test-all` runs a minute.
 """
