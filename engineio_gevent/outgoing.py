@@ -40,6 +40,7 @@ class Outgoing(Lifecycle):
         '_dropped',
         '_from_other_threads',
         '_hub',
+        '_inbox',
         '_options',
         'polling_http',
         'transport',
@@ -51,6 +52,7 @@ class Outgoing(Lifecycle):
         self._options = options
         self._calls = calls
         self._hub = get_hub()
+        self._inbox = other_threads.inboxes.get()
         self._dropped = 0  # messages that the transport did not accept, because it had ended
         self._from_other_threads: list[Encoded] = []  # what the hub has not taken yet
         #: What carries the packets, until the disconnect handler has run.
@@ -216,7 +218,7 @@ class Outgoing(Lifecycle):
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
         self._from_other_threads.extend(encoded)
-        self._hub.loop.run_callback_threadsafe(self.take_from_other_threads)
+        self._inbox.call(self.take_from_other_threads)
 
     def take_from_other_threads(self) -> None:
         """Send what other native threads have sent. In the connection's own thread."""

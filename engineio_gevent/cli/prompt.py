@@ -16,6 +16,7 @@ from gevent.event import Event
 from gevent.hub import get_hub
 from gevent.queue import Queue
 
+from ..other_threads import inboxes
 from .errors import CommandError, Interrupted
 
 #: Bytes to read from a pipe at a time.
@@ -103,6 +104,7 @@ class Prompt(Source):
         from prompt_toolkit.utils import is_dumb_terminal
 
         self._hub = get_hub()
+        self._inbox = inboxes.get()
         self._typed: Queue[str | BaseException] = Queue()
         self._loop: Any = None
         self._up = Event()
@@ -124,7 +126,7 @@ class Prompt(Source):
         """In the native thread: pass each typed line to the hub, until the end of the input."""
         import asyncio
 
-        hand_over = self._hub.loop.run_callback_threadsafe
+        hand_over = self._inbox.call
 
         async def ask() -> None:
             self._loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ import gevent
 import gevent.event
 
 import support
+from engineio_gevent.other_threads import inboxes
 
 from .actor import Actor
 from .calls import Call, CallGreenlet, run_call
@@ -109,13 +110,13 @@ class Round:
 
     @staticmethod
     def _call_in_thread(call: Call) -> None:
-        hub = gevent.get_hub()
+        inbox = inboxes.get()
 
         def run() -> None:
             try:
                 run_call(call)
             finally:
-                hub.loop.run_callback_threadsafe(call.over.set)
+                inbox.call(call.over.set)
 
         call.greenlet = threading.Thread(target=run, daemon=True)
         call.greenlet.start()

@@ -21,7 +21,7 @@ LAYERS = {
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
     'net': {'exceptions'},
-    'other_threads': set(),
+    'other_threads': {'per_hub'},
     'process': set(),
     'lifecycle': {'options'},
     'dispatcher': {'per_hub'},
@@ -63,7 +63,16 @@ LAYERS = {
     'client': {'connecting', 'net', 'options', 'process', 'session', 'transports'},
     '': {'exceptions', 'client'},
     'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net', 'session'},
-    'cli': {'', 'exceptions', 'client', 'protocol', 'net', 'transports', 'contrib'},
+    'cli': {
+        '',
+        'exceptions',
+        'client',
+        'protocol',
+        'net',
+        'other_threads',
+        'transports',
+        'contrib',
+    },
     '__main__': {'cli'},
 }
 
@@ -356,6 +365,16 @@ def test_the_public_names_are_few():
         )
         == 'Client ConnectionError 2\n'
     )
+
+
+def test_no_other_thread_changes_a_loop():
+    """An `Inbox` is for that."""
+    assert [
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if getattr(node, 'attr', '') == 'run_callback_threadsafe'
+    ] == []
 
 
 # What waits, or makes a timer, and which of its positional arguments is the seconds. The first

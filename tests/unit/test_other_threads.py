@@ -9,10 +9,13 @@ import gevent
 import pytest
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
+from gevent.monkey import get_original
 
 from engineio_gevent import other_threads
-from engineio_gevent.other_threads import call_in_hub, has_ended, is_own_hub
-from support import NativeThread, eventually, in_thread, settle
+from engineio_gevent.other_threads import Inbox, call_in_hub, has_ended, inboxes, is_own_hub
+from support import NativeThread, eventually, in_thread, settle, watchers
+
+Thread = get_original('threading', 'Thread')
 
 
 def with_hub(function):
@@ -63,6 +66,73 @@ def test_the_hub_of_a_thread_that_has_ended():
     assert eventually(lambda: has_ended(hubs[0]))
 
 
+def block_with(function):
+    """Call a function in a native thread while this thread's loop stands still."""
+    thread = Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def test_calls_are_made_in_order_and_in_the_hub():
+    def call(number):
+        called.append((number, gevent.getcurrent() is hub))
+
+    def run():
+        for number in range(3):
+            inbox.call(call, number)
+
+    hub, inbox, called = gevent.get_hub(), inboxes.get(), []
+    block_with(run)
+    assert called == []
+    assert eventually(lambda: len(called) == 3)
+    assert called == [(0, True), (1, True), (2, True)]
+
+
+def test_a_call_that_raises_does_not_keep_others_from_being_made(hub_errors):
+    def run():
+        inbox.call(lambda: 1 / 0)
+        inbox.call(called.append, 2)
+
+    inbox, called = inboxes.get(), []
+    block_with(run)
+    assert eventually(lambda: called)
+    assert [type(error) for _, error in hub_errors] == [ZeroDivisionError]
+    hub_errors.clear()
+
+
+def test_another_thread_does_not_change_the_loop():
+    """The loop may be changing at that moment: its count of what is active would drift."""
+    inbox, called = inboxes.get(), []
+    before = watchers()
+    block_with(lambda: inbox.call(called.append, 1))
+    assert watchers() == before
+    assert eventually(lambda: called)
+    assert watchers() == before
+
+
+def test_a_call_for_a_hub_that_has_been_destroyed():
+    def run():
+        made.append(inboxes.get())
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    made = []
+    in_thread(run)
+    made[0].call(made.append, 'called')
+    settle()
+    assert len(made) == 1
+
+
+def test_an_inbox_does_not_keep_the_loop_running():
+    def run():
+        made.append(Inbox(gevent.get_hub()))
+        gevent.get_hub().join()
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    made = []
+    in_thread(run)
+    assert made
+
+
 @both
 @pytest.mark.parametrize('timeout', [None, 60])
 def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
@@ -74,9 +144,9 @@ def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
         release.wait()
         called.append('end')
 
-    here, hub = threading.current_thread(), gevent.get_hub()
+    here, hub, inbox = threading.current_thread(), gevent.get_hub(), inboxes.get()
     called, release = [], Event()
-    thread = NativeThread(prepare(lambda: call_in_hub(hub, timeout, function, 1, 'two')))
+    thread = NativeThread(prepare(lambda: call_in_hub(inbox, timeout, function, 1, 'two')))
     assert eventually(lambda: called)
     assert called == [((1, 'two'), True)]
     settle()
@@ -88,10 +158,10 @@ def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
 
 def test_a_thread_without_a_hub_gets_none():
     def run():
-        call_in_hub(hub, 60, called.append, 1)
+        call_in_hub(inbox, 60, called.append, 1)
         return get_hub_if_exists()
 
-    hub, called = gevent.get_hub(), []
+    inbox, called = inboxes.get(), []
     assert in_thread(run) is None
     assert called == [1]
 
@@ -101,11 +171,11 @@ def test_other_greenlets_of_the_caller_s_thread_go_on():
         for timeout in (60, None):
             ran = Event()
             gevent.spawn(ran.set)
-            call_in_hub(hub, timeout, release.wait)
+            call_in_hub(inbox, timeout, release.wait)
             assert ran.is_set()
         return True
 
-    hub, release = gevent.get_hub(), Event()
+    inbox, release = inboxes.get(), Event()
     thread = NativeThread(with_hub(run))
     settle()
     release.set()
@@ -114,8 +184,8 @@ def test_other_greenlets_of_the_caller_s_thread_go_on():
 
 @both
 def test_a_thread_that_is_busy_for_too_long(prepare):
-    hub, release, returned = gevent.get_hub(), Event(), []
-    in_thread(prepare(lambda: call_in_hub(hub, 0.01, lambda: returned.append(release.wait()))))
+    inbox, release, returned = inboxes.get(), Event(), []
+    in_thread(prepare(lambda: call_in_hub(inbox, 0.01, lambda: returned.append(release.wait()))))
     assert returned == []
     release.set()
     assert eventually(lambda: returned)
@@ -124,8 +194,8 @@ def test_a_thread_that_is_busy_for_too_long(prepare):
 @both
 def test_a_function_that_raises(prepare, hub_errors):
     """The greenlet that calls it reports that; nobody waits for more."""
-    hub = gevent.get_hub()
-    in_thread(prepare(lambda: call_in_hub(hub, None, lambda: 1 / 0)))
+    inbox = inboxes.get()
+    in_thread(prepare(lambda: call_in_hub(inbox, None, lambda: 1 / 0)))
     assert [type(error) for _, error in hub_errors] == [ZeroDivisionError]
     hub_errors.clear()
 
@@ -137,10 +207,11 @@ def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch):
         return len(looks) > 2
 
     class Hub(SimpleNamespace):
-        loop = SimpleNamespace(run_callback_threadsafe=lambda *_: None)
+        loop = gevent.get_hub().loop
         dead = property(look)
 
     monkeypatch.setattr(other_threads, '_LOOK', 0.001)
     looks = []
-    in_thread(prepare(lambda: call_in_hub(Hub(), None, looks.append, 'called')))
+    inbox = SimpleNamespace(hub=Hub(), call=lambda *_: None)
+    in_thread(prepare(lambda: call_in_hub(inbox, None, looks.append, 'called')))
     assert len(looks) == 3
