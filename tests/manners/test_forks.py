@@ -92,3 +92,21 @@ def test_fork_while_connecting(staged_server, program, way, stage):
     assert one.result() == [['disconnect', True, 'client disconnect']]
     server.wait_open(0)
     assert server.packets[-2:] == ['4hello', '1']
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_fork_while_others_wait(js_server, program, way):
+    """In the child, nothing waits for a server that is the parent's, and no timer runs."""
+    options = {'request_timeout': 60}
+    one = program('forking.py', js_server.url, way, 'gevent.fork', 'sending', options, options=())
+    assert one.hear() == ['connected']
+    js_server.suspend()
+    try:
+        one.tell()
+        assert one.hear() == ['child', [True, True], 'RuntimeError']
+        assert one.hear() == ['nothing left in its loop', True]
+        assert one.hear() == ['exit', 0]
+        assert one.hear() == ['parent', [False, False], 'connected']
+    finally:
+        js_server.resume()
+    assert one.result() == [['disconnect', True, 'client disconnect']]

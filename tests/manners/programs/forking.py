@@ -1,8 +1,8 @@
 """Forks with clients that are connected, or connecting; says what child and parent see.
 
-Arguments: the URL, transports, how to fork, what the client does at that moment ('connected' or
-'connecting'), the client's options. With 'connecting', a line on standard input says that the
-server has come to where it stops.
+Arguments: the URL, transports, how to fork, what the client does at that moment ('connected',
+'connecting' or 'sending'), the client's options. With 'connecting', a line on standard input says
+that the server has come to where it stops; with 'sending', one says that the server takes nothing.
 """
 # ruff: noqa: E402 - it patches before it imports
 
@@ -136,6 +136,35 @@ def exit_code(pid):
         gevent.sleep(0.01)
 
 
+def fork_while_sending(client, url, transports):
+    """One greenlet waits until the server takes something, another one for the end."""
+
+    def send():
+        nonlocal sent
+        for sent in range(100):
+            client.send(text)
+
+    text, sent = 'x' * (client.write_limit // 10), 0
+
+    client.connect(url, transports=transports)
+    say('connected')
+    sys.stdin.readline()
+    waiting = [gevent.spawn(error, send), gevent.spawn(client.wait)]
+    before = -1
+    while before != sent:
+        before = sent
+        gevent.sleep(0.1)
+    pid = gevent.fork()
+    if not pid:
+        gevent.joinall(waiting, timeout=20)
+        say('child', [one.ready() for one in waiting], str(waiting[0].value).partition(':')[0])
+        say('nothing left in its loop', gevent.get_hub().join(timeout=20))
+        os._exit(0)
+    say('exit', exit_code(pid))
+    say('parent', [one.ready() for one in waiting], client.state)
+    client.disconnect(abort=True)
+
+
 parent = os.getpid()
 
 
@@ -148,6 +177,9 @@ def main():
         fork(client, url, options)
         say('answer', ask(client, 'after'), client.sid)
         client.disconnect()
+        return
+    if doing == 'sending':
+        fork_while_sending(client, url, transports)
         return
     outcomes = []
 
