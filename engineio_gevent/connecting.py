@@ -14,6 +14,7 @@ from gevent.hub import get_hub
 from .exceptions import ConnectionClosed, ConnectionError, EngineIOError, HTTPError
 from .lifecycle import FORKED, OPEN, OPENING
 from .net.deadlines import Expired, bounded
+from .net.watchers import close_watchers
 from .options import Options
 from .other_threads import is_own_hub
 from .session import DisconnectedEarly, Session
@@ -118,22 +119,22 @@ class Connecting:
         :raises ConnectionError: every handshake failed, or the connect handler raised.
         :raises ValueError: another greenlet has connected the client meanwhile.
         """
-        session = self._open(order, upgrade)
-        first = session.transport_name
         try:
+            session = self._open(order, upgrade)
+            first = session.transport_name
             if first == 'polling':
                 self._give_head_start(session)
             self._greet(session)
-            try:
-                if upgrade:
-                    self._upgrade(session)
-                session.flush_log()
-            except BaseException:  # a GreenletExit or a gevent.Timeout of the caller's
-                session.leave_quickly()
-                raise
+            if upgrade:
+                self._upgrade(session)
+            session.flush_log()
+        except BaseException:  # of the caller's, too: GreenletExit, gevent.Timeout, Ctrl-C
+            self._give_up()
+            raise
         finally:
             self._stop_timer()
-            session.finish_connecting()
+            if self._session is not None:
+                self._session.finish_connecting()
         assert first is not None
         assert session.transport_name is not None
         return first, session.transport_name
@@ -145,21 +146,17 @@ class Connecting:
         failure: Exception | None = None
         for name in order:
             session = Session(self._options, self._handlers, self._route, self._interrupt)
+            self._session = session
+            owned = False
             try:
                 self._own(session)
-            except ValueError:
-                if failure is None:
-                    raise
-                break
-            self._session = session
-            try:
+                owned = True
                 self._shake_hands(session, name, upgrade)
-            except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
-                try:
-                    session.fail()
-                finally:
-                    self._disown(session)
-                if not isinstance(exc, _FAILURES):
+            except Exception as exc:
+                self._give_up()
+                if not owned and failure is not None:
+                    break
+                if not owned or not isinstance(exc, _FAILURES):
                     raise
                 # The first failure is that of the transport that the caller prefers.
                 failure = failure or exc
@@ -212,17 +209,22 @@ class Connecting:
         """Call the connect handler."""
         try:
             session.greet()
-        except BaseException as exc:  # a GreenletExit or a gevent.Timeout of the caller's, too
-            failed = True
-            try:
-                failed = session.fail()
-            finally:
-                if failed:
-                    self._disown(session)
-            if not isinstance(exc, Exception):
-                raise
+        except Exception as exc:
+            self._give_up()
             session.log_error('connect handler error')
             raise ConnectionError(f'Connect handler failed: {exc}') from exc
+
+    def _give_up(self) -> None:
+        """``connect()`` raises: close the connection, unless it has ended."""
+        session = self._session
+        if session is None:
+            return
+        failed = True
+        try:
+            failed = session.fail()
+        finally:
+            if failed:
+                self._disown(session)
 
     # The upgrade
 
@@ -237,10 +239,8 @@ class Connecting:
         self._timer.start(start_polling)
 
     def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-            self._timer = None
+        close_watchers(get_hub().loop, self._timer)
+        self._timer = None
 
     def _upgrade(self, session: Session) -> None:
         """Try to upgrade to a websocket. Polling goes on if that fails."""

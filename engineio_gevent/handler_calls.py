@@ -30,6 +30,7 @@ class HandlerCalls:
     """
 
     __slots__ = (
+        '_begun',
         '_connect_greenlet',
         '_disconnect_greenlet',
         '_handlers',
@@ -38,6 +39,7 @@ class HandlerCalls:
         '_options',
         'context',
         'dispatcher',
+        'ending',
     )
 
     def __init__(self, options: Options, handlers: Mapping[str, Callable[..., Any]]) -> None:
@@ -49,6 +51,9 @@ class HandlerCalls:
         self._disconnect_greenlet: Any = None
         #: Where the handlers run.
         self.dispatcher = dispatchers.get()
+        self._begun = False  # the disconnect handler
+        #: Whether the disconnect handler runs, has run, or waits for its turn.
+        self.ending = False
         #: The context variables that they see, in a copy.
         self.context = contextvars.copy_context()
 
@@ -112,11 +117,16 @@ class HandlerCalls:
         """
         if 'disconnect' in self._handlers or self.dispatcher.has_jobs or not at_once:
             self.dispatcher.submit(self.context, self._disconnect, (reason, before, after))
+            self.ending = True
         else:
+            self._begun = self.ending = True
             before()
             after()
 
     def _disconnect(self, argument: tuple[str, Callable[[], None], Callable[[], None]]) -> None:
+        if self._begun:
+            return  # after an interruption it may be submitted again
+        self._begun = True
         reason, before, after = argument
         self._disconnect_greenlet = getcurrent()
         before()
@@ -135,6 +145,10 @@ class HandlerCalls:
     ) -> None:
         """Call the disconnect handler in this greenlet, because the workers are gone."""
         self._disconnect((reason, before, after))
+
+    def abandon(self) -> None:
+        """In a forked child: what waits for a handler is the parent's to handle."""
+        self._handlers = {}
 
     # Which code is running
 

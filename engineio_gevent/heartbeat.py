@@ -11,6 +11,7 @@ from typing import Any
 from gevent.hub import Hub
 
 from .net.deadlines import timer_seconds
+from .net.watchers import close_watchers
 from .per_hub import PerHub
 
 #: Seconds past the deadline for a PING that lies unread in the socket because the
@@ -53,10 +54,11 @@ class _SharedTimer:
     up costs more than the rest of what a PING costs.
     """
 
-    __slots__ = ('_hub', '_overdue', '_patience', '_timer', '_waiting')
+    __slots__ = ('_hub', '_loop', '_overdue', '_patience', '_timer', '_waiting')
 
     def __init__(self, hub: Hub, patience: float) -> None:
         self._hub = hub
+        self._loop = hub.loop
         self._patience = patience
         self._waiting: OrderedDict[Heartbeat, None] = OrderedDict()
         self._overdue: list[Heartbeat] = []
@@ -76,15 +78,13 @@ class _SharedTimer:
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
-        loop = self._hub.loop
+        loop = self._loop
         self._timer = loop.timer(timer_seconds(min(seconds, _LONGEST_TIMER), loop))
         self._timer.start(self._check)
 
     def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-            self._timer = None
+        close_watchers(self._loop, self._timer)
+        self._timer = None
 
     def _check(self) -> None:
         """In the hub."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -18,9 +21,23 @@ from .per_hub import PerHub
 
 _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 
+#: Protects what two native threads may change at the same time. Nobody who holds it waits.
+lock = _allocate_lock()
 
 #: Seconds between two looks whether a thread that is waited for still lives.
-_LOOK = 1.0
+_LOOK_INTERVAL = 1.0
+
+
+class _Life:
+    """Lives as long as its thread. A hub's ``dead`` may change later than that, or never."""
+
+    __slots__ = ('__weakref__',)
+
+    def __init__(self, hub: Hub) -> None:
+        pass
+
+
+_lives = PerHub(_Life)
 
 
 def is_own_hub(hub: Hub) -> bool:
@@ -31,11 +48,6 @@ def is_own_hub(hub: Hub) -> bool:
     return get_hub_if_exists() is hub
 
 
-def has_ended(hub: Hub) -> bool:
-    """Whether the hub has been destroyed, or its thread has ended."""
-    return hub.loop is None or hub.dead
-
-
 class Inbox:
     """The calls that other native threads want a hub to make. It lives as long as the hub.
 
@@ -44,13 +56,19 @@ class Inbox:
     libuv a list of the loop can break (gevent issue 2212). An async watcher is safe in both.
     """
 
-    __slots__ = ('_calls', '_watcher', 'hub')
+    __slots__ = ('_calls', '_hub', '_life', '_watcher')
 
     def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+        self._hub = hub
+        self._life = weakref.ref(_lives.get())
         self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._watcher = hub.loop.async_(ref=False)
         self._watcher.start(self._take)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the hub has been destroyed, or its thread has ended."""
+        return self._hub.loop is None or self._life() is None or self._hub.dead
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """In any native thread: have the hub call a function, which must not wait.
@@ -67,7 +85,7 @@ class Inbox:
         while calls:
             function, arguments = calls.popleft()
             # An exception of one call must not keep the others from being made.
-            self.hub.loop.run_callback(function, *arguments)
+            self._hub.loop.run_callback(function, *arguments)
 
 
 #: The inbox of this thread's hub: ``inboxes.get()``.
@@ -99,9 +117,8 @@ def call_in_hub(
             tell()
 
     inbox.call(gevent.spawn, run)
-    if timeout is not None:
-        wait(timeout=timeout)
-        return
+    until = inf if timeout is None else monotonic() + timeout
     # Not without a timer: this thread's loop knows nothing of the other, and would give up.
-    while not wait(timeout=_LOOK) and not has_ended(inbox.hub):
-        pass
+    while not inbox.has_ended and (left_seconds := until - monotonic()) > 0:
+        if wait(timeout=min(_LOOK_INTERVAL, left_seconds)):
+            return

@@ -87,7 +87,7 @@ class Outgoing(Lifecycle):
 
     def _is_orphaned(self) -> bool:
         """Whether the connection is not over although its thread has ended, or its hub."""
-        return self.phase is not CLOSED and other_threads.has_ended(self._hub)
+        return self.phase is not CLOSED and self._inbox.has_ended
 
     def info(self, message: str, *arguments: object) -> None:
         """Log, if the application asked for it. Not in another native thread."""

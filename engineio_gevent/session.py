@@ -6,12 +6,12 @@ connection cannot change a new one. :mod:`.connecting` opens it. :mod:`.lifecycl
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gevent
 from gevent import getcurrent
+from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event as GeventEvent
 
 from . import other_threads, process
@@ -24,6 +24,7 @@ from .lifecycle import (
     ENDING,
     FAILED,
     FORKED,
+    GREETING,
     LEAVING,
     LOST,
     LOST_EARLY,
@@ -73,8 +74,10 @@ class Session(Outgoing):
     __slots__ = (
         '_closed',
         '_heartbeat',
+        '_leaving_greenlet',
         '_on_end',
         '_opened',
+        '_orphan_taken',
         '_reason',
         '_route',
         'error',
@@ -95,7 +98,9 @@ class Session(Outgoing):
         self._opened: GeventEvent | None = None
         self._closed: GeventEvent | None = None
         self._heartbeat: Heartbeat | None = None
+        self._leaving_greenlet: Any = None  # the one that called disconnect(), while it closes
         self._reason: str = Reason.TRANSPORT_ERROR  # for the disconnect handler
+        self._orphan_taken = False  # whether a thread ends it in place of its own
         self.handle_sigint = options.handle_sigint
         #: What the server announced in its OPEN packet.
         self.open_packet: OpenPacket | None = None
@@ -171,11 +176,14 @@ class Session(Outgoing):
             self._calls.release()
 
     def fail(self) -> bool:
-        """``connect()`` raises: close the connection without calling a handler.
+        """``connect()`` raises: close the connection within ABORT_TIMEOUT.
 
-        :returns: False if the connection has been lost or closed on its own, and its disconnect
-                  handler runs, or has run.
+        :returns: whether no handler will run. It does if the connect handler has returned, or if
+                  the connection has been lost or closed meanwhile.
         """
+        if self.phase is OPEN:
+            self._leave(Reason.CLIENT_DISCONNECT, ABORT_TIMEOUT)
+            return False
         if not self.move(Event.FAIL):
             return False
         try:
@@ -330,18 +338,20 @@ class Session(Outgoing):
         """Close the connection; see :meth:`.Client.disconnect`."""
         if self.phase in (CLOSED, FORKED):
             return
+        if getcurrent() is get_hub_if_exists():
+            # A signal handler, most likely. A hub must not wait: a greenlet does it.
+            gevent.spawn(self.disconnect, abort, reason)
+            return
         if not other_threads.is_own_hub(self._hub):
             self._disconnect_from_other_thread(abort, reason)
             return
-        if getcurrent() is self._hub:
-            # A signal handler, most likely. The hub must not wait: a greenlet does it.
-            gevent.spawn(self.disconnect, abort, reason)
+        self._finish_interrupted_end()
+        if self.phase in (GREETING, OPEN):
+            self._leave(reason or Reason.CLIENT_DISCONNECT, CLOSE_TIMEOUT, FAREWELL_LIMIT, abort)
+            self.wait(ABORT_TIMEOUT if abort else None)
+            self.flush_log()
             return
-        self.take_from_other_threads()
         moved = self.move(Event.DISCONNECT)
-        if moved and self.phase is LEAVING:
-            self._leave(abort, reason or Reason.CLIENT_DISCONNECT)
-            return
         if moved and self.phase is FAILED:  # connect() raises this, and does the rest
             self.error = DisconnectedEarly()
             self._wake_connect()
@@ -353,32 +363,46 @@ class Session(Outgoing):
             # Another greenlet closes the connection already, or the server has.
             self.wait(ABORT_TIMEOUT if abort else CLOSE_TIMEOUT)
 
-    def _leave(self, abort: bool, reason: str) -> None:
+    def _leave(
+        self, reason: str, timeout: float, limit: float | None = None, abort: bool = False
+    ) -> None:
+        """Send what is queued, or drop it, and a CLOSE packet; then close.
+
+        :param timeout: see :meth:`.Transport.finish`.
+        :param limit: likewise.
+        """
         assert self.transport is not None
-        if self._on_end is not None:
-            self._on_end()  # an upgrade must not take the queue away from the farewell
+        self.take_from_other_threads()
+        self._reason = reason
+        self._leaving_greenlet = getcurrent()
         try:
+            self.move(Event.DISCONNECT)
+            if self._on_end is not None:
+                self._on_end()  # an upgrade must not take the queue away from the farewell
             if abort:
                 self.transport.send(str(packet.CLOSE))
                 self.transport.close(1000)
             else:
-                self.transport.finish(CLOSE_TIMEOUT, FAREWELL_LIMIT)
+                self.transport.finish(timeout, limit)
+            self.info('Sending packet %s data %s', 'CLOSE', '')
         finally:
-            self._calls.drop_held()
-            self._end(Event.FAREWELL_DONE, reason, None)
-        self.info('Sending packet %s data %s', 'CLOSE', '')
-        self.wait(ABORT_TIMEOUT if abort else None)
-        self.flush_log()
+            self._end_farewell()
 
-    def leave_quickly(self) -> None:
-        """``connect()`` was interrupted after the connect handler: close within ABORT_TIMEOUT."""
-        self.take_from_other_threads()
-        if self.move(Event.DISCONNECT) and self.phase is LEAVING:
-            assert self.transport is not None
+    def _end_farewell(self) -> None:
+        if self.phase is LEAVING:
+            self._calls.drop_held()
+            self._end(Event.FAREWELL_DONE, self._reason, None)
+        self._leaving_greenlet = None
+
+    def _finish_interrupted_end(self) -> None:
+        """Ctrl-C may have interrupted the end of the connection anywhere: do the rest of it."""
+        if self.phase is LEAVING and self._leaving_greenlet is getcurrent():
+            self._end_farewell()
+        elif self.phase in (LOST, ENDING) and not self._calls.ending:
             try:
-                self.transport.finish(ABORT_TIMEOUT)
+                self._release()
             finally:
-                self._end(Event.FAREWELL_DONE, Reason.CLIENT_DISCONNECT, None)
+                self._call_disconnect_handler()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the disconnect handler has run. In that handler it returns at once.
@@ -407,29 +431,35 @@ class Session(Outgoing):
         if not self._is_orphaned():
             limit = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
             other_threads.call_in_hub(self._inbox, limit, self.disconnect, abort, reason)
-        elif self.phase in (LOST, ENDING):
-            # The disconnect handler was to run in that thread.
-            self._calls.disconnect_here(self._reason, self._handle, self._finish)
-        elif self.move(Event.THREAD_ENDED):
-            # Nobody can send a CLOSE packet: the hub is gone.
-            process.discard(self)
+        if self._is_orphaned():
+            with other_threads.lock:
+                taken, self._orphan_taken = self._orphan_taken, True
+            if not taken:
+                self._end_orphan(reason or Reason.CLIENT_DISCONNECT)
+
+    def _end_orphan(self, reason: str) -> None:
+        """Do what the thread that has ended would have done, except that no CLOSE can be sent."""
+        was = self.phase
+        self.move(Event.THREAD_ENDED)
+        process.discard(self)
+        if self.transport is not None:
+            self.transport.abandon()
+        if was in (LOST, ENDING):
+            reason = self._reason  # its disconnect handler was to run in that thread
+        elif not was.over:
             self.error = ConnectionClosed(THREAD_ENDED)
-            if self.transport is not None:
-                self.transport.abandon()
-            if self.phase is CLOSED:
-                self._finish_closed()
-            else:
-                reason = reason or Reason.CLIENT_DISCONNECT
-                self._calls.disconnect_here(reason, self._handle, self._finish)
+        if self.phase is CLOSED:
+            self._finish_closed()
+        else:
+            self._calls.disconnect_here(reason, self._handle, self._finish)
 
     def abandon(self) -> None:
         """In a forked child: the connection belongs to the parent process. Send nothing."""
         self.move(Event.FORK)
+        self._calls.abandon()
         self.error = self.error or ConnectionClosed('the process forked while connecting')
         if self._heartbeat is not None:
-            # A loop that has been destroyed has no timers, and raises.
-            with contextlib.suppress(ValueError, TypeError):
-                self._heartbeat.stop()
+            self._heartbeat.stop()
         if self.transport is not None:
             self.transport.abandon()
         if self._on_end is not None:

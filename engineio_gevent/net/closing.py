@@ -17,6 +17,8 @@ from typing import Any
 
 from gevent.hub import Hub, get_hub
 
+from .watchers import close_watchers
+
 _READ = 1
 
 #: Seconds in which the peer has to close.
@@ -67,7 +69,7 @@ def close_gently(sock: Any, answered: bool = True) -> None:
 class _Closing:
     """A socket that waits for the end of its peer."""
 
-    __slots__ = ('_answered', '_hub', '_limit', '_sock', '_timer', '_watcher')
+    __slots__ = ('_answered', '_hub', '_limit', '_loop', '_sock', '_timer', '_watcher')
 
     def __init__(self, sock: _socket.socket, answered: bool) -> None:
         self._sock = sock
@@ -75,8 +77,9 @@ class _Closing:
         self._limit = PEER_LIMIT
         self._hub = hub = get_hub()
         _closing.setdefault(hub, set()).add(self)
-        self._watcher = hub.loop.io(sock.fileno(), _READ, ref=False)
-        self._timer = hub.loop.timer(PEER_TIMEOUT, ref=False)
+        self._loop = hub.loop
+        self._watcher = self._loop.io(sock.fileno(), _READ, ref=False)
+        self._timer = self._loop.timer(PEER_TIMEOUT, ref=False)
         self._watcher.start(self._read)
         self._timer.start(self._give_up)
 
@@ -108,11 +111,7 @@ class _Closing:
 
     def abandon(self) -> None:
         """Close the descriptor of this process now."""
-        # The watchers of a loop that has been destroyed raise ValueError, or TypeError with CFFI.
-        with contextlib.suppress(ValueError, TypeError):
-            for watcher in (self._watcher, self._timer):
-                watcher.stop()
-                watcher.close()
+        close_watchers(self._loop, self._watcher, self._timer)
         self._sock.close()
 
 

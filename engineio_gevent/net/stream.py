@@ -7,7 +7,6 @@ runs here.
 from __future__ import annotations
 
 import _socket
-import contextlib
 import ssl
 from collections.abc import Callable
 from time import monotonic
@@ -20,6 +19,7 @@ from .closing import close_gently, reset
 from .deadlines import timer_seconds
 from .errors import error_text
 from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
+from .watchers import close_watchers
 
 _READ = 1
 _WRITE = 2
@@ -53,7 +53,7 @@ class Stream:
     __slots__ = (
         '_answered',
         '_flushing',
-        '_hub',
+        '_loop',
         '_on_data',
         '_on_lost',
         '_outbox',
@@ -77,7 +77,7 @@ class Stream:
         on_data: Callable[[bytes], None],
         on_lost: Callable[[Exception | None], None],
     ) -> None:
-        self._hub = get_hub()
+        self._loop = get_hub().loop
         self._on_data = on_data
         self._on_lost = on_lost
         self._tls = hasattr(sock, 'do_handshake')
@@ -107,11 +107,11 @@ class Stream:
 
     def start(self) -> None:
         """Begin to read."""
-        self._reader = self._hub.loop.io(self._sock.fileno(), _READ)
+        self._reader = self._loop.io(self._sock.fileno(), _READ)
         self._reader.start(self._read)
         if self._tls:
             # TLS may have decrypted bytes already that no descriptor will announce.
-            self._hub.loop.run_callback(self._read)
+            self._loop.run_callback(self._read)
 
     # Reading
 
@@ -143,7 +143,7 @@ class Stream:
                 return
         if self._tls:
             # A record that has been read from the socket is not announced again.
-            self._hub.loop.run_callback(self._read)
+            self._loop.run_callback(self._read)
 
     def _deliver(self, data: bytes) -> None:
         try:
@@ -181,7 +181,7 @@ class Stream:
         outbox = self._outbox
         if not outbox.size:
             # The loop's clock stands still within a turn.
-            now = self._hub.loop.now()
+            now = self._loop.now()
             if now != self._turn:
                 self._turn = now
                 sent = self._try_send(data)
@@ -201,7 +201,7 @@ class Stream:
                 self._flush()
                 return outbox.size
             self._flushing = True
-            self._hub.loop.run_callback(self._flush_turn)
+            self._loop.run_callback(self._flush_turn)
         return queued
 
     def write_first(self, kind: int, data: bytes) -> int:
@@ -235,7 +235,7 @@ class Stream:
         except _FAILURES as exc:
             # The caller may be anywhere in application code: tell the owner from the hub.
             self.close()
-            self._hub.loop.run_callback(self._on_lost, _as_os_error(exc))
+            self._loop.run_callback(self._on_lost, _as_os_error(exc))
             return 0
 
     def _flush_turn(self) -> None:
@@ -273,7 +273,7 @@ class Stream:
 
     def _watch_writable(self) -> None:
         if self._writer is None and not self._send_wants_read:
-            self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
+            self._writer = self._loop.io(self._sock.fileno(), _WRITE)
             self._writer.start(self._writable)
 
     def _writable(self) -> None:
@@ -351,18 +351,13 @@ class Stream:
         """Give up the descriptor of this process only: nothing is sent, nothing shut down."""
         if not self.closed:
             self.closed = True
-            # Where the hub has been destroyed its watchers have, too, and say so.
-            with contextlib.suppress(ValueError):
-                self._stop_watching()
+            self._stop_watching()
             _socket.close(self._sock.detach())
             if self._room is not None:
                 self._room.set()
 
     def _stop_watching(self) -> None:
-        for watcher in (self._reader, self._writer):
-            if watcher is not None:
-                watcher.stop()
-                watcher.close()
+        close_watchers(self._loop, self._reader, self._writer)
         self._reader = self._writer = None
 
 

@@ -12,6 +12,7 @@ from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.deadlines import timer_seconds
 from ..net.errors import error_text
 from ..net.stream import Stream
+from ..net.watchers import close_watchers
 from ..protocol import frames, packet
 from ..protocol.frames import (
     BINARY,
@@ -244,10 +245,8 @@ class WebSocket:
                     self.sink.on_lost(self, end.value or undelivered_error(stream.queued))
         finally:
             self._end_awaited = None
-            if self._fin_timer is not None:
-                self._fin_timer.stop()
-                self._fin_timer.close()
-                self._fin_timer = None
+            close_watchers(get_hub().loop, self._fin_timer)
+            self._fin_timer = None
             self._close()
 
     def _drain(self, stream: Stream, timeout: float, deadline: float) -> bool:

@@ -7,6 +7,7 @@ class ScriptedLoop:
     """Holds timers; `run_to` lets time pass and fires what is due."""
 
     approx_timer_resolution = 0.001
+    ptr = 1  # it is not destroyed
 
     def __init__(self):
         self.now = 100.0

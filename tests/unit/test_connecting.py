@@ -87,6 +87,8 @@ class Scripted(FakeTransport):
 class Timers:
     """The timer of the head start, which fires when the test says so."""
 
+    ptr = 1  # it is not destroyed
+
     def __init__(self):
         self.made = []
         self.run_callback = gevent.get_hub().loop.run_callback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from gevent.event import Event
 from gevent.monkey import get_original
 
 from engineio_gevent import other_threads
-from engineio_gevent.other_threads import Inbox, call_in_hub, has_ended, inboxes, is_own_hub
+from engineio_gevent.other_threads import Inbox, call_in_hub, inboxes, is_own_hub
 from support import NativeThread, eventually, in_thread, settle, watchers
 
 Thread = get_original('threading', 'Thread')
@@ -44,26 +45,34 @@ def test_whose_hub_it_is():
 
 
 def test_a_hub_that_runs_has_not_ended():
-    assert not has_ended(gevent.get_hub())
+    assert not inboxes.get().has_ended
 
 
 def test_a_destroyed_hub_has_ended():
     def run():
-        hub = gevent.get_hub()
-        hub.destroy(destroy_loop=True)
-        return hub
+        inbox = inboxes.get()
+        gevent.get_hub().destroy(destroy_loop=True)
+        return inbox.has_ended
 
-    assert has_ended(in_thread(run))
+    assert in_thread(run)
 
 
-def test_the_hub_of_a_thread_that_has_ended():
+@pytest.mark.skipif(
+    sys.implementation.name != 'cpython',
+    reason='objects live for longer there',
+)
+@pytest.mark.parametrize('started', [True, False])
+def test_a_thread_has_ended_when_it_is_joined(started):
+    """Though its hub was not destroyed, and may never have run."""
+
     def run():
-        gevent.sleep(0)
-        hubs.append(gevent.get_hub())
+        found.append(inboxes.get())
+        if started:
+            gevent.sleep(0)
 
-    hubs = []
-    in_thread(run)
-    assert eventually(lambda: has_ended(hubs[0]))
+    found = []
+    block_with(run)
+    assert found[0].has_ended
 
 
 def block_with(function):
@@ -201,17 +210,17 @@ def test_a_function_that_raises(prepare, hub_errors):
 
 
 @both
-def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch):
-    def look(name):
-        looks.append(name)
+@pytest.mark.parametrize('timeout', [None, 60])
+def test_a_thread_that_ends_without_calling_the_function(prepare, timeout, monkeypatch):
+    def look(inbox):
+        looks.append(inbox)
         return len(looks) > 2
 
-    class Hub(SimpleNamespace):
-        loop = gevent.get_hub().loop
-        dead = property(look)
+    class Deaf(SimpleNamespace):
+        has_ended = property(look)
 
-    monkeypatch.setattr(other_threads, '_LOOK', 0.001)
+    monkeypatch.setattr(other_threads, '_LOOK_INTERVAL', 0.001)
     looks = []
-    inbox = SimpleNamespace(hub=Hub(), call=lambda *_: None)
-    in_thread(prepare(lambda: call_in_hub(inbox, None, looks.append, 'called')))
+    inbox = Deaf(call=lambda *_: None)
+    in_thread(prepare(lambda: call_in_hub(inbox, timeout, looks.append, 'called')))
     assert len(looks) == 3

@@ -20,6 +20,7 @@ def pair():
     """A `PlainSocket` and its peer."""
     ours, peer = _socket.socketpair()
     sock = PlainSocket(ours.family, ours.type, ours.proto, ours.detach())
+    settle()  # what others have left ends before watchers are counted
     yield sock, peer
     sock.close()
     peer.close()

@@ -808,10 +808,10 @@ def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
 
 def test_leaving_at_once_after_an_interrupted_connect(room):
     """The server is told, and nobody waits for the disconnect handler."""
-    room.session.leave_quickly()
+    room.session.fail()
     assert room.transport.bounds == (session.ABORT_TIMEOUT, None)
     assert (room.session.state, room.ends) == ('disconnecting', [])
-    room.session.leave_quickly()
+    room.session.fail()
     room.wait_end()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
     assert room.transport.log.count('finish') == 1
@@ -819,13 +819,13 @@ def test_leaving_at_once_after_an_interrupted_connect(room):
 
 def test_leaving_at_once_after_a_loss(room):
     room.transport.fail(ConnectionClosed('gone'))
-    room.session.leave_quickly()
+    room.session.fail()
     room.wait_end()
     assert 'finish' not in room.transport.log
-    assert room.ends == [(Reason.TRANSPORT_ERROR, 'disconnecting')]
+    assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
 
 
-@pytest.mark.parametrize('leave', ['disconnect', 'leave_quickly'])
+@pytest.mark.parametrize('leave', ['disconnect', 'fail'])
 def test_a_farewell_that_is_interrupted(room, leave):
     """The connection ends nevertheless, and its disconnect handler runs."""
     room.transport.farewell.clear()
@@ -1055,7 +1055,7 @@ def test_a_connection_whose_hub_was_destroyed(make_room):
 def test_a_thread_that_ends_while_another_one_waits_for_its_connection(
     make_room, monkeypatch, closed
 ):
-    monkeypatch.setattr(other_threads, '_LOOK', 0.01)
+    monkeypatch.setattr(other_threads, '_LOOK_INTERVAL', 0.01)
     room = make_room()
 
     def connect():

@@ -141,8 +141,9 @@ def fork_while_sending(client, url, transports):
 
     def send():
         nonlocal sent
-        for sent in range(100):
+        for _ in range(100):
             client.send(text)
+            sent += 1
 
     text, sent = 'x' * (client.write_limit // 10), 0
 

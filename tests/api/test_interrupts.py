@@ -1,0 +1,118 @@
+"""Ctrl-C between any two lines: the client can be closed and used again, and nothing is left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import gevent
+import pytest
+
+import engineio_gevent
+from support import eventually
+
+PACKAGE = Path(engineio_gevent.__file__).parent
+#: Where the life of a connection is.
+FILES = {
+    str(PACKAGE / f'{name}.py')
+    for name in ('client', 'connecting', 'handler_calls', 'lifecycle', 'outgoing', 'session')
+}
+
+
+#: Where the server cannot be told any more that nobody wants the connection: while the OPEN packet
+#: is read, and in the few lines of an upgrade between two transports.
+UNSAFE = {'on_packets', 'switch'}
+
+
+def _callers(frame):
+    """The names of a function and of those that called it."""
+    names = set()
+    while frame is not None:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt before one line that this greenlet runs in these files.
+
+    :param line: the number of the line, counted as they are run.
+    """
+
+    def __init__(self, line):
+        self._left = line
+        self._greenlet = gevent.getcurrent()
+        #: Where it was: None if there are not so many lines.
+        self.place = None
+
+    def __enter__(self):
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _trace(self, frame, event, _):
+        if frame.f_code.co_filename not in FILES or UNSAFE & _callers(frame):
+            return None
+        if event == 'line' and gevent.getcurrent() is self._greenlet and self.place is None:
+            self._left -= 1
+            if self._left < 0:
+                self.place = f'{Path(frame.f_code.co_filename).name}:{frame.f_lineno}'
+                raise KeyboardInterrupt
+        return self._trace
+
+
+@pytest.fixture
+def client():
+    client = engineio_gevent.Client(handle_sigint=False, request_timeout=60)
+    client.log = []
+    client.on('connect', lambda: client.log.append('connect'))
+    client.on('disconnect', lambda reason: client.log.append('disconnect'))
+    return client
+
+
+def check_can_be_used(client, server, way, place):
+    """Whatever state it is in, `disconnect()` ends that."""
+    client.disconnect()
+    assert eventually(lambda: client.state == 'disconnected'), place
+    # Over polling the server may not have been told: it notices that there are no more requests.
+    assert way == ['polling'] or eventually(lambda: server.count() == 0), place
+    assert client.log in ([], ['connect'], ['connect', 'disconnect']), place
+    client.log.clear()
+    client.connect(server.url, transports=way)
+    client.disconnect()
+    assert client.log == ['connect', 'disconnect'], place
+    client.log.clear()
+
+
+@pytest.mark.time_limit(240)
+def test_in_connect(make_js_server, client, way):
+    server = make_js_server()
+    for line in range(10_000):
+        with Interrupt(line) as interrupt:
+            try:
+                client.connect(server.url, transports=way)
+            except KeyboardInterrupt:
+                assert interrupt.place
+        if interrupt.place is None:
+            break
+        check_can_be_used(client, server, way, interrupt.place)
+    assert line > 100
+
+
+@pytest.mark.time_limit(240)
+@pytest.mark.parametrize('abort', [False, True])
+def test_in_disconnect(make_js_server, client, way, abort):
+    server = make_js_server()
+    for line in range(10_000):
+        client.connect(server.url, transports=way)
+        with Interrupt(line) as interrupt:
+            try:
+                client.disconnect(abort=abort)
+            except KeyboardInterrupt:
+                assert interrupt.place
+        if interrupt.place is None:
+            break
+        check_can_be_used(client, server, way, interrupt.place)
+    assert line > 20
