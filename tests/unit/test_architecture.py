@@ -20,7 +20,7 @@ LAYERS = {
     'per_hub': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
-    'net': {'exceptions'},
+    'net': {'exceptions', 'per_hub'},
     'other_threads': {'per_hub'},
     'process': set(),
     'lifecycle': {'options'},
