@@ -359,8 +359,7 @@ class Session(Outgoing):
             self._on_end()  # an upgrade must not take the queue away from the farewell
         try:
             if abort:
-                self.transport.send(str(packet.CLOSE))
-                self.transport.close(1000)
+                self.transport.abort(ABORT_TIMEOUT)
             else:
                 self.transport.finish(CLOSE_TIMEOUT, FAREWELL_LIMIT)
         finally:

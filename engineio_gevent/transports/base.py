@@ -75,6 +75,13 @@ class Transport(Protocol):
         :param limit: seconds for all that is queued; None: as ``timeout``.
         """
 
+    def abort(self, timeout: float) -> None:
+        """Drop what is queued, send a CLOSE packet, and close.
+
+        :param timeout: seconds in which the server has to answer a POST with the CLOSE packet. A
+                        websocket does not wait.
+        """
+
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close now, whatever is queued; idempotent.
 

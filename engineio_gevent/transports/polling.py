@@ -43,6 +43,7 @@ class Polling:
 
     # Mutable: everything from _queue on, touched only in the hub's own thread.
     __slots__ = (
+        '_aborting',
         '_changed',
         '_closed',
         '_finishing',
@@ -79,7 +80,7 @@ class Polling:
         self.queued = 0
         self._getting: Greenlet[..., None] | None = None
         self._posting: Greenlet[..., None] | None = None
-        self._started = self._paused = self._finishing = self._closed = False
+        self._started = self._paused = self._finishing = self._aborting = self._closed = False
         self._changed: Event | None = None
 
     def open(self, sid: str | None = None) -> None:
@@ -190,7 +191,7 @@ class Polling:
             return self._never_sent
         # A copy, since another native thread may ask.
         waiting = sum(map(packet.is_message, tuple(self._queue or ())))
-        return payload.count_messages(self._in_flight) + waiting
+        return payload.count_messages(self._in_flight) + waiting + self._never_sent
 
     def _post_queued(self) -> None:
         if self._queue and self._started and not self._paused and self._posting is None:
@@ -281,18 +282,30 @@ class Polling:
                 self._wait(left)
                 if self.queued < queued:  # the server takes it
                     deadline = min(monotonic() + timeout, last)
-            if self.queued and not self._closed:
-                self.sink.on_lost(self, undelivered_error(self.queued))
+            if self.queued:
+                self._lose(undelivered_error(self.queued))
         finally:
             greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
             # A request that was in flight gives its descriptor back when its greenlet ends.
             joinall(greenlets, timeout=timer_seconds(deadline - monotonic()))
 
+    def abort(self, timeout: float) -> None:
+        """Drop what is queued, post a CLOSE packet, wait for that, and close.
+
+        A POST that is in flight comes first, because a server accepts one at a time.
+        """
+        if not self._closed:
+            self._never_sent = sum(map(packet.is_message, self._queue or ()))
+            self._queue = None
+            self._aborting = True
+            self.finish(timeout)
+
     def _lose(self, error: Exception) -> None:
         if not self._closed:
             self.close()
-            self.sink.on_lost(self, error)
+            if not self._aborting:  # else nobody asked whether it succeeds
+                self.sink.on_lost(self, error)
 
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close at once, requests in flight too; idempotent."""

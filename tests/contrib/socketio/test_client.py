@@ -283,7 +283,7 @@ def test_a_connect_that_fails_before_it_connects_ends_no_other_connection(client
     assert client.eio.state == 'connected'
 
 
-@pytest.mark.parametrize('way', [['websocket'], None], ids=['websocket', 'upgraded'])
+@pytest.mark.usefixtures('unhurried_abort')
 @pytest.mark.parametrize('within', ['connect', 'connect_error handler'])
 def test_a_greenlet_that_is_killed_in_connect(make_any_server, make_client, way, within):
     """The server hears of it at once: it does not wait for the heartbeat to fail."""
