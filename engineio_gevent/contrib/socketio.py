@@ -2,8 +2,8 @@
 
 They are subclasses of python-socketio's classes, which the extra ``socketio``
 installs, and have all of their documented behaviour. The transport runs on
-gevent's hub. The program needs no monkey-patching, and an idle client needs no
-greenlet.
+gevent's hub. The program needs no monkey-patching, and an idle client on a
+websocket needs no greenlet.
 """
 
 from __future__ import annotations
