@@ -23,7 +23,7 @@ HANDLER_TIMEOUT = 0.25
 
 
 class Connection(Protocol):
-    """A live connection, as far as the process is concerned."""
+    """A live connection: the part of a session that this module uses."""
 
     handle_sigint: bool
 
@@ -36,7 +36,7 @@ class Connection(Protocol):
         """As the API shows it."""
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
-        """Leave the server; waits."""
+        """Disconnect; waits."""
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's sockets without touching them."""
@@ -59,7 +59,7 @@ def add(connection: Connection) -> None:
 
 
 def discard(connection: Connection) -> None:
-    """A connection has ended."""
+    """Forget a connection that has ended."""
     _connections.discard(connection)
 
 
@@ -75,9 +75,9 @@ def _abandon_all() -> None:
 
 
 def install_sigint() -> None:
-    """Make SIGINT disconnect the clients and then do what it did before.
+    """Make SIGINT disconnect the clients and then call the previous handler.
 
-    Does nothing outside the main thread, or where SIGINT is ignored or left to
+    It does nothing outside the main thread, or where SIGINT is ignored or left to
     the operating system.
     """
     current = signal.getsignal(signal.SIGINT)
@@ -90,9 +90,9 @@ def install_sigint() -> None:
 
 
 class _OnSigint:
-    """A SIGINT handler of ours, which knows the one before it.
+    """The SIGINT handler of this package.
 
-    :param previous: what to call when the clients have left.
+    :param previous: the handler to call when the clients have disconnected.
     """
 
     def __init__(self, previous: Callable[[int, FrameType | None], object]) -> None:
@@ -139,8 +139,8 @@ class _Leaving:
 def wait_for_sigint() -> None:
     """If the clients are leaving on SIGINT, wait until the previous handler has run.
 
-    A greenlet that waits for the end of a connection must not go on as if
-    that were all: a KeyboardInterrupt is on its way to the main one.
+    Without this, a greenlet that waits for the end of its connection could go on before the
+    previous handler raises KeyboardInterrupt in the main greenlet.
     """
     leaving = _leaving  # read once: another native thread may be here
     if leaving is not None and leaving.may_wait():
@@ -161,7 +161,7 @@ def _leave(
         late = [greenlet for greenlet in leaves if not greenlet.ready()]
         if late:
             gevent.killall(late, block=False)
-            # What is left of each is its disconnect handler, for which an abort waits a moment.
+            # They abort. That waits a moment for their disconnect handlers.
             handlers = [gevent.spawn(connection.disconnect, abort=True) for connection in leaving]
             gevent.joinall(handlers, timeout=HANDLER_TIMEOUT)
         previous(number, frame)

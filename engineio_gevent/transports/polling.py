@@ -1,4 +1,4 @@
-"""HTTP long-polling: a greenlet that GETs, and one that POSTs while there is something to."""
+"""HTTP long-polling: a greenlet for GET, and another one for POST while packets are queued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .base import Limits, Sink, undelivered_error
 from .http import HTTP
 from .route import Route
 
-#: Seconds before the next GET where the last one brought nothing but noops.
+#: Seconds before the next GET if the last one returned only NOOP packets.
 NOOP_PAUSE = 0.05
 #: Seconds after the heartbeat's deadline until a GET without an answer is given up.
 SILENCE_MARGIN = 5.0
@@ -33,7 +33,7 @@ LAST_WORDS = 1.0
 class Polling:
     """The polling transport.
 
-    :param sink: whom to tell.
+    :param sink: gets the packets, and the error that ends the transport.
     :param route: the way to the server.
     :param limits: the client's ``request_timeout`` and ``max_message_size``.
     :param http: the HTTP client that makes the requests.
@@ -143,19 +143,19 @@ class Polling:
                 if body is None or self._closed:
                     continue
                 if not body:
-                    # Not an empty list of packets, but a server, or what stands before
-                    # it, that would have us ask again at once and for ever.
+                    # An empty body is no list of packets. A broken server or proxy sends it
+                    # for each GET at once, so to try again would never end.
                     raise ProtocolError('the server answered a polling GET with an empty body')
                 packets = payload.decode(body)
                 self.sink.on_packets(self, packets)
                 if not self._paused and all(kind == packet.NOOP for kind, _ in packets):
-                    # python-engineio has nothing but noops, each at once, while it
-                    # believes in a probe: 1,000 GETs a second without this.
+                    # python-engineio answers each GET at once with a NOOP while it waits for
+                    # the end of a probe. Without a pause these are 1,000 GETs a second.
                     sleep(NOOP_PAUSE)
         except Exception as exc:
             if isinstance(exc, ProtocolError) and exc.decoded:
                 self.sink.on_packets(self, exc.decoded)
-            if not self._finishing:  # then a GET may end as it likes
+            if not self._finishing:  # else an error of the GET does not matter
                 self._lose(exc)
         finally:
             self._getting = None
@@ -304,7 +304,7 @@ class Polling:
     def _lose(self, error: Exception) -> None:
         if not self._closed:
             self.close()
-            if not self._aborting:  # else nobody asked whether it succeeds
+            if not self._aborting:  # else the caller does not need to know whether it succeeds
                 self.sink.on_lost(self, error)
 
     def close(self, code: int | None = None, reason: str = '') -> None:
