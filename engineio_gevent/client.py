@@ -194,14 +194,12 @@ class Client:
         never sent. Read it in the disconnect handler, or at any time until the
         next :meth:`connect`.
 
-        Over a websocket, a message counts as sent when the operating system has
-        accepted all of it. The last messages can still be lost with the
-        connection. With TLS, up to 64 KiB of the counted messages may already
-        have been sent.
+        Over a websocket, a message counts as sent when the operating system has accepted all of it.
+        The last messages can still be lost with the connection. With TLS, up to 64 KiB of the
+        counted messages may already have been sent.
 
-        Over polling, a message counts as sent when the server has answered the
-        POST that carried it. If the answer is lost, the message counts as unsent,
-        although the server may have received it.
+        Over polling, a message counts as sent when the server has answered the POST that carried
+        it. If the answer is lost, it counts as unsent, although the server may have received it.
 
         To know that a message was processed, let the server confirm it. Reading
         this attribute takes 0.3 us for each unsent message.
@@ -274,8 +272,8 @@ class Client:
     ) -> None:
         """Connect to a server, and upgrade to a websocket if both sides support it.
 
-        It returns when messages can be sent and received, or when the connection
-        has already ended. It can be called again in the disconnect handler.
+        It returns when messages can be sent and received, or when the connection has already ended.
+        It can be called again in the disconnect handler, but not in two native threads at once.
 
         :param url: the server: a scheme (``http``, ``https``, ``ws`` or ``wss``)
                     and a host. A query string is added to each request. A path
@@ -386,15 +384,17 @@ class Client:
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Send the queued messages, then close the connection.
 
-        It can be called in any greenlet, handler, native thread and signal
-        handler, any number of times. If the server accepts no data or does not
-        answer, it returns after 3 seconds. If the server accepts data slowly, it
-        returns after 30 seconds at the latest. Then it waits for the disconnect
-        handler. If the connection is ending already, it waits for at most 3
-        seconds, and not at all in a handler of this connection. :attr:`unsent`
-        counts the messages that were not sent.
+        It can be called in any greenlet, handler, native thread and signal handler, any number of
+        times. If the server accepts no data or does not answer, it waits for 3 seconds. If the
+        server accepts data slowly, it waits for at most 30 seconds. Then it waits for the
+        disconnect handler. If the connection is ending already, it waits for at most 3 seconds, and
+        not at all in a handler of this connection. :attr:`unsent` counts the messages not sent.
 
-        :param abort: whether to drop the queued messages and close at once.
+        In another native thread than that of :meth:`connect`, it waits for at most 3 seconds, or
+        0.25 with ``abort``, and may return before the disconnect handler has run.
+
+        :param abort: whether to drop the queued messages and close at once. Over
+                      polling, it waits up to 0.25 seconds for the server's answer.
         :param reason: the reason for the disconnect handler. The default is
                        ``'client disconnect'``.
         """

@@ -19,14 +19,14 @@ def call_disconnect(handler: Callable[..., Any], reason: str) -> None:
 def _takes_reason(handler: Callable[..., Any]) -> bool:
     function = getattr(handler, '__func__', handler)
     if isinstance(function, FunctionType) and not hasattr(function, '__wrapped__'):
-        # Asking the code itself: 0.3 us, where inspect takes 25.
+        # The code object answers in 0.3 us. inspect takes 25 us.
         code = function.__code__
         own = code.co_argcount - (function is not handler)  # without self
         return own > 0 or bool(code.co_flags & inspect.CO_VARARGS)
     try:
         signature = inspect.signature(handler)
     except (TypeError, ValueError):
-        return True  # it does not say: as it is documented, then
+        return True  # its signature is unknown: call it as documented, with the reason
     return _binds(signature, '') or not _binds(signature)
 
 

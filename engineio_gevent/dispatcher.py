@@ -1,8 +1,8 @@
-"""Runs application handlers in greenlets: in order, cheaply, none waiting for another.
+"""Runs handlers in pooled greenlets. They start in order, and do not wait for each other.
 
-A greenlet per message costs 16 us. Here a worker greenlet runs handler after
-handler, about 1 us each; when one blocks, it keeps its worker, and another
-worker goes on with the next message.
+A new greenlet for each message takes 16 us. A worker greenlet of this module runs
+one handler after the other, which takes about 1 us each. If a handler waits, it
+keeps its worker, and another worker runs the next handler.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .per_hub import PerHub
 
 #: Workers that are kept, parked, for the next messages; each takes 8 KiB.
 MAX_IDLE = 4096
-#: Workers that are kept even if nobody has needed them in the last seconds.
+#: Workers that are kept even if they have not been used in the last seconds.
 MIN_IDLE = 64
-#: After so many seconds, workers that nobody has needed end.
+#: Seconds after which a worker that has not been used ends.
 IDLE_SECONDS = 5.0
 #: Handlers that run before the hub gets a turn for its sockets and timers.
 BATCH = 128
@@ -131,16 +131,16 @@ class Dispatcher:
                 _log.exception('handler was killed before it finished')
                 return False
             except KeyboardInterrupt:
-                # Ctrl-C arrived in this greenlet by chance; it is the main one's.
+                # Python raised it in this greenlet by chance. It belongs to the main greenlet.
                 self.hub.handle_system_error(*sys.exc_info()[:2])
-            except BaseException:  # SystemExit, gevent.Timeout: no worker dies of its handler
+            except BaseException:  # SystemExit, gevent.Timeout: a handler must not end its worker
                 _log.exception('handler raised a BaseException')
             if self._active is not worker or self._left <= 0:
                 break
         return True
 
     def _park(self, worker: _Worker) -> bool:
-        """Wait to be taken for the next jobs; False if there are enough that wait."""
+        """Wait for the next jobs; False if enough workers wait already."""
         worker.function = None  # its connection may be freed
         if len(self._idle) >= MAX_IDLE:
             return False
@@ -158,7 +158,7 @@ class Dispatcher:
         return not worker.needless
 
     def _release(self) -> None:
-        """In the hub: end the workers that nobody needed since the last time, but for a few."""
+        """In the hub: end workers that have not been used since the last call, but keep a few."""
         idle = self._idle
         ending = idle[: max(0, min(self._needless, len(idle)) - MIN_IDLE)]
         del idle[: len(ending)]

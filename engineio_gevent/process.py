@@ -9,8 +9,12 @@ from types import FrameType
 from typing import Protocol
 
 import gevent
+from gevent import getcurrent
 from gevent.event import Event
 from gevent.hub import Hub
+
+from .dispatcher import dispatchers
+from .other_threads import is_own_hub
 
 #: Seconds for all clients together to leave on Ctrl-C.
 SIGINT_TIMEOUT = 1.0
@@ -19,20 +23,20 @@ HANDLER_TIMEOUT = 0.25
 
 
 class Connection(Protocol):
-    """A live connection, as far as the process is concerned."""
+    """A live connection: the part of a session that this module uses."""
 
     handle_sigint: bool
 
     @property
     def hub(self) -> Hub:
-        """Whose loop drives it."""
+        """The hub that reads and writes its sockets."""
 
     @property
     def state(self) -> str:
         """As the API shows it."""
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
-        """Leave the server; waits."""
+        """Disconnect; waits."""
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's sockets without touching them."""
@@ -40,8 +44,8 @@ class Connection(Protocol):
 
 _connections: set[Connection] = set()
 _fork_hook_set = False
-# While the clients leave on SIGINT: set when the previous handler has run.
-_leaving: Event | None = None
+# While the clients leave on SIGINT.
+_leaving: _Leaving | None = None
 
 
 def add(connection: Connection) -> None:
@@ -55,7 +59,7 @@ def add(connection: Connection) -> None:
 
 
 def discard(connection: Connection) -> None:
-    """A connection has ended."""
+    """Forget a connection that has ended."""
     _connections.discard(connection)
 
 
@@ -71,9 +75,9 @@ def _abandon_all() -> None:
 
 
 def install_sigint() -> None:
-    """Make SIGINT disconnect the clients and then do what it did before.
+    """Make SIGINT disconnect the clients and then call the previous handler.
 
-    Does nothing outside the main thread, or where SIGINT is ignored or left to
+    It does nothing outside the main thread, or where SIGINT is ignored or left to
     the operating system.
     """
     current = signal.getsignal(signal.SIGINT)
@@ -86,9 +90,9 @@ def install_sigint() -> None:
 
 
 class _OnSigint:
-    """A SIGINT handler of ours, which knows the one before it.
+    """The SIGINT handler of this package.
 
-    :param previous: what to call when the clients have left.
+    :param previous: the handler to call when the clients have disconnected.
     """
 
     def __init__(self, previous: Callable[[int, FrameType | None], object]) -> None:
@@ -106,22 +110,45 @@ class _OnSigint:
             # A second Ctrl-C does not wait for the first.
             self.previous(number, frame)
             return
-        _leaving = Event()
-        gevent.spawn(_leave, _leaving, leaving, self.previous, number, frame)
+        _leaving = _Leaving()
+        _leaving.greenlet = gevent.spawn(_leave, _leaving, leaving, self.previous, number, frame)
+
+
+class _Leaving:
+    """The clients leave on SIGINT, in the hub of the main thread."""
+
+    def __init__(self) -> None:
+        #: Set when the previous handler has run.
+        self.done = Event()
+        self.hub = gevent.get_hub()
+        self.greenlet: gevent.Greenlet[..., None] | None = None
+
+    def may_wait(self) -> bool:
+        """Whether the current greenlet may wait for the end of the previous handler.
+
+        The previous handler must not wait for itself, nor may what it comes after: the hub and the
+        handlers of the clients. A greenlet of another native thread cannot wait for this hub.
+        """
+        return (
+            is_own_hub(self.hub)
+            and getcurrent() not in (self.hub, self.greenlet)
+            and dispatchers.get().job_owner() is None
+        )
 
 
 def wait_for_sigint() -> None:
-    """If the clients are leaving on SIGINT, wait until what SIGINT did before has been done.
+    """If the clients are leaving on SIGINT, wait until the previous handler has run.
 
-    A greenlet that waits for the end of a connection must not go on as if
-    that were all: a KeyboardInterrupt is on its way to the main one.
+    Without this, a greenlet that waits for the end of its connection could go on before the
+    previous handler raises KeyboardInterrupt in the main greenlet.
     """
-    if _leaving is not None:
-        _leaving.wait()
+    leaving = _leaving  # read once: another native thread may be here
+    if leaving is not None and leaving.may_wait():
+        leaving.done.wait()
 
 
 def _leave(
-    done: Event,
+    state: _Leaving,
     leaving: list[Connection],
     previous: Callable[[int, FrameType | None], object],
     number: int,
@@ -129,12 +156,12 @@ def _leave(
 ) -> None:
     global _leaving
     try:
-        farewells = [gevent.spawn(connection.disconnect) for connection in leaving]
-        gevent.joinall(farewells, timeout=SIGINT_TIMEOUT)
-        late = [farewell for farewell in farewells if not farewell.ready()]
+        leaves = [gevent.spawn(connection.disconnect) for connection in leaving]
+        gevent.joinall(leaves, timeout=SIGINT_TIMEOUT)
+        late = [greenlet for greenlet in leaves if not greenlet.ready()]
         if late:
             gevent.killall(late, block=False)
-            # What is left of each is its disconnect handler, for which an abort waits a moment.
+            # They abort. That waits a moment for their disconnect handlers.
             handlers = [gevent.spawn(connection.disconnect, abort=True) for connection in leaving]
             gevent.joinall(handlers, timeout=HANDLER_TIMEOUT)
         previous(number, frame)
@@ -142,4 +169,4 @@ def _leave(
         gevent.get_hub().handle_system_error(type(exc), exc)
     finally:
         _leaving = None
-        done.set()
+        state.done.set()

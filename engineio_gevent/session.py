@@ -380,8 +380,7 @@ class Session(Outgoing):
             if self._on_end is not None:
                 self._on_end()  # an upgrade must not take the queue away from the farewell
             if abort:
-                self.transport.send(str(packet.CLOSE))
-                self.transport.close(1000)
+                self.transport.abort(ABORT_TIMEOUT)
             else:
                 self.transport.finish(timeout, limit)
             self.info('Sending packet %s data %s', 'CLOSE', '')

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 import support
+from engineio_gevent import session
 
 TIME_LIMIT = 60
 """Seconds that a test may take on an idle machine, if no `@pytest.mark.time_limit(seconds)` says
@@ -78,6 +79,12 @@ def little_to_look_through():
     yield
     if hasattr(gc, 'unfreeze'):
         gc.unfreeze()
+
+
+@pytest.fixture
+def unhurried_abort(monkeypatch):
+    """However busy the machine is, a live server hears of `disconnect(abort=True)`."""
+    monkeypatch.setattr(session, 'ABORT_TIMEOUT', 60)
 
 
 @pytest.fixture(params=list(support.WAYS))

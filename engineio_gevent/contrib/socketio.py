@@ -2,8 +2,8 @@
 
 They are subclasses of python-socketio's classes, which the extra ``socketio``
 installs, and have all of their documented behaviour. The transport runs on
-gevent's hub. The program needs no monkey-patching, and an idle client needs no
-greenlet.
+gevent's hub. The program needs no monkey-patching, and an idle client on a
+websocket needs no greenlet.
 """
 
 from __future__ import annotations
@@ -117,18 +117,18 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         and ``disconnect`` are called.
         """
         before = self._reconnect_task
+        session = self.eio._session
         self._was_connected = False
         try:
             super().connect(*args, **kwargs)
-        except socketio.exceptions.ConnectionError:
-            here = self.eio.was_connected_here()
-            if here and self._was_connected and before is not gevent.getcurrent():
+        except BaseException as exc:  # a kill or any time limit of the caller's leaves nothing open
+            own = self.eio._session is not session and self.eio.was_connected_here()
+            failed = isinstance(exc, socketio.exceptions.ConnectionError)
+            if failed and own and self._was_connected and before is not gevent.getcurrent():
                 return
             if self._reconnect_task is not before:
                 self._stop_reconnecting()
-            raise
-        except (gevent.GreenletExit, gevent.Timeout, KeyboardInterrupt):
-            if self.eio.was_connected_here():
+            if own:
                 self.eio.disconnect(abort=True)  # nobody else knows of this connection
             raise
 

@@ -11,6 +11,7 @@ from typing import Any
 from gevent import socket
 from gevent.event import AsyncResult
 
+from ..per_hub import PerHub
 from .plain import PlainSocket
 
 #: Seconds for which the addresses of a host are remembered. A thousand clients
@@ -26,8 +27,17 @@ DEFAULT_OPTIONS = (
 )
 
 _Address = tuple[Any, ...]
-_cache: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
-_pending: dict[tuple[str, int], AsyncResult[list[_Address]]] = {}
+_Key = tuple[str, int]  # host and port
+# All native threads share what was found. Each access is a single atomic operation.
+_cache: dict[_Key, tuple[float, list[_Address]]] = {}
+
+
+def _no_pending(hub: object) -> dict[_Key, AsyncResult[list[_Address]]]:
+    return {}
+
+
+# The look-ups that greenlets of a hub wait for. No greenlet can wait for another hub's result.
+_pending = PerHub(_no_pending)
 
 
 def look_up(host: str, port: int) -> list[_Address]:
@@ -54,15 +64,16 @@ def look_up(host: str, port: int) -> list[_Address]:
     return found
 
 
-def _look_up_once(key: tuple[str, int]) -> list[_Address]:
-    """Ask the resolver, or wait for another greenlet that is asking."""
-    while (asked := _pending.get(key)) is not None:
+def _look_up_once(key: _Key) -> list[_Address]:
+    """Ask the resolver, or wait for another greenlet of this hub that is asking."""
+    pending = _pending.get()
+    while (asked := pending.get(key)) is not None:
         try:
             return asked.get() or []
         except _Abandoned:
             pass  # by now somebody else asks, or we do
     answer: AsyncResult[list[_Address]] = AsyncResult()
-    _pending[key] = answer
+    pending[key] = answer
     try:
         found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
         answer.set(found)
@@ -74,7 +85,7 @@ def _look_up_once(key: tuple[str, int]) -> list[_Address]:
         answer.set_exception(_Abandoned())
         raise
     finally:
-        del _pending[key]
+        del pending[key]
 
 
 class _Abandoned(Exception):

@@ -47,7 +47,7 @@ class PlainSocket(_socket.socket):
     def settimeout(self, seconds: float | None) -> None:
         """Bound each wait from here on.
 
-        :param seconds: the bound; None: there is none.
+        :param seconds: the limit; None: no limit.
         """
         self._seconds = seconds
 
@@ -55,8 +55,9 @@ class PlainSocket(_socket.socket):
         """Connect; waits."""
         error = self.connect_ex(address)
         if error in _UNDER_WAY:
-            # On the way within one machine that is done by now: 1 us to ask, 15 to be told.
-            # SO_ERROR first: outside of Linux the second call need not tell why the first failed.
+            # Within one machine the connection is made already. To check takes 1 us, to wait for
+            # the event takes 15. SO_ERROR first: outside of Linux, the second call of connect_ex()
+            # may not return the error of the first one.
             error = self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             error = error or self.connect_ex(address)
         if error in _UNDER_WAY:

@@ -233,7 +233,7 @@ class Stream:
         except (*_NOT_NOW, ssl.SSLWantWriteError):
             return 0
         except _FAILURES as exc:
-            # The caller may be anywhere in application code: tell the owner from the hub.
+            # The caller may be anywhere in application code: the hub calls the owner.
             self.close()
             self._loop.run_callback(self._on_lost, _as_os_error(exc))
             return 0
@@ -301,8 +301,8 @@ class Stream:
                 room.clear()
                 self._room_limit = limit
             else:
-                # Several greenlets wait on one event: it is set for the most
-                # content of them, and each looks again when it wakes.
+                # Several greenlets wait for one event. It is set at the highest of their
+                # limits, and each checks its own limit when it wakes.
                 self._room_limit = max(self._room_limit, limit)
             left = None if deadline is None else deadline - monotonic()
             if not room.wait(timer_seconds(left)):
@@ -320,7 +320,7 @@ class Stream:
     # Ending
 
     def close(self) -> None:
-        """Close the socket now, whatever is queued, which :meth:`unsent` tells; idempotent."""
+        """Close the socket now. :meth:`unsent` keeps what is queued; idempotent."""
         if not self.closed:
             self._end()
             self._sock.close()
@@ -362,9 +362,9 @@ class Stream:
 
 
 def _as_os_error(error: Exception) -> OSError:
-    """What a socket raised, as the kind of exception that it should be."""
+    """An exception of a socket, converted to OSError."""
     if isinstance(error, OSError):
         return error
-    told = OSError(error_text(error))
-    told.__cause__ = error
-    return told
+    converted = OSError(error_text(error))
+    converted.__cause__ = error
+    return converted

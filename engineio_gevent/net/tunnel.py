@@ -26,7 +26,7 @@ _SCHEMES = *PROXY_PORTS, *_SOCKS
 
 
 class Proxy(NamedTuple):
-    """A proxy; ``str()`` tells where it is, without the credentials."""
+    """A proxy; ``str()`` is its address, without the credentials."""
 
     scheme: str
     host: str
@@ -104,7 +104,7 @@ def open_tunnel(
 
 
 def root_cause_text(error: BaseException) -> str:
-    """What went wrong on the way through a proxy, in a few words; PySocks wraps it."""
+    """The text of the error that ended the connection through a proxy, which PySocks wraps."""
     while getattr(error, 'socket_err', None) is not None:
         error = error.socket_err  # type: ignore[attr-defined]  # as the line above says
     text = error_text(error)
@@ -123,8 +123,8 @@ def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
         token = base64.b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()
         lines.append(f'Proxy-Authorization: Basic {token}')
     sock.sendall('\r\n'.join([*lines, '', '']).encode('latin-1'))
-    # Not a byte more than the head: the rest is the server's. It speaks after us,
-    # but a proxy that sends the first of it in the same segment is in its right.
+    # Read the header of the proxy's response only. The bytes that follow come from the server,
+    # and the proxy may send the first of them in the same segment.
     head = bytearray()
     while not head.endswith(b'\r\n\r\n'):
         if len(head) > _MAX_ANSWER:

@@ -1,4 +1,4 @@
-"""One warning where the way leads through code that blocks the whole thread."""
+"""A warning, once in a process, before code runs that blocks the whole thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _warned = False
 def warn_if_unpatched(what: str) -> None:
     """Warn, once in a process, if the standard library's sockets are not cooperative.
 
-    :param what: what is about to go through them, in words.
+    :param what: the operation that uses them: the beginning of the warning.
     """
     global _warned
     if _warned or is_module_patched('socket'):

@@ -14,10 +14,10 @@ Packet = tuple[int, 'str | bytes']
 
 
 class Sink(Protocol):
-    """Who a transport reports to. It may be called in the hub: it never blocks."""
+    """Receives the reports of a transport. It may be called in the hub, so it never waits."""
 
     def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
-        """Packets came, in the order given."""
+        """Handle packets, in the order in which they arrived."""
 
     def on_lost(self, transport: Transport, error: Exception) -> None:
         """The transport failed or was closed by the server. Called at most once."""
@@ -28,7 +28,7 @@ class Transport(Protocol):
 
     #: The name that the protocol gives it: ``'polling'`` or ``'websocket'``.
     name: str
-    #: Whom to tell of packets and of the end.
+    #: Gets the packets, and the error that ends the transport.
     sink: Sink
 
     def open(self, sid: str | None = None) -> None:
@@ -57,11 +57,11 @@ class Transport(Protocol):
 
     @property
     def unsent(self) -> int:
-        """Messages queued, or handed over in part; after the end: those that never were in whole.
+        """Messages that are queued or sent in part; after the end: those not sent as a whole.
 
-        A websocket has handed over what the operating system accepted. Polling has
-        handed over what a POST carried that the server has answered. Reading it takes
-        0.3 us for each message that is queued.
+        Over a websocket a message is sent when the operating system has accepted it. Over polling
+        it is sent when the server has answered its POST. Reading this takes 0.3 us for each queued
+        message.
         """
 
     def wait_below(self, limit: int) -> None:
@@ -75,16 +75,22 @@ class Transport(Protocol):
         :param limit: seconds for all that is queued; None: as ``timeout``.
         """
 
+    def abort(self, timeout: float) -> None:
+        """Drop what is queued, send a CLOSE packet, and close.
+
+        :param timeout: seconds in which the server has to answer a POST with the CLOSE packet. A
+                        websocket does not wait.
+        """
+
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close now, whatever is queued; idempotent.
 
-        :param code: a websocket close code to tell the server on the way, if
-                     that takes no waiting.
-        :param reason: the words that go with the code.
+        :param code: a websocket close code. It is sent if that takes no waiting.
+        :param reason: the reason that is sent with the code.
         """
 
     def abandon(self) -> None:
-        """Let go of the sockets without a byte to the server: a forked child's duty."""
+        """In a forked child: close the sockets without sending anything."""
 
 
 class Limits(Protocol):

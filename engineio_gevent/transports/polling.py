@@ -1,4 +1,4 @@
-"""HTTP long-polling: a greenlet that GETs, and one that POSTs while there is something to."""
+"""HTTP long-polling: a greenlet for GET, and another one for POST while packets are queued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .base import Limits, Sink, undelivered_error
 from .http import HTTP
 from .route import Route
 
-#: Seconds before the next GET where the last one brought nothing but noops.
+#: Seconds before the next GET if the last one returned only NOOP packets.
 NOOP_PAUSE = 0.05
 #: Seconds after the heartbeat's deadline until a GET without an answer is given up.
 SILENCE_MARGIN = 5.0
@@ -33,7 +33,7 @@ LAST_WORDS = 1.0
 class Polling:
     """The polling transport.
 
-    :param sink: whom to tell.
+    :param sink: gets the packets, and the error that ends the transport.
     :param route: the way to the server.
     :param limits: the client's ``request_timeout`` and ``max_message_size``.
     :param http: the HTTP client that makes the requests.
@@ -43,6 +43,7 @@ class Polling:
 
     # Mutable: everything from _queue on, touched only in the hub's own thread.
     __slots__ = (
+        '_aborting',
         '_changed',
         '_closed',
         '_finishing',
@@ -79,7 +80,7 @@ class Polling:
         self.queued = 0
         self._getting: Greenlet[..., None] | None = None
         self._posting: Greenlet[..., None] | None = None
-        self._started = self._paused = self._finishing = self._closed = False
+        self._started = self._paused = self._finishing = self._aborting = self._closed = False
         self._changed: Event | None = None
 
     def open(self, sid: str | None = None) -> None:
@@ -142,19 +143,19 @@ class Polling:
                 if body is None or self._closed:
                     continue
                 if not body:
-                    # Not an empty list of packets, but a server, or what stands before
-                    # it, that would have us ask again at once and for ever.
+                    # An empty body is no list of packets. A broken server or proxy sends it
+                    # for each GET at once, so to try again would never end.
                     raise ProtocolError('the server answered a polling GET with an empty body')
                 packets = payload.decode(body)
                 self.sink.on_packets(self, packets)
                 if not self._paused and all(kind == packet.NOOP for kind, _ in packets):
-                    # python-engineio has nothing but noops, each at once, while it
-                    # believes in a probe: 1,000 GETs a second without this.
+                    # python-engineio answers each GET at once with a NOOP while it waits for
+                    # the end of a probe. Without a pause these are 1,000 GETs a second.
                     sleep(NOOP_PAUSE)
         except Exception as exc:
             if isinstance(exc, ProtocolError) and exc.decoded:
                 self.sink.on_packets(self, exc.decoded)
-            if not self._finishing:  # then a GET may end as it likes
+            if not self._finishing:  # else an error of the GET does not matter
                 self._lose(exc)
         finally:
             self._getting = None
@@ -190,7 +191,7 @@ class Polling:
             return self._never_sent
         # A copy, since another native thread may ask.
         waiting = sum(map(packet.is_message, tuple(self._queue or ())))
-        return payload.count_messages(self._in_flight) + waiting
+        return payload.count_messages(self._in_flight) + waiting + self._never_sent
 
     def _post_queued(self) -> None:
         if self._queue and self._started and not self._paused and self._posting is None:
@@ -281,18 +282,30 @@ class Polling:
                 self._wait(left)
                 if self.queued < queued:  # the server takes it
                     deadline = min(monotonic() + timeout, last)
-            if self.queued and not self._closed:
-                self.sink.on_lost(self, undelivered_error(self.queued))
+            if self.queued:
+                self._lose(undelivered_error(self.queued))
         finally:
             greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
             # A request that was in flight gives its descriptor back when its greenlet ends.
             joinall(greenlets, timeout=timer_seconds(deadline - monotonic()))
 
+    def abort(self, timeout: float) -> None:
+        """Drop what is queued, post a CLOSE packet, wait for that, and close.
+
+        A POST that is in flight comes first, because a server accepts one at a time.
+        """
+        if not self._closed:
+            self._never_sent = sum(map(packet.is_message, self._queue or ()))
+            self._queue = None
+            self._aborting = True
+            self.finish(timeout)
+
     def _lose(self, error: Exception) -> None:
         if not self._closed:
             self.close()
-            self.sink.on_lost(self, error)
+            if not self._aborting:  # else the caller does not need to know whether it succeeds
+                self.sink.on_lost(self, error)
 
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close at once, requests in flight too; idempotent."""

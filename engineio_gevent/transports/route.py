@@ -187,8 +187,8 @@ class Route:
             settings = session.merge_environment_settings(url, {}, False, None, None)
             proxies, decided, self.cert = settings['proxies'], settings['verify'], settings['cert']
         else:
-            # Session.merge_environment_settings() takes 145 us; most often there is nothing
-            # to find, which these look-ups tell in 5 us.
+            # Session.merge_environment_settings() takes 145 us; these look-ups take 5 us, and
+            # most often find nothing.
             for name in _BUNDLES:
                 decided = os.environ.get(name) or decided
                 if decided is not True:
@@ -203,7 +203,7 @@ class Route:
         #: The URL of the proxy, or None.
         self.proxy: str | None = (proxies and select_proxy(url, dict(proxies))) or None
         if self.proxy is not None and session is None:
-            # Proxies are requests' own art.
+            # Only requests supports proxies for polling.
             self.http_session = requests.Session()
             self.http_session.auth = _keep_authorization
             self.owns_session = True
@@ -279,7 +279,7 @@ class Route:
         return joined(*own, self.cookies.header(self.http_origin + self._prefix))
 
     def websocket_handshake(self) -> dict[str, Any]:
-        """What ``websocket.create_connection()`` is to be told; the caller's options go first."""
+        """The arguments of ``websocket.create_connection()``; the caller's options come first."""
         own = self.websocket_options
         # The later source wins, and names of headers have no case.
         sources = *self.headers, *self._session_headers(), *self._websocket_headers
@@ -289,7 +289,7 @@ class Route:
             'cookie': joined(cookie, self.cookies.header(self.http_origin + self._prefix)),
             'redirect_limit': 0,
         }
-        # websocket-client writes these two itself, where it is not told what to write.
+        # websocket-client has an option for each of these two headers, and a default.
         for name in ('host', 'origin'):
             if name in headers:
                 _, options[name] = headers.pop(name)
@@ -327,7 +327,7 @@ class Route:
 
 
 def _has_netrc() -> bool:
-    """Whether there is a file for get_netrc_auth(), which takes 20 us to find out."""
+    """Whether get_netrc_auth() has a file to read. It would take 20 us to see that it has none."""
     paths = _netrc_paths(os.environ.get('NETRC'), os.environ.get('HOME'))
     return any(map(os.path.exists, paths))
 

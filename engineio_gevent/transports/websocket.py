@@ -266,6 +266,11 @@ class WebSocket:
                 break
         return not stream.queued
 
+    def abort(self, timeout: float) -> None:
+        """Close at once. A CLOSE packet and a close frame go out if the socket takes them."""
+        self.send(str(packet.CLOSE))
+        self.close(1000)
+
     def close(self, code: int | None = None, reason: str = '') -> None:
         """Close at once; idempotent. With a code, a close frame goes out if the socket takes it.
 

@@ -127,6 +127,7 @@ def test_before_any_connection(client):
     assert client.state == 'disconnected'
 
 
+@pytest.mark.usefixtures('unhurried_abort')
 def test_abort(any_server, client, way):
     client.connect(any_server.url, transports=way)
     sid = client.sid
@@ -134,8 +135,27 @@ def test_abort(any_server, client, way):
     client.disconnect(abort=True)
     assert client.state == 'disconnected'
     assert client.reasons == ['client disconnect']
-    if way != ['polling']:
-        any_server.close_reason(sid)
+    assert client.disconnect_error is None
+    client.connect(any_server.url, transports=way)
+    orderly = client.sid
+    client.disconnect()
+    assert any_server.close_reason(sid) == any_server.close_reason(orderly)
+
+
+@pytest.mark.usefixtures('unhurried_abort')
+def test_abort_drops_what_is_queued(any_server, client, way):
+    """And over polling, where the server is told by a request of its own, too."""
+    client.connect(any_server.url, transports=way)
+    sid = client.sid
+    client.send('in flight')
+    gevent.sleep(0)
+    queued = 0 if way != ['polling'] else 10
+    for number in range(queued):
+        client.send(str(number))
+    client.disconnect(abort=True)
+    any_server.close_reason(sid)
+    assert any_server.received(sid) == ['in flight']
+    assert client.unsent == queued
 
 
 def test_own_reason(any_server, client, way):

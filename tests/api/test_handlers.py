@@ -335,6 +335,7 @@ def test_messages_before_the_servers_end_within_the_connect_handler(js_server, m
     assert client.events[-1][0] == 'disconnect'
 
 
+@pytest.mark.usefixtures('unhurried_abort')
 @pytest.mark.parametrize('abort', [False, True])
 def test_disconnect_in_the_connect_handler(any_server, make_client, way, abort):
     client = make_client()
@@ -350,8 +351,7 @@ def test_disconnect_in_the_connect_handler(any_server, make_client, way, abort):
     client.wait_end()
     assert client.state == 'disconnected'
     assert client.reasons == ['client disconnect']
-    if not abort or way == ['websocket']:
-        any_server.close_reason(sids[0])
+    any_server.close_reason(sids[0])
 
 
 @pytest.mark.parametrize('abort', [False, True])

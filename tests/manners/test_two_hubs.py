@@ -7,10 +7,12 @@ import time
 
 import gevent
 import gevent.event
+import gevent.socket
 import pytest
 
 import support
 from engineio_gevent.exceptions import ConnectionError
+from engineio_gevent.net import dial
 
 
 class InThread:
@@ -140,6 +142,33 @@ def test_one_client_in_one_thread_after_the_other(js_server, client, way):
     assert run() == 'hello'
     client.check_out()
     assert client.connects == 4
+
+
+def test_threads_that_connect_to_one_host_name_together(js_server, make_client, way, monkeypatch):
+    """While all of them look it up."""
+    clients = [make_client() for _ in range(5)]
+    monkeypatch.setattr(dial, '_cache', {})
+    monkeypatch.setattr(dial, 'CACHE_SECONDS', 3600)  # the upgrade does not ask again
+    look_up = gevent.socket.getaddrinfo
+    all_ask = threading.Barrier(len(clients))
+
+    def getaddrinfo(*arguments):
+        all_ask.wait(timeout=support.patience(5))
+        return look_up(*arguments)
+
+    monkeypatch.setattr(dial.socket, 'getaddrinfo', getaddrinfo)
+    url = js_server.url.replace('127.0.0.1', 'localhost')
+    assert 'localhost' in url
+
+    def run(client):
+        client.listen_here()
+        client.connect(url, transports=way)
+        answer = client.ask('hello')
+        client.disconnect()
+        return answer
+
+    threads = [InThread(run, client) for client in clients]
+    assert [thread.get() for thread in threads] == ['hello'] * len(clients)
 
 
 # -- Across -------------------------------------------------------------------------------------

@@ -68,6 +68,10 @@ class FakeTransport:
         self.farewell.wait(timeout)
         self.close()
 
+    def abort(self, timeout):
+        self.log.append(('abort', timeout))
+        self.close()
+
     def close(self, code=None, reason=''):
         self.log.append(('close', code) if code else 'close')
         self.room.set()

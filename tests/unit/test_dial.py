@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import gevent
 import pytest
 from gevent import socket
 from gevent.event import Event
 
 from engineio_gevent.net import dial
-from support import free_port, has_ipv6, no_leaks, settle
+from engineio_gevent.per_hub import PerHub
+from support import NativeThread, free_port, has_ipv6, no_leaks, settle
 
 
 def address(ip, port=80, family=socket.AF_INET):
@@ -35,7 +38,7 @@ class Resolver:
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch):
     monkeypatch.setattr(dial, '_cache', {})
-    monkeypatch.setattr(dial, '_pending', {})
+    monkeypatch.setattr(dial, '_pending', PerHub(lambda hub: {}))
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ def test_many_who_ask_together_ask_once(resolver):
     resolver.may_answer.set()
     assert [one.get(timeout=5) for one in asking] == [resolver.answer] * 1000
     assert len(resolver.asked) == 1
-    assert dial._pending == {}
+    assert dial._pending.get() == {}
 
 
 def test_many_who_ask_together_fail_together(resolver):
@@ -124,7 +127,7 @@ def test_many_who_ask_together_fail_together(resolver):
     resolver.may_answer.set()
     gevent.joinall(asking, timeout=5, raise_error=True)
     assert len(failures) == 10
-    assert dial._pending == {}
+    assert dial._pending.get() == {}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_one_that_is_killed_while_it_asks_for_many(resolver, hub_errors, error):
     settle()
     resolver.may_answer.set()
     assert [one.get(timeout=5) for one in others] == [resolver.answer] * 3
-    assert dial._pending == {}
+    assert dial._pending.get() == {}
 
 
 def test_one_that_is_killed_while_it_waits_for_another(resolver):
@@ -154,6 +157,29 @@ def test_one_that_is_killed_while_it_waits_for_another(resolver):
     second.kill()
     resolver.may_answer.set()
     assert first.get(timeout=5) == resolver.answer
+
+
+def test_native_threads_that_ask_together_ask_each_for_itself(resolver, monkeypatch):
+    """A greenlet cannot wait for the answer that a greenlet of another hub gets."""
+    all_ask = threading.Barrier(3)
+
+    def getaddrinfo(*arguments):
+        all_ask.wait(timeout=5)
+        return resolver.getaddrinfo(*arguments)
+
+    monkeypatch.setattr(dial.socket, 'getaddrinfo', getaddrinfo)
+
+    def ask():
+        try:
+            return dial.look_up('example.test', 80)
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    threads = [NativeThread(ask) for _ in range(3)]
+    assert [thread.get() for thread in threads] == [resolver.answer] * 3
+    # What they found is shared.
+    assert dial.look_up('example.test', 80) == resolver.answer
+    assert len(resolver.asked) == 3
 
 
 # -- Connecting ------------------------------------------------------------------------------------

@@ -631,6 +631,57 @@ def test_a_farewell_that_fails(http, sink, started):
     assert sink.lost == [error]
 
 
+def test_aborting_drops_what_is_queued_and_posts_a_close_packet(http, sink, started):
+    started.send('4in flight')
+    in_flight = http.posts.get(timeout=5)[2]
+    started.send('4first')
+    started.send(b'second')
+    aborting = gevent.spawn(started.abort, 60)
+    settle()
+    assert http.posts.empty()  # a server accepts one POST at a time
+    assert started.unsent == 3
+    in_flight.set(b'ok')
+    assert http.answer_post() == ['1']
+    aborting.get(timeout=5)
+    assert started.unsent == 2
+    assert sink.lost == []
+    assert http.in_flight == {'GET': 0, 'POST': 0}
+    assert http.closed == 1
+    started.abort(60)  # a second time changes nothing
+    assert started.unsent == 2
+
+
+def test_aborting_before_the_start(http, polling):
+    polling.send('4one')
+    aborting = gevent.spawn(polling.abort, 60)
+    assert http.answer_post() == ['1']
+    aborting.get(timeout=5)
+    assert polling.unsent == 1
+
+
+@pytest.mark.parametrize('in_flight', [0, 1])
+def test_aborting_is_bounded_and_nobody_is_told_of_a_dead_server(http, sink, started, in_flight):
+    for number in range(2 * in_flight):
+        started.send(f'4{number}')
+        gevent.sleep(0)
+    with gevent.Timeout(5):
+        started.abort(0.01)
+    settle()
+    assert started.unsent == 2 * in_flight
+    assert sink.lost == []
+    assert http.in_flight == {'GET': 0, 'POST': 0}
+    assert http.closed == 1
+
+
+def test_aborting_fails(http, sink, started):
+    aborting = gevent.spawn(started.abort, 60)
+    http.posts.get(timeout=5)[2].set_exception(ConnectionClosed('gone'))
+    http.gets.get(timeout=5)[2].set_exception(ConnectionClosed('gone'))
+    aborting.get(timeout=5)
+    assert sink.lost == []
+    assert http.closed == 1
+
+
 def test_closing_ends_all_at_once(http, sink, started):
     with no_leaks():
         http.gets.peek(timeout=5)

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextvars import copy_context
 from types import SimpleNamespace
 
 import gevent
@@ -16,7 +17,8 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent import process
-from support import eventually, patience, settle
+from engineio_gevent.dispatcher import dispatchers
+from support import eventually, in_thread, patience, settle
 
 
 class Connection:
@@ -59,8 +61,11 @@ def as_before(monkeypatch):
     """A clean slate, and the signal handler of pytest at the end."""
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(process, '_connections', set())
+    monkeypatch.setattr(process, 'SIGINT_TIMEOUT', 60)  # however busy the machine is
     yield
     signal.signal(signal.SIGINT, before)
+    # KeyboardInterrupt reaches the main greenlet just before the greenlet of SIGINT ends.
+    assert eventually(lambda: process._leaving is None)
 
 
 @pytest.fixture
@@ -199,6 +204,55 @@ def test_who_waits_for_the_end_waits_for_the_signal_too(log, own_handler):
     one.may_leave.set()
     waiting.get(timeout=5)
     assert log[-1] == 'signal 2'
+
+
+def test_another_native_thread_does_not_wait_for_the_signal(log, own_handler):
+    """It has another hub, and KeyboardInterrupt goes to the main thread."""
+    one = connect(log, 'a', may_leave=False)
+    signal.raise_signal(signal.SIGINT)
+    settle()
+    in_thread(process.wait_for_sigint)
+    assert log == ['a leaves']
+    one.may_leave.set()
+    assert eventually(lambda: log[-1] == 'signal 2')
+
+
+def test_the_handler_of_before_does_not_wait_for_itself(log):
+    def before(number, frame):
+        process.wait_for_sigint()
+        log.append('waited')
+
+    signal.signal(signal.SIGINT, before)
+    process.install_sigint()
+    connect(log, 'a')
+    signal.raise_signal(signal.SIGINT)
+    assert eventually(lambda: log == ['a leaves', 'a left', 'waited'])
+
+
+@pytest.mark.parametrize('place', ['handler', 'hub'])
+def test_what_the_leaving_clients_wait_for_does_not_wait_for_them(
+    log, own_handler, hub_errors, place
+):
+    """disconnect() waits for the disconnect handler. The hub must never wait."""
+    one = connect(log, 'a', may_leave=False)
+
+    class Calls:
+        """Jobs are methods of an object for each connection."""
+
+        def handle(self, _=None):
+            process.wait_for_sigint()
+            log.append('waited')
+            one.may_leave.set()
+
+    signal.raise_signal(signal.SIGINT)
+    if place == 'handler':
+        dispatchers.get().submit(copy_context(), Calls().handle, None)
+    else:
+        gevent.get_hub().loop.run_callback(Calls().handle)
+    assert eventually(lambda: 'signal 2' in log)
+    assert sorted(log[:2]) == ['a leaves', 'waited']
+    assert log[2:] == ['a left', 'signal 2']
+    assert hub_errors == []
 
 
 # -- Installing it ---------------------------------------------------------------------------------
@@ -362,3 +416,34 @@ def test_ctrl_c_with_a_handler_of_the_application():
         < lines.index('end disconnected')
     )
     assert time.monotonic() - began < patience(20)
+
+
+def test_ctrl_c_with_a_handler_that_disconnects_and_waits():
+    before = """
+    def mine(*args):
+        client.disconnect()
+        client.wait()
+        print('mine', flush=True)
+        sys.exit(3)
+
+    signal.signal(signal.SIGINT, mine)
+    """
+    code, said = run(CHAIN.format(path=sys.path, before=before, wait='client.wait()'))
+    assert code == 3, said
+    lines = said.splitlines()
+    assert lines.index('handler: client disconnect') < lines.index('mine')
+
+
+def test_ctrl_c_while_another_native_thread_waits():
+    before = """
+    def wait():
+        client.wait()
+        print('thread waited', flush=True)
+    """
+    wait = 'threading.Thread(target=wait).start(); gevent.sleep(20)'
+    code, said = run(CHAIN.format(path=sys.path, before=before, wait=wait))
+    assert code == 0, said
+    lines = said.splitlines()
+    assert lines.index('handler: client disconnect') < lines.index('thread waited')
+    assert lines.index('interrupted') < lines.index('end disconnected')
+    assert 'LoopExit' not in said

@@ -35,7 +35,15 @@ _spec.loader.exec_module(engineio_server)
 
 OPTIONS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 
-sio = socketio.Server(
+
+class Server(socketio.Server):
+    def _handle_connect(self, eio_sid, namespace, data):
+        held = 'hold' in parse_qs(self.environ[eio_sid]['QUERY_STRING'])
+        if not held or namespace not in (None, '/'):
+            super()._handle_connect(eio_sid, namespace, data)
+
+
+sio = Server(
     async_mode='gevent',
     cors_allowed_origins='*',
     namespaces='*',

@@ -247,6 +247,72 @@ def test_a_server_without_an_answer(client, hostile_server):
     server.wait_open(0)
 
 
+class Mine(Exception):
+    """A time limit of the application's."""
+
+
+@pytest.mark.parametrize(
+    'error',
+    [Mine, TimeoutError, socketio.exceptions.ConnectionError, gevent.Timeout, KeyboardInterrupt],
+)
+def test_a_connect_that_an_exception_ends_leaves_no_connection(client, hostile_server, error):
+    """Whatever its type, and wherever between the connect of Engine.IO and the end it arrives."""
+    server = hostile_server(_silent)
+    ended = []
+
+    def connect():
+        try:
+            client.connect(server.url, transports='websocket', wait_timeout=3600)
+        except BaseException as exc:
+            ended.append(exc)
+
+    connecting = gevent.spawn(connect)
+    assert support.eventually(lambda: client.eio.state == 'connected')
+    interruption = error()
+    connecting.kill(interruption, timeout=TIMEOUT)
+    assert ended == [interruption]
+    assert (client.connected, client.eio.state) == (False, 'disconnected')
+    server.wait_open(0)
+
+
+def test_a_connect_that_fails_before_it_connects_ends_no_other_connection(client, hostile_server):
+    server = hostile_server(_silent)
+    client.eio.connect(server.url, transports='websocket')
+    with pytest.raises(ValueError, match='not in a disconnected state'):
+        client.connect(server.url)
+    assert client.eio.state == 'connected'
+
+
+@pytest.mark.usefixtures('unhurried_abort')
+@pytest.mark.parametrize('within', ['connect', 'connect_error handler'])
+def test_a_greenlet_that_is_killed_in_connect(make_any_server, make_client, way, within):
+    """The server hears of it at once: it does not wait for the heartbeat to fail."""
+    server = make_any_server()
+    client = make_client(namespaces=['/', '/private'])
+    refused, never = Event(), Event()
+
+    def connect_error(data):
+        refused.set()
+        never.wait()
+
+    if within == 'connect_error handler':
+        client.on('connect_error', connect_error, namespace='/private')
+    connecting = gevent.spawn(
+        client.connect, f'{server.url}?hold=1', transports=way, wait_timeout=3600
+    )
+    if within == 'connect_error handler':
+        assert refused.wait(timeout=support.patience(TIMEOUT))
+    else:
+        client.wait_seen('connect_error')
+    server.wait_count(1)
+    connecting.kill(timeout=TIMEOUT)
+    assert isinstance(connecting.value, gevent.GreenletExit)
+    server.wait_count(0)
+    assert (client.connected, client.eio.state) == (False, 'disconnected')
+    assert client.seen('connect') == []
+    never.set()
+
+
 def test_connect_without_waiting(server, client):
     client.connect(server.url, wait=False)
     client.wait_seen('connect')

@@ -13,7 +13,7 @@
  * Namespaces: "/", "/chat", and "/private", which lets in who has {"token": "open sesame"} as auth
  * and answers the others with the message "not you" and the data {"code": 7}. With kick=1 in the
  * query, whoever connects to "/" is disconnected at once; with ban=1, after the event "banned" with
- * the argument "you".
+ * the argument "you". With hold=1, whoever connects to "/" gets no answer.
  *
  * What a client's event does; an acknowledgement, where the client wants one, has the arguments
  * that are told in brackets:
@@ -88,6 +88,7 @@ function welcome(socket) {
   if (socket.handshake.query.kick || socket.handshake.query.ban) socket.disconnect(true);
 }
 
+io.use((socket, next) => { if (!socket.handshake.query.hold) next(); });
 io.on('connection', welcome);
 io.of('/chat').on('connection', welcome);
 io.of('/private').use((socket, next) => {
