@@ -111,7 +111,6 @@ class _Closing:
         # The watchers of a loop that has been destroyed raise ValueError, or TypeError with CFFI.
         with contextlib.suppress(ValueError, TypeError):
             for watcher in (self._watcher, self._timer):
-                watcher.stop()
                 watcher.close()
         self._sock.close()
 

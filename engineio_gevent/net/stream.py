@@ -211,7 +211,7 @@ class Stream:
                      replaced: a peer that asks and asks but does not read must
                      not fill the memory with answers.
         """
-        if self._writer is None or self.closed:
+        if self._writer is None:  # a closed stream has none, either
             return self.write(data)
         return self._outbox.put_first(kind, data)
 
@@ -265,7 +265,6 @@ class Stream:
                 self._watch_writable()
                 break
         if not outbox.size and self._writer is not None:
-            self._writer.stop()
             self._writer.close()
             self._writer = None
         if self._room is not None and outbox.size <= self._room_limit:
@@ -278,7 +277,7 @@ class Stream:
 
     def _writable(self) -> None:
         self._flush()
-        if self._tls and not self.closed:
+        if self._tls:
             # A read may have been what wanted to write.
             self._read()
 
@@ -361,7 +360,6 @@ class Stream:
     def _stop_watching(self) -> None:
         for watcher in (self._reader, self._writer):
             if watcher is not None:
-                watcher.stop()
                 watcher.close()
         self._reader = self._writer = None
 

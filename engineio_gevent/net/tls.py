@@ -62,7 +62,7 @@ class _Socket(gevent.ssl.SSLSocket):
         try:
             super().__init__(**options)
         except BaseException:  # a time-out or a kill, too, leaves no socket open
-            if options['sock'].fileno() < 0:  # it is ours by now
+            if options['sock'].fileno() == -1:  # it is ours by now
                 self.close()
             raise
 

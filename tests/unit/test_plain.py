@@ -202,6 +202,15 @@ def test_sending_all(pair):
     assert sending.get(timeout=5) is None
 
 
+def test_sending_does_not_wait_for_bytes_to_read(pair):
+    sock, peer = pair
+    peer.sendall(b'unread')
+    sending = gevent.spawn(sock.sendall, bytes(4 << 20))
+    settle()  # the loop has nothing to do
+    assert not sending.ready()
+    sending.kill()
+
+
 def test_sending_takes_too_long(pair):
     sock, _ = pair
     sock.settimeout(0.01)

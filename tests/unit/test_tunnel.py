@@ -12,7 +12,9 @@ from gevent import socket
 from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.net import tunnel, unpatched
 from engineio_gevent.net.tunnel import Proxy, authority, open_tunnel, root_cause_text
-from support import HostileServer, no_leaks, read_request
+from support import HostileServer, no_leaks, read_request, settle
+
+pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
 DONE = b'HTTP/1.1 200 Connection established\r\n\r\n'
 
@@ -31,7 +33,7 @@ class ProxyServer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in self.pieces:
             sock.sendall(piece)
-            gevent.sleep(0)
+            settle()  # it has been read
         if self.then is not None:
             self.then(sock)
 
