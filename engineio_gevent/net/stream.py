@@ -264,7 +264,7 @@ class Stream:
                     return
                 self._watch_writable()
                 break
-        if not outbox.size and self._writer is not None:
+        if self._writer is not None and (not outbox.size or self._send_wants_read):
             self._writer.close()
             self._writer = None
         if self._room is not None and outbox.size <= self._room_limit:

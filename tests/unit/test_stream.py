@@ -600,6 +600,18 @@ class ReadsFirst(gevent.socket.socket):
         return super().send(data)
 
 
+class BusyThenReadsFirst(ReadsFirst):
+    """Takes no more at first."""
+
+    busy = True
+
+    def send(self, data):
+        if self.busy:
+            self.busy = False
+            raise BlockingIOError
+        return super().send(data)
+
+
 class WritesFirst(gevent.socket.socket):
     """Takes what it reads off the system's buffer, and gives it out only when asked again."""
 
@@ -631,8 +643,9 @@ def make_odd():
         peer.close()
 
 
-def test_a_write_that_has_to_read_first(make_odd):
-    owner, sock, peer = make_odd(ReadsFirst)
+@pytest.mark.parametrize('kind', [ReadsFirst, BusyThenReadsFirst])
+def test_a_write_that_has_to_read_first(make_odd, kind):
+    owner, sock, peer = make_odd(kind)
     stream = owner.stream
     assert [stream.write(data) for data in (b'one', b'two')] == [3, 6]
     settle()
