@@ -12,6 +12,8 @@ from gevent.event import Event
 from engineio_gevent.net import dial
 from support import free_port, has_ipv6, no_leaks, settle
 
+pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
+
 
 def address(ip, port=80, family=socket.AF_INET):
     return (family, socket.SOCK_STREAM, 6, '', (ip, port))

@@ -14,6 +14,8 @@ import pytest
 from engineio_gevent.net.plain import PlainSocket
 from support import in_thread, settle, watchers
 
+pytestmark = pytest.mark.time_limit(10)  # most of them take a hundredth of a second
+
 
 @pytest.fixture
 def pair():

@@ -14,6 +14,8 @@ from gevent import socket
 from engineio_gevent.net import tls
 from support import reset
 
+pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
+
 
 @pytest.fixture
 def context(certificates):
