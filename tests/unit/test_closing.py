@@ -273,6 +273,21 @@ def test_a_fork_meanwhile(run):
     assert program.result() == ['closed']
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_forks_get_one_hook(make_pair, monkeypatch):
+    """However many sockets are closed: a hook stays for good, and nobody can list them."""
+    hooks = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, 'register_at_fork', lambda **hook: hooks.append(hook))
+        closing._set_fork_hook.cache_clear()
+        for _ in range(3):
+            ours, peer = make_pair()
+            close_gently(ours)
+            peer.close()
+    closing._set_fork_hook.cache_clear()  # the next one sets it
+    assert hooks == [{'after_in_child': closing._abandon_all}]
+
+
 @pytest.mark.parametrize('destroy', [False, True], ids=['hub left', 'hub destroyed'])
 def test_a_thread_that_ends_meanwhile(make_pair, destroy):
     """Its sockets are closed by the next one who closes, if not by its hub at its end."""
