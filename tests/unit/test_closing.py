@@ -205,6 +205,22 @@ def test_the_owner_is_not_kept(make_pair, patient):
     peer.close()
 
 
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_reset(make_pair, kind):
+    ours, peer = make_pair(kind)
+    closing.reset(ours)
+    assert ours.fileno() == -1
+    assert end_of(peer) is ConnectionResetError
+
+
+def test_a_reset_of_a_connection_that_the_peer_has_reset(make_pair):
+    """The descriptor is closed in any case."""
+    ours, peer = make_pair()
+    reset(peer)
+    closing.reset(ours)
+    assert ours.fileno() == -1
+
+
 # -- What must not happen --------------------------------------------------------------------------
 
 
