@@ -61,7 +61,10 @@ def make_pair():
             made = socket.create_connection(listener.getsockname())
             peers.append(listener.accept()[0])
         arguments = made.family, made.type, made.proto, made.detach()
-        return KINDS[kind](*arguments), peers[-1]
+        ours = KINDS[kind](*arguments)
+        if kind == 'standard library':
+            ours.setblocking(True)
+        return ours, peers[-1]
 
     yield make
     for peer in peers:
@@ -367,6 +370,7 @@ def test_a_loop_that_says_too_early_that_there_is_something_to_read(make_pair, p
     ours, peer = make_pair(kind)
     close_gently(ours)
     [[waiting]] = closing._closing.values()
+    assert not os.get_blocking(waiting._sock.fileno())
     waiting._read()
     assert not is_closed(peer)
     peer.shutdown(socket.SHUT_WR)

@@ -450,11 +450,12 @@ def test_several_wait_for_room(make_pair):
     stream.close()
 
 
-def test_one_that_waits_for_some_room_is_not_kept_for_more(make_pair):
+@pytest.mark.parametrize('shares', [[2], [1, 2], [2, 1, 2]])
+def test_one_that_waits_for_some_room_is_not_kept_for_more(make_pair, shares):
     """Whoever waited before, and for whatever."""
     ours, peer = make_pair(small=True)
     stream = Owner(ours).stream
-    for share in (2, 1, 2):
+    for share in shares:
         for _ in range(MUCH >> 14):
             stream.write(bytes(1 << 14))
         limit = stream.queued // share if share > 1 else 0
