@@ -185,6 +185,14 @@ def test_a_peer_that_says_much(make_pair, patient):
     assert end_of(peer) == b''
 
 
+def test_a_peer_that_says_too_much(make_pair, patient):
+    """The last byte of the limit is enough."""
+    ours, peer = make_pair()
+    close_gently(ours)
+    peer.sendall(bytes(PEER_LIMIT))
+    assert end_of(peer) is ConnectionResetError
+
+
 def test_many_at_once(make_pair, patient):
     peers = []
     for _ in range(50):
