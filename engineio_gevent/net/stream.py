@@ -211,7 +211,7 @@ class Stream:
                      replaced: a peer that asks and asks but does not read must
                      not fill the memory with answers.
         """
-        if self._writer is None or self.closed:
+        if self._writer is None:  # a closed stream has none, either
             return self.write(data)
         return self._outbox.put_first(kind, data)
 
@@ -264,8 +264,7 @@ class Stream:
                     return
                 self._watch_writable()
                 break
-        if not outbox.size and self._writer is not None:
-            self._writer.stop()
+        if self._writer is not None and (not outbox.size or self._send_wants_read):
             self._writer.close()
             self._writer = None
         if self._room is not None and outbox.size <= self._room_limit:
@@ -278,7 +277,7 @@ class Stream:
 
     def _writable(self) -> None:
         self._flush()
-        if self._tls and not self.closed:
+        if self._tls:
             # A read may have been what wanted to write.
             self._read()
 

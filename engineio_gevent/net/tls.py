@@ -43,10 +43,8 @@ def context(
     special = {key: value for key, value in sslopt.items() if key not in _PER_SOCKET}
     where = authorities if verify is True else verify
     files = tuple(_stamp(path) for path in (where, *_paths(cert)))
-    if not special:
-        return _shared(where, cert, files)
     try:
-        return _shared_special(where, cert, files, tuple(sorted(special.items())))
+        return _shared(where, cert, files, tuple(sorted(special.items())))
     except TypeError:  # an option that cannot be hashed: a context of its own
         return _build(where, cert, special)
 
@@ -62,7 +60,7 @@ class _Socket(gevent.ssl.SSLSocket):
         try:
             super().__init__(**options)
         except BaseException:  # a time-out or a kill, too, leaves no socket open
-            if options['sock'].fileno() < 0:  # it is ours by now
+            if options['sock'].fileno() == -1:  # it is ours by now
                 self.close()
             raise
 
@@ -126,13 +124,8 @@ def _stamp(path: Verify) -> float:
     return os.stat(path).st_mtime if isinstance(path, str) else 0.0
 
 
-@lru_cache(maxsize=32)
-def _shared(verify: Verify, cert: Cert, _files: tuple[float, ...]) -> ssl.SSLContext:
-    return _build(verify, cert, {})
-
-
-@lru_cache(maxsize=32)
-def _shared_special(
+@lru_cache(maxsize=64)
+def _shared(
     verify: Verify, cert: Cert, _files: tuple[float, ...], special: tuple[tuple[str, Any], ...]
 ) -> ssl.SSLContext:
     return _build(verify, cert, dict(special))

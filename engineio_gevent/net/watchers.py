@@ -14,5 +14,4 @@ def close_watchers(loop: Any, *watchers: Any) -> None:
     """
     for watcher in watchers:
         if watcher is not None and loop.ptr:
-            watcher.stop()
             watcher.close()

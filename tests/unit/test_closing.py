@@ -61,7 +61,10 @@ def make_pair():
             made = socket.create_connection(listener.getsockname())
             peers.append(listener.accept()[0])
         arguments = made.family, made.type, made.proto, made.detach()
-        return KINDS[kind](*arguments), peers[-1]
+        ours = KINDS[kind](*arguments)
+        if kind == 'standard library':
+            ours.setblocking(True)
+        return ours, peers[-1]
 
     yield make
     for peer in peers:
@@ -152,17 +155,16 @@ def test_a_closed_socket(make_pair):
         assert closing._closing == {}
 
 
-@pytest.mark.parametrize(
-    ('answered', 'end'),
-    [((), ConnectionResetError), ((True,), ConnectionResetError), ((False,), b'')],
-)
-def test_a_peer_that_does_not_close(make_pair, answered, end):
-    """It costs a descriptor for a moment. No TIME_WAIT remains if nothing can be lost by that."""
-    ours, peer = make_pair()
-    close_gently(ours, *answered)
+def test_peers_that_do_not_close(make_pair):
+    """They cost a descriptor for a moment. No TIME_WAIT remains if nothing can be lost by that."""
+    peers = []
+    for answered in ((), (True,), (False,)):
+        ours, peer = make_pair()
+        close_gently(ours, *answered)
+        peers.append(peer)
     settle()
-    assert not is_closed(peer)
-    assert end_of(peer) == end
+    assert not any(map(is_closed, peers))
+    assert [end_of(peer) for peer in peers] == [ConnectionResetError, ConnectionResetError, b'']
 
 
 @pytest.mark.parametrize('kind', ['bare', 'tls'])
@@ -181,6 +183,14 @@ def test_a_peer_that_says_much(make_pair, patient):
     assert not is_closed(peer)
     peer.shutdown(socket.SHUT_WR)
     assert end_of(peer) == b''
+
+
+def test_a_peer_that_says_too_much(make_pair, patient):
+    """The last byte of the limit is enough."""
+    ours, peer = make_pair()
+    close_gently(ours)
+    peer.sendall(bytes(PEER_LIMIT))
+    assert end_of(peer) is ConnectionResetError
 
 
 def test_many_at_once(make_pair, patient):
@@ -204,6 +214,22 @@ def test_the_owner_is_not_kept(make_pair, patient):
     gc.collect()
     assert gone() is None
     peer.close()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_reset(make_pair, kind):
+    ours, peer = make_pair(kind)
+    closing.reset(ours)
+    assert ours.fileno() == -1
+    assert end_of(peer) is ConnectionResetError
+
+
+def test_a_reset_of_a_connection_that_the_peer_has_reset(make_pair):
+    """The descriptor is closed in any case."""
+    ours, peer = make_pair()
+    reset(peer)
+    closing.reset(ours)
+    assert ours.fileno() == -1
 
 
 # -- What must not happen --------------------------------------------------------------------------
@@ -274,6 +300,21 @@ def test_a_fork_meanwhile(run):
     assert program.result() == ['closed']
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_forks_get_one_hook(make_pair, monkeypatch):
+    """However many sockets are closed: a hook stays for good, and nobody can list them."""
+    hooks = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, 'register_at_fork', lambda **hook: hooks.append(hook))
+        closing._set_fork_hook.cache_clear()
+        for _ in range(3):
+            ours, peer = make_pair()
+            close_gently(ours)
+            peer.close()
+    closing._set_fork_hook.cache_clear()  # the next one sets it
+    assert hooks == [{'after_in_child': closing._abandon_all}]
+
+
 @pytest.mark.parametrize('destroy', [False, True], ids=['hub left', 'hub destroyed'])
 def test_a_thread_that_ends_meanwhile(make_pair, destroy):
     """Its sockets are closed by the next one who closes, if not by its hub at its end."""
@@ -337,6 +378,7 @@ def test_a_loop_that_says_too_early_that_there_is_something_to_read(make_pair, p
     ours, peer = make_pair(kind)
     close_gently(ours)
     [[waiting]] = closing._closing.values()
+    assert not os.get_blocking(waiting._sock.fileno())
     waiting._read()
     assert not is_closed(peer)
     peer.shutdown(socket.SHUT_WR)

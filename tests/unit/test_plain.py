@@ -14,6 +14,8 @@ import pytest
 from engineio_gevent.net.plain import PlainSocket
 from support import in_thread, settle, watchers
 
+pytestmark = pytest.mark.time_limit(10)  # most of them take a hundredth of a second
+
 
 @pytest.fixture
 def pair():
@@ -201,6 +203,15 @@ def test_sending_all(pair):
             received += peer.recv(1 << 20)
     assert received == data
     assert sending.get(timeout=5) is None
+
+
+def test_sending_does_not_wait_for_bytes_to_read(pair):
+    sock, peer = pair
+    peer.sendall(b'unread')
+    sending = gevent.spawn(sock.sendall, bytes(4 << 20))
+    settle()  # the loop has nothing to do
+    assert not sending.ready()
+    sending.kill()
 
 
 def test_sending_takes_too_long(pair):

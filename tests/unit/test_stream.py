@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
+import socket as stdlib_socket
 import weakref
 
 import gevent
@@ -13,8 +15,9 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
+from engineio_gevent.net import closing
 from engineio_gevent.net.outbox import GATHER_SIZE
-from engineio_gevent.net.stream import Stream
+from engineio_gevent.net.stream import SMALL_READ_SIZE, Stream
 from engineio_gevent.protocol.frames import LargeFrame
 from support import (
     BINARY,
@@ -29,6 +32,8 @@ from support import (
     settle,
     watchers,
 )
+
+pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
 SMALL = 65536
 """The buffers of a connection that soon takes no more; the kernel may double them."""
@@ -65,6 +70,7 @@ class Owner:
         settle()
         assert len(self.lost) == 1
         assert self.stream.closed
+        assert b'' not in self.pieces
         return self.lost[0]
 
 
@@ -194,6 +200,32 @@ def test_many_small_records_in_one_segment(certificates):
     peer.close()
 
 
+@pytest.mark.parametrize('number', range(6, 18))
+def test_a_large_record_behind_small_ones(certificates, number):
+    """One of the reads is small, and leaves most of the record with TLS."""
+    ours, peer = tls_pair(certificates)
+    owner = Owner(ours, start=False)
+    for _ in range(number):
+        peer.sendall(b'x')
+    peer.sendall(bytes(16384))
+    owner.stream.start()
+    assert eventually(lambda: len(owner.data) == number + 16384)
+    owner.stream.close()
+    peer.close()
+
+
+def test_a_socket_that_blocks():
+    """It does so no longer once the stream owns it."""
+    ours, peer = stdlib_socket.socketpair()
+    descriptor = ours.fileno()
+    owner = Owner(ours)
+    assert not os.get_blocking(descriptor)
+    peer.sendall(bytes(SMALL_READ_SIZE))
+    assert eventually(lambda: owner.data == bytes(SMALL_READ_SIZE))
+    owner.stream.close()
+    peer.close()
+
+
 def test_a_flood_does_not_keep_the_loop_to_itself(certificates):
     """Another stream of the loop gets its turn between the reads of a flood."""
     ours, peer = tls_pair(certificates)
@@ -262,6 +294,83 @@ def test_much_is_not_kept_until_the_turn_ends(records):
     assert stream.queued == 0
     assert peer.recv(1000, socket.MSG_DONTWAIT) == b'first'
     assert len(peer.recv(1 << 20, socket.MSG_DONTWAIT)) == written
+
+
+def test_a_whole_system_call_is_not_kept_until_the_turn_ends(records):
+    stream, peer = records
+    gevent.sleep(0.001)
+    stream.write(b'first')
+    half = bytes(GATHER_SIZE // 2)
+    assert [stream.write(half) for _ in range(2)] == [len(half), 0]
+    assert peer.recv(1000, socket.MSG_DONTWAIT) == b'first'
+    assert len(peer.recv(1 << 20, socket.MSG_DONTWAIT)) == GATHER_SIZE
+
+
+def test_all_that_the_socket_takes_goes_at_once(records):
+    stream, peer = records
+    gevent.sleep(0.001)
+    stream.write(b'first')
+    stream.write(b'second')
+    assert stream.write_large(LargeFrame(bytes(70_000))) == 0
+    sizes = [len(peer.recv(1 << 20, socket.MSG_DONTWAIT)) for _ in range(4)]
+    assert sizes[:2] == [5, 6]
+    assert sum(sizes[2:]) == HEAD + 70_000
+
+
+def test_nothing_is_watched_for_what_the_socket_takes_at_once(records):
+    stream, _ = records
+    gevent.sleep(0.001)
+    before = watchers()
+    assert stream.write(b'now') == 0
+    assert watchers() == before
+
+
+@pytest.fixture
+def turns():
+    """A list that gets a 'turn' in each turn of the loop, before its sockets."""
+    events = []
+    watcher = gevent.get_hub().loop.prepare()
+    watcher.start(events.append, 'turn')
+    yield events
+    watcher.close()
+
+
+def test_reads_grow_with_what_arrives(turns):
+    """Much is read in few system calls, in one turn; few bytes take a small buffer."""
+    ours, peer = socket.socketpair()
+    owner = Owner(ours, start=False)
+    owner.pieces = turns
+    owner.stream.start()
+
+    def sizes(size):
+        turns.clear()
+        peer.sendall(bytes(size))
+        assert eventually(lambda: sum(len(one) for one in turns if one != 'turn') == size)
+        groups = itertools.groupby(turns, lambda one: one == 'turn')
+        return [[len(piece) for piece in group] for is_turn, group in groups if not is_turn]
+
+    much, small = 50_000, SMALL_READ_SIZE
+    assert sizes(much) == [[small, much - small]]
+    assert sizes(much) == [[much]]
+    assert sizes(small - 1) == [[small - 1]]
+    assert sizes(much) == [[small, much - small]]
+    assert sizes(1) == [[1]]
+    assert sizes(small) == [[small]]
+    assert sizes(much) == [[much]]
+    owner.stream.close()
+    peer.close()
+
+
+def test_less_than_was_asked_for_is_all_there_is(turns):
+    """There is no second read to find that out: the end comes in another turn."""
+    ours, peer = socket.socketpair()
+    owner = Owner(ours, start=False)
+    owner.pieces = owner.lost = turns
+    peer.sendall(b'last')
+    peer.close()
+    owner.stream.start()
+    assert owner.was_lost.wait(5)
+    assert turns.index(None) > turns.index('turn', turns.index(b'last'))
 
 
 def test_large_writes_are_not_joined(records):
@@ -341,6 +450,25 @@ def test_several_wait_for_room(make_pair):
     stream.close()
 
 
+@pytest.mark.parametrize('shares', [[2], [1, 2], [2, 1, 2]])
+def test_one_that_waits_for_some_room_is_not_kept_for_more(make_pair, shares):
+    """Whoever waited before, and for whatever."""
+    ours, peer = make_pair(small=True)
+    stream = Owner(ours).stream
+    for share in shares:
+        for _ in range(MUCH >> 14):
+            stream.write(bytes(1 << 14))
+        limit = stream.queued // share if share > 1 else 0
+        waiting = gevent.spawn(stream.wait_below, limit)
+        gevent.sleep(0)
+        while not waiting.ready():
+            peer.recv(16384)
+            gevent.sleep(0)
+        assert waiting.get() is True
+        assert (stream.queued > 0) == (limit > 0)
+    stream.close()
+
+
 def test_one_that_gives_up_does_not_spoil_it_for_the_others(make_pair):
     ours, peer = make_pair(small=True)
     owner = Owner(ours)
@@ -383,6 +511,15 @@ class Narrow(gevent.socket.socket):
             raise BlockingIOError
         self.room -= len(data)
         return super().send(data)
+
+
+def test_all_has_left_but_one_byte(make_odd):
+    owner, sock, _ = make_odd(Narrow)
+    sock.room = 2
+    assert owner.stream.write(b'abc') == 1
+    assert not owner.stream.drain(0.01)
+    sock.room = 1
+    assert owner.stream.drain(5)
 
 
 def test_what_has_not_left_whole(make_odd):
@@ -464,6 +601,18 @@ class ReadsFirst(gevent.socket.socket):
         return super().send(data)
 
 
+class BusyThenReadsFirst(ReadsFirst):
+    """Takes no more at first."""
+
+    busy = True
+
+    def send(self, data):
+        if self.busy:
+            self.busy = False
+            raise BlockingIOError
+        return super().send(data)
+
+
 class WritesFirst(gevent.socket.socket):
     """Takes what it reads off the system's buffer, and gives it out only when asked again."""
 
@@ -495,8 +644,9 @@ def make_odd():
         peer.close()
 
 
-def test_a_write_that_has_to_read_first(make_odd):
-    owner, sock, peer = make_odd(ReadsFirst)
+@pytest.mark.parametrize('kind', [ReadsFirst, BusyThenReadsFirst])
+def test_a_write_that_has_to_read_first(make_odd, kind):
+    owner, sock, peer = make_odd(kind)
     stream = owner.stream
     assert [stream.write(data) for data in (b'one', b'two')] == [3, 6]
     settle()
@@ -511,6 +661,15 @@ def test_a_write_that_has_to_read_first(make_odd):
     reading = gevent.spawn(read_exactly, peer, MUCH)
     assert stream.drain(20)
     assert reading.get(timeout=20) == bytes(MUCH)
+
+
+def test_a_write_that_has_to_read_first_and_an_end_meanwhile(make_odd):
+    owner, _, _ = make_odd(ReadsFirst)
+    assert owner.stream.write(b'one') == 3
+    owner.stream.close()
+    settle()
+    assert owner.lost == []
+    assert owner.stream.unsent() == [b'one']
 
 
 def test_a_read_that_has_to_write_first(make_odd):
@@ -703,6 +862,31 @@ def test_a_peer_that_went_is_noticed_by_writing(make_pair):
     assert owner.stream.write(b'more') == -1
 
 
+def test_what_a_failed_write_leaves(make_pair):
+    ours, peer = make_pair()
+    reset(peer)
+    assert gevent.select.select([ours], [], [], 5)[0]
+    owner = Owner(ours, start=False)  # nobody reads
+    assert owner.stream.write(b'not taken') == 9
+    assert owner.stream.closed
+    assert owner.stream.queued == 9
+    assert owner.stream.unsent() == [b'not taken']
+    assert isinstance(owner.wait_lost(), OSError)
+
+
+def test_a_peer_that_went_is_noticed_when_there_is_room(make_pair):
+    ours, peer = make_pair(small=True)
+    peer.sendall(b'unread')
+    owner = Owner(ours, start=False)  # nobody reads
+    queued = owner.stream.write(bytes(MUCH))
+    assert queued
+    settle()  # what is there to read wakes nobody
+    assert not owner.stream.closed
+    reset(peer)
+    assert isinstance(owner.wait_lost(), OSError)
+    assert owner.stream.queued == queued
+
+
 @pytest.mark.parametrize('fault', [RuntimeError('no text'), ValueError()])
 @pytest.mark.parametrize('end', ['recv', 'send'])
 def test_a_tls_that_raises_no_oserror_ends_the_stream(end, fault):
@@ -752,13 +936,17 @@ def test_an_owner_that_fails_ends_its_own_stream_alone(make_pair, hub_errors):
     other.stream.close()
 
 
-def test_closing_from_within_the_owner(make_pair):
+ENDS = ['close', 'close_gently', 'reset', 'abandon']
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_closing_from_within_the_owner(make_pair, end):
     """Nothing is delivered after it, nor is the owner told of an end that it wished."""
 
     class Closing(Owner):
         def on_data(self, data):
             super().on_data(data)
-            self.stream.close()
+            getattr(self.stream, end)()
 
     ours, peer = make_pair()
     sending = gevent.spawn(peer.sendall, bytes(1 << 20))
@@ -820,6 +1008,104 @@ def test_closing_is_idempotent_and_lets_those_who_wait_go(make_pair):
     assert owner.lost == []
     reading = gevent.spawn(read_to_end, peer)
     assert len(reading.get(timeout=5)) < MUCH
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_after_each_end_nobody_waits(make_pair, end):
+    ours, peer = make_pair(small=True)
+    owner = Owner(ours)
+    stream = owner.stream
+    left = stream.write(bytes(MUCH))
+    waiting = gevent.spawn(stream.drain)
+    settle()
+    for _ in range(2):
+        getattr(stream, end)()
+    assert stream.closed
+    assert waiting.get(timeout=5) is False
+    assert stream.queued == left
+    peer.close()
+    settle()
+    assert owner.lost == []
+
+
+def end_of(peer):
+    """What the peer reads at the end of TCP: b'' or the error."""
+    with socket.socket(fileno=os.dup(peer.fileno())) as bare, gevent.Timeout(5):
+        try:
+            return bare.recv(100)
+        except OSError as exc:
+            return type(exc)
+
+
+def is_open(peer):
+    with socket.socket(fileno=os.dup(peer.fileno())) as bare:
+        return not gevent.select.select([bare], [], [], 0)[0]
+
+
+@pytest.fixture
+def heard(pair):
+    """A `pair` whose owner has read all that was sent, TLS's session tickets among them."""
+    owner, peer = pair
+    peer.sendall(b'sentinel')
+    assert eventually(lambda: owner.data == b'sentinel')
+    return pair
+
+
+def end_first(owner, peer):
+    """The peer ends its side: that of TLS alone, if there is one."""
+    if owner.tls:
+        with contextlib.suppress(OSError):  # it wants the answer
+            peer._sslobj.shutdown()  # sends a close_notify
+    else:
+        peer.shutdown(socket.SHUT_WR)
+
+
+def test_the_peer_closes_first(heard, monkeypatch):
+    monkeypatch.setattr(closing, 'PEER_TIMEOUT', 3600)
+    owner, peer = heard
+    owner.stream.close_gently()
+    owner.stream.close()
+    settle()
+    assert is_open(peer)
+    with socket.socket(fileno=os.dup(peer.fileno())) as bare:
+        bare.shutdown(socket.SHUT_WR)
+    assert end_of(peer) == b''
+
+
+def test_a_peer_that_does_not_close_first_is_not_reset(heard, monkeypatch):
+    """It has not answered what was sent last."""
+    monkeypatch.setattr(closing, 'PEER_TIMEOUT', 0.01)
+    owner, peer = heard
+    owner.stream.close_gently()
+    assert end_of(peer) == b''
+
+
+def test_a_reset_of_the_peer(heard):
+    owner, peer = heard
+    owner.stream.reset()
+    assert end_of(peer) is ConnectionResetError
+
+
+@pytest.mark.parametrize('answered', [False, True])
+def test_the_peer_ends_before_tcp_does(heard, answered):
+    """With TLS, whose end comes first, the port is not kept if nothing can be lost by that."""
+    owner, peer = heard
+    if answered:
+        owner.stream.expect_end()
+    end_first(owner, peer)
+    assert owner.wait_lost() is None
+    assert end_of(peer) == (ConnectionResetError if owner.tls and answered else b'')
+
+
+def test_an_owner_that_fails_after_the_answer(heard):
+    """Its fault is no end of TLS."""
+    owner, peer = heard
+    owner.pieces = None
+    owner.stream.expect_end()
+    peer.sendall(b'x')
+    assert owner.was_lost.wait(5)
+    assert isinstance(owner.lost[0], AttributeError)
+    assert end_of(peer) == b''
 
 
 def test_those_who_wait_go_when_the_peer_does(make_pair):

@@ -12,6 +12,9 @@ import pytest
 from gevent import socket
 
 from engineio_gevent.net import tls
+from support import reset
+
+pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
 
 @pytest.fixture
@@ -174,12 +177,22 @@ def test_a_folder_of_authorities(certificates, shake_hands, tmp_path, context):
         pytest.skip('no openssl to name the files of the folder')
     subprocess.run(['openssl', 'rehash', str(tmp_path)], check=True)
     shake_hands(context(str(tmp_path)))
+    shake_hands(tls.context(True, None, __file__, {'ca_cert_path': str(tmp_path)}))
 
 
 def test_the_authority_in_sslopt_goes_first(certificates, shake_hands):
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
     shake_hands(tls.context(True, None, DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca}))
+
+
+def test_the_authorities_of_the_system(certificates, shake_hands, context, monkeypatch):
+    """For an sslopt that verifies what `verify` does not."""
+    verified = {'cert_reqs': ssl.CERT_REQUIRED}
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(context(False, None, verified))
+    monkeypatch.setenv('SSL_CERT_FILE', certificates.ca)
+    shake_hands(context(False, None, {**verified, 'check_hostname': True}))
 
 
 @pytest.mark.parametrize('how', ['pem', 'pair', 'sslopt', 'chain'])
@@ -231,6 +244,58 @@ def test_an_end_within_the_handshake_closes_the_socket(context, leaks):
         wrapping.kill()
         assert theirs.recv(4096) == b''
         theirs.close()
+
+
+def test_a_handshake_that_fails_closes_the_socket(context, leaks):
+    """At once, though the exception still refers to it."""
+    with leaks():
+        ours, theirs = socket.socketpair()
+        theirs.sendall(b'this is not a TLS record, is it?')
+        with pytest.raises(ssl.SSLError) as caught:
+            tls.wrap(ours, context(), 'localhost')
+        theirs.close()
+    assert caught.value
+
+
+def test_a_peer_that_has_reset_the_connection_by_then(context, leaks):
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        listener.listen()
+        with leaks():
+            ours = socket.create_connection(listener.getsockname())
+            reset(listener.accept()[0])
+            assert gevent.select.select([ours], [], [], 5)[0]
+            with pytest.raises(OSError, match=r'.+') as caught:
+                tls.wrap(ours, context(), 'localhost')
+        assert caught.value
+
+
+def test_a_socket_that_is_not_taken_over_stays_open(context):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(ValueError, match='server_hostname'):
+            tls.wrap(ours, context(), '')
+        ours.sendall(b'x')
+        assert theirs.recv(1) == b'x'
+
+
+def test_before_the_handshake_nothing_is_sent(context):
+    ours, theirs = socket.socketpair()
+    with theirs, tls.before_handshake(ours, context(), 'localhost', {}):
+        assert not gevent.select.select([theirs], [], [], 0)[0]
+
+
+@pytest.mark.parametrize('sslopt', [None, {'suppress_ragged_eofs': False}])
+def test_an_end_of_tcp_without_one_of_tls(context, certificates, sslopt):
+    ours, theirs = socket.socketpair()
+    serving = gevent.spawn(certificates.server_context().wrap_socket, theirs, server_side=True)
+    with tls.wrap(ours, context(), 'localhost', sslopt) as sock:
+        serving.get(timeout=5).close()
+        if sslopt is None:
+            assert sock.recv(1) == b''
+        else:
+            with pytest.raises(ssl.SSLEOFError):
+                sock.recv(1)
 
 
 def test_a_detached_socket_is_no_longer_watched(context, certificates):

@@ -12,7 +12,9 @@ from gevent import socket
 from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.net import tunnel, unpatched
 from engineio_gevent.net.tunnel import Proxy, authority, open_tunnel, root_cause_text
-from support import HostileServer, no_leaks, read_request
+from support import HostileServer, no_leaks, read_request, settle
+
+pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
 DONE = b'HTTP/1.1 200 Connection established\r\n\r\n'
 
@@ -31,7 +33,7 @@ class ProxyServer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in self.pieces:
             sock.sendall(piece)
-            gevent.sleep(0)
+            settle()  # it has been read
         if self.then is not None:
             self.then(sock)
 
@@ -298,14 +300,16 @@ class FakeSocks:
     ],
 )
 def test_what_pysocks_is_asked_for(monkeypatch, proxy, scheme, kind, by_proxy):
-    monkeypatch.setattr(unpatched, '_warned', True)
+    monkeypatch.setattr(unpatched, '_warned', False)
     one = proxy()
     one.server.handler = echo
     fake = FakeSocks(one.server.port)
     monkeypatch.setitem(sys.modules, 'socks', fake)
     option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
     asked = Proxy(scheme, 'p.test', 9, 'user', 'secret')
-    with open_tunnel(asked, 'server.test', 80, [option], 5) as sock:
+    with pytest.warns(RuntimeWarning, match='^a websocket through a SOCKS proxy blocks'):
+        sock = open_tunnel(asked, 'server.test', 80, [option], 5)
+    with sock:
         sock.sendall(b'hello')
         assert sock.recv(100) == b'hello'
     [(address, timeout, settings)] = fake.asked
