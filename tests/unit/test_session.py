@@ -527,6 +527,7 @@ def test_disconnecting_twice_within_the_farewell(room):
     leaving = [gevent.spawn(room.session.disconnect) for _ in range(2)]
     settle()
     assert not any(one.ready() for one in leaving)
+    assert ('close', 1000) not in room.transport.log
     room.transport.farewell.set()
     gevent.joinall(leaving, timeout=5, raise_error=True)
     assert room.transport.log.count('finish') == 1
