@@ -52,6 +52,13 @@ from support import (
     watchers,
 )
 
+
+@pytest.fixture
+def short_wait(monkeypatch):
+    """disconnect() waits for a moment only: nobody ends the session."""
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 0.01)
+
+
 # -- Opening ---------------------------------------------------------------------------------------
 
 
@@ -88,6 +95,7 @@ def test_what_it_says_of_itself_in_each_phase(make_room):
     ]
 
 
+@pytest.mark.usefixtures('short_wait')
 def test_disconnecting_before_it_opens(make_room):
     session = make_room().session
     session.disconnect()
@@ -914,6 +922,7 @@ def test_who_connects_is_told_of_a_failure():
     assert one.session.phase is CLOSED
 
 
+@pytest.mark.usefixtures('short_wait')
 def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
     one = Opened(first=())
     one.session.disconnect()
@@ -925,6 +934,7 @@ def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
     assert one.session.fail() is True
 
 
+@pytest.mark.usefixtures('short_wait')
 @pytest.mark.parametrize('end', ['disconnect', 'abandon'])
 def test_who_waits_for_the_open_packet_is_woken(end):
     one = Opened(first=())
