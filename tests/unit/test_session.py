@@ -1024,6 +1024,13 @@ def test_messages_from_another_thread_come_before_a_disconnect(room):
     assert room.transport.sent == ['4x', 'farewell']
 
 
+def test_messages_from_another_thread_come_before_an_interrupted_connect_leaves(room):
+    before_the_hub_runs(room.session.send, 'x')
+    room.transport.finish = lambda *_: room.transport.sent.append('farewell')
+    room.session.leave_quickly()
+    assert room.transport.sent == ['4x', 'farewell']
+
+
 @pytest.fixture
 def orphan(make_room):
     """`orphan(act, **settings)`: a room whose thread has ended after `act(room)`."""
@@ -1166,6 +1173,13 @@ def test_a_fork_wakes_those_who_wait(room):
     assert [one.get(timeout=5) for one in waiting] == [False] * 2
     assert room.session.sid is None
     assert room.session.transport is None
+
+
+def test_a_fork_stops_the_heartbeat(make_room, loop):
+    room = make_room().open()
+    assert len(loop.armed) == 1
+    room.session.abandon()
+    assert loop.armed == []
 
 
 def test_a_fork_keeps_the_first_error(room):
