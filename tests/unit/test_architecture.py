@@ -1,6 +1,7 @@
-"""Who may import whom, and that importing and constructing do nothing else."""
+"""Who may import whom, who writes which field, and that importing does nothing else."""
 
 import ast
+import copy
 import importlib.util
 import subprocess
 import sys
@@ -227,6 +228,149 @@ def test_nobody_else_writes_to_a_connection(module):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
             of_session = 'session' in ast.unparse(node.value).lower()
             assert not (of_session and node.attr in fields), ast.unparse(node)
+
+
+def classes(module):
+    """The classes of a file, by name."""
+    return {node.name: node for node in ast.walk(TREES[module]) if isinstance(node, ast.ClassDef)}
+
+
+def find_class(name, module):
+    """The file and the class that a name, perhaps with a dot, means in a file.
+
+    It is None for a class of another package.
+    """
+    if name in classes(module):
+        return module, classes(module)[name]
+    first, _, rest = name.partition('.')
+    for node in ast.walk(TREES[module]):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        package, _, source = f'{absolute(module, node)}.'.partition('.')
+        if package != NAME:
+            continue
+        for alias in node.names:
+            if (alias.asname or alias.name) == first:
+                inner = f'{source}{alias.name}' if rest else source.rstrip('.')
+                return find_class(rest or alias.name, inner)
+    return None
+
+
+def ancestors(module, cls):
+    """The files and the classes of the package that a class inherits from."""
+    for base in cls.bases:
+        found = find_class(ast.unparse(base).partition('[')[0], module)
+        if found is not None:
+            yield found
+            yield from ancestors(*found)
+
+
+def slots(cls):
+    """The names in `__slots__`, or None for a class without it."""
+    for node in cls.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__slots__':
+            names = ast.literal_eval(node.value)
+            return {names} if isinstance(names, str) else set(names)
+    return None
+
+
+def attributes(cls):
+    """The names that the body of a class annotates or assigns, and whether each has a value."""
+    found = {}
+    for node in cls.body:
+        if isinstance(node, ast.AnnAssign):
+            found[node.target.id] = node.value is not None
+        elif isinstance(node, ast.Assign):
+            found.update((target.id, True) for target in node.targets)
+    return found
+
+
+def written(cls):
+    """The names that the methods of a class assign or delete as `self.name`."""
+    return {
+        node.attr
+        for method in cls.body
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, (ast.Store, ast.Del))
+        and ast.unparse(node.value) == 'self'
+    }
+
+
+def fields(cls):
+    """The fields that a class adds to its objects.
+
+    A public attribute of the class with a value is no field. It is an option, and subclasses set
+    it: those of the Locust users are documented.
+    """
+    if (names := slots(cls)) is not None:
+        return names
+    found = attributes(cls)
+    options = {name for name, value in found.items() if value and not name.startswith('_')}
+    return (found.keys() | written(cls)) - options
+
+
+def foreign_writes(module):
+    """The fields that the classes of a file assign although another file declares them."""
+    for name, cls in classes(module).items():
+        above = list(ancestors(module, cls))
+        declared, foreign = set(), set()
+        for file, one in [(module, cls), *above]:
+            if file == module:
+                declared |= (slots(one) or set()) | attributes(one).keys()
+            else:
+                foreign |= fields(one)
+        # An object of a class with slots has no other fields: they belong to a subclass.
+        wrong = written(cls) if slots(cls) is not None else written(cls) & foreign
+        yield from (f'{name}.{field}' for field in sorted(wrong - declared))
+        for _, one in above:
+            assert not (slots(cls) or set()) & (slots(one) or set()), f'{name} hides a slot'
+
+
+def test_the_reader_of_classes_reads_them():
+    """So that the tests of fields cannot pass by seeing nothing."""
+
+    def chain(module, name):
+        return [(file, one.name) for file, one in ancestors(module, classes(module)[name])]
+
+    client = ('client', 'Client')
+    assert chain('session', 'Session') == [('outgoing', 'Outgoing'), ('lifecycle', 'Lifecycle')]
+    assert chain('contrib.locust.client', 'EngineIOClient') == [client]
+    assert chain('contrib.socketio', 'EngineIOClient') == [client]
+    assert chain('contrib.locust.load', 'LoadUser') == [
+        ('contrib.locust.engineio_user', 'EngineIOUser'),
+        ('contrib.locust.keeping', 'ConnectedUser'),
+    ]
+    assert fields(classes('lifecycle')['Lifecycle']) == {'phase'}
+    assert {'_session', 'logger'} <= fields(classes('client')['Client'])
+
+
+@every_module
+def test_each_field_is_written_in_the_file_that_declares_it(module):
+    """A subclass in another file calls a method for that."""
+    assert list(foreign_writes(module)) == []
+
+
+@pytest.mark.parametrize(
+    ('module', 'name', 'statement', 'field'),
+    [
+        ('outgoing', 'Outgoing', 'self.phase = None', 'phase'),
+        ('session', 'Session', 'self.phase = None', 'phase'),
+        ('session', 'Session', 'self._dropped += 1', '_dropped'),
+        ('session', 'Session', 'done, self.transport = True, None', 'transport'),
+        ('session', 'Session', 'del self.transport', 'transport'),
+        ('session', 'Session', 'for self.transport in (): pass', 'transport'),
+        ('outgoing', 'Outgoing', 'self.error = None', 'error'),
+        ('contrib.locust.client', 'EngineIOClient', 'self._session = None', '_session'),
+    ],
+)
+def test_a_field_of_another_file_is_found(monkeypatch, module, name, statement, field):
+    """So that the test of fields can fail."""
+    tree = copy.deepcopy(TREES[module])
+    monkeypatch.setitem(TREES, module, tree)
+    planted = ast.parse(f'def planted(self):\n    {statement}').body[0]
+    classes(module)[name].body.append(planted)
+    assert list(foreign_writes(module)) == [f'{name}.{field}']
 
 
 @every_module

@@ -26,7 +26,15 @@ from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PO
 from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.http import SessionHTTP
 from engineio_gevent.transports.route import Route
-from support import FakeTransport, let_go, make_options, no_leaks, open_packet, settle
+from support import (
+    FakeTransport,
+    in_thread,
+    let_go,
+    make_options,
+    no_leaks,
+    open_packet,
+    settle,
+)
 
 OPENED = (OPEN, open_packet(upgrades=['websocket'])[1:])
 ANSWER = (PONG, 'probe')
@@ -366,6 +374,23 @@ def test_a_connect_handler_that_is_killed(world, logged):
     assert (world.session.phase, world.disowned) == (CLOSED, world.sessions)
 
 
+def test_a_caller_that_is_killed_after_its_connect_handler_has_raised(world):
+    """The farewell ends at once, and the client may connect again."""
+
+    def open_and_never_finish(transport):
+        transport.finish = lambda *_: Event().wait()
+        accept(transport)
+
+    world.on_open['polling'] = open_and_never_finish
+    world.handlers['connect'] = lambda: 1 / 0
+    opening = gevent.spawn(pytest.raises, gevent.GreenletExit, world.connect)
+    settle()
+    assert world.session.state == 'disconnecting'
+    opening.kill(block=False)
+    opening.get(timeout=5)
+    assert (world.session.phase, world.disowned) == (CLOSED, world.sessions)
+
+
 def test_a_connect_handler_that_raises_after_the_end(world):
     """The client's next connection may exist already."""
 
@@ -449,6 +474,12 @@ def test_an_upgrade(world, logged):
     assert world.messages == ['hello']
     assert 'Sending packet UPGRADE data ' in logged()
     assert 'WebSocket upgrade was successful' in logged()
+
+
+def test_the_log_is_complete_when_connect_returns(world, caplog):
+    caplog.set_level(logging.INFO)
+    world.connect(verbose=True)
+    assert 'WebSocket upgrade was successful' in caplog.messages
 
 
 def test_a_server_without_upgrades(world):
@@ -673,6 +704,17 @@ def test_a_fork_during_a_handshake(world):
     settle()
     world.session.abandon()
     assert 'the process forked while connecting' in str(opening.get(timeout=5).value)
+
+
+def test_a_fork_during_a_handshake_in_another_thread(world):
+    """That thread is not in the child process, and nothing can be thrown into it."""
+    world.on_open['polling'] = wait
+    in_thread(lambda: (gevent.spawn(world.connect, 'polling'), gevent.sleep(0)))
+    callbacks = []
+    world.timers.run_callback = lambda *arguments: callbacks.append(arguments)
+    world.session.abandon()
+    assert callbacks == []
+    assert world.session.phase is FORKED
 
 
 # -- What connect() raises -------------------------------------------------------------------------

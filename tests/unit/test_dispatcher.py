@@ -202,6 +202,39 @@ def test_an_idle_dispatcher_keeps_no_hub_running():
     assert result.stdout == 'True\n'
 
 
+def test_it_says_whether_jobs_wait_to_begin(dispatcher):
+    seen = []
+    assert dispatcher.has_jobs is False
+    for _ in range(2):
+        submit(dispatcher, lambda _: seen.append(dispatcher.has_jobs))
+    assert dispatcher.has_jobs is True
+    settle()
+    assert seen == [True, False]
+    assert dispatcher.has_jobs is False
+
+
+class Owner:
+    def __init__(self, dispatcher):
+        self.dispatcher = dispatcher
+        self.seen = []
+
+    def look(self, _):
+        self.seen.append(self.dispatcher.job_owner())
+        self.seen.append(gevent.spawn(self.dispatcher.job_owner).get(timeout=5))
+
+
+def test_it_says_whose_job_runs(dispatcher):
+    """A greenlet that a job spawns runs no job."""
+    owner, seen = Owner(dispatcher), []
+    submit(dispatcher, owner.look)
+    submit(dispatcher, lambda _: seen.append(dispatcher.job_owner()))
+    finish(dispatcher)
+    settle()
+    assert owner.seen == [owner, None]
+    assert seen == [None]
+    assert dispatcher.job_owner() is None
+
+
 # -- Jobs that fail --------------------------------------------------------------------------------
 
 
@@ -327,7 +360,8 @@ def test_a_context_outlives_a_wait(dispatcher):
 
 
 class Thing:
-    pass
+    def use(self, used):
+        used.append(True)
 
 
 def is_gone(reference):
@@ -369,6 +403,17 @@ def test_no_argument_is_kept_while_later_jobs_run(dispatcher):
     del thing
     assert is_gone(gone)
     blocked.set()
+
+
+def test_no_owner_of_a_job_is_kept(dispatcher):
+    """A connection whose last message was handled may be freed."""
+    owner, used = Thing(), []
+    gone = weakref.ref(owner)
+    submit(dispatcher, owner.use, used)
+    settle()
+    assert used == [True]
+    del owner
+    assert is_gone(gone)
 
 
 def test_idle_workers_are_few(dispatcher):
@@ -426,6 +471,15 @@ def test_workers_that_nobody_needs_are_let_go(dispatcher, monkeypatch):
     crowd(dispatcher, 2 * MIN_IDLE)  # and again
     assert eventually(lambda: len(workers(dispatcher)) == MIN_IDLE)
     finish(dispatcher)
+
+
+def test_few_idle_workers_need_no_timer(dispatcher):
+    """An idle process is not woken for them."""
+    crowd(dispatcher, MIN_IDLE - 1)
+    assert len(workers(dispatcher)) == MIN_IDLE
+    assert dispatcher._releaser is None
+    crowd(dispatcher, MIN_IDLE)
+    assert dispatcher._releaser is not None
 
 
 def test_workers_that_are_needed_again_and_again_are_kept(dispatcher, monkeypatch):

@@ -52,6 +52,13 @@ from support import (
     watchers,
 )
 
+
+@pytest.fixture
+def short_wait(monkeypatch):
+    """disconnect() waits for a moment only: nobody ends the session."""
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 0.01)
+
+
 # -- Opening ---------------------------------------------------------------------------------------
 
 
@@ -88,6 +95,7 @@ def test_what_it_says_of_itself_in_each_phase(make_room):
     ]
 
 
+@pytest.mark.usefixtures('short_wait')
 def test_disconnecting_before_it_opens(make_room):
     session = make_room().session
     session.disconnect()
@@ -527,6 +535,7 @@ def test_disconnecting_twice_within_the_farewell(room):
     leaving = [gevent.spawn(room.session.disconnect) for _ in range(2)]
     settle()
     assert not any(one.ready() for one in leaving)
+    assert ('close', 1000) not in room.transport.log
     room.transport.farewell.set()
     gevent.joinall(leaving, timeout=5, raise_error=True)
     assert room.transport.log.count('finish') == 1
@@ -912,6 +921,7 @@ def test_who_connects_is_told_of_a_failure():
     assert one.session.phase is CLOSED
 
 
+@pytest.mark.usefixtures('short_wait')
 def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
     one = Opened(first=())
     one.session.disconnect()
@@ -923,6 +933,7 @@ def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
     assert one.session.fail() is True
 
 
+@pytest.mark.usefixtures('short_wait')
 @pytest.mark.parametrize('end', ['disconnect', 'abandon'])
 def test_who_waits_for_the_open_packet_is_woken(end):
     one = Opened(first=())
@@ -1009,6 +1020,13 @@ def test_messages_from_another_thread_come_before_a_disconnect(room):
     before_the_hub_runs(room.session.send, 'x')
     room.transport.finish = lambda *_: room.transport.sent.append('farewell')
     room.session.disconnect()
+    assert room.transport.sent == ['4x', 'farewell']
+
+
+def test_messages_from_another_thread_come_before_an_interrupted_connect_leaves(room):
+    before_the_hub_runs(room.session.send, 'x')
+    room.transport.finish = lambda *_: room.transport.sent.append('farewell')
+    room.session.leave_quickly()
     assert room.transport.sent == ['4x', 'farewell']
 
 
@@ -1154,6 +1172,13 @@ def test_a_fork_wakes_those_who_wait(room):
     assert [one.get(timeout=5) for one in waiting] == [False] * 2
     assert room.session.sid is None
     assert room.session.transport is None
+
+
+def test_a_fork_stops_the_heartbeat(make_room, loop):
+    room = make_room().open()
+    assert len(loop.armed) == 1
+    room.session.abandon()
+    assert loop.armed == []
 
 
 def test_a_fork_keeps_the_first_error(room):
