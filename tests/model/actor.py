@@ -20,6 +20,7 @@ from engineio_gevent.session import ABORT_TIMEOUT
 
 from .calls import Call, run_call
 from .checks import Checks
+from .script import EVENTS
 
 if TYPE_CHECKING:
     from .round import Round
@@ -130,13 +131,14 @@ class Actor:
             write_limit=setup.write_limit,
         )
         self.client.logger = logger  # errors are logged to it in any case
-        self.client.on('connect', self.on_connect)
-        self.client.on('message', self.on_message)
-        self.client.on('disconnect', self.on_disconnect)
+        for event in EVENTS:
+            if self.has(event):
+                self.client.on(event, getattr(self, f'on_{event}'))
         self.plans: dict[str, list[list[str]]] = defaultdict(list)
         self.connections: dict[str, Connection] = {}
         self.connecting: list[Call] = []
-        self.last_connect: Call | None = None
+        #: All calls of connect(), in the order in which they began.
+        self.connects: list[Call] = []
         self.handled: list[Handling] = []
         #: How often something has happened that may end a connection, or a connect().
         self.disturbances = 0
@@ -147,6 +149,37 @@ class Actor:
         self._names = 0
 
     # Facts
+
+    def has(self, event: str) -> bool:
+        """Whether the client has a handler for an event."""
+        return event not in self.round.script.setup.missing
+
+    def current(self) -> Connection | None:
+        """The record of the client's connection.
+
+        The connect handler makes it. Without one, it is made when it is first asked for.
+        """
+        sid = self.client.sid
+        if sid is None or sid in self.connections or self.has('connect'):
+            return self.connections.get(sid or '')
+        calls = [call for call in self.connects if not isinstance(call.error, ValueError)]
+        if self.client.state == 'disconnected' or not calls:
+            return None  # the handshake is not done
+        one = self._new_connection(sid, calls[-1])
+        one.greeted, one.greeted_at = True, time.monotonic()
+        one.began = calls[-1].began
+        return one
+
+    def _new_connection(self, sid: str, call: Call | None) -> Connection:
+        one = self.connections.setdefault(sid, Connection(sid, call))
+        if call is not None:
+            call.connection = one
+            if not call.is_undisturbed:
+                one.troubles.add('earlier')
+            if 'close' in call.args:
+                one.troubles.add('server close')
+        one.troubles.update(self.acts)
+        return one
 
     def is_closing(self) -> bool:
         """Whether the client's connection was lost, or one side has begun to close it."""
@@ -170,10 +203,11 @@ class Actor:
 
     def disturb(self, what: str, by_server: bool = False) -> None:
         """Something happens that may end the connections of this client."""
+        current = self.current()
         self.disturbances += 1
         self.server_acts += by_server
         for one in self.connections.values():
-            if not one.disconnects:
+            if not one.disconnects and (one is current or self.has('disconnect')):
                 one.troubles.add(what)
 
     @contextlib.contextmanager
@@ -206,14 +240,7 @@ class Actor:
         call = mine[-1] if mine else None
         self.round.trace(f'{self.letter}: connect handler of {sid[:5]}')
         self.checks.connect_handler(sid, call)
-        one = self.connections[sid] = Connection(sid, call)
-        if call is not None:
-            call.connection = one
-            if not call.is_undisturbed:
-                one.troubles.add('earlier')
-            if 'close' in call.args:
-                one.troubles.add('server close')
-        one.troubles.update(self.acts)
+        one = self._new_connection(sid, call)
         done = False
         try:
             with self.handling():
@@ -225,8 +252,10 @@ class Actor:
 
     def on_message(self, data: Any) -> None:
         sid = str(data).split()[2]
-        one = self.connections.get(sid)
+        current = self.current()
+        one = self.connections.get(sid, current if self.client.sid == sid else None)
         if self.checks.message(one, str(data)):
+            assert one is not None
             one.messages += 1
             with self.handling():
                 self._run_plan('message', one)
@@ -237,7 +266,7 @@ class Actor:
             f'{self.letter}: disconnect handler of {(sid or "?")[:5]}: {reason}, '
             f'{client.disconnect_error!r}'
         )
-        one = self.connections.get(sid or '')
+        one = self.current()
         if one is None or one.disconnects:
             self.round.fail('handlers', f'a disconnect handler runs with the sid {sid}')
             return
@@ -293,7 +322,7 @@ class Actor:
     def connect(self, call: Call) -> None:
         query = {'tag': self.tag}
         query.update({key: str(call.args[key]) for key in ('greet', 'close') if key in call.args})
-        self.last_connect = call
+        self.connects.append(call)
         self.connecting.append(call)
         try:
             self.client.connect(
@@ -301,6 +330,7 @@ class Actor:
                 transports=TRANSPORTS[call.args['way']],
             )
         finally:
+            self.current()
             self.connecting.remove(call)
 
     def send(self, call: Call) -> None:
@@ -311,8 +341,10 @@ class Actor:
                 data = data.encode()
             elif kind == 'json':
                 data = [call.name, number, padding]
+            one = self.current()
             before = (self.client.sid, self.client.state)
-            one = self.connections.get(before[0] or '')
+            if one is not None and one.sid != before[0]:
+                one = None  # another native thread: the connection ends just now
             if before[1] == 'disconnected':
                 self.client.send(data)
                 continue
@@ -344,6 +376,7 @@ class Actor:
             if time.monotonic() - call.began >= ABORT_TIMEOUT:
                 self.acts.append(what)  # The call has not waited for that thread any longer.
         else:
+            self.current()
             for other in self.connecting:
                 other.refused |= other.connection is None
             self.disturb(what)

@@ -64,7 +64,7 @@ class Call:
         self.healthy = actor.round.healthy and not actor.acts
         self.state, self.sid = client.state, client.sid
         #: The connection that the client has now.
-        self.current = actor.connections.get(self.sid or '')
+        self.current = actor.current()
         #: Whether its disconnect handler has begun: the client may connect again.
         self.current_over = self.current is not None and self.current.disconnects > 0
         self.closing = actor.is_closing()

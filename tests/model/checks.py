@@ -40,7 +40,8 @@ class Checks:
         actor = self._actor
         if sid in actor.connections or sid == '?':
             self._fail('handlers', f'the connect handler runs twice, or without a sid: {sid}')
-        if any(not one.disconnects and one.greeted is not False for one in _all(actor)):
+        before = [one for one in _all(actor) if one.greeted is not False]
+        if actor.has('disconnect') and not all(one.disconnects for one in before):
             self._fail('handlers', 'a connect handler runs before the last disconnect handler')
         if call is None:
             self._fail('handlers', 'the connect handler runs outside of connect()')
@@ -99,7 +100,7 @@ class Checks:
             self._waited(call, call.current)
 
     def _connect(self, call: Call) -> None:
-        one, error = call.connection, call.error
+        actor, one, error = self._actor, call.connection, call.error
         # The client may connect again as soon as the disconnect handler has begun.
         over = call.current_over
         if call.sid is not None and not over:
@@ -110,7 +111,9 @@ class Checks:
             if (over or call.state == 'disconnected') and not call.others_connect:
                 self._fail('connect', f'{call!r} raises {error!r}')
         elif error is None:
-            if one is None or not one.greeted or call.refused:
+            # Without a connect handler, nothing may be known of a connection that ended at once.
+            known = one is not None or actor.has('connect')
+            if call.refused or (known and not (one and one.greeted)):
                 self._fail('connect', f'{call!r} returns although it failed')
         elif isinstance(error, ConnectionError):
             self._connect_failed(call, one, str(error))
@@ -138,13 +141,14 @@ class Checks:
 
     def _waited(self, call: Call, one: Connection) -> None:
         """wait() and disconnect() return after the disconnect handler."""
-        if one.finished or (one.greeted is False and not one.ended_first):
+        finished = one.finished if self._actor.has('disconnect') else self._actor.current() != one
+        if finished or (one.greeted is False and not one.ended_first):
             return
         if call.inside is one or call.args.get('abort'):
             return
         spent = time.monotonic() - call.began
         if call.do == 'wait' or (call.do == 'disconnect' and spent < _HANDLER_WAIT):
-            self._fail('wait', f'{call!r} returns before the disconnect handler has run')
+            self._fail('wait', f'{call!r} returns before the connection is over')
 
     # At rest
 
@@ -155,6 +159,7 @@ class Checks:
 
     def _disagreements(self) -> Found:
         actor, client = self._actor, self._actor.client
+        actor.current()
         state, sid = client.state, client.sid
         if state not in ('connected', 'disconnected'):
             return [('state', f'at rest it is {state}')]
@@ -195,9 +200,9 @@ class Checks:
     def _may_end(self, one: Connection) -> bool:
         return bool(one.troubles) or self._actor.round.has_stalled(one.began)
 
-    @staticmethod
-    def _handlers(one: Connection, ended: bool) -> Found:
-        wanted = int(ended and bool(one.greeted or one.ended_first))
+    def _handlers(self, one: Connection, ended: bool) -> Found:
+        has_one = self._actor.has('disconnect')
+        wanted = int(has_one and ended and bool(one.greeted or one.ended_first))
         if one.disconnects == wanted:
             return []
         times = f'{one.disconnects} times instead of {wanted}'
@@ -235,7 +240,7 @@ class Checks:
                 found.append(('state', 'open at the server after disconnect()'))
         if one.greeted is False and not one.troubles and record['open'] and _could_leave(one):
             found.append(('state', 'open at the server after the connect handler failed'))
-        is_last = ended and one.call is self._actor.last_connect and client.state == 'disconnected'
+        is_last = ended and one.call is self._actor.connects[-1] and client.state == 'disconnected'
         sure = is_last and one.greeted and not one.unclear and client.transport() == 'websocket'
         if sure and len(received) + client.unsent > len(one.accepted):
             sent, got = len(one.accepted), len(received)
@@ -244,6 +249,8 @@ class Checks:
 
     def _last_words(self, one: Connection, record: dict[str, Any], ended: bool) -> Found:
         """What the server has sent."""
+        if not self._actor.has('message'):
+            return []
         if one.troubles - {'server close'} or not one.greeted:
             return []
         # A polling client of python-engineio loses the last messages before a close.

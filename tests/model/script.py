@@ -99,6 +99,9 @@ class Step:
         return f'{f"{name}{who}{self.do}({args})":70} # {self.pace}'
 
 
+EVENTS = ('connect', 'message', 'disconnect')
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a round begins with."""
@@ -109,6 +112,7 @@ class Setup:
     loggers: bool  # log handlers that let others run
     write_limit: int
     theme: str
+    missing: tuple[str, ...] = ()  # the events without a handler
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class _Drawing:
             loggers=random.random() < 0.3,
             write_limit=random.choice([20_000, 1 << 20]),
             theme=theme,
+            missing=tuple(event for event in EVENTS if random.random() < 0.08),
         )
         self.names: list[str] = []
         self.weights = {**BASIC, **THEMES[theme]}

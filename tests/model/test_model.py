@@ -14,7 +14,7 @@ import pytest
 from model import round as model_round
 from model import run as model_run
 from model.run import Run
-from model.script import THEMES, WAYS, Script, Setup, Step, draw
+from model.script import EVENTS, THEMES, WAYS, Script, Setup, Step, draw
 from model.servers import Servers
 
 import engineio_gevent
@@ -58,6 +58,7 @@ def test_all_rules_are_drawn():
     assert {step.do for step in steps} == set(rules.split())
     assert {step.args.get('way') for step in steps} == {None, *WAYS}
     assert {script.setup.theme for script in scripts} == set(THEMES)
+    assert {event for script in scripts for event in script.setup.missing} == set(EVENTS)
     assert {(one.setup.kind, one.setup.flavour) for one in scripts} == {
         (kind, flavour) for kind in ('js', 'python') for flavour in ('calm', 'brisk', 'private')
     }
@@ -82,6 +83,12 @@ DISCONNECT = Step('disconnect', name='t3', pace='done')
 def test_nothing_is_found_where_nothing_is_wrong(run, kind):
     assert find(run, CONNECT, SEND, DISCONNECT, kind=kind) == set()
     assert find(run, CONNECT, SILENCE, kind=kind, flavour='brisk') == set()
+
+
+@pytest.mark.parametrize('missing', [EVENTS[:1], EVENTS[1:2], EVENTS[2:], EVENTS])
+def test_nothing_is_found_without_handlers(run, missing):
+    messages = Step('act', args={'what': 'send', 'count': 3, 'size': 0})
+    assert find(run, CONNECT, SEND, messages, DISCONNECT, CONNECT, missing=missing) == set()
 
 
 @pytest.fixture
@@ -184,9 +191,16 @@ def test_a_disconnect_that_waits_in_the_disconnect_handler_is_found(run, short_r
     assert find(run, CONNECT, plan, DISCONNECT) == {'bound'}
 
 
-def test_a_wait_that_returns_too_early_is_found(run, short_rest, monkeypatch):
+@pytest.mark.parametrize('missing', [(), EVENTS])
+def test_a_wait_that_returns_too_early_is_found(run, short_rest, monkeypatch, missing):
     monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
-    assert find(run, CONNECT, Step('wait', name='t2', pace='done')) == {'wait'}
+    wait = Step('wait', name='t2', pace='done')
+    assert find(run, CONNECT, wait, missing=missing) == {'wait'}
+
+
+def test_messages_lost_without_handlers_are_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(engineio_gevent.Client, 'send', lambda client, data: None)
+    assert find(run, CONNECT, SEND, DISCONNECT, missing=EVENTS) == {'delivery'}
 
 
 def test_a_heartbeat_that_does_not_end_is_found(run, short_rest, monkeypatch):
