@@ -18,7 +18,7 @@ import engineio_gevent
 import support
 from engineio_gevent.session import ABORT_TIMEOUT
 
-from .calls import Call, run_call
+from .calls import INTERRUPTIONS, Call, run_call
 from .checks import Checks
 from .script import EVENTS
 
@@ -66,7 +66,7 @@ class Connection:
     def interrupted(self) -> bool:
         """Whether connect() was killed, or its time was over."""
         error = None if self.call is None else self.call.error
-        return isinstance(error, (gevent.GreenletExit, gevent.Timeout))
+        return isinstance(error, INTERRUPTIONS)
 
 
 class Handling:
@@ -104,7 +104,7 @@ class ErrorHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, (Planned, gevent.Timeout, gevent.GreenletExit)):
+        if not isinstance(error, (Planned, *INTERRUPTIONS)):
             self.actor.round.fail('logged', f'{record.getMessage()}: {error!r}')
 
 

@@ -6,11 +6,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-import gevent
-
 import support
 from engineio_gevent.exceptions import ConnectionError
 from engineio_gevent.session import ABORT_TIMEOUT
+
+from .calls import INTERRUPTIONS, TooLate
 
 if TYPE_CHECKING:
     from .actor import Actor, Connection
@@ -92,7 +92,7 @@ class Checks:
         kind = 'abort' if call.args.get('abort') else call.do
         if spent > support.patience(BOUNDS.get(kind, 1e9)):
             self._fail('bound', f'{call!r} takes {spent:.1f} s')
-        if call.thrown and not isinstance(call.error, (gevent.GreenletExit, gevent.Timeout)):
+        if call.thrown and not (isinstance(call.error, INTERRUPTIONS) or _is_too_late(call)):
             self._fail('swallowed', f'{call!r} was killed and ends with {call.error!r}')
         if call.do == 'connect':
             self._connect(call)
@@ -264,6 +264,16 @@ class Checks:
             return []
         text = f'{record["sent"]} sent by the server, {one.messages} received'
         return [('last words' if ended else 'delivery', text)]
+
+
+def _is_too_late(call: Call) -> bool:
+    """Whether connect() failed because a time limit passed in its connect handler.
+
+    An exception of the application's own class looks like one that the handler raises.
+    """
+    one = call.connection
+    failed = isinstance(call.error, ConnectionError) and one is not None and one.greeted is False
+    return failed and isinstance(call.error.__cause__, TooLate)
 
 
 def _could_leave(one: Connection) -> bool:

@@ -19,6 +19,7 @@ import support
 from engineio_gevent import process
 
 from .actor import Planned
+from .calls import INTERRUPTIONS
 from .round import Round
 from .script import Script, draw
 from .servers import Servers
@@ -58,7 +59,7 @@ class Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, (Planned, gevent.GreenletExit, gevent.Timeout)):
+        if not isinstance(error, (Planned, *INTERRUPTIONS)):
             self.found.append(f'logged: {record.getMessage()} {error!r}')
 
     def __enter__(self) -> Errors:

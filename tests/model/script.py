@@ -178,6 +178,8 @@ class _Drawing:
     def _call(self, do: str, client: int, *often: str, **args: Any) -> Step:
         if 'thread' not in args and self.random.random() < 0.12:
             args['limit'] = self.random.choice([0, 0.001, 0.003, 0.01, 0.03])
+            if self.random.random() < 0.5:
+                args['own_error'] = True
         return Step(do, client, self._name(), args, self._pace(*often))
 
     def _connect(self, client: int) -> Step:

@@ -57,6 +57,7 @@ def test_all_rules_are_drawn():
     rules = 'connect words send disconnect wait kill kill_handler plan act server rest'
     assert {step.do for step in steps} == set(rules.split())
     assert {step.args.get('way') for step in steps} == {None, *WAYS}
+    assert {step.args.get('own_error') for step in steps if 'limit' in step.args} == {None, True}
     assert {script.setup.theme for script in scripts} == set(THEMES)
     assert {event for script in scripts for event in script.setup.missing} == set(EVENTS)
     assert {(one.setup.kind, one.setup.flavour) for one in scripts} == {
@@ -177,6 +178,24 @@ def test_a_kill_that_is_swallowed_is_found(run, short_rest, monkeypatch):
     wait = Step('wait', name='t2', pace='turn')
     kill = Step('kill', args={'which': 't2'}, pace='turn')
     assert 'swallowed' in find(run, CONNECT, wait, kill)
+
+
+def test_a_time_limit_that_is_swallowed_is_found(run, short_rest, monkeypatch):
+    """One with a class of its own: a plain Exception is thrown into the call."""
+
+    def swallow(client):
+        with contextlib.suppress(Exception):
+            gevent.sleep(60)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', swallow)
+    wait = Step('wait', name='t2', args={'limit': 0.001, 'own_error': True}, pace='done')
+    assert 'swallowed' in find(run, CONNECT, wait)
+
+
+def test_a_time_limit_in_a_connect_handler(run):
+    plan = Step('plan', args={'event': 'connect', 'operations': ['gate']})
+    limited = replace(CONNECT, args={**CONNECT.args, 'limit': 0.05, 'own_error': True})
+    assert find(run, plan, limited) == set()
 
 
 def test_a_disconnect_that_waits_in_the_disconnect_handler_is_found(run, short_rest, monkeypatch):
