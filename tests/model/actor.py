@@ -20,12 +20,13 @@ from engineio_gevent.session import ABORT_TIMEOUT
 
 from .calls import INTERRUPTIONS, Call, run_call
 from .checks import Checks
+from .http_sessions import close, make_session
 from .script import EVENTS
 
 if TYPE_CHECKING:
     from .round import Round
 
-TRANSPORTS = support.WAYS
+TRANSPORTS = {**support.WAYS, 'either': ['websocket', 'polling']}
 REQUEST_TIMEOUT = 4.0
 
 #: Where the name of an operation of a handler differs from that of its call.
@@ -124,11 +125,15 @@ class Actor:
         logger.addHandler(ErrorHandler(self))
         if setup.loggers:
             logger.addHandler(YieldingHandler(self))
+        self._session = make_session() if setup.session == 'session' else None
         self.client = engineio_gevent.Client(
             logger=logger if setup.loggers else False,
             request_timeout=REQUEST_TIMEOUT,
             handle_sigint=False,
             write_limit=setup.write_limit,
+            http_session=make_session if setup.session == 'function' else self._session,
+            try_all_transports=setup.try_all,
+            remember_upgrade=setup.remember,
         )
         self.client.logger = logger  # errors are logged to it in any case
         for event in EVENTS:
@@ -147,6 +152,11 @@ class Actor:
         #: What the server, or another native thread, is doing now.
         self.acts: list[str] = []
         self._names = 0
+
+    def close(self) -> None:
+        """The round is over."""
+        if self._session is not None:
+            close(self._session)
 
     # Facts
 

@@ -90,7 +90,8 @@ class Checks:
         """The time that a call took, and whether it may have ended as it did."""
         spent = self._actor.waiting_time(call)
         kind = 'abort' if call.args.get('abort') else call.do
-        if spent > support.patience(BOUNDS.get(kind, 1e9)):
+        tries = 1 + (call.do == 'connect' and self._actor.round.script.setup.try_all)
+        if spent > support.patience(tries * BOUNDS.get(kind, 1e9)):
             self._fail('bound', f'{call!r} takes {spent:.1f} s')
         if call.thrown and not (isinstance(call.error, INTERRUPTIONS) or _is_too_late(call)):
             self._fail('swallowed', f'{call!r} was killed and ends with {call.error!r}')

@@ -254,6 +254,7 @@ class Round:
             if self.failures:
                 with gevent.Timeout(5, False):
                     actor.client.disconnect(abort=True)
+            actor.close()
             self.control('do', tag=actor.tag, what='forget')
 
 

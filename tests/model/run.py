@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -156,6 +157,12 @@ class Run:
     def batch(self, scripts: Iterable[Script]) -> list[Finding]:
         """Run scripts, as many at the same time as allowed, and look for what they leave."""
         support.measure_slowness()
+        # The sessions of the rounds are cooperative, although the process is not patched.
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'polling through a requests.Session')
+            return self._batch(scripts)
+
+    def _batch(self, scripts: Iterable[Script]) -> list[Finding]:
         began: list[Script] = []
         findings: list[Finding] = []
         with Stalls() as stalls:

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-WAYS = ('polling', 'websocket', 'upgraded')
+#: The transports of a connect(). 'either' prefers the websocket, and has polling as its second.
+WAYS = ('polling', 'websocket', 'upgraded', 'either')
+
+#: The HTTP client of polling: this package's own, a session, or a function that makes sessions.
+SESSIONS = ('', 'session', 'function')
 
 #: Weights of the steps, by theme. Each round has one theme.
 THEMES: dict[str, dict[str, float]] = {
@@ -113,6 +117,9 @@ class Setup:
     write_limit: int
     theme: str
     missing: tuple[str, ...] = ()  # the events without a handler
+    session: str = ''  # one of SESSIONS
+    try_all: bool = False  # try_all_transports
+    remember: bool = False  # remember_upgrade
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,9 @@ class _Drawing:
             write_limit=random.choice([20_000, 1 << 20]),
             theme=theme,
             missing=tuple(event for event in EVENTS if random.random() < 0.08),
+            session=random.choice([*SESSIONS, '', '', '', '']),
+            try_all=random.random() < 0.2,
+            remember=random.random() < 0.2,
         )
         self.names: list[str] = []
         self.weights = {**BASIC, **THEMES[theme]}

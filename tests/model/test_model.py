@@ -14,7 +14,7 @@ import pytest
 from model import round as model_round
 from model import run as model_run
 from model.run import Run
-from model.script import EVENTS, THEMES, WAYS, Script, Setup, Step, draw
+from model.script import EVENTS, SESSIONS, THEMES, WAYS, Script, Setup, Step, draw
 from model.servers import Servers
 
 import engineio_gevent
@@ -60,6 +60,7 @@ def test_all_rules_are_drawn():
     assert {step.args.get('own_error') for step in steps if 'limit' in step.args} == {None, True}
     assert {script.setup.theme for script in scripts} == set(THEMES)
     assert {event for script in scripts for event in script.setup.missing} == set(EVENTS)
+    assert {script.setup.session for script in scripts} == set(SESSIONS)
     assert {(one.setup.kind, one.setup.flavour) for one in scripts} == {
         (kind, flavour) for kind in ('js', 'python') for flavour in ('calm', 'brisk', 'private')
     }
@@ -90,6 +91,16 @@ def test_nothing_is_found_where_nothing_is_wrong(run, kind):
 def test_nothing_is_found_without_handlers(run, missing):
     messages = Step('act', args={'what': 'send', 'count': 3, 'size': 0})
     assert find(run, CONNECT, SEND, messages, DISCONNECT, CONNECT, missing=missing) == set()
+
+
+@pytest.mark.parametrize('session', SESSIONS)
+def test_nothing_is_found_with_options(run, session):
+    """Of the connect(): an HTTP session, and a second transport."""
+    upgraded = replace(CONNECT, args={'way': 'upgraded'})
+    options = {'session': session, 'try_all': True, 'remember': True}
+    assert find(run, upgraded, SEND, DISCONNECT, upgraded, SEND, DISCONNECT, **options) == set()
+    polling = replace(CONNECT, args={'way': 'polling'})
+    assert find(run, polling, SEND, DISCONNECT, **options) == set()
 
 
 @pytest.fixture
