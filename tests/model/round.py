@@ -18,6 +18,7 @@ import support
 from .actor import Actor
 from .calls import Call, CallGreenlet, run_call
 from .checks import Found
+from .owned import Owned
 from .script import Script, Step
 from .stalls import Stalls
 
@@ -50,6 +51,7 @@ class Round:
         self.log: list[str] = []
         self.began = time.monotonic()
         self.actors = [Actor(self, number) for number in range(script.setup.clients)]
+        self.owned: list[Owned] = []
         self.steps = 0
         self._cleaning_up = False
 
@@ -190,6 +192,14 @@ class Round:
         for actor in self.actors:
             actor.disturb(what, True)
 
+    def _do_owned(self, step: Step) -> None:
+        self.owned.append(Owned(self, len(self.owned), step.args))
+
+    def _do_foreign(self, step: Step) -> None:
+        """A call of the client that another thread connects."""
+        if self.owned:
+            self.owned[-1].call(step.args['what'], step.args['thread'])
+
     def _do_rest(self, step: Step) -> None:
         self.rest()
 
@@ -210,6 +220,8 @@ class Round:
         support.eventually(quiet, REST, 0.02)
         for kind, text in found:
             self.fail(kind, text)
+        while self.owned and not found:
+            self.owned.pop().finish()
         self.gate.clear()
         for actor in self.actors:
             actor.plans.clear()
@@ -225,6 +237,8 @@ class Round:
         for actor in self.actors:
             if actor.handlers_run:
                 found.append(('hang', f'a handler of {actor.letter} does not end'))
+        for owned in self.owned:
+            found += owned.busy()
         return found
 
     # The end
@@ -250,6 +264,8 @@ class Round:
             gevent.killall(
                 [one for one in greenlets if isinstance(one, gevent.Greenlet)], timeout=3
             )
+        for owned in self.owned:
+            owned.close()
         for actor in self.actors:
             if self.failures:
                 with gevent.Timeout(5, False):

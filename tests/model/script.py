@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from .owned import CALLS, ENDS
+
 #: The transports of a connect(). 'either' prefers the websocket, and has polling as its second.
 WAYS = ('polling', 'websocket', 'upgraded', 'either')
 
@@ -23,6 +25,7 @@ THEMES: dict[str, dict[str, float]] = {
     'last words': {'last_words': 4, 'plan': 1},
     'senders': {'send': 10, 'act': 3},
     'process': {'server': 5, 'connect': 6, 'send': 4},
+    'threads': {'owned': 3, 'rest': 2},
     'heartbeat': {'silence': 3, 'connect': 4, 'rest': 0.5},
 }
 BASIC: dict[str, float] = {
@@ -306,6 +309,21 @@ class _Drawing:
         """Something that happens to the server's process."""
         what = self.random.choice(['kill', 'start', 'restart', 'suspend', 'resume'])
         return Step('server', client, args={'what': what}, pace=self._pace('20 ms'))
+
+    def _owned(self, client: int) -> list[Step]:
+        """A connection of another native thread, and what others do with it."""
+        random = self.random
+        args = {
+            'way': random.choice(WAYS[:3]),
+            'stay': random.choice([0, 3, 20, 50]),
+            'handler': random.random() < 0.3,
+            'end': random.choice(ENDS),
+        }
+        steps = [Step('owned', client, args=args, pace=random.choice(['turn', '8 ms', '30 ms']))]
+        for _ in range(random.randint(0, 6)):
+            call = {'what': random.choice(CALLS), 'thread': random.random() < 0.6}
+            steps.append(Step('foreign', client, args=call, pace=self._pace()))
+        return steps
 
     def _rest(self, client: int) -> Step:
         return Step('rest', client)

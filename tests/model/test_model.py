@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import replace
 
 import gevent
 import pytest
 from model import round as model_round
 from model import run as model_run
+from model.owned import ENDS
 from model.run import Run
 from model.script import EVENTS, SESSIONS, THEMES, WAYS, Script, Setup, Step, draw
 from model.servers import Servers
 
 import engineio_gevent
 import support
+from engineio_gevent import process
 from engineio_gevent.heartbeat import Heartbeat
 
 SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '4'))
@@ -54,7 +57,9 @@ def test_the_same_seed_draws_the_same():
 def test_all_rules_are_drawn():
     scripts = [draw(seed) for seed in range(1000)]
     steps = [step for script in scripts for step in script.steps]
-    rules = 'connect words send disconnect wait kill kill_handler plan act server rest'
+    rules = (
+        'connect words send disconnect wait kill kill_handler plan act server rest owned foreign'
+    )
     assert {step.do for step in steps} == set(rules.split())
     assert {step.args.get('way') for step in steps} == {None, *WAYS}
     assert {step.args.get('own_error') for step in steps if 'limit' in step.args} == {None, True}
@@ -231,6 +236,48 @@ def test_a_wait_that_returns_too_early_is_found(run, short_rest, monkeypatch, mi
 def test_messages_lost_without_handlers_are_found(run, short_rest, monkeypatch):
     monkeypatch.setattr(engineio_gevent.Client, 'send', lambda client, data: None)
     assert find(run, CONNECT, SEND, DISCONNECT, missing=EVENTS) == {'delivery'}
+
+
+OWNED = Step('owned', args={'way': 'websocket', 'stay': 20, 'handler': False, 'end': 'destroy'})
+
+
+def foreign(what, **args):
+    return Step('foreign', args={'what': what, 'thread': True, **args}, pace='turn')
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_nothing_is_found_with_another_thread(run, end):
+    owned = replace(OWNED, args={**OWNED.args, 'end': end}, pace='20 ms')
+    calls = [foreign(what) for what in ('look', 'send', 'wait', 'abort')]
+    rest = Step('rest')
+    assert find(run, owned, *calls, rest, owned, calls[2], rest, owned, calls[1]) == set()
+
+
+def test_a_connection_of_a_thread_that_does_not_end_is_found(run, short_rest, monkeypatch):
+    disconnect = engineio_gevent.Client.disconnect
+    monkeypatch.setattr(engineio_gevent.Client, 'disconnect', lambda *args, **kwargs: None)
+    try:
+        assert 'state' in find(run, OWNED)
+    finally:
+        for session in list(process._connections):
+            session.disconnect()
+    assert disconnect
+
+
+def test_a_wait_for_a_thread_that_has_ended_is_found(run, short_rest, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: ended.wait())
+    try:
+        assert find(run, OWNED, foreign('wait')) == {'hang'}
+    finally:
+        ended.set()
+
+
+def test_a_wait_that_does_not_wait_for_another_thread_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
+    owned = replace(OWNED, args={**OWNED.args, 'stay': 200}, pace='done')
+    looks = [Step('foreign', args={'what': 'look', 'thread': False}, pace='20 ms')] * 5
+    assert 'wait' in find(run, owned, *looks, foreign('wait'))
 
 
 def test_a_heartbeat_that_does_not_end_is_found(run, short_rest, monkeypatch):
