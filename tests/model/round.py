@@ -18,6 +18,7 @@ import support
 from .actor import Actor
 from .calls import Call, CallGreenlet, run_call
 from .checks import Found
+from .forks import fork
 from .owned import Owned
 from .script import Script, Step
 from .stalls import Stalls
@@ -199,6 +200,10 @@ class Round:
         """A call of the client that another thread connects."""
         if self.owned:
             self.owned[-1].call(step.args['what'], step.args['thread'])
+
+    def _do_fork(self, step: Step) -> None:
+        if found := fork(actor.client for actor in self.actors):
+            self.fail('fork', found)
 
     def _do_rest(self, step: Step) -> None:
         self.rest()

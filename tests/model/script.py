@@ -25,6 +25,7 @@ THEMES: dict[str, dict[str, float]] = {
     'last words': {'last_words': 4, 'plan': 1},
     'senders': {'send': 10, 'act': 3},
     'process': {'server': 5, 'connect': 6, 'send': 4},
+    'forks': {'fork': 2, 'act': 4, 'connect': 6, 'send': 4},
     'threads': {'owned': 3, 'rest': 2},
     'heartbeat': {'silence': 3, 'connect': 4, 'rest': 0.5},
 }
@@ -82,6 +83,10 @@ OPERATIONS = {
 }
 
 
+#: The steps that concern no client, or all.
+OF_NO_CLIENT = ('server', 'rest', 'kill', 'owned', 'foreign', 'fork')
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a round.
@@ -101,7 +106,7 @@ class Step:
 
     def __str__(self) -> str:
         args = ', '.join(f'{key}={value!r}' for key, value in self.args.items())
-        who = '' if self.do in ('server', 'rest', 'kill') else f'{"abc"[self.client]}.'
+        who = '' if self.do in OF_NO_CLIENT else f'{"abc"[self.client]}.'
         name = f'{self.name} = ' if self.name else ''
         return f'{f"{name}{who}{self.do}({args})":70} # {self.pace}'
 
@@ -324,6 +329,9 @@ class _Drawing:
             call = {'what': random.choice(CALLS), 'thread': random.random() < 0.6}
             steps.append(Step('foreign', client, args=call, pace=self._pace()))
         return steps
+
+    def _fork(self, client: int) -> Step:
+        return Step('fork', client, pace=self._pace())
 
     def _rest(self, client: int) -> Step:
         return Step('rest', client)

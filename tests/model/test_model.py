@@ -23,6 +23,7 @@ import engineio_gevent
 import support
 from engineio_gevent import process
 from engineio_gevent.heartbeat import Heartbeat
+from engineio_gevent.session import Session
 
 SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '4'))
 
@@ -57,9 +58,8 @@ def test_the_same_seed_draws_the_same():
 def test_all_rules_are_drawn():
     scripts = [draw(seed) for seed in range(1000)]
     steps = [step for script in scripts for step in script.steps]
-    rules = (
-        'connect words send disconnect wait kill kill_handler plan act server rest owned foreign'
-    )
+    rules = 'connect words send disconnect wait kill kill_handler plan act server rest'
+    rules += ' owned foreign fork'
     assert {step.do for step in steps} == set(rules.split())
     assert {step.args.get('way') for step in steps} == {None, *WAYS}
     assert {step.args.get('own_error') for step in steps if 'limit' in step.args} == {None, True}
@@ -254,14 +254,12 @@ def test_nothing_is_found_with_another_thread(run, end):
 
 
 def test_a_connection_of_a_thread_that_does_not_end_is_found(run, short_rest, monkeypatch):
-    disconnect = engineio_gevent.Client.disconnect
     monkeypatch.setattr(engineio_gevent.Client, 'disconnect', lambda *args, **kwargs: None)
     try:
         assert 'state' in find(run, OWNED)
     finally:
         for session in list(process._connections):
             session.disconnect()
-    assert disconnect
 
 
 def test_a_wait_for_a_thread_that_has_ended_is_found(run, short_rest, monkeypatch):
@@ -275,9 +273,34 @@ def test_a_wait_for_a_thread_that_has_ended_is_found(run, short_rest, monkeypatc
 
 def test_a_wait_that_does_not_wait_for_another_thread_is_found(run, short_rest, monkeypatch):
     monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
-    owned = replace(OWNED, args={**OWNED.args, 'stay': 200}, pace='done')
+    owned = replace(OWNED, args={**OWNED.args, 'stay': 200})
     looks = [Step('foreign', args={'what': 'look', 'thread': False}, pace='20 ms')] * 5
     assert 'wait' in find(run, owned, *looks, foreign('wait'))
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_nothing_is_found_with_forks(run, way):
+    connect = Step('connect', name='t1', args={'way': way})
+    forks = [Step('fork', pace=pace) for pace in ('turn', '1 ms', '3 ms', '8 ms')]
+    assert find(run, connect, *forks, CONNECT, SEND, *forks, DISCONNECT, *forks) == set()
+
+
+def test_a_connection_that_a_fork_does_not_abandon_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(Session, 'abandon', lambda session: None)
+    assert find(run, CONNECT, Step('fork')) == {'fork'}
+
+
+def test_a_call_that_waits_in_a_fork_is_found(run, short_rest, monkeypatch, capfd):
+    parent, wait = os.getpid(), engineio_gevent.Client.wait
+
+    def sleep(client):
+        if os.getpid() != parent:
+            gevent.sleep(0)
+        wait(client)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', sleep)
+    assert find(run, CONNECT, Step('fork')) == {'fork'}
+    assert 'lets other greenlets run' in capfd.readouterr().err
 
 
 def test_a_heartbeat_that_does_not_end_is_found(run, short_rest, monkeypatch):
