@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import gevent
+import requests
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 
@@ -18,7 +19,7 @@ import engineio_gevent
 import support
 from engineio_gevent.session import ABORT_TIMEOUT
 
-from .calls import INTERRUPTIONS, Call, run_call
+from .calls import INTERRUPTIONS, Call, CallGreenlet, TooLate, run_call
 from .checks import Checks
 from .http_sessions import close, make_session
 from .script import EVENTS
@@ -92,8 +93,13 @@ class YieldingHandler(logging.Handler):
             return  # another native thread, which needs no hub
         if getcurrent() is hub:
             self.actor.round.fail('hub', f'a log handler runs in the hub: {record.getMessage()}')
-        else:
+            return
+        try:
             gevent.sleep(0)
+        except TooLate:  # Handlers of the standard library swallow an Exception, too.
+            current = getcurrent()
+            if isinstance(current, CallGreenlet):
+                current.call.thrown = False
 
 
 class ErrorHandler(logging.Handler):
@@ -125,13 +131,17 @@ class Actor:
         logger.addHandler(ErrorHandler(self))
         if setup.loggers:
             logger.addHandler(YieldingHandler(self))
-        self._session = make_session() if setup.session == 'session' else None
+        #: What the client polls with. It never closes them.
+        self._sessions: list[requests.Session] = []
+        sessions: dict[str, Any] = {'': None, 'function': self._make_session}
+        if setup.session == 'session':
+            sessions['session'] = self._make_session()
         self.client = engineio_gevent.Client(
             logger=logger if setup.loggers else False,
             request_timeout=REQUEST_TIMEOUT,
             handle_sigint=False,
             write_limit=setup.write_limit,
-            http_session=make_session if setup.session == 'function' else self._session,
+            http_session=sessions[setup.session],
             try_all_transports=setup.try_all,
             remember_upgrade=setup.remember,
         )
@@ -155,8 +165,12 @@ class Actor:
 
     def close(self) -> None:
         """The round is over."""
-        if self._session is not None:
-            close(self._session)
+        for session in self._sessions:
+            close(session)
+
+    def _make_session(self) -> requests.Session:
+        self._sessions.append(make_session())
+        return self._sessions[-1]
 
     # Facts
 

@@ -171,7 +171,9 @@ class Checks:
             return [('state', 'it changes')]
         found: Found = []
         for one in records.values():
-            if one['open'] and one['tcp'] and one['sid'] != sid:
+            # Connections lie idle in an HTTP session, which is never closed.
+            idle = one['transport'] == 'polling' and actor.round.script.setup.session
+            if one['open'] and one['tcp'] and one['sid'] != sid and not idle:
                 found.append(('orphan', f'the server has {one["sid"]}, the client {sid} ({state})'))
         if sid is not None:
             record = records.get(sid, {})

@@ -187,6 +187,7 @@ class Owned:
         with contextlib.suppress(Exception):
             self.client.disconnect(abort=True)
         if self._hub is not None and self._hub.loop is not None and not self._thread.is_alive():
+            gevent.sleep(0.01)  # gevent may still tell that loop of an event that was set
             self._hub.loop.destroy()
 
 
