@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 import gevent
@@ -13,6 +15,7 @@ from gevent.monkey import get_original
 
 _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 
+_lock: Any = _allocate_lock()
 
 #: Seconds between two looks whether a thread that is waited for still lives.
 _LOOK = 1.0
@@ -31,10 +34,37 @@ def has_ended(hub: Hub) -> bool:
     return hub.loop is None or hub.dead
 
 
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one native thread at a time run a block, in which nobody waits."""
+    # A forked child may have a copy that is locked, and that nobody unlocks.
+    locked = _lock.acquire(timeout=_LOOK)
+    try:
+        yield
+    finally:
+        if locked:
+            _lock.release()
+
+
+def call_soon(hub: Hub, function: Callable[..., object], *arguments: Any) -> bool:
+    """Have the loop of another thread call a function.
+
+    :returns: False if the hub has been destroyed, perhaps just now.
+    """
+    loop = hub.loop
+    if loop is None:
+        return False
+    try:
+        loop.run_callback_threadsafe(function, *arguments)
+    except (ValueError, TypeError):  # what a destroyed loop raises; TypeError with CFFI
+        return False
+    return True
+
+
 def call_in_hub(
     hub: Hub, timeout: float | None, function: Callable[..., object], *arguments: Any
 ) -> None:
-    """Have a greenlet of the hub's thread call a function, and wait for that.
+    """Have a greenlet of the hub's thread call a function. Wait for that, or the thread's end.
 
     :param hub: the hub of another thread.
     :param timeout: in seconds, since that thread may be busy for long; None: no bound.
@@ -55,10 +85,12 @@ def call_in_hub(
         finally:
             tell()
 
-    hub.loop.run_callback_threadsafe(gevent.spawn, run)
-    if timeout is not None:
-        wait(timeout=timeout)
+    if not call_soon(hub, gevent.spawn, run):
         return
-    # Not without a timer: this thread's loop knows nothing of the other, and would give up.
-    while not wait(timeout=_LOOK) and not has_ended(hub):
-        pass
+    seconds_left = inf if timeout is None else timeout
+    while seconds_left > 0:
+        # Not without a timer: this thread's loop knows nothing of the other, and would give up.
+        step = min(_LOOK, seconds_left)
+        if wait(timeout=step) or has_ended(hub):
+            return
+        seconds_left -= step

@@ -216,7 +216,8 @@ class Outgoing(Lifecycle):
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
         self._from_other_threads.extend(encoded)
-        self._hub.loop.run_callback_threadsafe(self.take_from_other_threads)
+        if not other_threads.call_soon(self._hub, self.take_from_other_threads):
+            raise RuntimeError(THREAD_ENDED)
 
     def take_from_other_threads(self) -> None:
         """Send what other native threads have sent. In the connection's own thread."""

@@ -407,20 +407,29 @@ class Session(Outgoing):
         if not self._is_orphaned():
             limit = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
             other_threads.call_in_hub(self._hub, limit, self.disconnect, abort, reason)
-        elif self.phase in (LOST, ENDING):
-            # The disconnect handler was to run in that thread.
-            self._calls.disconnect_here(self._reason, self._handle, self._finish)
-        elif self.move(Event.THREAD_ENDED):
-            # Nobody can send a CLOSE packet: the hub is gone.
-            process.discard(self)
-            self.error = ConnectionClosed(THREAD_ENDED)
-            if self.transport is not None:
-                self.transport.abandon()
-            if self.phase is CLOSED:
-                self._finish_closed()
-            else:
-                reason = reason or Reason.CLIENT_DISCONNECT
-                self._calls.disconnect_here(reason, self._handle, self._finish)
+        if self._is_orphaned() and self._end_orphaned(reason):
+            self._calls.disconnect_here(self._reason, self._finish)
+
+    def _end_orphaned(self, reason: str | None) -> bool:
+        """End a connection whose thread has ended. It never waits.
+
+        :returns: whether the caller has to call the disconnect handler.
+        """
+        with other_threads.one_at_a_time():
+            self._closed = None  # greenlets that wait for it belong to the ended thread
+            if self.phase not in (LOST, ENDING):
+                if not self.move(Event.THREAD_ENDED):
+                    return False
+                # Nobody can send a CLOSE packet: the hub is gone.
+                process.discard(self)
+                self.error = ConnectionClosed(THREAD_ENDED)
+                self._reason = reason or Reason.CLIENT_DISCONNECT
+                if self.transport is not None:
+                    self.transport.abandon(wake=False)
+                if self.phase is CLOSED:
+                    self._finish_closed()
+                    return False
+            return self.move(Event.HANDLE)
 
     def abandon(self) -> None:
         """In a forked child: the connection belongs to the parent process. Send nothing."""

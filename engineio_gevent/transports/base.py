@@ -83,8 +83,12 @@ class Transport(Protocol):
         :param reason: the words that go with the code.
         """
 
-    def abandon(self) -> None:
-        """Let go of the sockets without a byte to the server: a forked child's duty."""
+    def abandon(self, wake: bool = True) -> None:
+        """Let go of the sockets without a byte to the server: a forked child's duty.
+
+        :param wake: whether to wake the greenlets that wait for this transport. Those of a native
+                     thread that has ended cannot be woken.
+        """
 
 
 class Limits(Protocol):

@@ -365,7 +365,7 @@ WAITING = {'sleep': 0, 'timer': 0, 'Timeout': 0, 'wait': 0, 'join': 1, 'joinall'
 OTHER_WAITS = {
     ('cli.connect', 'gevent.wait(waited, count=1)'),
     ('contrib.locust.client', 'awaited.wait(timeout, watch)'),
-    ('other_threads', 'wait(timeout=timeout)'),
+    ('other_threads', 'wait(timeout=step)'),
     ('net.plain', 'socket.wait(self._watcher)'),
     ('net.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
 }

@@ -11,7 +11,13 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
 
 from engineio_gevent import other_threads
-from engineio_gevent.other_threads import call_in_hub, has_ended, is_own_hub
+from engineio_gevent.other_threads import (
+    call_in_hub,
+    call_soon,
+    has_ended,
+    is_own_hub,
+    one_at_a_time,
+)
 from support import NativeThread, eventually, in_thread, settle
 
 
@@ -61,6 +67,48 @@ def test_the_hub_of_a_thread_that_has_ended():
     hubs = []
     in_thread(run)
     assert eventually(lambda: has_ended(hubs[0]))
+
+
+def test_one_thread_at_a_time(monkeypatch):
+    """But a lock that nobody unlocks, as in a forked child, stops nobody for good."""
+
+    def run():
+        with one_at_a_time():
+            ran.append(len(ran))
+
+    ran = []
+    with one_at_a_time():
+        other = NativeThread(run)
+        settle()
+        assert ran == []
+    other.get()
+    assert ran == [0]
+    monkeypatch.setattr(other_threads, '_LOOK', 0.001)
+    with one_at_a_time():
+        in_thread(run)
+    in_thread(run)
+    assert ran == [0, 1, 2]
+
+
+def test_calling_soon():
+    hub, called = gevent.get_hub(), []
+    assert in_thread(call_soon, hub, called.append, 1) is True
+    assert eventually(lambda: called == [1])
+
+
+@pytest.mark.parametrize('destroyed', ['loop', 'hub'])
+def test_calling_soon_in_what_has_been_destroyed(destroyed):
+    """The loop of a hub is destroyed a moment before the hub has none."""
+
+    def run():
+        hub = gevent.get_hub()
+        loop = hub.loop
+        hub.destroy(destroy_loop=True)
+        return SimpleNamespace(loop=loop) if destroyed == 'loop' else hub
+
+    called = []
+    assert call_soon(in_thread(run), called.append, 1) is False
+    assert called == []
 
 
 @both
@@ -131,7 +179,8 @@ def test_a_function_that_raises(prepare, hub_errors):
 
 
 @both
-def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch):
+@pytest.mark.parametrize('timeout', [None, 60])
+def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch, timeout):
     def look(name):
         looks.append(name)
         return len(looks) > 2
@@ -142,5 +191,5 @@ def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch):
 
     monkeypatch.setattr(other_threads, '_LOOK', 0.001)
     looks = []
-    in_thread(prepare(lambda: call_in_hub(Hub(), None, looks.append, 'called')))
+    in_thread(prepare(lambda: call_in_hub(Hub(), timeout, looks.append, 'called')))
     assert len(looks) == 3
