@@ -51,8 +51,8 @@ class Call:
         self.running = False
         self.ended = False
         self.ended_at = 0.0
-        #: Whether its greenlet was killed, perhaps too late.
-        self.killed = False
+        #: How often its greenlet was killed, perhaps too late.
+        self.kills = 0
         #: Whether one of the INTERRUPTIONS was thrown into the call.
         self.thrown = False
         #: For connect(): whether disconnect() was called before the connect handler began.

@@ -82,7 +82,7 @@ class Checks:
 
     @staticmethod
     def _is_being_interrupted(one: Connection) -> bool:
-        return one.call is not None and (one.call.killed or one.call.thrown)
+        return one.call is not None and bool(one.call.kills or one.call.thrown)
 
     # When a call has ended
 
@@ -282,7 +282,9 @@ def _is_too_late(call: Call) -> bool:
 def _could_leave(one: Connection) -> bool:
     """Whether connect(), which failed, had the time to tell the server."""
     call = one.call
-    return call is not None and not call.thrown and call.ended_at - one.greeted_at < ABORT_TIMEOUT
+    if call is None or call.thrown or call.kills > 1:
+        return False
+    return call.ended_at - one.greeted_at < ABORT_TIMEOUT
 
 
 def _all(actor: Actor) -> list[Connection]:

@@ -136,7 +136,7 @@ class Round:
     def _do_kill(self, step: Step) -> None:
         call = self.calls.get(step.args['which'])
         if call is not None and not call.ended and isinstance(call.greenlet, gevent.Greenlet):
-            call.killed = True
+            call.kills += 1
             call.greenlet.kill(block=False)
 
     def _do_kill_handler(self, step: Step) -> None:
@@ -146,7 +146,7 @@ class Round:
         if not running:
             return
         for call in actor.connecting:
-            call.killed |= call.greenlet is running[-1]
+            call.kills += call.greenlet is running[-1]
         running[-1].kill(block=False)
 
     def _do_plan(self, step: Step) -> None:
