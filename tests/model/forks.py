@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import gevent
 import greenlet
 
 from engineio_gevent import process
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 #: Seconds after which the operating system ends the child.
 _CHILD_LIMIT = 20
+#: What the child says last.
+_DONE = '.'
 
 
 def fork(clients: Iterable[Client]) -> str:
-    """Fork, and wait for the child.
+    """Fork, and wait for the child, cooperatively.
 
     :returns: what is wrong in the child. It is empty if nothing is.
     """
@@ -34,10 +37,21 @@ def fork(clients: Iterable[Client]) -> str:
         _run_child(owners, writing)
     os.close(writing)
     with open(reading, 'rb') as pipe:
-        found = pipe.read().decode()
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return found if code == 0 else f'{found} the child ends with {code}'
+        code = _wait(pid)
+        said = pipe.read().decode()
+    return said.removesuffix(_DONE) if said.endswith(_DONE) else f'the child ends with {code}'
+
+
+def _wait(pid: int) -> int | None:
+    """The exit code of a child; None if the loop has waited for the child first."""
+    while True:
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        gevent.sleep(0.005)
 
 
 def _run_child(owners: list[Client], writing: int) -> None:
@@ -51,7 +65,7 @@ def _run_child(owners: list[Client], writing: int) -> None:
             found += f' connections: {process._connections}'
     except BaseException as exc:  # the parent reports it
         found = repr(exc)
-    os.write(writing, found.encode()[:4000])
+    os.write(writing, found.encode()[:4000] + _DONE.encode())
     os._exit(0)
 
 
