@@ -94,12 +94,16 @@ class YieldingHandler(logging.Handler):
         if getcurrent() is hub:
             self.actor.round.fail('hub', f'a log handler runs in the hub: {record.getMessage()}')
             return
+        current, began = getcurrent(), time.monotonic()
+        call = current.call if isinstance(current, CallGreenlet) else None
         try:
             gevent.sleep(0)
         except TooLate:  # Handlers of the standard library swallow an Exception, too.
-            current = getcurrent()
-            if isinstance(current, CallGreenlet):
-                current.call.thrown = False
+            if call is not None:
+                call.thrown = False
+        finally:
+            if call is not None:
+                call.logging += time.monotonic() - began
 
 
 class ErrorHandler(logging.Handler):
@@ -138,7 +142,7 @@ class Actor:
             sessions['session'] = self._make_session()
         self.client = engineio_gevent.Client(
             logger=logger if setup.loggers else False,
-            request_timeout=REQUEST_TIMEOUT,
+            request_timeout=support.patience(REQUEST_TIMEOUT),
             handle_sigint=False,
             write_limit=setup.write_limit,
             http_session=sessions[setup.session],

@@ -55,6 +55,8 @@ class Call:
         self.kills = 0
         #: Whether one of the INTERRUPTIONS was thrown into the call.
         self.thrown = False
+        #: The seconds spent in log handlers that let others run.
+        self.logging = 0.0
         #: For connect(): whether disconnect() was called before the connect handler began.
         self.refused = False
         #: For connect(): the connection, from its connect handler on.

@@ -105,7 +105,9 @@ class Owned:
         self._disconnects = 0
         self._hub: Any = None
         self._ended_at = 0.0
-        self.client = engineio_gevent.Client(handle_sigint=False, http_session=None)
+        self.client = engineio_gevent.Client(
+            handle_sigint=False, request_timeout=support.patience(5.0)
+        )
         self.client.logger = logging.Logger(self.tag, logging.ERROR)
         self.client.logger.addHandler(_Errors(round_))
         self.client.on('connect', self._on_connect)
