@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
@@ -12,6 +14,8 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
 from gevent.hub import Hub
 from gevent.monkey import get_original
+
+from .per_hub import PerHub
 
 _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 
@@ -46,38 +50,75 @@ def one_at_a_time() -> Iterator[None]:
             _lock.release()
 
 
-def call_soon(hub: Hub, function: Callable[..., object], *arguments: Any) -> bool:
-    """Have the loop of another thread call a function.
+class Inbox:
+    """What other native threads want a hub to call.
 
-    :returns: False if the hub has been destroyed, perhaps just now.
+    ``loop.run_callback_threadsafe()`` does that, too, but changes libev's count of references
+    while libev changes it without the GIL. Such changes get lost, about one for a thousand calls
+    beside busy timers. A count that is too low ends the loop with ``LoopExit``.
+
+    :param hub: the hub of this thread.
     """
-    loop = hub.loop
-    if loop is None:
-        return False
-    try:
-        loop.run_callback_threadsafe(function, *arguments)
-    except (ValueError, TypeError):  # what a destroyed loop raises; TypeError with CFFI
-        return False
-    return True
+
+    __slots__ = ('_calls', '_watcher', 'hub')
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        # It ends with the loop. Nothing waits for it.
+        self._watcher = hub.loop.async_(ref=False)
+        self._watcher.start(self._run)
+
+    def call_soon(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """In any thread: have the hub call a function. Calls keep their order.
+
+        :returns: False if the hub has been destroyed, perhaps just now.
+        """
+        if self.hub.loop is None:
+            return False
+        self._calls.append((function, arguments))
+        try:
+            self._watcher.send()
+        except Exception:  # each kind of loop raises another one after it has been destroyed
+            return False
+        return True
+
+    def _run(self) -> None:
+        """In the hub."""
+        calls = self._calls
+        for _ in range(len(calls)):
+            function, arguments = calls.popleft()
+            try:
+                function(*arguments)
+            except BaseException:  # as gevent does for a callback: the other calls are made
+                self.hub.handle_error(function, *sys.exc_info())
+
+
+#: The inbox of this thread's hub: ``inboxes.get()``.
+inboxes = PerHub(Inbox)
 
 
 def call_in_hub(
-    hub: Hub, timeout: float | None, function: Callable[..., object], *arguments: Any
+    inbox: Inbox, timeout: float | None, function: Callable[..., object], *arguments: Any
 ) -> None:
     """Have a greenlet of the hub's thread call a function. Wait for that, or the thread's end.
 
-    :param hub: the hub of another thread.
+    :param inbox: that of the hub of another thread.
     :param timeout: in seconds, since that thread may be busy for long; None: no bound.
     """
     left: Any
+    tell: Callable[[], object]
     if get_hub_if_exists() is None:
         # A gevent event would make a hub in this thread, and leave it behind.
         left = _allocate_lock()
         left.acquire()
         tell, wait = left.release, left.acquire
     else:
-        left = Event()
-        tell, wait = left.set, left.wait
+        own, left = inboxes.get(), Event()
+        wait = left.wait
+
+        def tell() -> None:
+            own.call_soon(left.set)
 
     def run() -> None:
         try:
@@ -85,12 +126,12 @@ def call_in_hub(
         finally:
             tell()
 
-    if not call_soon(hub, gevent.spawn, run):
+    if not inbox.call_soon(gevent.spawn, run):
         return
     seconds_left = inf if timeout is None else timeout
     while seconds_left > 0:
         # Not without a timer: this thread's loop knows nothing of the other, and would give up.
         step = min(_LOOK, seconds_left)
-        if wait(timeout=step) or has_ended(hub):
+        if wait(timeout=step) or has_ended(inbox.hub):
             return
         seconds_left -= step

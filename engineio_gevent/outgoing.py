@@ -40,6 +40,7 @@ class Outgoing(Lifecycle):
         '_dropped',
         '_from_other_threads',
         '_hub',
+        '_inbox',
         '_options',
         'polling_http',
         'transport',
@@ -51,6 +52,7 @@ class Outgoing(Lifecycle):
         self._options = options
         self._calls = calls
         self._hub = get_hub()
+        self._inbox = other_threads.inboxes.get()
         self._dropped = 0  # messages that the transport did not accept, because it had ended
         self._from_other_threads: list[Encoded] = []  # what the hub has not taken yet
         #: What carries the packets, until the disconnect handler has run.
@@ -216,7 +218,7 @@ class Outgoing(Lifecycle):
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
         self._from_other_threads.extend(encoded)
-        if not other_threads.call_soon(self._hub, self.take_from_other_threads):
+        if not self._inbox.call_soon(self.take_from_other_threads):
             raise RuntimeError(THREAD_ENDED)
 
     def take_from_other_threads(self) -> None:

@@ -391,7 +391,7 @@ class Session(Outgoing):
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
         if not other_threads.is_own_hub(self._hub):
-            other_threads.call_in_hub(self._hub, timeout, self.wait, timeout)
+            other_threads.call_in_hub(self._inbox, timeout, self.wait, timeout)
             if self._is_orphaned():
                 raise RuntimeError(THREAD_ENDED)
         else:
@@ -406,7 +406,7 @@ class Session(Outgoing):
         """Let a greenlet of the connection's own thread do it. That thread may be busy for long."""
         if not self._is_orphaned():
             limit = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
-            other_threads.call_in_hub(self._hub, limit, self.disconnect, abort, reason)
+            other_threads.call_in_hub(self._inbox, limit, self.disconnect, abort, reason)
         if self._is_orphaned() and self._end_orphaned(reason):
             self._calls.disconnect_here(self._reason, self._finish)
 

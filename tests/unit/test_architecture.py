@@ -21,7 +21,7 @@ LAYERS = {
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
     'net': {'exceptions'},
-    'other_threads': set(),
+    'other_threads': {'per_hub'},
     'process': set(),
     'lifecycle': {'options'},
     'dispatcher': {'per_hub'},

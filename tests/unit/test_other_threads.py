@@ -13,12 +13,18 @@ from gevent.event import Event
 from engineio_gevent import other_threads
 from engineio_gevent.other_threads import (
     call_in_hub,
-    call_soon,
     has_ended,
+    inboxes,
     is_own_hub,
     one_at_a_time,
 )
 from support import NativeThread, eventually, in_thread, settle
+
+
+@pytest.fixture
+def inbox():
+    """That of the hub of the test."""
+    return inboxes.get()
 
 
 def with_hub(function):
@@ -90,41 +96,77 @@ def test_one_thread_at_a_time(monkeypatch):
     assert ran == [0, 1, 2]
 
 
-def test_calling_soon():
-    hub, called = gevent.get_hub(), []
-    assert in_thread(call_soon, hub, called.append, 1) is True
-    assert eventually(lambda: called == [1])
+def test_calling_soon(inbox):
+    """In order, and not before this thread lets the hub run."""
+
+    def run():
+        return [inbox.call_soon(called.append, number) for number in range(3)]
+
+    called = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert called == []
+    assert eventually(lambda: called == [0, 1, 2])
 
 
-@pytest.mark.parametrize('destroyed', ['loop', 'hub'])
-def test_calling_soon_in_what_has_been_destroyed(destroyed):
+def test_calling_soon_what_raises(inbox, hub_errors):
+    """The hub reports it, and makes the other calls."""
+    called = []
+    for function in (lambda: 1 / 0, lambda: called.append(1)):
+        inbox.call_soon(function)
+    assert eventually(lambda: called)
+    assert [type(error) for _, error in hub_errors] == [ZeroDivisionError]
+    hub_errors.clear()
+
+
+def test_calling_soon_in_what_has_been_destroyed():
     """The loop of a hub is destroyed a moment before the hub has none."""
 
     def run():
-        hub = gevent.get_hub()
-        loop = hub.loop
-        hub.destroy(destroy_loop=True)
-        return SimpleNamespace(loop=loop) if destroyed == 'loop' else hub
+        inbox = inboxes.get()
+        loop = inbox.hub.loop
+        inbox.hub.destroy(destroy_loop=True)
+        return inbox, loop
 
     called = []
-    assert call_soon(in_thread(run), called.append, 1) is False
+    inbox, loop = in_thread(run)
+    assert inbox.call_soon(called.append, 1) is False
+    inbox.hub = SimpleNamespace(loop=loop)
+    assert inbox.call_soon(called.append, 1) is False
     assert called == []
+
+
+def test_another_thread_does_not_change_the_references_of_the_loop(inbox):
+    """libev changes their number without the GIL. What both change at the same time gets lost."""
+
+    def run():
+        return [inbox.call_soon(int) for _ in range(3)]
+
+    loop = inbox.hub.loop
+    if not hasattr(loop, 'activecnt'):
+        pytest.skip('libuv does not count')
+    before = loop.activecnt
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert loop.activecnt == before
 
 
 @both
 @pytest.mark.parametrize('timeout', [None, 60])
-def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
+def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, inbox, timeout):
     """The caller waits until the function has returned."""
 
     def function(*arguments):
         called.append((arguments, threading.current_thread() is here))
-        assert gevent.getcurrent() is not hub
+        assert gevent.getcurrent() is not inbox.hub
         release.wait()
         called.append('end')
 
-    here, hub = threading.current_thread(), gevent.get_hub()
+    here = threading.current_thread()
     called, release = [], Event()
-    thread = NativeThread(prepare(lambda: call_in_hub(hub, timeout, function, 1, 'two')))
+    thread = NativeThread(prepare(lambda: call_in_hub(inbox, timeout, function, 1, 'two')))
     assert eventually(lambda: called)
     assert called == [((1, 'two'), True)]
     settle()
@@ -134,26 +176,26 @@ def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
     assert called[1:] == ['end']
 
 
-def test_a_thread_without_a_hub_gets_none():
+def test_a_thread_without_a_hub_gets_none(inbox):
     def run():
-        call_in_hub(hub, 60, called.append, 1)
+        call_in_hub(inbox, 60, called.append, 1)
         return get_hub_if_exists()
 
-    hub, called = gevent.get_hub(), []
+    called = []
     assert in_thread(run) is None
     assert called == [1]
 
 
-def test_other_greenlets_of_the_caller_s_thread_go_on():
+def test_other_greenlets_of_the_caller_s_thread_go_on(inbox):
     def run():
         for timeout in (60, None):
             ran = Event()
             gevent.spawn(ran.set)
-            call_in_hub(hub, timeout, release.wait)
+            call_in_hub(inbox, timeout, release.wait)
             assert ran.is_set()
         return True
 
-    hub, release = gevent.get_hub(), Event()
+    release = Event()
     thread = NativeThread(with_hub(run))
     settle()
     release.set()
@@ -161,19 +203,18 @@ def test_other_greenlets_of_the_caller_s_thread_go_on():
 
 
 @both
-def test_a_thread_that_is_busy_for_too_long(prepare):
-    hub, release, returned = gevent.get_hub(), Event(), []
-    in_thread(prepare(lambda: call_in_hub(hub, 0.01, lambda: returned.append(release.wait()))))
+def test_a_thread_that_is_busy_for_too_long(prepare, inbox):
+    release, returned = Event(), []
+    in_thread(prepare(lambda: call_in_hub(inbox, 0.01, lambda: returned.append(release.wait()))))
     assert returned == []
     release.set()
     assert eventually(lambda: returned)
 
 
 @both
-def test_a_function_that_raises(prepare, hub_errors):
+def test_a_function_that_raises(prepare, inbox, hub_errors):
     """The greenlet that calls it reports that; nobody waits for more."""
-    hub = gevent.get_hub()
-    in_thread(prepare(lambda: call_in_hub(hub, None, lambda: 1 / 0)))
+    in_thread(prepare(lambda: call_in_hub(inbox, None, lambda: 1 / 0)))
     assert [type(error) for _, error in hub_errors] == [ZeroDivisionError]
     hub_errors.clear()
 
@@ -186,10 +227,11 @@ def test_a_thread_that_ends_without_calling_the_function(prepare, monkeypatch, t
         return len(looks) > 2
 
     class Hub(SimpleNamespace):
-        loop = SimpleNamespace(run_callback_threadsafe=lambda *_: None)
+        loop = True
         dead = property(look)
 
+    inbox = SimpleNamespace(hub=Hub(), call_soon=lambda *_: True)
     monkeypatch.setattr(other_threads, '_LOOK', 0.001)
     looks = []
-    in_thread(prepare(lambda: call_in_hub(Hub(), timeout, looks.append, 'called')))
+    in_thread(prepare(lambda: call_in_hub(inbox, timeout, looks.append, 'called')))
     assert len(looks) == 3
