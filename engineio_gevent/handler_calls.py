@@ -140,11 +140,12 @@ class HandlerCalls:
             self._disconnect_greenlet = None
             after()
 
-    def disconnect_here(
-        self, reason: str, before: Callable[[], None], after: Callable[[], None]
-    ) -> None:
-        """Call the disconnect handler in this greenlet, because the workers are gone."""
-        self._disconnect((reason, before, after))
+    def disconnect_here(self, reason: str, after: Callable[[], None]) -> None:
+        """Call the disconnect handler in this greenlet, because the workers are gone.
+
+        :param after: called after the handler, however it ended.
+        """
+        self._disconnect((reason, lambda: None, after))
 
     def abandon(self) -> None:
         """In a forked child: what waits for a handler is the parent's to handle."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
 from time import monotonic
@@ -21,8 +21,7 @@ from .per_hub import PerHub
 
 _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 
-#: Protects what two native threads may change at the same time. Nobody who holds it waits.
-lock = _allocate_lock()
+_lock: Any = _allocate_lock()
 
 #: Seconds between two looks whether a thread that is waited for still lives.
 _LOOK_INTERVAL = 1.0
@@ -48,6 +47,18 @@ def is_own_hub(hub: Hub) -> bool:
     return get_hub_if_exists() is hub
 
 
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one native thread at a time run a block, in which nobody waits."""
+    # A forked child may have a copy that is locked, and that nobody unlocks.
+    locked = _lock.acquire(timeout=_LOOK_INTERVAL)
+    try:
+        yield
+    finally:
+        if locked:
+            _lock.release()
+
+
 class Inbox:
     """The calls that other native threads want a hub to make. It lives as long as the hub.
 
@@ -70,14 +81,19 @@ class Inbox:
         """Whether the hub has been destroyed, or its thread has ended."""
         return self._hub.loop is None or self._life() is None or self._hub.dead
 
-    def call(self, function: Callable[..., object], *arguments: object) -> None:
+    def call(self, function: Callable[..., object], *arguments: object) -> bool:
         """In any native thread: have the hub call a function, which must not wait.
 
-        The calls of a thread keep their order. Nothing happens if the hub has been destroyed.
+        The calls of a thread keep their order.
+
+        :returns: False if the hub has been destroyed, perhaps just now.
         """
         self._calls.append((function, arguments))
-        with contextlib.suppress(Exception):  # the hub was destroyed; each loop has its own type
+        try:
             self._watcher.send()
+        except Exception:  # each kind of loop raises another one after it has been destroyed
+            return False
+        return True
 
     def _take(self) -> None:
         """In the hub."""

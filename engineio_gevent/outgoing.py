@@ -218,7 +218,8 @@ class Outgoing(Lifecycle):
         if self._is_orphaned():
             raise RuntimeError(THREAD_ENDED)
         self._from_other_threads.extend(encoded)
-        self._inbox.call(self.take_from_other_threads)
+        if not self._inbox.call(self.take_from_other_threads):
+            raise RuntimeError(THREAD_ENDED)
 
     def take_from_other_threads(self) -> None:
         """Send what other native threads have sent. In the connection's own thread."""

@@ -77,7 +77,7 @@ class Session(Outgoing):
         '_leaving_greenlet',
         '_on_end',
         '_opened',
-        '_orphan_taken',
+        '_orphan_ended',
         '_reason',
         '_route',
         'error',
@@ -100,7 +100,7 @@ class Session(Outgoing):
         self._heartbeat: Heartbeat | None = None
         self._leaving_greenlet: Any = None  # the one that called disconnect(), while it closes
         self._reason: str = Reason.TRANSPORT_ERROR  # for the disconnect handler
-        self._orphan_taken = False  # whether a thread ends it in place of its own
+        self._orphan_ended = False  # whether another thread has ended it in place of its own
         self.handle_sigint = options.handle_sigint
         #: What the server announced in its OPEN packet.
         self.open_packet: OpenPacket | None = None
@@ -430,27 +430,31 @@ class Session(Outgoing):
         if not self._is_orphaned():
             limit = ABORT_TIMEOUT if abort else CLOSE_TIMEOUT
             other_threads.call_in_hub(self._inbox, limit, self.disconnect, abort, reason)
-        if self._is_orphaned():
-            with other_threads.lock:
-                taken, self._orphan_taken = self._orphan_taken, True
-            if not taken:
-                self._end_orphan(reason or Reason.CLIENT_DISCONNECT)
+        if self._is_orphaned() and self._end_orphan(reason):
+            self._calls.disconnect_here(self._reason, self._finish)
 
-    def _end_orphan(self, reason: str) -> None:
-        """Do what the thread that has ended would have done, except that no CLOSE can be sent."""
-        was = self.phase
-        self.move(Event.THREAD_ENDED)
-        process.discard(self)
-        if self.transport is not None:
-            self.transport.abandon()
-        if was in (LOST, ENDING):
-            reason = self._reason  # its disconnect handler was to run in that thread
-        elif not was.over:
-            self.error = ConnectionClosed(THREAD_ENDED)
-        if self.phase is CLOSED:
-            self._finish_closed()
-        else:
-            self._calls.disconnect_here(reason, self._handle, self._finish)
+    def _end_orphan(self, reason: str | None) -> bool:
+        """Do what the thread that has ended would have done, but send nothing. It never waits.
+
+        :returns: whether the caller has to call the disconnect handler.
+        """
+        with other_threads.one_at_a_time():
+            if self._orphan_ended:
+                return False
+            self._orphan_ended = True
+            self._closed = None  # who waits for it is a greenlet of the thread that has ended
+            was = self.phase
+            self.move(Event.THREAD_ENDED)
+            process.discard(self)
+            if self.transport is not None:
+                self.transport.abandon(wake=False)
+            if not was.over and was not in (LOST, ENDING):
+                self.error = ConnectionClosed(THREAD_ENDED)
+                self._reason = reason or Reason.CLIENT_DISCONNECT
+            if self.phase is CLOSED:
+                self._finish_closed()
+                return False
+            return self.move(Event.HANDLE)
 
     def abandon(self) -> None:
         """In a forked child: the connection belongs to the parent process. Send nothing."""

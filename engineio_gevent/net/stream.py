@@ -346,13 +346,16 @@ class Stream:
         if self._room is not None:
             self._room.set()
 
-    def abandon(self) -> None:
-        """Give up the descriptor of this process only: nothing is sent, nothing shut down."""
+    def abandon(self, wake: bool = True) -> None:
+        """Give up the descriptor of this process only: nothing is sent, nothing shut down.
+
+        :param wake: whether to wake the greenlets that wait for room.
+        """
         if not self.closed:
             self.closed = True
             self._stop_watching()
             _socket.close(self._sock.detach())
-            if self._room is not None:
+            if wake and self._room is not None:
                 self._room.set()
 
     def _stop_watching(self) -> None:

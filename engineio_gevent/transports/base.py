@@ -89,8 +89,12 @@ class Transport(Protocol):
         :param reason: the reason that is sent with the code.
         """
 
-    def abandon(self) -> None:
-        """In a forked child: close the sockets without sending anything."""
+    def abandon(self, wake: bool = True) -> None:
+        """Close the sockets of this process without sending anything: the connection is another's.
+
+        :param wake: whether to wake the greenlets that wait for this transport. Those of a native
+                     thread that has ended cannot be woken.
+        """
 
 
 class Limits(Protocol):

@@ -329,12 +329,13 @@ class Polling:
         self._http.close(gently)
         self._notify()
 
-    def abandon(self) -> None:
-        """Let go of the sockets without a byte to the server."""
+    def abandon(self, wake: bool = True) -> None:
+        """Let go of the sockets without a byte to the server; see :meth:`.Transport.abandon`."""
         self._closed = True
-        for greenlet in (self._getting, self._posting):
+        for greenlet in (self._getting, self._posting) if wake else ():
             if greenlet is not None:
                 # Before its loop looks at the descriptor that is no more, and aborts.
                 greenlet.kill(block=False)
         self._http.abandon()
-        self._notify()
+        if wake:
+            self._notify()

@@ -297,11 +297,11 @@ class WebSocket:
             stream.close()
             self._never_sent = _count_messages(stream)
 
-    def abandon(self) -> None:
-        """Let go of the socket without a byte to the server."""
+    def abandon(self, wake: bool = True) -> None:
+        """Let go of the socket without a byte to the server; see :meth:`.Transport.abandon`."""
         self._state = _CLOSED
         if self._stream is not None:
-            self._stream.abandon()
+            self._stream.abandon(wake)
 
 
 class _ControlFrame(bytes):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import gevent
+import requests
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 
@@ -18,13 +19,15 @@ import engineio_gevent
 import support
 from engineio_gevent.session import ABORT_TIMEOUT
 
-from .calls import Call, run_call
+from .calls import INTERRUPTIONS, Call, CallGreenlet, TooLate, run_call
 from .checks import Checks
+from .http_sessions import close, make_session
+from .script import EVENTS
 
 if TYPE_CHECKING:
     from .round import Round
 
-TRANSPORTS = support.WAYS
+TRANSPORTS = {**support.WAYS, 'either': ['websocket', 'polling']}
 REQUEST_TIMEOUT = 4.0
 
 #: Where the name of an operation of a handler differs from that of its call.
@@ -65,7 +68,7 @@ class Connection:
     def interrupted(self) -> bool:
         """Whether connect() was killed, or its time was over."""
         error = None if self.call is None else self.call.error
-        return isinstance(error, (gevent.GreenletExit, gevent.Timeout))
+        return isinstance(error, INTERRUPTIONS)
 
 
 class Handling:
@@ -90,8 +93,17 @@ class YieldingHandler(logging.Handler):
             return  # another native thread, which needs no hub
         if getcurrent() is hub:
             self.actor.round.fail('hub', f'a log handler runs in the hub: {record.getMessage()}')
-        else:
+            return
+        current, began = getcurrent(), time.monotonic()
+        call = current.call if isinstance(current, CallGreenlet) else None
+        try:
             gevent.sleep(0)
+        except TooLate:  # Handlers of the standard library swallow an Exception, too.
+            if call is not None:
+                call.thrown = False
+        finally:
+            if call is not None:
+                call.logging += time.monotonic() - began
 
 
 class ErrorHandler(logging.Handler):
@@ -103,7 +115,7 @@ class ErrorHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, (Planned, gevent.Timeout, gevent.GreenletExit)):
+        if not isinstance(error, (Planned, *INTERRUPTIONS)):
             self.actor.round.fail('logged', f'{record.getMessage()}: {error!r}')
 
 
@@ -123,20 +135,29 @@ class Actor:
         logger.addHandler(ErrorHandler(self))
         if setup.loggers:
             logger.addHandler(YieldingHandler(self))
+        #: What the client polls with. It never closes them.
+        self._sessions: list[requests.Session] = []
+        sessions: dict[str, Any] = {'': None, 'function': self._make_session}
+        if setup.session == 'session':
+            sessions['session'] = self._make_session()
         self.client = engineio_gevent.Client(
             logger=logger if setup.loggers else False,
-            request_timeout=REQUEST_TIMEOUT,
+            request_timeout=support.patience(REQUEST_TIMEOUT),
             handle_sigint=False,
             write_limit=setup.write_limit,
+            http_session=sessions[setup.session],
+            try_all_transports=setup.try_all,
+            remember_upgrade=setup.remember,
         )
         self.client.logger = logger  # errors are logged to it in any case
-        self.client.on('connect', self.on_connect)
-        self.client.on('message', self.on_message)
-        self.client.on('disconnect', self.on_disconnect)
+        for event in EVENTS:
+            if self.has(event):
+                self.client.on(event, getattr(self, f'on_{event}'))
         self.plans: dict[str, list[list[str]]] = defaultdict(list)
         self.connections: dict[str, Connection] = {}
         self.connecting: list[Call] = []
-        self.last_connect: Call | None = None
+        #: All calls of connect(), in the order in which they began.
+        self.connects: list[Call] = []
         self.handled: list[Handling] = []
         #: How often something has happened that may end a connection, or a connect().
         self.disturbances = 0
@@ -146,7 +167,47 @@ class Actor:
         self.acts: list[str] = []
         self._names = 0
 
+    def close(self) -> None:
+        """The round is over."""
+        for session in self._sessions:
+            close(session)
+
+    def _make_session(self) -> requests.Session:
+        self._sessions.append(make_session())
+        return self._sessions[-1]
+
     # Facts
+
+    def has(self, event: str) -> bool:
+        """Whether the client has a handler for an event."""
+        return event not in self.round.script.setup.missing
+
+    def current(self) -> Connection | None:
+        """The record of the client's connection.
+
+        The connect handler makes it. Without one, it is made when it is first asked for.
+        """
+        sid = self.client.sid
+        if sid is None or sid in self.connections or self.has('connect'):
+            return self.connections.get(sid or '')
+        calls = [call for call in self.connects if not isinstance(call.error, ValueError)]
+        if self.client.state == 'disconnected' or not calls:
+            return None  # the handshake is not done
+        one = self._new_connection(sid, calls[-1])
+        one.greeted, one.greeted_at = True, time.monotonic()
+        one.began = calls[-1].began
+        return one
+
+    def _new_connection(self, sid: str, call: Call | None) -> Connection:
+        one = self.connections.setdefault(sid, Connection(sid, call))
+        if call is not None:
+            call.connection = one
+            if not call.is_undisturbed:
+                one.troubles.add('earlier')
+            if 'close' in call.args:
+                one.troubles.add('server close')
+        one.troubles.update(self.acts)
+        return one
 
     def is_closing(self) -> bool:
         """Whether the client's connection was lost, or one side has begun to close it."""
@@ -170,10 +231,11 @@ class Actor:
 
     def disturb(self, what: str, by_server: bool = False) -> None:
         """Something happens that may end the connections of this client."""
+        current = self.current()
         self.disturbances += 1
         self.server_acts += by_server
         for one in self.connections.values():
-            if not one.disconnects:
+            if not one.disconnects and (one is current or self.has('disconnect')):
                 one.troubles.add(what)
 
     @contextlib.contextmanager
@@ -206,14 +268,7 @@ class Actor:
         call = mine[-1] if mine else None
         self.round.trace(f'{self.letter}: connect handler of {sid[:5]}')
         self.checks.connect_handler(sid, call)
-        one = self.connections[sid] = Connection(sid, call)
-        if call is not None:
-            call.connection = one
-            if not call.is_undisturbed:
-                one.troubles.add('earlier')
-            if 'close' in call.args:
-                one.troubles.add('server close')
-        one.troubles.update(self.acts)
+        one = self._new_connection(sid, call)
         done = False
         try:
             with self.handling():
@@ -225,8 +280,10 @@ class Actor:
 
     def on_message(self, data: Any) -> None:
         sid = str(data).split()[2]
-        one = self.connections.get(sid)
+        current = self.current()
+        one = self.connections.get(sid, current if self.client.sid == sid else None)
         if self.checks.message(one, str(data)):
+            assert one is not None
             one.messages += 1
             with self.handling():
                 self._run_plan('message', one)
@@ -237,7 +294,7 @@ class Actor:
             f'{self.letter}: disconnect handler of {(sid or "?")[:5]}: {reason}, '
             f'{client.disconnect_error!r}'
         )
-        one = self.connections.get(sid or '')
+        one = self.current()
         if one is None or one.disconnects:
             self.round.fail('handlers', f'a disconnect handler runs with the sid {sid}')
             return
@@ -293,7 +350,7 @@ class Actor:
     def connect(self, call: Call) -> None:
         query = {'tag': self.tag}
         query.update({key: str(call.args[key]) for key in ('greet', 'close') if key in call.args})
-        self.last_connect = call
+        self.connects.append(call)
         self.connecting.append(call)
         try:
             self.client.connect(
@@ -301,6 +358,7 @@ class Actor:
                 transports=TRANSPORTS[call.args['way']],
             )
         finally:
+            self.current()
             self.connecting.remove(call)
 
     def send(self, call: Call) -> None:
@@ -311,8 +369,10 @@ class Actor:
                 data = data.encode()
             elif kind == 'json':
                 data = [call.name, number, padding]
+            one = self.current()
             before = (self.client.sid, self.client.state)
-            one = self.connections.get(before[0] or '')
+            if one is not None and one.sid != before[0]:
+                one = None  # another native thread: the connection ends just now
             if before[1] == 'disconnected':
                 self.client.send(data)
                 continue
@@ -344,6 +404,7 @@ class Actor:
             if time.monotonic() - call.began >= ABORT_TIMEOUT:
                 self.acts.append(what)  # The call has not waited for that thread any longer.
         else:
+            self.current()
             for other in self.connecting:
                 other.refused |= other.connection is None
             self.disturb(what)

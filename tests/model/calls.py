@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from .actor import Actor, Connection
 
 
+class TooLate(Exception):
+    """What a caller's time limit may raise in place of itself."""
+
+
+#: What ends a call from outside: a kill, and the time limits of its caller.
+INTERRUPTIONS = (gevent.GreenletExit, gevent.Timeout, TooLate)
+
+
 class Call:
     """One call of a client's method.
 
@@ -43,10 +51,12 @@ class Call:
         self.running = False
         self.ended = False
         self.ended_at = 0.0
-        #: Whether its greenlet was killed, perhaps too late.
-        self.killed = False
-        #: Whether a GreenletExit or a gevent.Timeout was thrown into the call.
+        #: How often its greenlet was killed, perhaps too late.
+        self.kills = 0
+        #: Whether one of the INTERRUPTIONS was thrown into the call.
         self.thrown = False
+        #: The seconds spent in log handlers that let others run.
+        self.logging = 0.0
         #: For connect(): whether disconnect() was called before the connect handler began.
         self.refused = False
         #: For connect(): the connection, from its connect handler on.
@@ -64,7 +74,7 @@ class Call:
         self.healthy = actor.round.healthy and not actor.acts
         self.state, self.sid = client.state, client.sid
         #: The connection that the client has now.
-        self.current = actor.connections.get(self.sid or '')
+        self.current = actor.current()
         #: Whether its disconnect handler has begun: the client may connect again.
         self.current_over = self.current is not None and self.current.disconnects > 0
         self.closing = actor.is_closing()
@@ -95,17 +105,18 @@ class CallGreenlet(gevent.Greenlet):
     def __init__(self, call: Call) -> None:
         super().__init__()
         self.call = call
-        self.limit = gevent.Timeout(call.args.get('limit'))
+        error = TooLate if 'own_error' in call.args else None
+        self.limit = gevent.Timeout(call.args.get('limit'), error)
 
     def throw(self, *args: Any) -> Any:
         # The client's own waits throw other timeouts.
-        if self.call.running and args and args[0] in (self.limit, gevent.GreenletExit):
+        if self.call.running and args and args[0] in (self.limit, gevent.GreenletExit, TooLate):
             self.call.thrown = True
         return super().throw(*args)
 
     def _run(self) -> None:
         # The script's kills and timeouts end here.
-        with contextlib.suppress(gevent.GreenletExit, gevent.Timeout), self.limit:
+        with contextlib.suppress(*INTERRUPTIONS), self.limit:
             run_call(self.call)
 
 
@@ -123,7 +134,7 @@ def run_call(call: Call) -> None:
         getattr(actor, call.do)(call)
     except (ConnectionError, ValueError) as exc:
         call.error = exc
-    except (gevent.GreenletExit, gevent.Timeout) as exc:
+    except INTERRUPTIONS as exc:
         call.error = exc
         if call.do == 'connect':
             actor.disturbances += 1

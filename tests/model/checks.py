@@ -6,11 +6,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-import gevent
-
 import support
 from engineio_gevent.exceptions import ConnectionError
 from engineio_gevent.session import ABORT_TIMEOUT
+
+from .calls import INTERRUPTIONS, TooLate
 
 if TYPE_CHECKING:
     from .actor import Actor, Connection
@@ -40,7 +40,8 @@ class Checks:
         actor = self._actor
         if sid in actor.connections or sid == '?':
             self._fail('handlers', f'the connect handler runs twice, or without a sid: {sid}')
-        if any(not one.disconnects and one.greeted is not False for one in _all(actor)):
+        before = [one for one in _all(actor) if one.greeted is not False]
+        if actor.has('disconnect') and not all(one.disconnects for one in before):
             self._fail('handlers', 'a connect handler runs before the last disconnect handler')
         if call is None:
             self._fail('handlers', 'the connect handler runs outside of connect()')
@@ -81,17 +82,18 @@ class Checks:
 
     @staticmethod
     def _is_being_interrupted(one: Connection) -> bool:
-        return one.call is not None and (one.call.killed or one.call.thrown)
+        return one.call is not None and bool(one.call.kills or one.call.thrown)
 
     # When a call has ended
 
     def call(self, call: Call) -> None:
         """The time that a call took, and whether it may have ended as it did."""
-        spent = self._actor.waiting_time(call)
+        spent = self._actor.waiting_time(call) - call.logging
         kind = 'abort' if call.args.get('abort') else call.do
-        if spent > support.patience(BOUNDS.get(kind, 1e9)):
+        tries = 1 + (call.do == 'connect' and self._actor.round.script.setup.try_all)
+        if spent > support.patience(tries * BOUNDS.get(kind, 1e9)):
             self._fail('bound', f'{call!r} takes {spent:.1f} s')
-        if call.thrown and not isinstance(call.error, (gevent.GreenletExit, gevent.Timeout)):
+        if call.thrown and not (isinstance(call.error, INTERRUPTIONS) or _is_too_late(call)):
             self._fail('swallowed', f'{call!r} was killed and ends with {call.error!r}')
         if call.do == 'connect':
             self._connect(call)
@@ -99,7 +101,7 @@ class Checks:
             self._waited(call, call.current)
 
     def _connect(self, call: Call) -> None:
-        one, error = call.connection, call.error
+        actor, one, error = self._actor, call.connection, call.error
         # The client may connect again as soon as the disconnect handler has begun.
         over = call.current_over
         if call.sid is not None and not over:
@@ -110,7 +112,9 @@ class Checks:
             if (over or call.state == 'disconnected') and not call.others_connect:
                 self._fail('connect', f'{call!r} raises {error!r}')
         elif error is None:
-            if one is None or not one.greeted or call.refused:
+            # Without a connect handler, nothing may be known of a connection that ended at once.
+            known = one is not None or actor.has('connect')
+            if call.refused or (known and not (one and one.greeted)):
                 self._fail('connect', f'{call!r} returns although it failed')
         elif isinstance(error, ConnectionError):
             self._connect_failed(call, one, str(error))
@@ -138,13 +142,14 @@ class Checks:
 
     def _waited(self, call: Call, one: Connection) -> None:
         """wait() and disconnect() return after the disconnect handler."""
-        if one.finished or (one.greeted is False and not one.ended_first):
+        finished = one.finished if self._actor.has('disconnect') else self._actor.current() != one
+        if finished or (one.greeted is False and not one.ended_first):
             return
         if call.inside is one or call.args.get('abort'):
             return
         spent = time.monotonic() - call.began
         if call.do == 'wait' or (call.do == 'disconnect' and spent < _HANDLER_WAIT):
-            self._fail('wait', f'{call!r} returns before the disconnect handler has run')
+            self._fail('wait', f'{call!r} returns before the connection is over')
 
     # At rest
 
@@ -155,6 +160,7 @@ class Checks:
 
     def _disagreements(self) -> Found:
         actor, client = self._actor, self._actor.client
+        actor.current()
         state, sid = client.state, client.sid
         if state not in ('connected', 'disconnected'):
             return [('state', f'at rest it is {state}')]
@@ -165,7 +171,9 @@ class Checks:
             return [('state', 'it changes')]
         found: Found = []
         for one in records.values():
-            if one['open'] and one['tcp'] and one['sid'] != sid:
+            # Connections lie idle in an HTTP session, which is never closed.
+            idle = one['transport'] == 'polling' and actor.round.script.setup.session
+            if one['open'] and one['tcp'] and one['sid'] != sid and not idle:
                 found.append(('orphan', f'the server has {one["sid"]}, the client {sid} ({state})'))
         if sid is not None:
             record = records.get(sid, {})
@@ -195,9 +203,9 @@ class Checks:
     def _may_end(self, one: Connection) -> bool:
         return bool(one.troubles) or self._actor.round.has_stalled(one.began)
 
-    @staticmethod
-    def _handlers(one: Connection, ended: bool) -> Found:
-        wanted = int(ended and bool(one.greeted or one.ended_first))
+    def _handlers(self, one: Connection, ended: bool) -> Found:
+        has_one = self._actor.has('disconnect')
+        wanted = int(has_one and ended and bool(one.greeted or one.ended_first))
         if one.disconnects == wanted:
             return []
         times = f'{one.disconnects} times instead of {wanted}'
@@ -226,7 +234,8 @@ class Checks:
         if not others and not ended and not one.unclear and accepted - set(received):
             missing = sorted(accepted - set(received))
             found.append(('delivery', f'at rest the server lacks {missing[:5]}'))
-        if one.clean is not None and ended and not others:
+        # An interrupted connect() leaves within a short time, whether the server answers or not.
+        if one.clean is not None and ended and not others and not one.interrupted:
             if missing := sorted(set(one.clean) - set(received)):
                 found.append(
                     ('delivery', f'disconnect() has returned, the server lacks {missing[:5]}')
@@ -235,7 +244,7 @@ class Checks:
                 found.append(('state', 'open at the server after disconnect()'))
         if one.greeted is False and not one.troubles and record['open'] and _could_leave(one):
             found.append(('state', 'open at the server after the connect handler failed'))
-        is_last = ended and one.call is self._actor.last_connect and client.state == 'disconnected'
+        is_last = ended and one.call is self._actor.connects[-1] and client.state == 'disconnected'
         sure = is_last and one.greeted and not one.unclear and client.transport() == 'websocket'
         if sure and len(received) + client.unsent > len(one.accepted):
             sent, got = len(one.accepted), len(received)
@@ -244,6 +253,8 @@ class Checks:
 
     def _last_words(self, one: Connection, record: dict[str, Any], ended: bool) -> Found:
         """What the server has sent."""
+        if not self._actor.has('message'):
+            return []
         if one.troubles - {'server close'} or not one.greeted:
             return []
         # A polling client of python-engineio loses the last messages before a close.
@@ -259,10 +270,22 @@ class Checks:
         return [('last words' if ended else 'delivery', text)]
 
 
+def _is_too_late(call: Call) -> bool:
+    """Whether connect() failed because a time limit passed in its connect handler.
+
+    An exception of the application's own class looks like one that the handler raises.
+    """
+    one = call.connection
+    failed = isinstance(call.error, ConnectionError) and one is not None and one.greeted is False
+    return failed and isinstance(call.error.__cause__, TooLate)
+
+
 def _could_leave(one: Connection) -> bool:
     """Whether connect(), which failed, had the time to tell the server."""
     call = one.call
-    return call is not None and not call.thrown and call.ended_at - one.greeted_at < ABORT_TIMEOUT
+    if call is None or call.thrown or call.kills > 1:
+        return False
+    return call.ended_at - one.greeted_at < ABORT_TIMEOUT
 
 
 def _all(actor: Actor) -> list[Connection]:

@@ -19,6 +19,8 @@ from engineio_gevent.other_threads import inboxes
 from .actor import Actor
 from .calls import Call, CallGreenlet, run_call
 from .checks import Found
+from .forks import fork
+from .owned import Owned
 from .script import Script, Step
 from .stalls import Stalls
 
@@ -51,6 +53,7 @@ class Round:
         self.log: list[str] = []
         self.began = time.monotonic()
         self.actors = [Actor(self, number) for number in range(script.setup.clients)]
+        self.owned: list[Owned] = []
         self.steps = 0
         self._cleaning_up = False
 
@@ -134,7 +137,7 @@ class Round:
     def _do_kill(self, step: Step) -> None:
         call = self.calls.get(step.args['which'])
         if call is not None and not call.ended and isinstance(call.greenlet, gevent.Greenlet):
-            call.killed = True
+            call.kills += 1
             call.greenlet.kill(block=False)
 
     def _do_kill_handler(self, step: Step) -> None:
@@ -144,7 +147,7 @@ class Round:
         if not running:
             return
         for call in actor.connecting:
-            call.killed |= call.greenlet is running[-1]
+            call.kills += call.greenlet is running[-1]
         running[-1].kill(block=False)
 
     def _do_plan(self, step: Step) -> None:
@@ -191,6 +194,18 @@ class Round:
         for actor in self.actors:
             actor.disturb(what, True)
 
+    def _do_owned(self, step: Step) -> None:
+        self.owned.append(Owned(self, len(self.owned), step.args))
+
+    def _do_foreign(self, step: Step) -> None:
+        """A call of the client that another thread connects."""
+        if self.owned:
+            self.owned[-1].call(step.args['what'], step.args['thread'])
+
+    def _do_fork(self, step: Step) -> None:
+        if found := fork(actor.client for actor in self.actors):
+            self.fail('fork', found)
+
     def _do_rest(self, step: Step) -> None:
         self.rest()
 
@@ -211,6 +226,8 @@ class Round:
         support.eventually(quiet, REST, 0.02)
         for kind, text in found:
             self.fail(kind, text)
+        while self.owned and not found:
+            self.owned.pop().finish()
         self.gate.clear()
         for actor in self.actors:
             actor.plans.clear()
@@ -226,6 +243,8 @@ class Round:
         for actor in self.actors:
             if actor.handlers_run:
                 found.append(('hang', f'a handler of {actor.letter} does not end'))
+        for owned in self.owned:
+            found += owned.busy()
         return found
 
     # The end
@@ -251,10 +270,13 @@ class Round:
             gevent.killall(
                 [one for one in greenlets if isinstance(one, gevent.Greenlet)], timeout=3
             )
+        for owned in self.owned:
+            owned.close()
         for actor in self.actors:
             if self.failures:
                 with gevent.Timeout(5, False):
                     actor.client.disconnect(abort=True)
+            actor.close()
             self.control('do', tag=actor.tag, what='forget')
 
 

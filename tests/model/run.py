@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ import support
 from engineio_gevent import process
 
 from .actor import Planned
+from .calls import INTERRUPTIONS
 from .round import Round
 from .script import Script, draw
 from .servers import Servers
@@ -58,7 +60,7 @@ class Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, (Planned, gevent.GreenletExit, gevent.Timeout)):
+        if not isinstance(error, (Planned, *INTERRUPTIONS)):
             self.found.append(f'logged: {record.getMessage()} {error!r}')
 
     def __enter__(self) -> Errors:
@@ -155,6 +157,12 @@ class Run:
     def batch(self, scripts: Iterable[Script]) -> list[Finding]:
         """Run scripts, as many at the same time as allowed, and look for what they leave."""
         support.measure_slowness()
+        # The sessions of the rounds are cooperative, although the process is not patched.
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'polling through a requests.Session')
+            return self._batch(scripts)
+
+    def _batch(self, scripts: Iterable[Script]) -> list[Finding]:
         began: list[Script] = []
         findings: list[Finding] = []
         with Stalls() as stalls:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-WAYS = ('polling', 'websocket', 'upgraded')
+from .owned import CALLS, ENDS
+
+#: The transports of a connect(). 'either' prefers the websocket, and has polling as its second.
+WAYS = ('polling', 'websocket', 'upgraded', 'either')
+
+#: The HTTP client of polling: this package's own, a session, or a function that makes sessions.
+SESSIONS = ('', 'session', 'function')
 
 #: Weights of the steps, by theme. Each round has one theme.
 THEMES: dict[str, dict[str, float]] = {
@@ -19,6 +25,8 @@ THEMES: dict[str, dict[str, float]] = {
     'last words': {'last_words': 4, 'plan': 1},
     'senders': {'send': 10, 'act': 3},
     'process': {'server': 5, 'connect': 6, 'send': 4},
+    'forks': {'fork': 2, 'act': 4, 'connect': 6, 'send': 4},
+    'threads': {'owned': 3, 'rest': 2},
     'heartbeat': {'silence': 3, 'connect': 4, 'rest': 0.5},
 }
 BASIC: dict[str, float] = {
@@ -75,6 +83,10 @@ OPERATIONS = {
 }
 
 
+#: The steps that concern no client, or all.
+OF_NO_CLIENT = ('server', 'rest', 'kill', 'owned', 'foreign', 'fork')
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a round.
@@ -94,9 +106,12 @@ class Step:
 
     def __str__(self) -> str:
         args = ', '.join(f'{key}={value!r}' for key, value in self.args.items())
-        who = '' if self.do in ('server', 'rest', 'kill') else f'{"abc"[self.client]}.'
+        who = '' if self.do in OF_NO_CLIENT else f'{"abc"[self.client]}.'
         name = f'{self.name} = ' if self.name else ''
         return f'{f"{name}{who}{self.do}({args})":70} # {self.pace}'
+
+
+EVENTS = ('connect', 'message', 'disconnect')
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,10 @@ class Setup:
     loggers: bool  # log handlers that let others run
     write_limit: int
     theme: str
+    missing: tuple[str, ...] = ()  # the events without a handler
+    session: str = ''  # one of SESSIONS
+    try_all: bool = False  # try_all_transports
+    remember: bool = False  # remember_upgrade
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,10 @@ class _Drawing:
             loggers=random.random() < 0.3,
             write_limit=random.choice([20_000, 1 << 20]),
             theme=theme,
+            missing=tuple(event for event in EVENTS if random.random() < 0.08),
+            session=random.choice([*SESSIONS, '', '', '', '']),
+            try_all=random.random() < 0.2,
+            remember=random.random() < 0.2,
         )
         self.names: list[str] = []
         self.weights = {**BASIC, **THEMES[theme]}
@@ -173,6 +196,8 @@ class _Drawing:
     def _call(self, do: str, client: int, *often: str, **args: Any) -> Step:
         if 'thread' not in args and self.random.random() < 0.12:
             args['limit'] = self.random.choice([0, 0.001, 0.003, 0.01, 0.03])
+            if self.random.random() < 0.5:
+                args['own_error'] = True
         return Step(do, client, self._name(), args, self._pace(*often))
 
     def _connect(self, client: int) -> Step:
@@ -289,6 +314,24 @@ class _Drawing:
         """Something that happens to the server's process."""
         what = self.random.choice(['kill', 'start', 'restart', 'suspend', 'resume'])
         return Step('server', client, args={'what': what}, pace=self._pace('20 ms'))
+
+    def _owned(self, client: int) -> list[Step]:
+        """A connection of another native thread, and what others do with it."""
+        random = self.random
+        args = {
+            'way': random.choice(WAYS[:3]),
+            'stay': random.choice([0, 3, 20, 50]),
+            'handler': random.random() < 0.3,
+            'end': random.choice(ENDS),
+        }
+        steps = [Step('owned', client, args=args, pace=random.choice(['turn', '8 ms', '30 ms']))]
+        for _ in range(random.randint(0, 6)):
+            call = {'what': random.choice(CALLS), 'thread': random.random() < 0.6}
+            steps.append(Step('foreign', client, args=call, pace=self._pace()))
+        return steps
+
+    def _fork(self, client: int) -> Step:
+        return Step('fork', client, pace=self._pace())
 
     def _rest(self, client: int) -> Step:
         return Step('rest', client)

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import replace
 
 import gevent
 import pytest
 from model import round as model_round
 from model import run as model_run
+from model.owned import ENDS
 from model.run import Run
-from model.script import THEMES, WAYS, Script, Setup, Step, draw
+from model.script import EVENTS, SESSIONS, THEMES, WAYS, Script, Setup, Step, draw
 from model.servers import Servers
 
 import engineio_gevent
 import support
+from engineio_gevent import process
 from engineio_gevent.heartbeat import Heartbeat
+from engineio_gevent.session import Session
 
 SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '4'))
 
@@ -55,9 +59,13 @@ def test_all_rules_are_drawn():
     scripts = [draw(seed) for seed in range(1000)]
     steps = [step for script in scripts for step in script.steps]
     rules = 'connect words send disconnect wait kill kill_handler plan act server rest'
+    rules += ' owned foreign fork'
     assert {step.do for step in steps} == set(rules.split())
     assert {step.args.get('way') for step in steps} == {None, *WAYS}
+    assert {step.args.get('own_error') for step in steps if 'limit' in step.args} == {None, True}
     assert {script.setup.theme for script in scripts} == set(THEMES)
+    assert {event for script in scripts for event in script.setup.missing} == set(EVENTS)
+    assert {script.setup.session for script in scripts} == set(SESSIONS)
     assert {(one.setup.kind, one.setup.flavour) for one in scripts} == {
         (kind, flavour) for kind in ('js', 'python') for flavour in ('calm', 'brisk', 'private')
     }
@@ -82,6 +90,22 @@ DISCONNECT = Step('disconnect', name='t3', pace='done')
 def test_nothing_is_found_where_nothing_is_wrong(run, kind):
     assert find(run, CONNECT, SEND, DISCONNECT, kind=kind) == set()
     assert find(run, CONNECT, SILENCE, kind=kind, flavour='brisk') == set()
+
+
+@pytest.mark.parametrize('missing', [EVENTS[:1], EVENTS[1:2], EVENTS[2:], EVENTS])
+def test_nothing_is_found_without_handlers(run, missing):
+    messages = Step('act', args={'what': 'send', 'count': 3, 'size': 0})
+    assert find(run, CONNECT, SEND, messages, DISCONNECT, CONNECT, missing=missing) == set()
+
+
+@pytest.mark.parametrize('session', SESSIONS)
+def test_nothing_is_found_with_options(run, session):
+    """Of the connect(): an HTTP session, and a second transport."""
+    upgraded = replace(CONNECT, args={'way': 'upgraded'})
+    options = {'session': session, 'try_all': True, 'remember': True}
+    assert find(run, upgraded, SEND, DISCONNECT, upgraded, SEND, DISCONNECT, **options) == set()
+    polling = replace(CONNECT, args={'way': 'polling'})
+    assert find(run, polling, SEND, DISCONNECT, **options) == set()
 
 
 @pytest.fixture
@@ -172,6 +196,24 @@ def test_a_kill_that_is_swallowed_is_found(run, short_rest, monkeypatch):
     assert 'swallowed' in find(run, CONNECT, wait, kill)
 
 
+def test_a_time_limit_that_is_swallowed_is_found(run, short_rest, monkeypatch):
+    """One with a class of its own: a plain Exception is thrown into the call."""
+
+    def swallow(client):
+        with contextlib.suppress(Exception):
+            gevent.sleep(60)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', swallow)
+    wait = Step('wait', name='t2', args={'limit': 0.001, 'own_error': True}, pace='done')
+    assert 'swallowed' in find(run, CONNECT, wait)
+
+
+def test_a_time_limit_in_a_connect_handler(run):
+    plan = Step('plan', args={'event': 'connect', 'operations': ['gate']})
+    limited = replace(CONNECT, args={**CONNECT.args, 'limit': 0.05, 'own_error': True})
+    assert find(run, plan, limited) == set()
+
+
 def test_a_disconnect_that_waits_in_the_disconnect_handler_is_found(run, short_rest, monkeypatch):
     disconnect = engineio_gevent.Client.disconnect
 
@@ -184,9 +226,81 @@ def test_a_disconnect_that_waits_in_the_disconnect_handler_is_found(run, short_r
     assert find(run, CONNECT, plan, DISCONNECT) == {'bound'}
 
 
-def test_a_wait_that_returns_too_early_is_found(run, short_rest, monkeypatch):
+@pytest.mark.parametrize('missing', [(), EVENTS])
+def test_a_wait_that_returns_too_early_is_found(run, short_rest, monkeypatch, missing):
     monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
-    assert find(run, CONNECT, Step('wait', name='t2', pace='done')) == {'wait'}
+    wait = Step('wait', name='t2', pace='done')
+    assert find(run, CONNECT, wait, missing=missing) == {'wait'}
+
+
+def test_messages_lost_without_handlers_are_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(engineio_gevent.Client, 'send', lambda client, data: None)
+    assert find(run, CONNECT, SEND, DISCONNECT, missing=EVENTS) == {'delivery'}
+
+
+OWNED = Step('owned', args={'way': 'websocket', 'stay': 20, 'handler': False, 'end': 'destroy'})
+
+
+def foreign(what, **args):
+    return Step('foreign', args={'what': what, 'thread': True, **args}, pace='turn')
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_nothing_is_found_with_another_thread(run, end):
+    owned = replace(OWNED, args={**OWNED.args, 'end': end}, pace='20 ms')
+    calls = [foreign(what) for what in ('look', 'send', 'wait', 'abort')]
+    rest = Step('rest')
+    assert find(run, owned, *calls, rest, owned, calls[2], rest, owned, calls[1]) == set()
+
+
+def test_a_connection_of_a_thread_that_does_not_end_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(engineio_gevent.Client, 'disconnect', lambda *args, **kwargs: None)
+    try:
+        assert 'state' in find(run, OWNED)
+    finally:
+        for session in list(process._connections):
+            session.disconnect()
+
+
+def test_a_wait_for_a_thread_that_has_ended_is_found(run, short_rest, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: ended.wait())
+    try:
+        assert find(run, OWNED, foreign('wait')) == {'hang'}
+    finally:
+        ended.set()
+
+
+def test_a_wait_that_does_not_wait_for_another_thread_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
+    owned = replace(OWNED, args={**OWNED.args, 'stay': 200})
+    looks = [Step('foreign', args={'what': 'look', 'thread': False}, pace='20 ms')] * 5
+    assert 'wait' in find(run, owned, *looks, foreign('wait'))
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_nothing_is_found_with_forks(run, way):
+    connect = Step('connect', name='t1', args={'way': way})
+    forks = [Step('fork', pace=pace) for pace in ('turn', '1 ms', '3 ms', '8 ms')]
+    assert find(run, connect, *forks, CONNECT, SEND, *forks, DISCONNECT, *forks) == set()
+
+
+def test_a_connection_that_a_fork_does_not_abandon_is_found(run, short_rest, monkeypatch):
+    monkeypatch.setattr(Session, 'abandon', lambda session: None)
+    assert find(run, CONNECT, Step('fork')) == {'fork'}
+
+
+def test_a_call_that_waits_in_a_fork_is_found(run, short_rest, monkeypatch, capfd):
+    parent, wait = os.getpid(), engineio_gevent.Client.wait
+
+    def sleep(client):
+        if os.getpid() != parent:
+            gevent.sleep(0)
+        wait(client)
+
+    monkeypatch.setattr(engineio_gevent.Client, 'wait', sleep)
+    assert find(run, CONNECT, Step('fork')) == {'fork'}
+    assert 'lets other greenlets run' in capfd.readouterr().err
 
 
 def test_a_heartbeat_that_does_not_end_is_found(run, short_rest, monkeypatch):

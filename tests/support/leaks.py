@@ -13,6 +13,7 @@ import greenlet
 
 from engineio_gevent.dispatcher import dispatchers
 from engineio_gevent.net import closing
+from engineio_gevent.other_threads import inboxes
 
 from .processes import ServerProcess
 from .waiting import eventually
@@ -34,7 +35,8 @@ def greenlets():
     """The greenlets of this process that have not ended, without those that are a thread's own.
 
     These are hubs, main greenlets, and workers of gevent's pool of threads, which come with the
-    need and go when they have had nothing to do for a while.
+    need and go when they have had nothing to do for a while. Nor those of a thread that has ended:
+    gevent frees no hub, and a hub's loop keeps the greenlets that were to begin.
     """
     return [
         item
@@ -43,6 +45,7 @@ def greenlets():
         and not item.dead
         and item.parent is not None
         and not isinstance(item, (gevent.hub.Hub, gevent.threadpool._WorkerGreenlet))
+        and not (isinstance(item.parent, gevent.hub.Hub) and item.parent.dead)
     ]
 
 
@@ -50,6 +53,7 @@ def watchers():
     """How many watchers the loop has that may still call somebody."""
     loop = gevent.get_hub().loop
     if hasattr(loop, 'debug'):  # libuv's has no count
+        inboxes.get()  # the first connection of a hub makes it, and it stays
         return sum(bool(one.active and not one.closing) for one in loop.debug())
     return loop.activecnt
 

@@ -76,8 +76,8 @@ class FakeTransport:
         self.log.append(('close', code) if code else 'close')
         self.room.set()
 
-    def abandon(self):
-        self.log.append('abandon')
+    def abandon(self, wake=True):
+        self.log.append('abandon' if wake else 'abandon, wake=False')
 
     def say(self, *packets):
         self.sink.on_packets(self, packets)

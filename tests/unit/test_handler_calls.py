@@ -212,8 +212,8 @@ def test_the_disconnect_handler_in_the_greenlet_of_the_caller():
     seen = []
     calls = HandlerCalls(make_options(), {'disconnect': disconnect})
     assert not calls.in_disconnect_handler()
-    calls.disconnect_here('why', lambda: seen.append('before'), lambda: seen.append('after'))
-    assert seen == ['before', ('why', True, False), False, 'after']
+    calls.disconnect_here('why', lambda: seen.append('after'))
+    assert seen == [('why', True, False), False, 'after']
     assert not calls.in_disconnect_handler()
 
 

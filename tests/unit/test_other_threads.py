@@ -126,7 +126,7 @@ def test_a_call_for_a_hub_that_has_been_destroyed():
 
     made = []
     in_thread(run)
-    made[0].call(made.append, 'called')
+    assert not made[0].call(made.append, 'called')
     settle()
     assert len(made) == 1
 

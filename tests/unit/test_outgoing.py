@@ -9,6 +9,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from engineio_gevent import other_threads
 from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.handler_calls import HandlerCalls
 from engineio_gevent.outgoing import Outgoing
@@ -318,6 +319,15 @@ def test_messages_from_another_thread_that_an_ended_transport_does_not_take(room
     in_thread(room.session.send_together, ['x', 'y'], True)
     settle()
     assert room.session.unsent == 2
+
+
+def test_a_hub_that_is_destroyed_just_before_another_thread_sends(make_room, monkeypatch):
+    """After the check whether it has ended."""
+    room = make_room()
+    in_thread(lambda: (room.open(), gevent.get_hub().destroy(destroy_loop=True)))
+    monkeypatch.setattr(other_threads, 'has_ended', lambda hub: False)
+    with pytest.raises(RuntimeError, match='has ended'):
+        room.session.send('x')
 
 
 @pytest.mark.parametrize(

@@ -710,6 +710,20 @@ def test_closing_before_the_first_switch(http, sink, polling):
     assert sink.lost == []
 
 
+def test_abandoning_in_another_thread_wakes_nobody(http, started):
+    """The greenlets are those of a thread that has ended. Here they go on, which shows that."""
+    queued = gevent.spawn(started.wait_below, -1)
+    http.gets.peek(timeout=5)
+    settle()
+    started.abandon(wake=False)
+    settle()
+    assert http.abandoned == 1
+    assert http.in_flight['GET'] == 1
+    assert not queued.ready()
+    queued.kill()
+    http.gets.get()[2].set(b'4late')
+
+
 def test_abandoning(http, sink, started):
     http.gets.peek(timeout=5)
     started.abandon()

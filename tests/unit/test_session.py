@@ -19,6 +19,7 @@ from engineio_gevent.exceptions import (
     HeartbeatTimeout,
     ProtocolError,
 )
+from engineio_gevent.handler_calls import HandlerCalls
 from engineio_gevent.heartbeat import GRACE
 from engineio_gevent.lifecycle import (
     CLOSED,
@@ -1068,6 +1069,69 @@ def test_a_connection_whose_hub_was_destroyed(make_room):
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
 
 
+@pytest.mark.parametrize('destroyed', [False, True])
+def test_greenlets_of_an_ended_thread_are_not_woken(make_room, capsys, destroyed):
+    """They cannot run any more. gevent would search for their hub, and complain on stderr."""
+    room = make_room()
+
+    def connect():
+        room.open()
+        gevent.spawn(room.session.wait)
+        gevent.sleep(0)
+        if destroyed:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    in_thread(connect)
+    assert eventually(lambda: room.session.hub.dead)
+    room.session.disconnect()
+    settle()
+    assert room.session.phase is CLOSED
+    assert room.transport.log[-1] == 'abandon, wake=False'
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('destroyed', [False, True])
+def test_a_thread_that_ends_while_another_one_disconnects(make_room, monkeypatch, destroyed):
+    """The other one does what is left to do, and has not to wait until its time is over."""
+    monkeypatch.setattr(other_threads, '_LOOK_INTERVAL', 0.01)
+    monkeypatch.setattr(session, 'CLOSE_TIMEOUT', 3600)
+    room = make_room()
+
+    def connect():
+        room.open()
+        gevent.sleep(0)
+        go_on.wait()
+        if destroyed:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    go_on = threading.Event()
+    owner = NativeThread(connect)
+    assert eventually(lambda: room.session.state == 'connected')
+    leaving = NativeThread(room.session.disconnect)
+    gevent.sleep(0.02)
+    assert leaving.running
+    go_on.set()
+    owner.get()
+    leaving.get()
+    assert room.session.phase is CLOSED
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+@pytest.mark.parametrize('call', ['wait', 'disconnect'])
+def test_a_hub_that_is_destroyed_just_before_the_call(make_room, monkeypatch, call):
+    """After the check whether it has ended."""
+    room = make_room()
+    in_thread(lambda: (room.open(), gevent.get_hub().destroy(destroy_loop=True)))
+    answers = iter([False])
+    monkeypatch.setattr(other_threads, 'has_ended', lambda hub: next(answers, True))
+    if call == 'wait':
+        with pytest.raises(RuntimeError, match='has ended'):
+            room.session.wait()
+    else:
+        room.session.disconnect()
+        assert room.session.phase is CLOSED
+
+
 @pytest.mark.parametrize('closed', [False, True])
 def test_a_thread_that_ends_while_another_one_waits_for_its_connection(
     make_room, monkeypatch, closed
@@ -1106,7 +1170,7 @@ def test_disconnecting_a_connection_whose_thread_has_ended(orphan, abort, reason
     ends = []
     room.session.disconnect(abort, reason)
     assert ends == [(reason or Reason.CLIENT_DISCONNECT, gevent.getcurrent())]
-    assert room.transport.log[-1] == 'abandon'
+    assert room.transport.log[-1] == 'abandon, wake=False'
     assert (room.transport.sent, room.session.phase) == ([], CLOSED)
     assert 'has ended' in str(room.session.error)
     assert room.session.transport is None
@@ -1134,6 +1198,25 @@ def test_disconnecting_twice_while_the_disconnect_handler_of_an_ended_thread_run
     release.set()
     leaving.get(timeout=5)
     assert ends == [Reason.CLIENT_DISCONNECT]
+
+
+def test_two_threads_that_disconnect_a_connection_of_an_ended_thread(orphan, monkeypatch):
+    """The disconnect handler runs once."""
+    call = HandlerCalls.disconnect_here
+    others = []
+
+    def another_one_first(calls, *arguments):
+        if not others:
+            others.append(room.session)
+            in_thread(room.session.disconnect)
+        call(calls, *arguments)
+
+    room = orphan()
+    monkeypatch.setattr(HandlerCalls, 'disconnect_here', another_one_first)
+    room.session.disconnect()
+    assert others
+    assert len(room.ends) == 1
+    assert room.session.phase is CLOSED
 
 
 def test_a_closed_connection_whose_thread_has_ended(orphan):

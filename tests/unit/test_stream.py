@@ -1189,6 +1189,20 @@ def test_abandoning_tells_the_peer_nothing(make_pair):
     assert owner.lost == []
 
 
+@pytest.mark.parametrize('wake', [True, False])
+def test_abandoning_wakes_those_that_wait_for_room(make_pair, wake):
+    """But not where they are greenlets of a thread that has ended."""
+    ours, _ = make_pair(small=True)
+    owner = Owner(ours)
+    owner.stream.write(b'x' * MUCH)
+    waiting = gevent.spawn(owner.stream.wait_below, 0)
+    settle()
+    owner.stream.abandon(wake)
+    settle()
+    assert waiting.ready() is wake
+    waiting.kill()
+
+
 def test_abandoning_drops_what_is_queued(make_pair):
     ours, peer = make_pair(small=True)
     copy = os.dup(ours.fileno())
