@@ -884,7 +884,7 @@ def test_a_peer_that_went_is_noticed_when_there_is_room(make_pair):
     assert not owner.stream.closed
     reset(peer)
     assert isinstance(owner.wait_lost(), OSError)
-    assert owner.stream.queued == queued
+    assert 0 < owner.stream.queued <= queued
 
 
 @pytest.mark.parametrize('fault', [RuntimeError('no text'), ValueError()])
@@ -1015,9 +1015,11 @@ def test_after_each_end_nobody_waits(make_pair, end):
     ours, peer = make_pair(small=True)
     owner = Owner(ours)
     stream = owner.stream
-    left = stream.write(bytes(MUCH))
+    stream.write(bytes(MUCH))
     waiting = gevent.spawn(stream.drain)
     settle()
+    left = stream.queued
+    assert left
     for _ in range(2):
         getattr(stream, end)()
     assert stream.closed
