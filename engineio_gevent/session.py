@@ -1,12 +1,13 @@
-"""One connection: packets in, packets out, and its single end.
+"""One connection, from its beginning to its single end.
 
-Everything that belongs to a connection lives here and ends with it, so a late callback of an old
-connection cannot change a new one. :mod:`.connecting` opens it. :mod:`.lifecycle` holds its phase.
+Everything that belongs to a connection belongs to its session and ends with it, so a late callback
+of an old connection cannot change a new one. :mod:`.connecting` opens it. :mod:`.lifecycle` holds
+its phase.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
@@ -15,9 +16,9 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event as GeventEvent
 
 from . import other_threads, process
-from .exceptions import ConnectionClosed, HeartbeatTimeout, ProtocolError
+from .exceptions import ConnectionClosed
 from .handler_calls import HandlerCalls
-from .heartbeat import Heartbeat
+from .incoming import Incoming
 from .lifecycle import (
     CLOSED,
     CLOSED_EARLY,
@@ -35,11 +36,8 @@ from .lifecycle import (
 )
 from .net.deadlines import timer_seconds
 from .options import Options, Reason, State
-from .outgoing import THREAD_ENDED, Outgoing, loggable
-from .protocol import open_packet, packet
-from .protocol.open_packet import OpenPacket
-from .protocol.packet import MESSAGE
-from .transports.base import Packet, Transport
+from .outgoing import THREAD_ENDED
+from .transports.base import Transport
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
@@ -60,7 +58,7 @@ class DisconnectedEarly(ConnectionClosed):
         super().__init__('disconnect() was called while connecting')
 
 
-class Session(Outgoing):
+class Session(Incoming):
     """One connection to a server.
 
     :param options: the client's options.
@@ -73,16 +71,13 @@ class Session(Outgoing):
     # Mutable, except _route. Changed in the hub's own thread only.
     __slots__ = (
         '_closed',
-        '_heartbeat',
         '_leaving_greenlet',
         '_on_end',
-        '_opened',
         '_orphan_ended',
         '_reason',
         '_route',
         'error',
         'handle_sigint',
-        'open_packet',
     )
 
     def __init__(
@@ -92,18 +87,14 @@ class Session(Outgoing):
         route: Route,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(options, HandlerCalls(options, handlers))
+        super().__init__(options, HandlerCalls(options, handlers), route.netloc)
         self._route = route
         self._on_end = on_end
-        self._opened: GeventEvent | None = None
         self._closed: GeventEvent | None = None
-        self._heartbeat: Heartbeat | None = None
         self._leaving_greenlet: Any = None  # the one that called disconnect(), while it closes
         self._reason: str = Reason.TRANSPORT_ERROR  # for the disconnect handler
         self._orphan_ended = False  # whether another thread has ended it in place of its own
         self.handle_sigint = options.handle_sigint
-        #: What the server announced in its OPEN packet.
-        self.open_packet: OpenPacket | None = None
         #: What ended the connection, if neither side closed it.
         self.error: Exception | None = None
 
@@ -149,8 +140,7 @@ class Session(Outgoing):
         :raises Exception: what ended the handshake.
         """
         if self.phase is OPENING:
-            self._opened = GeventEvent()
-            self._opened.wait()
+            self._wait_for_open_packet()
         self.raise_if_failed()
 
     def raise_if_failed(self) -> None:
@@ -205,68 +195,6 @@ class Session(Outgoing):
         """``connect()`` is done."""
         self._on_end = None
         self.start_transport()
-
-    # Packets from the server, in the hub or in a greenlet of the transport
-
-    def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
-        """Handle packets that the transport received."""
-        if self._options.verbose:
-            packets = list(packets)
-            for packet_type, data in packets:
-                self.info('Received packet %s data %s', packet.NAMES[packet_type], loggable(data))
-        calls = self._calls
-        for packet_type, data in packets:
-            if packet_type == MESSAGE and self.phase is OPEN:
-                calls.dispatcher.submit(calls.context, calls.deliver, data)
-            else:
-                self._on_packet(transport, packet_type, data)
-
-    def _on_packet(self, transport: Transport, packet_type: int, data: Any) -> None:
-        """Handle a packet that is not a message of an open connection."""
-        if self.phase is OPENING:
-            self._on_open(transport, packet_type, data)
-        elif not self.phase.alive:
-            pass  # one side has closed the connection
-        elif packet_type == packet.PING:
-            assert self._heartbeat is not None
-            assert self.transport is not None
-            self._heartbeat.beat()
-            # A server must not wait for the PONG behind all the messages that are queued.
-            self.transport.send_first(f'{packet.PONG}{data}')
-            self.info('Sending packet %s data %s', 'PONG', data)
-        elif packet_type == MESSAGE:
-            self._calls.hold(data)
-        elif packet_type == packet.CLOSE:
-            self._end(Event.SERVER_CLOSE, Reason.SERVER_DISCONNECT, None)
-        elif packet_type != packet.NOOP:
-            self.info('Received unexpected packet of type %s', packet.NAMES[packet_type])
-
-    def _on_open(self, transport: Transport, packet_type: int, data: Any) -> None:
-        if transport is not self.transport:
-            return
-        try:
-            if packet_type != packet.OPEN:
-                raise ProtocolError(f'expected an OPEN packet, got {packet.NAMES[packet_type]}')
-            found = open_packet.parse(data)
-        except ProtocolError as exc:
-            self.on_lost(transport, exc)
-            return
-        self.move(Event.OPEN_PACKET)
-        self.open_packet = found
-        self._heartbeat = Heartbeat(found.patience, self._on_silence)
-        transport.apply_open_packet(found)
-        self._wake_connect()
-
-    def _wake_connect(self) -> None:
-        if self._opened is not None:
-            self._opened.set()
-
-    def _on_silence(self) -> None:
-        """In the hub: no PING has arrived in time."""
-        assert self.open_packet is not None
-        seconds = self.open_packet.patience
-        error = f'{self._route.netloc}: no PING from the server for {seconds:g} seconds'
-        self._end(Event.LOSS, Reason.TRANSPORT_ERROR, HeartbeatTimeout(error))
 
     # The end
 

@@ -21,6 +21,7 @@ FILES = {
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
     'handler_calls.py': 'tests/unit/test_handler_calls.py',
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
+    'incoming.py': 'tests/unit/test_session.py',
     'lifecycle.py': 'tests/unit/test_lifecycle.py',
     'net/closing.py': 'tests/unit/test_closing.py',
     'net/deadlines.py': 'tests/unit/test_deadlines.py',

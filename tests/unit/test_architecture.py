@@ -37,10 +37,20 @@ LAYERS = {
         'protocol',
         'transports',
     },
-    'session': {
+    'incoming': {
         'exceptions',
         'handler_calls',
         'heartbeat',
+        'lifecycle',
+        'options',
+        'outgoing',
+        'protocol',
+        'transports',
+    },
+    'session': {
+        'exceptions',
+        'handler_calls',
+        'incoming',
         'lifecycle',
         'net',
         'options',
@@ -160,7 +170,7 @@ def test_the_reader_of_imports_reads_them():
     } <= set(TREES)
     assert inner_imports('') >= {'client', 'exceptions'}
     assert inner_imports('client') >= {'session', 'connecting'}
-    assert 'protocol.packet' in inner_imports('session')
+    assert 'protocol.packet' in inner_imports('incoming')
     assert {'exceptions', 'protocol.frames'} <= inner_imports('transports.websocket')
     assert {'json', 'requests'} <= {layer(name) for name in imports('transports.http')}
 
@@ -208,7 +218,16 @@ def test_the_phase_is_written_in_one_file(module):
 
 @pytest.mark.parametrize(
     'module',
-    ['client', 'connecting', 'handler_calls', 'lifecycle', 'outgoing', 'session', 'upgrade'],
+    [
+        'client',
+        'connecting',
+        'handler_calls',
+        'incoming',
+        'lifecycle',
+        'outgoing',
+        'session',
+        'upgrade',
+    ],
 )
 def test_each_field_of_a_connection_is_written_by_its_owner(module):
     written = [
@@ -334,7 +353,11 @@ def test_the_reader_of_classes_reads_them():
         return [(file, one.name) for file, one in ancestors(module, classes(module)[name])]
 
     client = ('client', 'Client')
-    assert chain('session', 'Session') == [('outgoing', 'Outgoing'), ('lifecycle', 'Lifecycle')]
+    assert chain('session', 'Session') == [
+        ('incoming', 'Incoming'),
+        ('outgoing', 'Outgoing'),
+        ('lifecycle', 'Lifecycle'),
+    ]
     assert chain('contrib.locust.client', 'EngineIOClient') == [client]
     assert chain('contrib.socketio', 'EngineIOClient') == [client]
     assert chain('contrib.locust.load', 'LoadUser') == [

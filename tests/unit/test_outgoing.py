@@ -325,7 +325,7 @@ def test_a_hub_that_is_destroyed_just_before_another_thread_sends(make_room, mon
     """After the check whether it has ended."""
     room = make_room()
     in_thread(lambda: (room.open(), gevent.get_hub().destroy(destroy_loop=True)))
-    monkeypatch.setattr(other_threads, 'has_ended', lambda hub: False)
+    monkeypatch.setattr(other_threads.Inbox, 'has_ended', False)
     with pytest.raises(RuntimeError, match='has ended'):
         room.session.send('x')
 

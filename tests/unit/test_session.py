@@ -1027,7 +1027,7 @@ def test_messages_from_another_thread_come_before_a_disconnect(room):
 def test_messages_from_another_thread_come_before_an_interrupted_connect_leaves(room):
     before_the_hub_runs(room.session.send, 'x')
     room.transport.finish = lambda *_: room.transport.sent.append('farewell')
-    room.session.leave_quickly()
+    room.session.fail()
     assert room.transport.sent == ['4x', 'farewell']
 
 
@@ -1123,7 +1123,9 @@ def test_a_hub_that_is_destroyed_just_before_the_call(make_room, monkeypatch, ca
     room = make_room()
     in_thread(lambda: (room.open(), gevent.get_hub().destroy(destroy_loop=True)))
     answers = iter([False])
-    monkeypatch.setattr(other_threads, 'has_ended', lambda hub: next(answers, True))
+    monkeypatch.setattr(
+        other_threads.Inbox, 'has_ended', property(lambda inbox: next(answers, True))
+    )
     if call == 'wait':
         with pytest.raises(RuntimeError, match='has ended'):
             room.session.wait()
