@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import gevent
+import gevent.event
 import pytest
 
 import support
+from engineio_gevent.cli.loading import crowd
 from engineio_gevent.cli.loading.summary import histogram
 
 
@@ -447,3 +451,22 @@ def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
     assert all(
         re.fullmatch(r"it's \d+\.+", message) and len(message) == 50 for message in seen_by(server)
     )
+
+
+def test_clients_that_abort_do_so_together(monkeypatch):
+    """Each may wait for a dead server for a moment. Together they take no longer than one."""
+    count = 3 * crowd.AT_ONCE
+    began, all_began = [], gevent.event.Event()
+
+    def disconnect(abort=False):
+        began.append(abort)
+        if len(began) == count:
+            all_began.set()
+        all_began.wait()
+
+    monkeypatch.setattr(crowd, '_LEAVING', -1)
+    one = crowd.Crowd(None, count, False)
+    one.members = [SimpleNamespace(client=SimpleNamespace(disconnect=disconnect))] * count
+    with gevent.Timeout(support.patience(5)):
+        one.disconnect()
+    assert began == [True] * count

@@ -188,9 +188,15 @@ class Crowd:
         """Disconnect all clients within a common time limit."""
         pool = Pool(AT_ONCE)
         end = time.monotonic() + _LEAVING
+        aborting = []
         for member in self.members:
-            pool.spawn(member.client.disconnect, abort=time.monotonic() > end)
+            if time.monotonic() > end:
+                # Not in the pool: over polling, each waits a moment for the server.
+                aborting.append(gevent.spawn(member.client.disconnect, abort=True))
+            else:
+                pool.spawn(member.client.disconnect)
         pool.join()
+        gevent.joinall(aborting)
 
 
 def start_closed_loop(crowd: Crowd, messages: Template) -> None:
