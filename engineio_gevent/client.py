@@ -350,9 +350,9 @@ class Client:
         :raises RuntimeError: this process was forked after the client connected,
                               or the thread that called :meth:`connect` has ended.
         """
-        if self._session is not None:
-            self._session.refuse_fork()
-            self._session.wait()
+        if (session := self._session) is not None:
+            session.refuse_fork()
+            session.wait()
             process.wait_for_sigint()
 
     def send(self, data: Any) -> None:

@@ -6,7 +6,9 @@ Messages come from any greenlet and any native thread.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any
 
 import gevent
@@ -24,6 +26,8 @@ from .transports.base import Sink, Transport
 from .transports.http import HTTP
 from .transports.polling import Polling
 from .transports.websocket import WebSocket
+
+_SENDING_MODULES = tuple(f'{__package__}.{name}' for name in ('outgoing', 'net.', 'transports.'))
 
 THREAD_ENDED = 'the thread that called connect() has ended, or its gevent hub was destroyed'
 
@@ -229,6 +233,19 @@ class Outgoing(Lifecycle):
         for one in taken:
             if self.transport is None or not connected or self.transport.send(one) < 0:
                 self._dropped += 1
+
+
+def interrupts_sending() -> bool:
+    """Whether the current greenlet is sending: a signal handler has interrupted that, most likely.
+
+    Where it has interrupted it, the transport may be half changed.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get('__name__', '').startswith(_SENDING_MODULES):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def loggable(data: Any) -> Any:

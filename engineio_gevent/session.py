@@ -36,7 +36,7 @@ from .lifecycle import (
 )
 from .net.deadlines import timer_seconds
 from .options import Options, Reason, State
-from .outgoing import THREAD_ENDED
+from .outgoing import THREAD_ENDED, interrupts_sending
 from .transports.base import Transport
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
@@ -239,13 +239,15 @@ class Session(Incoming):
 
     def _release(self) -> None:
         """Give back everything that the loop or the operating system holds for the connection."""
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-        if self.transport is not None:
-            self.transport.close()
         process.discard(self)
-        if self._on_end is not None:
-            self._on_end()
+        try:
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
+            if self.transport is not None:
+                self.transport.close()
+        finally:
+            if self._on_end is not None:
+                self._on_end()
 
     def _handle(self) -> None:
         """The disconnect handler begins: the client may connect again."""
@@ -266,8 +268,8 @@ class Session(Incoming):
         """Close the connection; see :meth:`.Client.disconnect`."""
         if self.phase in (CLOSED, FORKED):
             return
-        if getcurrent() is get_hub_if_exists():
-            # A signal handler, most likely. A hub must not wait: a greenlet does it.
+        if getcurrent() is get_hub_if_exists() or interrupts_sending():
+            # A signal handler, most likely. It must not wait: a greenlet does it.
             gevent.spawn(self.disconnect, abort, reason)
             return
         if not other_threads.is_own_hub(self._hub):

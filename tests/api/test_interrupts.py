@@ -1,4 +1,4 @@
-"""Ctrl-C between any two lines: the client can be closed and used again, and nothing is left."""
+"""Signals between any two lines: nothing is lost or doubled, and the client can be used again."""
 
 from __future__ import annotations
 
@@ -33,14 +33,21 @@ def _callers(frame):
     return names
 
 
+def ctrl_c():
+    raise KeyboardInterrupt
+
+
 class Interrupt:
-    """Raises KeyboardInterrupt before one line that this greenlet runs in these files.
+    """Calls a signal handler before one line that this greenlet runs in these files.
 
     :param line: the number of the line, counted as they are run.
+    :param handler: the signal handler. The default is that of Ctrl-C.
     """
 
-    def __init__(self, line):
+    def __init__(self, line, handler=ctrl_c, files=FILES):
         self._left = line
+        self._handler = handler
+        self._files = files
         self._greenlet = gevent.getcurrent()
         #: Where it was: None if there are not so many lines.
         self.place = None
@@ -53,13 +60,13 @@ class Interrupt:
         sys.settrace(None)
 
     def _trace(self, frame, event, _):
-        if frame.f_code.co_filename not in FILES or UNSAFE & _callers(frame):
+        if frame.f_code.co_filename not in self._files or UNSAFE & _callers(frame):
             return None
         if event == 'line' and gevent.getcurrent() is self._greenlet and self.place is None:
             self._left -= 1
             if self._left < 0:
                 self.place = f'{Path(frame.f_code.co_filename).name}:{frame.f_lineno}'
-                raise KeyboardInterrupt
+                self._handler()
         return self._trace
 
 
@@ -116,3 +123,31 @@ def test_in_disconnect(make_js_server, client, way, abort):
             break
         check_can_be_used(client, server, way, interrupt.place)
     assert line > 20
+
+
+SENDING = FILES | {
+    str(PACKAGE / f'{name}.py') for name in ('net/stream', 'net/outbox', 'transports/websocket')
+}
+
+
+@pytest.mark.time_limit(240)
+@pytest.mark.parametrize('size', [10, 100_000])
+@pytest.mark.parametrize('abort', [False, True])
+def test_a_signal_handler_that_disconnects_during_send(make_js_server, client, size, abort):
+    """What has been sent arrives once, in order; the message that is being sent may be lost."""
+    server = make_js_server()
+    for line in range(10_000):
+        client.connect(server.url, transports='websocket')
+        sid = client.sid
+        with Interrupt(line, lambda: client.disconnect(abort=abort), SENDING) as interrupt:
+            for number in range(3):
+                client.send(f'{number}' + size * 'x')
+        client.disconnect()
+        assert client.log == ['connect', 'disconnect'], interrupt.place
+        client.log.clear()
+        received = [int(text[0]) for text in server.received(sid)]
+        assert received == list(range(len(received))), interrupt.place
+        if interrupt.place is None:
+            break
+    assert line > 20
+    assert received == [0, 1, 2]

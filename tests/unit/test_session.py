@@ -922,6 +922,19 @@ def test_who_connects_is_told_of_a_failure():
     assert one.session.phase is CLOSED
 
 
+def test_who_connects_is_told_though_the_transport_fails_to_close():
+    one = Opened()
+
+    def close(*_):
+        raise KeyboardInterrupt
+
+    one.transport.close = close
+    with pytest.raises(KeyboardInterrupt):
+        one.session.fail()
+    assert one.calls == 1
+    assert one.session not in process._connections
+
+
 @pytest.mark.usefixtures('short_wait')
 def test_who_connects_is_told_of_a_disconnect_before_the_open_packet():
     one = Opened(first=())
