@@ -219,6 +219,9 @@ class Connecting:
         session = self._session
         if session is None:
             return
+        if session.phase is OPEN:
+            session.leave_quickly()  # the disconnect handler runs
+            return
         failed = True
         try:
             failed = session.fail()

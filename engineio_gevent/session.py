@@ -46,8 +46,8 @@ from .transports.route import Route
 CLOSE_TIMEOUT = 3.0
 #: Seconds that ``disconnect()`` takes at most, however slowly the server accepts the queued data.
 FAREWELL_LIMIT = 30.0
-#: Seconds that ``disconnect(abort=True)`` waits for the disconnect handler, and that a failed
-#: ``connect()`` waits for the server.
+#: Seconds that ``disconnect(abort=True)`` waits for the server to answer a CLOSE packet over
+#: polling, and then for the disconnect handler. A failed ``connect()`` waits as long for the server.
 ABORT_TIMEOUT = 0.25
 
 
@@ -166,14 +166,11 @@ class Session(Incoming):
             self._calls.release()
 
     def fail(self) -> bool:
-        """``connect()`` raises: close the connection within ABORT_TIMEOUT.
+        """``connect()`` raises: close the connection without calling a handler.
 
-        :returns: whether no handler will run. It does if the connect handler has returned, or if
-                  the connection has been lost or closed meanwhile.
+        :returns: False if the connection has been lost or closed on its own, and its disconnect
+                  handler runs, or has run.
         """
-        if self.phase is OPEN:
-            self._leave(Reason.CLIENT_DISCONNECT, ABORT_TIMEOUT)
-            return False
         if not self.move(Event.FAIL):
             return False
         try:
@@ -316,6 +313,10 @@ class Session(Incoming):
             self.info('Sending packet %s data %s', 'CLOSE', '')
         finally:
             self._end_farewell()
+
+    def leave_quickly(self) -> None:
+        """``connect()`` was interrupted after the connect handler: close within ABORT_TIMEOUT."""
+        self._leave(Reason.CLIENT_DISCONNECT, ABORT_TIMEOUT)
 
     def _end_farewell(self) -> None:
         if self.phase is LEAVING:

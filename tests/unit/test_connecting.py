@@ -676,6 +676,22 @@ def test_a_caller_that_is_interrupted_during_the_upgrade(world, phase, error):
     assert world.polling.bounds == (session.ABORT_TIMEOUT, None)
 
 
+def test_a_caller_that_is_interrupted_twice(world):
+    """In the farewell, too: the client keeps the connection, and the disconnect handler runs."""
+    never_answer(world)
+    opening = gevent.spawn(pytest.raises, gevent.GreenletExit, world.connect, request_timeout=None)
+    settle()
+    world.polling.finish = lambda *_: Event().wait()
+    opening.kill(block=False)
+    settle()
+    assert world.session.state == 'disconnecting'
+    opening.kill(block=False)
+    opening.get(timeout=5)
+    settle()
+    assert world.ends == [Reason.CLIENT_DISCONNECT]
+    assert (world.session.phase, world.disowned) == (CLOSED, [])
+
+
 def test_a_fork_during_the_upgrade(world):
     """The websocket belongs to the parent process, too."""
     world.on_probe = lambda transport: None

@@ -817,7 +817,7 @@ def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
 
 def test_leaving_at_once_after_an_interrupted_connect(room):
     """The server is told, and nobody waits for the disconnect handler."""
-    room.session.fail()
+    room.session.leave_quickly()
     assert room.transport.bounds == (session.ABORT_TIMEOUT, None)
     assert (room.session.state, room.ends) == ('disconnecting', [])
     room.session.fail()
@@ -834,7 +834,7 @@ def test_leaving_at_once_after_a_loss(room):
     assert room.ends == [(Reason.TRANSPORT_ERROR, 'connected')]
 
 
-@pytest.mark.parametrize('leave', ['disconnect', 'fail'])
+@pytest.mark.parametrize('leave', ['disconnect', 'leave_quickly'])
 def test_a_farewell_that_is_interrupted(room, leave):
     """The connection ends nevertheless, and its disconnect handler runs."""
     room.transport.farewell.clear()
@@ -1040,7 +1040,7 @@ def test_messages_from_another_thread_come_before_a_disconnect(room):
 def test_messages_from_another_thread_come_before_an_interrupted_connect_leaves(room):
     before_the_hub_runs(room.session.send, 'x')
     room.transport.finish = lambda *_: room.transport.sent.append('farewell')
-    room.session.fail()
+    room.session.leave_quickly()
     assert room.transport.sent == ['4x', 'farewell']
 
 
