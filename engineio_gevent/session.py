@@ -47,7 +47,7 @@ CLOSE_TIMEOUT = 3.0
 #: Seconds that ``disconnect()`` takes at most, however slowly the server accepts the queued data.
 FAREWELL_LIMIT = 30.0
 #: Seconds that ``disconnect(abort=True)`` waits for the server to answer a CLOSE packet over
-#: polling, and then for the disconnect handler. A failed ``connect()`` waits as long for the server.
+#: polling, and then for the disconnect handler. A failed ``connect()`` waits for the server, too.
 ABORT_TIMEOUT = 0.25
 
 
