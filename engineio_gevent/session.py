@@ -279,10 +279,10 @@ class Session(Incoming):
             self.flush_log()
             return
         moved = self.move(Event.DISCONNECT)
-        if moved and self.phase is FAILED:  # connect() raises this, and does the rest
+        if self.phase in (FAILED, REFUSING):  # connect() does the rest, and tries nothing else
             self.error = DisconnectedEarly()
             self._wake_connect()
-            if self._on_end is not None:
+            if moved and self._on_end is not None:
                 self._on_end()
         elif abort and self.phase is LEAVING and self.transport is not None:
             self.transport.close(1000)  # another greenlet sends what is queued: that ends now

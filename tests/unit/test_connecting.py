@@ -391,6 +391,31 @@ def test_a_caller_that_is_killed_after_its_connect_handler_has_raised(world):
     assert (world.session.phase, world.disowned) == (CLOSED, world.sessions)
 
 
+@pytest.mark.parametrize('lost', [False, True])
+def test_a_client_that_is_disconnected_between_two_attempts(world, lost):
+    """While the first attempt ends: no other transport is tried."""
+
+    def disconnect(*_):
+        gevent.spawn(world.session.disconnect)
+        settle()
+
+    def fail(transport):
+        if lost:
+            transport.fail(ConnectionClosed('gone'))
+            disconnect()
+        else:
+            accept(transport)
+            transport.finish = disconnect
+        refuse(transport)
+
+    world.on_open['polling'] = fail
+    world.on_open['websocket'] = accept
+    with pytest.raises(ConnectionError):
+        world.connect()
+    assert [one.name for one in world.made] == ['polling']
+    assert (world.session.phase, world.disowned) == (CLOSED, world.sessions)
+
+
 def test_a_connect_handler_that_raises_after_the_end(world):
     """The client's next connection may exist already."""
 
