@@ -32,6 +32,7 @@ FILES = {
     'net/stream.py': 'tests/unit/test_stream.py',
     'net/tls.py': 'tests/unit/test_tls.py',
     'net/tunnel.py': 'tests/unit/test_tunnel.py',
+    'net/watchers.py': 'tests/unit/test_watchers.py',
     'other_threads.py': 'tests/unit/test_other_threads.py',
     'outgoing.py': 'tests/unit/test_outgoing.py',
     'per_hub.py': 'tests/unit/test_per_hub.py',

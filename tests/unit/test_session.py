@@ -23,6 +23,7 @@ from engineio_gevent.handler_calls import HandlerCalls
 from engineio_gevent.heartbeat import GRACE
 from engineio_gevent.lifecycle import (
     CLOSED,
+    ENDING,
     FORKED,
     GREETING,
     HANDLING_END,
@@ -843,6 +844,64 @@ def test_a_farewell_that_is_interrupted(room, leave):
     leaving.kill(block=False)
     room.wait_end()
     assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+def ctrl_c_once(monkeypatch, owner, name):
+    """Have the next call of a method raise KeyboardInterrupt."""
+
+    def interrupted(*_):
+        monkeypatch.setattr(owner, name, method)
+        raise KeyboardInterrupt
+
+    method = getattr(owner, name)
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.mark.parametrize(
+    ('owner', 'name'),
+    [
+        (HandlerCalls, 'drop_held'),
+        (HandlerCalls, 'release'),
+        (HandlerCalls, 'disconnect'),
+        (Session, '_call_disconnect_handler'),
+    ],
+)
+def test_an_end_that_is_interrupted(room, monkeypatch, owner, name):
+    """The next disconnect() does the rest of it."""
+    ctrl_c_once(monkeypatch, owner, name)
+    with pytest.raises(KeyboardInterrupt):
+        room.session.disconnect()
+    room.session.disconnect()
+    assert room.session.phase is CLOSED
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+    assert room.transport.log[-1] == 'close'
+    assert room.session not in process._connections
+
+
+def test_another_greenlet_does_not_cut_off_a_farewell(room):
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(room.session.disconnect)
+    settle()
+    gevent.spawn(room.session.disconnect)
+    settle()
+    assert (room.session.state, room.ends) == ('disconnecting', [])
+    assert not leaving.ready()
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert room.ends == [(Reason.CLIENT_DISCONNECT, 'disconnecting')]
+
+
+@pytest.mark.parametrize('phase', [LOST, ENDING])
+def test_a_disconnect_handler_that_is_due_is_called_once(room, phase):
+    """Though disconnect() is called before its turn comes."""
+    if phase is LOST:
+        room.transport.fail(ConnectionClosed('gone'))
+    else:
+        room.transport.say((CLOSE, ''))
+    assert room.session.phase is phase
+    room.session.disconnect()
+    settle()
+    assert len(room.ends) == 1
 
 
 def test_waiting_for_the_end_of_a_refusal(make_room):
