@@ -49,6 +49,8 @@ class Connection:
         self.greeted: bool | None = None
         #: When the connect handler ended.
         self.greeted_at = 0.0
+        #: Whether the connect handler may fail by itself, before its greenlet is killed.
+        self.fails_itself = False
         #: Whether the connection was closing when its connect handler failed.
         self.ended_first = False
         self.disconnects = 0
@@ -321,6 +323,7 @@ class Actor:
     def _operate(self, event: str, connection: Connection, what: str, argument: str = '') -> None:
         gate = self.round.gate
         if what == 'gate' and argument:
+            connection.fails_itself = True
             with gevent.Timeout(float(argument) / 1000):
                 gate.wait(support.patience(30))
         elif what == 'gate':
@@ -329,10 +332,9 @@ class Actor:
             gevent.sleep(0)
         elif what == 'sleep':
             gevent.sleep(float(argument) / 1000)
-        elif what == 'raise':
-            raise Planned
-        elif what == 'exit':
-            raise gevent.GreenletExit
+        elif what in ('raise', 'exit'):
+            connection.fails_itself = True
+            raise Planned if what == 'raise' else gevent.GreenletExit
         else:
             self._names += 1
             args: dict[str, Any] = {'handler': event}

@@ -283,7 +283,7 @@ def _is_too_late(call: Call) -> bool:
 def _could_leave(one: Connection) -> bool:
     """Whether connect(), which failed, had the time to tell the server."""
     call = one.call
-    if call is None or call.thrown or call.kills > 1:
+    if call is None or call.thrown or call.kills + one.fails_itself > 1:
         return False
     return call.ended_at - one.greeted_at < ABORT_TIMEOUT
 
