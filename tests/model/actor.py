@@ -17,6 +17,7 @@ from gevent._hub_local import get_hub_if_exists
 
 import engineio_gevent
 import support
+from engineio_gevent.lifecycle import REFUSING
 from engineio_gevent.session import ABORT_TIMEOUT
 
 from .calls import INTERRUPTIONS, Call, CallGreenlet, TooLate, run_call
@@ -193,8 +194,9 @@ class Actor:
         if sid is None or sid in self.connections or self.has('connect'):
             return self.connections.get(sid or '')
         calls = [call for call in self.connects if not isinstance(call.error, ValueError)]
-        if self.client.state == 'disconnected' or not calls:
-            return None  # the handshake is not done
+        session = self.client._session
+        if self.client.state == 'disconnected' or session.phase is REFUSING or not calls:
+            return None  # the handshake is not done, or connect() fails
         one = self._new_connection(sid, calls[-1])
         one.greeted, one.greeted_at = True, time.monotonic()
         one.began = calls[-1].began
