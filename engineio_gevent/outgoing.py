@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable
-from types import FrameType
 from typing import Any
 
 import gevent
@@ -240,7 +239,7 @@ def interrupts_sending() -> bool:
 
     Where it has interrupted it, the transport may be half changed.
     """
-    frame: FrameType | None = sys._getframe(1)
+    frame = sys._getframe().f_back
     while frame is not None:
         if frame.f_globals.get('__name__', '').startswith(_SENDING_MODULES):
             return True

@@ -12,7 +12,7 @@ from gevent.event import Event
 from engineio_gevent import other_threads
 from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.handler_calls import HandlerCalls
-from engineio_gevent.outgoing import Outgoing
+from engineio_gevent.outgoing import Outgoing, interrupts_sending
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE
 from support import FakeTransport, eventually, in_thread, make_options, patience, settle
 
@@ -358,3 +358,44 @@ def test_sending_over_a_connection_whose_thread_has_ended(make_room):
     with pytest.raises(RuntimeError, match='has ended'):
         room.session.send_together(['x'], wait=False)
     assert (room.transport.sent, room.session.unsent) == ([], 0)
+
+
+# -- Signal handlers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('module', 'sends'),
+    [
+        ('engineio_gevent.outgoing', True),
+        ('engineio_gevent.net.stream', True),
+        ('engineio_gevent.transports.websocket', True),
+        ('engineio_gevent.session', False),
+        ('engineio_gevent.network', False),
+        ('application', False),
+    ],
+)
+def test_whether_the_current_greenlet_sends(module, sends):
+    """Whatever has called what a signal handler calls."""
+    code = 'def call(function):\n    return function()\n'
+    namespace = {'__name__': module}
+    exec(code, namespace)
+    assert interrupts_sending() is False
+    assert namespace['call'](lambda: interrupts_sending()) is sends
+    assert namespace['call'](interrupts_sending) is sends
+    assert gevent.spawn(interrupts_sending).get(timeout=5) is False
+
+
+def test_disconnecting_in_a_signal_handler_during_send(room):
+    """The transport may be half changed: a greenlet does it."""
+
+    def send(data):
+        room.session.disconnect()
+        states.append(room.session.state)
+        return sent(data)
+
+    states, sent = [], room.transport.send
+    room.transport.send = send
+    room.session.send('x')
+    assert states == ['connected']
+    room.wait_end()
+    assert room.transport.sent == ['4x']
