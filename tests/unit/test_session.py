@@ -816,6 +816,28 @@ def test_the_log_is_in_order_and_in_the_context_of_the_caller(make_room):
     ]
 
 
+def test_the_log_is_complete_when_disconnect_returns(make_room):
+    """Though a log handler still waits with an earlier line."""
+
+    class Slow(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+            if 'PING' in lines[-1]:
+                release.wait()
+
+    lines, release = [], Event()
+    logger = logging.Logger('slow', logging.INFO)
+    logger.addHandler(Slow())
+    logger.handlers[0].lock = None  # it is held while a line is written
+    room = make_room(verbose=True, logger=logger).open()
+    room.transport.say((PING, 'x'))
+    settle()
+    assert lines[-1] == 'Received packet PING data x'
+    room.session.disconnect()
+    assert lines[-1] == 'Sending packet CLOSE data '
+    release.set()
+
+
 def test_leaving_at_once_after_an_interrupted_connect(room):
     """The server is told, and nobody waits for the disconnect handler."""
     room.session.leave_quickly()
@@ -1251,6 +1273,24 @@ def test_disconnecting_a_connection_whose_thread_has_ended(orphan, abort, reason
     room.session.disconnect()
     assert len(ends) == 1
     assert room.session.wait() is True
+
+
+def test_disconnecting_while_the_handler_of_an_orphan_runs(orphan):
+    """The handler runs once, and the connection is not over before it has ended."""
+
+    def disconnect(reason):
+        ends.append(reason)
+        release.wait()
+
+    ends, release = [], Event()
+    room = orphan(handlers={'disconnect': disconnect})
+    first = gevent.spawn(room.session.disconnect)
+    settle()
+    room.session.disconnect()
+    assert (room.session.state, ends) == ('disconnecting', [Reason.CLIENT_DISCONNECT])
+    release.set()
+    first.get(timeout=5)
+    assert (room.session.phase, len(ends)) == (CLOSED, 1)
 
 
 def test_disconnecting_a_connection_whose_thread_ended_in_a_handshake(orphan):
