@@ -1378,6 +1378,13 @@ def test_a_fork_stops_the_heartbeat(make_room, loop):
     assert loop.armed == []
 
 
+def test_messages_before_a_fork_are_the_parent_s(room):
+    room.transport.say((MESSAGE, 'one'))
+    room.session.abandon()
+    settle()
+    assert room.messages == []
+
+
 def test_a_fork_keeps_the_first_error(room):
     error = ConnectionClosed('gone')
     room.transport.fail(error)
