@@ -88,7 +88,8 @@ class Checks:
 
     def call(self, call: Call) -> None:
         """The time that a call took, and whether it may have ended as it did."""
-        spent = self._actor.waiting_time(call) - call.logging
+        stalled = self._actor.round.stalled_seconds(call.began)
+        spent = self._actor.waiting_time(call) - call.logging - stalled
         kind = 'abort' if call.args.get('abort') else call.do
         tries = 1 + (call.do == 'connect' and self._actor.round.script.setup.try_all)
         if spent > support.patience(tries * BOUNDS.get(kind, 1e9)):

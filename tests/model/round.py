@@ -73,6 +73,10 @@ class Round:
         """Whether a short heartbeat may be late through no fault of the client."""
         return self.script.setup.flavour == 'brisk' and self._stalls.any_since(since)
 
+    def stalled_seconds(self, since: float) -> float:
+        """For how long this process has stood still since then."""
+        return self._stalls.seconds_since(since)
+
     def run(self) -> None:
         """Do all steps, come to rest, end all connections, and look for what is left."""
         try:

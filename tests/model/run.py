@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import sys
@@ -157,6 +158,10 @@ class Run:
     def batch(self, scripts: Iterable[Script]) -> list[Finding]:
         """Run scripts, as many at the same time as allowed, and look for what they leave."""
         support.measure_slowness()
+        # gevent frees no hub of a thread that has ended. Collections would look through them all,
+        # and stop this process for seconds.
+        gc.collect()
+        gc.freeze()
         # The sessions of the rounds are cooperative, although the process is not patched.
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'polling through a requests.Session')

@@ -18,7 +18,8 @@ class Stalls:
 
     def __init__(self) -> None:
         self._last = 0.0
-        self._last_stall = 0.0
+        #: The end of each stall, and its seconds.
+        self._stalls: list[tuple[float, float]] = []
         self._timer: Any = None
 
     def __enter__(self) -> Stalls:
@@ -33,11 +34,15 @@ class Stalls:
 
     def any_since(self, moment: float) -> bool:
         """Whether the process has stood still since then."""
+        return self.seconds_since(moment) > 0
+
+    def seconds_since(self, moment: float) -> float:
+        """For how long the process has stood still since then."""
         self._look()
-        return self._last_stall >= moment
+        return sum(seconds for end, seconds in self._stalls if end >= moment)
 
     def _look(self) -> None:
         now = time.monotonic()
         if now - self._last > STALL:
-            self._last_stall = now
+            self._stalls.append((now, now - self._last))
         self._last = now

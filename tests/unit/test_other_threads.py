@@ -13,7 +13,7 @@ from gevent.event import Event
 from gevent.monkey import get_original
 
 from engineio_gevent import other_threads
-from engineio_gevent.other_threads import Inbox, call_in_hub, inboxes, is_own_hub
+from engineio_gevent.other_threads import Inbox, call_in_hub, inboxes, is_own_hub, one_at_a_time
 from support import NativeThread, eventually, in_thread, settle, watchers
 
 Thread = get_original('threading', 'Thread')
@@ -95,6 +95,34 @@ def test_calls_are_made_in_order_and_in_the_hub():
     assert called == []
     assert eventually(lambda: len(called) == 3)
     assert called == [(0, True), (1, True), (2, True)]
+
+
+def test_a_call_says_that_it_will_be_made():
+    assert inboxes.get().call(int) is True
+
+
+def test_one_thread_at_a_time():
+    def run():
+        with one_at_a_time():
+            log.append('second')
+
+    log = []
+    with one_at_a_time():
+        second = NativeThread(run)
+        gevent.sleep(0.02)
+        log.append('first')
+    second.get()
+    assert log == ['first', 'second']
+
+
+def test_a_lock_that_nobody_unlocks(monkeypatch):
+    """A forked child may have one. Whoever has not locked it does not unlock it."""
+    monkeypatch.setattr(other_threads, '_LOOK_INTERVAL', 0.01)
+    with one_at_a_time():
+        with one_at_a_time():
+            pass
+        assert other_threads._lock.locked()
+    assert not other_threads._lock.locked()
 
 
 def test_a_call_that_raises_does_not_keep_others_from_being_made(hub_errors):
