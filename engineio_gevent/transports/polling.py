@@ -43,7 +43,7 @@ class Polling:
 
     # Mutable: everything from _queue on, touched only in the hub's own thread.
     __slots__ = (
-        '_aborting',
+        '_abort_timeout',
         '_changed',
         '_closed',
         '_finishing',
@@ -80,7 +80,8 @@ class Polling:
         self.queued = 0
         self._getting: Greenlet[..., None] | None = None
         self._posting: Greenlet[..., None] | None = None
-        self._started = self._paused = self._finishing = self._aborting = self._closed = False
+        self._started = self._paused = self._finishing = self._closed = False
+        self._abort_timeout: float | None = None  # of abort(), from then on
         self._changed: Event | None = None
 
     def open(self, sid: str | None = None) -> None:
@@ -138,7 +139,7 @@ class Polling:
 
     def _poll(self) -> None:
         try:
-            while not self._paused and not self._closed:
+            while not self._paused and not self._closed and self._abort_timeout is None:
                 body = self._ask(self._http.get, self._silence)
                 if body is None or self._closed:
                     continue
@@ -204,7 +205,8 @@ class Polling:
                 body = payload.take_body(self._queue, self._max_payload)
                 separators = count - len(self._queue) - 1
                 self._in_flight = body
-                answer = self._ask(self._http.post, body, self._limits.request_timeout)
+                timeout = self._abort_timeout or self._limits.request_timeout
+                answer = self._ask(self._http.post, body, timeout)
                 self._in_flight = b''
                 if answer is None:
                     payload.put_back(self._queue, body)
@@ -298,13 +300,15 @@ class Polling:
         if not self._closed:
             self._never_sent = sum(map(packet.is_message, self._queue or ()))
             self._queue = None
-            self._aborting = True
+            self._abort_timeout = timeout
             self.finish(timeout)
 
     def _lose(self, error: Exception) -> None:
         if not self._closed:
             self.close()
-            if not self._aborting:  # else the caller does not need to know whether it succeeds
+            if (
+                self._abort_timeout is None
+            ):  # else the caller does not need to know whether it succeeds
                 self.sink.on_lost(self, error)
 
     def close(self, code: int | None = None, reason: str = '') -> None:

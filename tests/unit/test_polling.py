@@ -651,6 +651,22 @@ def test_aborting_drops_what_is_queued_and_posts_a_close_packet(http, sink, star
     assert started.unsent == 2
 
 
+def test_aborting_makes_no_other_get(http, polling):
+    """Over a session that is not cooperative, it would block the thread. So would a long POST."""
+
+    def answer_post():
+        body, timeout, answer = http.posts.get(timeout=5)
+        answer.set(b'ok')
+        return body, timeout
+
+    polling.start()
+    answering = gevent.spawn(answer_post)
+    polling.abort(0.5)
+    assert answering.get(timeout=5) == (b'1', 0.5)
+    assert http.gets.empty()
+    assert (http.in_flight, http.closed) == ({'GET': 0, 'POST': 0}, 1)
+
+
 def test_aborting_before_the_start(http, polling):
     polling.send('4one')
     aborting = gevent.spawn(polling.abort, 60)
