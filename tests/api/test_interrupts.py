@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def ctrl_c():
 
 
 #: From one line to the next that is interrupted. Each takes a connection.
-STEP = 3
+STEP = 7
 
 
 class Interrupt:
@@ -67,6 +68,8 @@ class Interrupt:
         if frame.f_code.co_filename not in self._files or UNSAFE & _callers(frame):
             return None
         if event == 'line' and gevent.getcurrent() is self._greenlet and self.place is None:
+            if linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()[:5] == 'with ':
+                return self._trace  # its end is traced, too, where no signal is handled
             self._left -= 1
             if self._left < 0:
                 self.place = f'{Path(frame.f_code.co_filename).name}:{frame.f_lineno}'
