@@ -32,7 +32,6 @@ SECONDS = float(os.environ.get('ENGINEIO_GEVENT_MODEL_SECONDS', '4'))
 def servers():
     support.need_node(support.JS_SERVER.parent)
     one = Servers()
-    one.start_all()
     yield one
     one.stop()
 
