@@ -70,8 +70,6 @@ def main() -> int:
         'TEST_WORKERS': os.environ.get('TEST_WORKERS') or str(3 * (os.cpu_count() or 1)),
         # uv uses the Pythons of this machine and downloads none.
         'UV_PYTHON_DOWNLOADS': 'never',
-        # Otherwise each worker of each suite compiles all that it imports.
-        'UV_COMPILE_BYTECODE': '1',
     }
     run = Run(environments)
     run.follow(

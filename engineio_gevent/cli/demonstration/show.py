@@ -14,6 +14,7 @@ from gevent.queue import Empty, Queue
 
 from ... import Client, __version__
 from ...exceptions import ConnectionError
+from ...net.closing import PEER_TIMEOUT
 from ..limits import allow_descriptors
 from ..measure import Usage
 from . import DemoError
@@ -154,7 +155,8 @@ def _show_many(screen: Screen, url: str, clients: int) -> None:
         f'[b]{clients / seconds:,.0f} per second[/b]',
         f'With the handshake, and the upgrade if there is one, {min(AT_ONCE, clients)} at a time.',
     )
-    gevent.idle()
+    # By then the polling connections of upgraded clients have been closed.
+    gevent.sleep(PEER_TIMEOUT)
     screen.line(
         'idle',
         *_per_client(before, Usage.now(), clients),
