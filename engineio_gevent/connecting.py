@@ -217,17 +217,15 @@ class Connecting:
     def _give_up(self) -> None:
         """``connect()`` raises: close the connection, unless it has ended."""
         session = self._session
-        if session is None:
-            return
-        if session.phase is OPEN:
+        if session is not None and session.phase is OPEN:
             session.leave_quickly()  # the disconnect handler runs
-            return
-        failed = True
-        try:
-            failed = session.fail()
-        finally:
-            if failed:
-                self._disown(session)
+        elif session is not None:
+            failed = True
+            try:
+                failed = session.fail()
+            finally:
+                if failed:
+                    self._disown(session)
 
     # The upgrade
 

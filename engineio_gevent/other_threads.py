@@ -49,8 +49,8 @@ def is_own_hub(hub: Hub) -> bool:
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Let one native thread at a time run a block, in which nobody waits."""
-    # A forked child may have a copy that is locked, and that nobody unlocks.
+    """Let one native thread at a time run a block. The block must not wait."""
+    # After a fork the lock of the child may be locked for ever, by a thread of the parent.
     locked = _lock.acquire(timeout=_LOOK_INTERVAL)
     try:
         yield

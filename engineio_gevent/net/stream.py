@@ -211,7 +211,7 @@ class Stream:
                      replaced: a peer that asks and asks but does not read must
                      not fill the memory with answers.
         """
-        if self._writer is None:  # a closed stream has none, either
+        if self._writer is None:  # as in a closed stream
             return self.write(data)
         return self._outbox.put_first(kind, data)
 

@@ -16,12 +16,20 @@ PACKAGE = Path(engineio_gevent.__file__).parent
 #: Where the life of a connection is.
 FILES = {
     str(PACKAGE / f'{name}.py')
-    for name in ('client', 'connecting', 'handler_calls', 'lifecycle', 'outgoing', 'session')
+    for name in (
+        'client',
+        'connecting',
+        'handler_calls',
+        'incoming',
+        'lifecycle',
+        'outgoing',
+        'session',
+    )
 }
 
 
-#: Where the server cannot be told any more that nobody wants the connection: while the OPEN packet
-#: is read, and in the few lines of an upgrade between two transports.
+#: An interruption in these functions leaves the connection open at the server: one reads the OPEN
+#: packet, the other one goes from one transport to the next.
 UNSAFE = {'on_packets', 'switch'}
 
 
@@ -77,6 +85,16 @@ class Interrupt:
         return self._trace
 
 
+def interrupted(line, call):
+    """Make a call that Ctrl-C interrupts; return the place, or None if it has not so many lines."""
+    with Interrupt(line) as interrupt:
+        try:
+            call()
+        except KeyboardInterrupt:
+            assert interrupt.place
+    return interrupt.place
+
+
 @pytest.fixture
 def client():
     client = engineio_gevent.Client(handle_sigint=False, request_timeout=60)
@@ -104,14 +122,10 @@ def check_can_be_used(client, server, way, place):
 def test_in_connect(make_js_server, client, way):
     server = make_js_server()
     for line in range(0, 10_000, STEP):
-        with Interrupt(line) as interrupt:
-            try:
-                client.connect(server.url, transports=way)
-            except KeyboardInterrupt:
-                assert interrupt.place
-        if interrupt.place is None:
+        place = interrupted(line, lambda: client.connect(server.url, transports=way))
+        if place is None:
             break
-        check_can_be_used(client, server, way, interrupt.place)
+        check_can_be_used(client, server, way, place)
     assert line > 100
 
 
@@ -121,14 +135,10 @@ def test_in_disconnect(make_js_server, client, way, abort):
     server = make_js_server()
     for line in range(0, 10_000, STEP):
         client.connect(server.url, transports=way)
-        with Interrupt(line) as interrupt:
-            try:
-                client.disconnect(abort=abort)
-            except KeyboardInterrupt:
-                assert interrupt.place
-        if interrupt.place is None:
+        place = interrupted(line, lambda: client.disconnect(abort=abort))
+        if place is None:
             break
-        check_can_be_used(client, server, way, interrupt.place)
+        check_can_be_used(client, server, way, place)
     assert line > 20
 
 

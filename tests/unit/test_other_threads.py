@@ -109,7 +109,7 @@ def test_one_thread_at_a_time():
     log = []
     with one_at_a_time():
         second = NativeThread(run)
-        gevent.sleep(0.02)
+        gevent.sleep(0.02)  # time to go wrong
         log.append('first')
     second.get()
     assert log == ['first', 'second']

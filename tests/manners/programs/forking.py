@@ -154,7 +154,7 @@ def fork_while_sending(client, url, transports):
     before = -1
     while before != sent:
         before = sent
-        gevent.sleep(0.1)
+        gevent.sleep(0.1)  # the sender sends on, or waits in send()
     pid = gevent.fork()
     if not pid:
         gevent.joinall(waiting, timeout=20)
