@@ -27,8 +27,9 @@ graceful_timeout = 10
 control_socket_disable = True
 
 UPSTREAM_URL = os.environ.get('UPSTREAM_URL', 'http://127.0.0.1:5000')
-#: Seconds that a new worker waits for its connection before it accepts requests.
-FIRST_CONNECT = 3.0
+#: Seconds that a new worker waits for its connection before it accepts requests. Must be less than
+#: gunicorn's `timeout`, after which the master kills a worker that has not started.
+FIRST_CONNECT = 10.0
 
 
 def post_worker_init(worker: GeventWorker) -> None:

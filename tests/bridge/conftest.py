@@ -185,29 +185,41 @@ class Gunicorn(Process):
             for other in others:
                 os.kill(other, signal.SIGCONT)
 
+    def ask(self, method, path, body=None, headers=None):
+        """Send a request; the connection, from which to read the response. Cooperative."""
+        connection = http.client.HTTPConnection('127.0.0.1')
+        connection.sock = gevent.socket.create_connection(('127.0.0.1', self.port))
+        connection.request(method, path, body, {'Connection': 'close', **(headers or {})})
+        return connection
+
     def request(self, method, path, body=None, headers=None):
         """A request; its status, headers and body. Cooperative."""
-        connection = http.client.HTTPConnection('127.0.0.1')
-        with contextlib.closing(connection):
-            connection.sock = gevent.socket.create_connection(('127.0.0.1', self.port))
-            connection.request(method, path, body, {'Connection': 'close', **(headers or {})})
-            with connection.getresponse() as response:
-                return response.status, response.headers, response.read()
+        with contextlib.closing(self.ask(method, path, body, headers)) as connection:
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
 
-    def post(self, text, **fields):
-        """Post a message as the page does; the status and the JSON."""
-        status, _, body = self.request(
+    def ask_to_post(self, text, **fields):
+        """Send the request that posts a message as the page does; the connection."""
+        return self.ask(
             'POST',
             '/messages',
             json.dumps({'text': text, **fields}),
             {'Content-Type': 'application/json'},
         )
-        return status, json.loads(body)
+
+    def post(self, text, **fields):
+        """Post a message as the page does; the status and the JSON."""
+        return read_json(self.ask_to_post(text, **fields))
 
     def health(self):
         """The status and the JSON of /health, of any worker."""
-        status, _, body = self.request('GET', '/health')
-        return status, json.loads(body)
+        return read_json(self.ask('GET', '/health'))
+
+
+def read_json(connection):
+    """The status and the JSON of the response; the connection is closed."""
+    with contextlib.closing(connection), connection.getresponse() as response:
+        return response.status, json.loads(response.read())
 
 
 class Listener:

@@ -197,7 +197,7 @@ def test_reload(start, open_page, upstream):
     def post():
         while not enough.is_set():
             texts.append(f'message {len(texts)}')
-            assert gunicorn.post(texts[-1])[0] == 201
+            assert gunicorn.post(texts[-1])[0] == 201, gunicorn.log
             gevent.sleep(0.02)
 
     posting = gevent.spawn(post)

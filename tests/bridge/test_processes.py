@@ -13,7 +13,7 @@ from intermediaries.conftest import Nginx
 
 import support
 
-from .conftest import EXAMPLE, PATIENCE, Process, is_running
+from .conftest import EXAMPLE, PATIENCE, Process, is_running, read_json
 
 pytest.importorskip('flask')
 pytest.importorskip('gunicorn')
@@ -75,7 +75,7 @@ def test_the_last_messages_come_before_the_end(start, listen, upstream):
     texts = []
     while listener.end is None:
         texts.append(f'message {len(texts)}')
-        assert gunicorn.post(texts[-1])[0] == 201
+        assert gunicorn.post(texts[-1])[0] == 201, gunicorn.log
         if len(texts) == 5:
             gunicorn.signal('SIGHUP')
         gevent.sleep(0.01)
@@ -260,11 +260,10 @@ def test_a_post_that_is_not_confirmed(start, upstream):
     """The upstream has ended with it: nobody knows, and so it is said."""
     gunicorn = start(workers=1)
     upstream.signal('SIGSTOP')
-    posting = gevent.spawn(gunicorn.post, 'hello')
-    gevent.sleep(0.3)
-    assert not posting.ready()
+    posting = gunicorn.ask_to_post('hello')
+    gunicorn.health()  # the worker handles requests in order: it has sent the message by now
     upstream.kill()
-    status, body = posting.get(timeout=PATIENCE)
+    status, body = read_json(posting)
     assert (status, 'may have arrived' in body['error']) == (504, True)
 
 
