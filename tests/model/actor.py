@@ -323,13 +323,12 @@ class Actor:
             self._operate(event, connection, *operation.split())
 
     def _operate(self, event: str, connection: Connection, what: str, argument: str = '') -> None:
-        gate = self.round.gate
         if what == 'gate' and argument:
             connection.fails_itself = True
             with gevent.Timeout(float(argument) / 1000):
-                gate.wait(support.patience(30))
+                self.round.pass_gate()
         elif what == 'gate':
-            gate.wait(support.patience(30))
+            self.round.pass_gate()
         elif what == 'turn':
             gevent.sleep(0)
         elif what == 'sleep':

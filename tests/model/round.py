@@ -45,7 +45,7 @@ class Round:
         self.counts = counts
         self.live = live
         self._stalls = stalls
-        self.gate = gevent.event.Event()
+        self._gate = gevent.event.Event()
         #: Whether the server's process runs.
         self.healthy = True
         self.calls: dict[str, Call] = {}
@@ -103,6 +103,13 @@ class Round:
             gevent.sleep(float(pace.split()[0]) / 1000)
         elif pace == 'done' and step.name:
             self.calls[step.name].over.wait(0.3)
+
+    def pass_gate(self) -> None:
+        """Wait until the round comes to rest."""
+        # gevent 26.9 forgets who waits for an event that has been set if another one that waits is
+        # killed before it has been told.
+        if not self._gate.is_set():
+            self._gate.wait(support.patience(30))
 
     # Steps
 
@@ -220,7 +227,7 @@ class Round:
         self.trace('-- rest')
         support.measure_slowness()
         self._mend_server()
-        self.gate.set()
+        self._gate.set()
         found: Found = []
 
         def quiet() -> bool:
@@ -232,7 +239,7 @@ class Round:
             self.fail(kind, text)
         while self.owned and not found:
             self.owned.pop().finish()
-        self.gate.clear()
+        self._gate.clear()
         for actor in self.actors:
             actor.plans.clear()
 
@@ -266,7 +273,7 @@ class Round:
     def _clean_up(self) -> None:
         """Leave nothing for the next round, whatever was found."""
         self._cleaning_up = True
-        self.gate.set()
+        self._gate.set()
         with contextlib.suppress(Exception):
             self._mend_server()
         if self.failures:
