@@ -66,6 +66,9 @@ class Connection:
         self.unclear = False
         #: The messages that were accepted before a plain disconnect().
         self.clean: list[tuple[str, int]] | None = None
+        #: Whether the disconnect() that closed it may have been interrupted. There may be another
+        #: one: that of another native thread begins long before it has an effect.
+        self.cut_short = False
 
     @property
     def interrupted(self) -> bool:
@@ -411,7 +414,12 @@ class Actor:
             for other in self.connecting:
                 other.refused |= other.connection is None
             self.disturb(what)
-            self.client.disconnect(abort=abort, reason=reason)
+            try:
+                self.client.disconnect(abort=abort, reason=reason)
+            except INTERRUPTIONS:
+                if one is not None and call.state == 'connected':
+                    one.cut_short = True
+                raise
         if one is not None and one.clean is None:
             one.clean = clean
 

@@ -236,7 +236,8 @@ class Checks:
             missing = sorted(accepted - set(received))
             found.append(('delivery', f'at rest the server lacks {missing[:5]}'))
         # An interrupted connect() leaves within a short time, whether the server answers or not.
-        if one.clean is not None and ended and not others and not one.interrupted:
+        cut_short = one.interrupted or one.cut_short
+        if one.clean is not None and ended and not others and not cut_short:
             if missing := sorted(set(one.clean) - set(received)):
                 found.append(
                     ('delivery', f'disconnect() has returned, the server lacks {missing[:5]}')
