@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 
 import gevent
@@ -233,3 +234,162 @@ def test_messages_are_held_back(wanted):
     calls.release()
     settle()
     assert seen == (['one', 'two'] if wanted else [])
+
+
+# -- The end --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_calls():
+    """Make a `HandlerCalls`; its end is noted as 'before' and 'after'."""
+
+    class Ending(HandlerCalls):
+        __slots__ = ('seen',)
+
+        def end(self, **arguments):
+            before, after = (
+                (lambda: self.seen.append('before')),
+                (lambda: self.seen.append('after')),
+            )
+            self.disconnect('why', before, after, **arguments)
+
+    def make(handlers=(), **options):
+        seen = []
+        calls = Ending(make_options(**options), dict.fromkeys(handlers, seen.append))
+        calls.seen = seen
+        return calls
+
+    return make
+
+
+def test_without_a_handler_the_end_is_at_once(make_calls):
+    calls = make_calls()
+    assert not calls.ending
+    calls.end()
+    assert calls.seen == ['before', 'after']
+    assert calls.ending
+    calls.end(at_once=False)  # Ctrl-C may have come just before it was noted
+    settle()
+    assert calls.seen == ['before', 'after']
+
+
+def test_the_end_may_be_told_to_come_later(make_calls):
+    calls = make_calls()
+    calls.end(at_once=False)
+    assert (calls.seen, calls.ending) == ([], True)
+    settle()
+    assert calls.seen == ['before', 'after']
+
+
+def test_the_end_comes_after_the_messages(make_calls):
+    calls = make_calls(['message'])
+    calls.hold('one')
+    calls.release()
+    calls.end()
+    assert calls.seen == []
+    settle()
+    assert calls.seen == ['one', 'before', 'after']
+
+
+def test_the_disconnect_handler_runs_once(make_calls):
+    """Although an end that was interrupted is told again."""
+    calls = make_calls(['disconnect'])
+    calls.end()
+    assert (calls.seen, calls.ending) == ([], True)
+    calls.end()
+    settle()
+    assert calls.seen == ['before', 'why', 'after']
+
+
+def test_a_forked_child_calls_no_handler(make_calls):
+    calls = make_calls(['message', 'disconnect'])
+    calls.hold('one')
+    calls.release()
+    calls.end()
+    calls.abandon()
+    settle()
+    assert calls.seen == ['before', 'after']
+
+
+# -- The log --------------------------------------------------------------------------------------
+
+
+_variable = contextvars.ContextVar('_variable', default='of nobody')
+
+
+@pytest.fixture
+def log():
+    """A logger whose filter notes the level, the text and the value of a context variable."""
+
+    def note(record):
+        logger.noted.append((record.levelname, record.getMessage(), _variable.get()))
+        return not record.getMessage().startswith('refused')
+
+    logger = logging.getLogger('test.noting')
+    logger.setLevel(logging.INFO)
+    logger.noted = []
+    logger.addFilter(note)
+    yield logger
+    logger.removeFilter(note)
+
+
+def in_hub(function):
+    """Call a function in the hub; what it returns."""
+    found = []
+    gevent.get_hub().loop.run_callback(lambda: found.append(function()))
+    settle()
+    return found[0]
+
+
+def test_a_log_filter_sees_the_variables_of_the_caller(make_calls, log):
+    """In the hub there is no caller: it sees those of the connection."""
+    token = _variable.set('of the connection')
+    calls = make_calls(verbose=True, logger=log)
+    _variable.set('of the caller')
+    calls.info('by a greenlet')
+    in_hub(lambda: calls.info('by the %s', 'hub'))
+    _variable.reset(token)
+    assert log.noted == [
+        ('INFO', 'by a greenlet', 'of the caller'),
+        ('INFO', 'by the hub', 'of the connection'),
+    ]
+
+
+def test_a_warning_is_logged_by_clients_that_log_nothing_else(make_calls, log):
+    calls = make_calls(verbose=False, logger=log)
+    calls.info('needless')
+    calls.warning('look at %s', 'this')
+    assert log.noted == []
+    calls.flush_log()
+    assert [one[:2] for one in log.noted] == [('WARNING', 'look at this')]
+
+
+def test_nothing_is_logged_in_the_hub(make_calls, log):
+    calls = make_calls(verbose=True, logger=log)
+
+    def flush():
+        calls.info('later')
+        calls.flush_log()
+        return list(log.noted)
+
+    assert in_hub(flush) == []
+    assert [one[1] for one in log.noted] == ['later']
+
+
+def test_an_error_is_logged_with_its_traceback(make_calls, caplog):
+    calls = make_calls()
+    try:
+        raise ValueError('the cause')
+    except ValueError:
+        calls.log_error('what failed')
+    assert [record.message for record in caplog.records] == ['what failed']
+    assert 'the cause' in caplog.text
+
+
+def test_a_log_that_raises_does_not_replace_the_error(make_calls, log):
+    log.addFilter(broken := lambda record: 1 / 0)
+    try:
+        make_calls(logger=log).log_error('what failed')
+    finally:
+        log.removeFilter(broken)
+    assert [one[:2] for one in log.noted] == [('ERROR', 'what failed')]
