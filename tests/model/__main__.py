@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -28,7 +27,6 @@ def main() -> int:
     parser.add_argument('--repeat', type=int, help='run the round of the seed so often')
     parser.add_argument('--skip', default='', metavar='RULE,..', help='leave out these rules')
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no server is left behind
     if options.rounds is None and options.seconds is None:
         options.rounds = 500
     run = Run(options.trace, options.at_once, options.skip.split(','))

@@ -42,6 +42,16 @@ def waiting(sock):
     return greenlet
 
 
+def test_a_socket_that_does_not_wait_holds_no_watcher(pair):
+    """There are thousands of them; a watcher takes 200 bytes."""
+    sock, peer = pair
+    receiving = waiting(sock)
+    assert sock._watcher.active
+    peer.send(b'x')
+    assert receiving.get(timeout=5) == b'x'
+    assert sock._watcher is None
+
+
 def test_who_waits_learns_that_it_is_closed(pair):
     sock, _ = pair
     receiving = waiting(sock)
