@@ -29,7 +29,7 @@ from .http1 import (
     respond,
     response,
 )
-from .leaks import Leaks, descriptors, greenlets, no_leaks, watchers
+from .leaks import Leaks, descriptors, greenlets, has_libuv, no_leaks, watchers
 from .missing import missing, need_node
 from .pool import Pool
 from .ports import free_port, has_ipv6, listens
@@ -83,6 +83,7 @@ __all__ = [
     'free_port',
     'greenlets',
     'has_ipv6',
+    'has_libuv',
     'in_thread',
     'let_go',
     'listens',

@@ -49,10 +49,15 @@ def greenlets():
     ]
 
 
+def has_libuv():
+    """Whether gevent's loop is libuv."""
+    return hasattr(gevent.get_hub().loop, 'debug')
+
+
 def watchers():
     """How many watchers the loop has that may still call somebody."""
     loop = gevent.get_hub().loop
-    if hasattr(loop, 'debug'):  # libuv's has no count
+    if has_libuv():  # it has no count
         inboxes.get()  # the first connection of a hub makes it, and it stays
         return sum(bool(one.active and not one.closing) for one in loop.debug())
     return loop.activecnt
