@@ -12,11 +12,13 @@ import contextlib
 import os
 import struct
 import sys
+import weakref
 from functools import cache
 from typing import Any
 
 from gevent.hub import Hub, get_hub
 
+from ..per_hub import PerHub
 from .watchers import close_watchers
 
 _READ = 1
@@ -56,6 +58,7 @@ def close_gently(sock: Any, answered: bool = True) -> None:
     """
     _forget_ended_hubs()
     _set_fork_hook()
+    _threads.get()
     if sock.fileno() == -1:
         return  # closed already
     if type(sock) is not _socket.socket:
@@ -119,12 +122,29 @@ class _Closing:
 _closing: dict[Hub, set[_Closing]] = {}
 
 
+class _Thread:
+    """Lives as long as a native thread, which leaves no socket behind when it ends."""
+
+    __slots__ = ('__weakref__',)
+
+    def __init__(self, hub: Hub) -> None:
+        weakref.finalize(self, _abandon, hub).atexit = False
+
+
+_threads = PerHub(_Thread)
+
+
+def _abandon(hub: Hub) -> None:
+    """Close now what waits in a hub."""
+    for one in _closing.pop(hub, ()):
+        one.abandon()
+
+
 def _forget_ended_hubs() -> None:
-    """Close what waits in hubs that do not run any more."""
+    """Close what waits in hubs that were destroyed, though their threads go on."""
     for hub in tuple(_closing):
         if hub.loop is None or hub.dead:
-            for one in _closing.pop(hub, ()):
-                one.abandon()
+            _abandon(hub)
 
 
 @cache

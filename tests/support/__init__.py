@@ -29,7 +29,15 @@ from .http1 import (
     respond,
     response,
 )
-from .leaks import Leaks, descriptors, greenlets, has_libuv, no_leaks, watchers
+from .leaks import (
+    Leaks,
+    descriptors,
+    greenlets,
+    has_libuv,
+    need_destroy,
+    no_leaks,
+    watchers,
+)
 from .missing import missing, need_node
 from .pool import Pool
 from .ports import free_port, has_ipv6, listens
@@ -92,6 +100,7 @@ __all__ = [
     'make_options',
     'measure_slowness',
     'missing',
+    'need_destroy',
     'need_node',
     'no_descriptors',
     'no_leaks',

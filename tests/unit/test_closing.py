@@ -18,7 +18,7 @@ from gevent import select, socket
 from engineio_gevent.net import closing
 from engineio_gevent.net.closing import PEER_LIMIT, close_gently
 from engineio_gevent.net.plain import PlainSocket
-from support import Program, eventually, has_libuv, no_leaks, reset, settle
+from support import Program, eventually, has_libuv, need_destroy, no_leaks, reset, settle
 
 KINDS = {
     'bare': _socket.socket,
@@ -322,8 +322,10 @@ def test_forks_get_one_hook(make_pair, monkeypatch):
 
 
 @pytest.mark.parametrize('destroy', [False, True], ids=['hub left', 'hub destroyed'])
-def test_a_thread_that_ends_meanwhile(make_pair, destroy):
-    """Its sockets are closed by the next one who closes, if not by its hub at its end."""
+def test_a_thread_that_ends_meanwhile(make_pair, patient, destroy):
+    """It leaves no socket behind."""
+    if destroy:
+        need_destroy()
     pairs = [make_pair(), make_pair()]
     hubs = []
 
@@ -338,14 +340,35 @@ def test_a_thread_that_ends_meanwhile(make_pair, destroy):
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert destroy or not any(is_closed(peer) for _, peer in pairs)
-    assert eventually(lambda: destroy or hubs[0].dead)  # a moment after the end of its thread
-    ours, peer = make_pair()
-    close_gently(ours)
     assert [end_of(peer) for _, peer in pairs] == [b'', b'']
-    peer.close()
     if not destroy:
+        assert eventually(lambda: hubs[0].dead)  # a moment after the end of its thread
         hubs[0].loop.destroy()
+
+
+def test_a_thread_that_destroys_its_hub_and_goes_on(make_pair, patient):
+    """The next one who closes does it for that hub, too."""
+    need_destroy()
+
+    def run():
+        close_gently(pairs[0][0])
+        gevent.sleep(0.01)
+        gevent.get_hub().destroy(destroy_loop=True)
+        destroyed.set()
+        may_end.wait()
+
+    pairs = [make_pair(), make_pair()]
+    destroyed, may_end = threading.Event(), threading.Event()
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert eventually(destroyed.is_set)
+        close_gently(pairs[1][0])
+        assert end_of(pairs[0][1]) == b''
+        pairs[1][1].close()
+    finally:
+        may_end.set()
+        thread.join()
 
 
 def test_another_thread_that_goes_on(make_pair, patient):

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from engineio_gevent.net.plain import PlainSocket
-from support import has_libuv, in_thread, settle, watchers
+from support import in_thread, need_destroy, settle, watchers
 
 pytestmark = pytest.mark.time_limit(10)  # most of them take a hundredth of a second
 
@@ -123,8 +123,7 @@ def test_no_loop_looks_at_a_closed_descriptor(end):
 
 def test_a_socket_of_a_hub_that_has_been_destroyed(pair):
     """Its watchers went with it. The descriptor is closed."""
-    if has_libuv():
-        pytest.skip('gevent cannot destroy a loop of libuv that watches something')
+    need_destroy()
 
     def wait_in_a_hub():
         gevent.spawn(sock.recv, 10)
