@@ -193,6 +193,18 @@ def test_a_greenlet_of_the_other_thread_calls_the_function(prepare, timeout):
     assert called[1:] == ['end']
 
 
+@both
+def test_the_caller_looks_seldom_whether_the_other_thread_lives(prepare, monkeypatch):
+    """It does not keep a processor core busy meanwhile."""
+    looks = []
+    monkeypatch.setattr(
+        other_threads.Inbox, 'has_ended', property(lambda inbox: looks.append(1) and False)
+    )
+    inbox = inboxes.get()
+    in_thread(prepare(lambda: call_in_hub(inbox, None, gevent.sleep, 0.05)))
+    assert len(looks) < 20  # once a second
+
+
 def test_a_thread_without_a_hub_gets_none():
     def run():
         call_in_hub(inbox, 60, called.append, 1)
