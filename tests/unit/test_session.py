@@ -1397,6 +1397,15 @@ def test_a_fork_keeps_the_first_error(room):
 # -- Without a disconnect handler ------------------------------------------------------------------
 
 
+def test_a_lost_connection_is_over_at_once(make_room):
+    room = make_room()
+    del room.handlers['disconnect']
+    room.open()
+    settle()
+    room.transport.fail(ConnectionClosed('gone'))
+    assert room.session.phase is CLOSED
+
+
 def test_who_waits_for_the_end_wakes_after_the_last_message(make_room):
     """The dispatcher calls 128 handlers in a turn of the loop."""
     room = make_room().open()
