@@ -342,8 +342,6 @@ class Session(Incoming):
         """
         if self.phase in (CLOSED, FORKED) or self._calls.in_disconnect_handler():
             return self.phase is CLOSED
-        if self._is_orphaned():
-            raise RuntimeError(THREAD_ENDED)
         if not other_threads.is_own_hub(self._hub):
             other_threads.call_in_hub(self._inbox, timeout, self.wait, timeout)
             if self._is_orphaned():
