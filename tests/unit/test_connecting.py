@@ -363,6 +363,20 @@ def test_a_connect_handler_that_raises(world, logged):
     assert world.ends == []
 
 
+def test_the_connection_is_closed_before_the_error_is_logged(world):
+    """A log handler may wait."""
+    phases = []
+    logger = logging.getLogger('test.late')
+    logger.addFilter(note := lambda record: phases.append(world.session.phase))
+    world.handlers['connect'] = lambda: 1 / 0
+    try:
+        with pytest.raises(ConnectionError, match='division by zero'):
+            world.connect(logger=logger)
+    finally:
+        logger.removeFilter(note)
+    assert phases == [CLOSED]
+
+
 def test_a_connect_handler_that_is_killed(world, logged):
     def connect():
         raise gevent.GreenletExit
