@@ -269,6 +269,17 @@ def test_messages_are_logged_if_that_is_asked_for(make_room, caplog, verbose):
     assert logged == [f'Sending packet MESSAGE data {data}' for data in expected]
 
 
+def test_messages_are_logged_after_what_happened_before(make_room, caplog):
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    settle()
+    caplog.clear()
+    room.session.info('before')
+    room.session.send('one')
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == ['before', 'Sending packet MESSAGE data one']
+
+
 # -- From other native threads ---------------------------------------------------------------------
 
 
