@@ -135,6 +135,7 @@ def test_going_on_over_a_websocket_that_has_ended(room):
     websocket.queued = -1
     room.session.switch(websocket, Queued('3', '4one', b'two'), room.session)
     assert room.session.unsent == 2
+    assert websocket.sent_first == ['3']
 
 
 def test_sending_never_waits_in_the_hub_or_without_a_limit(room, make_room):
@@ -280,6 +281,18 @@ def test_messages_are_logged_after_what_happened_before(make_room, caplog):
     assert logged == ['before', 'Sending packet MESSAGE data one']
 
 
+def test_what_went_wrong_is_logged_in_any_case(room, caplog):
+    room.session.warning('look at %s', 'this')
+    assert caplog.records == []
+    room.session.flush_log()
+    try:
+        raise ValueError('the cause')
+    except ValueError:
+        room.session.log_error('what failed')
+    assert [record.getMessage() for record in caplog.records] == ['look at this', 'what failed']
+    assert 'the cause' in caplog.text
+
+
 # -- From other native threads ---------------------------------------------------------------------
 
 
@@ -323,6 +336,29 @@ def test_messages_from_another_thread_that_come_too_late_are_counted(room):
     room.wait_end()
     in_thread(room.session.send, 'not even counted')
     assert (room.transport.sent, room.session.unsent) == ([], 1)
+
+
+def test_messages_from_another_thread_are_lost_while_the_disconnect_handler_runs(make_room):
+    room = make_room(handlers={'disconnect': lambda reason: may_end.wait()}).open()
+    may_end = Event()
+    before_the_hub_runs(room.session.send, 'lost')
+    room.transport.say((CLOSE, ''))
+    settle()
+    assert room.transport.sent == []
+    may_end.set()
+    room.wait_end()
+    assert (room.transport.sent, room.session.unsent) == ([], 1)
+
+
+def test_messages_from_another_thread_are_logged_there(make_room, caplog):
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=True).open()
+    settle()
+    caplog.clear()
+    in_thread(room.session.send, 'one')
+    (record,) = caplog.records
+    assert record.getMessage() == 'Sending packet MESSAGE data one'
+    assert record.thread != threading.get_ident()
 
 
 def test_messages_from_another_thread_that_an_ended_transport_does_not_take(room):
