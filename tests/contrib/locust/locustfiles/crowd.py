@@ -7,7 +7,7 @@ from engineio_gevent.contrib.locust import EngineIOUser
 
 
 class Member(EngineIOUser):
-    wait_time = between(1, 4)
+    wait_time = between(5, 15)
     connect_timeout = 30
 
     @task
