@@ -131,8 +131,8 @@ def test_two_thousand_users(locust, make_js_server):
     """In one process, all at the same time, without a failure."""
     server = make_js_server()
     users = 2000
-    run = locust('crowd.py', server.url, users=users, rate=100)
-    run.until(lambda: server.count() == users, 80)
+    run = locust('crowd.py', server.url, users=users, rate=50)
+    run.until(lambda: server.count() == users, 100)
     asked = run.count('request', 'ask')
     run.until_counted('request', 'ask', asked + users)
     run.quit()
