@@ -17,7 +17,7 @@ from gevent.event import Event
 from gevent.hub import Hub
 from gevent.monkey import get_original
 
-from .per_hub import PerHub
+from .per_hub import PerHub, lives
 
 _allocate_lock: Any = get_original('_thread', 'allocate_lock')
 
@@ -25,18 +25,6 @@ _lock: Any = _allocate_lock()
 
 #: Seconds between two looks whether a thread that is waited for still lives.
 _LOOK_INTERVAL = 1.0
-
-
-class _Life:
-    """Lives as long as its thread. A hub's ``dead`` may change later than that, or never."""
-
-    __slots__ = ('__weakref__',)
-
-    def __init__(self, hub: Hub) -> None:
-        pass
-
-
-_lives = PerHub(_Life)
 
 
 def is_own_hub(hub: Hub) -> bool:
@@ -71,7 +59,7 @@ class Inbox:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._life = weakref.ref(_lives.get())
+        self._life = weakref.ref(lives.get())
         self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._watcher = hub.loop.async_(ref=False)
         self._watcher.start(self._take)

@@ -31,3 +31,16 @@ class PerHub(Generic[_T]):
             local.hub = hub
         item: _T = local.item
         return item
+
+
+class Life:
+    """Lives as long as its native thread. A hub's ``dead`` may change later than that, or never."""
+
+    __slots__ = ('__weakref__',)
+
+    def __init__(self, hub: Hub) -> None:
+        pass
+
+
+#: ``lives.get()`` is that of this thread. Keep weak references to it only.
+lives = PerHub(Life)

@@ -18,7 +18,7 @@ from typing import Any
 
 from gevent.hub import Hub, get_hub
 
-from ..per_hub import PerHub
+from ..per_hub import PerHub, lives
 from .watchers import close_watchers
 
 _READ = 1
@@ -58,7 +58,6 @@ def close_gently(sock: Any, answered: bool = True) -> None:
     """
     _forget_ended_hubs()
     _set_fork_hook()
-    _threads.get()
     if sock.fileno() == -1:
         return  # closed already
     if type(sock) is not _socket.socket:
@@ -79,6 +78,7 @@ class _Closing:
         self._answered = answered
         self._limit = PEER_LIMIT
         self._hub = hub = get_hub()
+        _ends.get()
         _closing.setdefault(hub, set()).add(self)
         self._loop = hub.loop
         self._watcher = self._loop.io(sock.fileno(), _READ, ref=False)
@@ -122,16 +122,20 @@ class _Closing:
 _closing: dict[Hub, set[_Closing]] = {}
 
 
-class _Thread:
-    """Lives as long as a native thread, which leaves no socket behind when it ends."""
-
-    __slots__ = ('__weakref__',)
-
-    def __init__(self, hub: Hub) -> None:
-        weakref.finalize(self, _abandon, hub).atexit = False
+def _prepare_end(hub: Hub) -> object:
+    """See to it that this native thread leaves no socket behind when it ends."""
+    end = weakref.finalize(lives.get(), _end_thread, hub)
+    end.atexit = False
+    return end
 
 
-_threads = PerHub(_Thread)
+_ends = PerHub(_prepare_end)
+
+
+def _end_thread(hub: Hub) -> None:
+    # In a forked child Python ends the other threads before it calls the hook, which closes theirs.
+    if os.getpid() == _process:
+        _abandon(hub)
 
 
 def _abandon(hub: Hub) -> None:
@@ -147,15 +151,23 @@ def _forget_ended_hubs() -> None:
             _abandon(hub)
 
 
+# The process that has set the fork hook, or whose hook has run.
+_process: int | None = None
+
+
 @cache
 def _set_fork_hook() -> None:
     """Once, and not at import: a program that only imports this package gets no hook."""
+    global _process
+    _process = os.getpid()
     if hasattr(os, 'register_at_fork'):
         os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _abandon_all() -> None:
     """In a forked child: the connections are the parent's."""
+    global _process
+    _process = os.getpid()
     while _closing:
         hub, sockets = _closing.popitem()
         if hub.loop is not None:

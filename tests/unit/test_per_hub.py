@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+
 import gevent
 
-from engineio_gevent.per_hub import PerHub
+from engineio_gevent.per_hub import PerHub, lives
 from support import in_thread
 
 
@@ -48,3 +50,11 @@ def test_the_next_hub_of_a_thread_gets_a_new_object():
 def test_objects_of_different_kinds():
     assert PerHub(lambda hub: 1).get() == 1
     assert PerHub(lambda hub: 2).get() == 2
+
+
+def test_a_life_ends_with_its_thread():
+    life = in_thread(lambda: weakref.ref(lives.get()))
+    assert life() is None
+    mine = weakref.ref(lives.get())
+    gevent.spawn(lives.get).join()
+    assert mine() is lives.get()

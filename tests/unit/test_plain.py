@@ -43,7 +43,7 @@ def waiting(sock):
 
 
 def test_a_socket_that_does_not_wait_holds_no_watcher(pair):
-    """There are thousands of them; a watcher takes 200 bytes."""
+    """There are thousands of them, and each watcher takes memory."""
     sock, peer = pair
     receiving = waiting(sock)
     assert sock._watcher.active
