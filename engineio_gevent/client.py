@@ -16,6 +16,7 @@ from . import process
 from .connecting import Connecting, choose_transports
 from .net.deadlines import timer_seconds
 from .options import Options, Reason, State, make_logger
+from .per_hub import give_way
 from .session import Session
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
@@ -207,10 +208,7 @@ class Client:
         return 0 if self._session is None else self._session.unsent
 
     def transport(self) -> str | None:
-        """Return the transport in use.
-
-        :returns: ``'polling'`` or ``'websocket'``. None before a connect.
-        """
+        """Return :attr:`current_transport`."""
         return self.current_transport
 
     def is_asyncio_based(self) -> bool:
@@ -350,6 +348,7 @@ class Client:
         :raises RuntimeError: this process was forked after the client connected,
                               or the thread that called :meth:`connect` has ended.
         """
+        give_way()
         if (session := self._session) is not None:
             session.refuse_fork()
             session.wait()
@@ -377,9 +376,10 @@ class Client:
         :raises RuntimeError: this process was forked after the client connected,
                               or the thread that called :meth:`connect` has ended.
         """
-        session = self._session
-        if session is not None:
+        if (session := self._session) is not None:
             session.send(data)
+        else:
+            give_way()
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Send the queued messages, then close the connection.

@@ -8,7 +8,7 @@ websocket needs no greenlet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import engineio
@@ -17,6 +17,7 @@ import gevent.event
 import socketio
 
 from .. import client, exceptions
+from ..per_hub import give_way
 from ..session import Session
 
 __all__ = ['Client', 'SimpleClient']
@@ -132,6 +133,20 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
                 self.eio.disconnect(abort=True)  # nobody else knows of this connection
             raise
 
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+    ) -> None:
+        """Emit an event, like ``socketio.Client.emit``."""
+        try:
+            super().emit(event, data, namespace, callback)
+        except socketio.exceptions.BadNamespaceError:
+            give_way()
+            raise
+
     def shutdown(self) -> None:
         """Disconnect, or stop reconnecting. It may be called in any handler."""
         if not self.connected:
@@ -178,9 +193,22 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             self._connect_event.set()
 
     def _handle_disconnect(self, namespace: str | None) -> None:
+        # Not upstream's. Its state changes after the handler, which may wait: the handler is called
+        # again if the connection ends meanwhile, and the next connection is closed.
+        if not self.connected:
+            return
+        namespace = namespace or '/'
         session = self.eio._session
-        super()._handle_disconnect(namespace)
-        self._end_waiting(session)
+        self.namespaces = {name: sid for name, sid in self.namespaces.items() if name != namespace}
+        was_last = not self.namespaces
+        try:
+            self._trigger_event('disconnect', namespace, self.reason.SERVER_DISCONNECT)
+            self._trigger_event('__disconnect_final', namespace)
+        finally:
+            if was_last and self.eio._session is session:
+                self.connected = False
+                self.eio.disconnect()
+            self._end_waiting(session)
 
     def _handle_eio_disconnect(self, reason: str) -> None:
         session = self.eio._session
@@ -214,7 +242,7 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
         super().__init__(*args, **kwargs)
         # Upstream's are threading's, which would block the whole thread where nothing is patched.
         self.input_event: gevent.event.Event = gevent.event.Event()
-        self.connected_event: gevent.event.Event = _ConnectedEvent(self.input_event)
+        self.connected_event: gevent.event.Event = _ConnectedEvent(self)
 
     def disconnect(self) -> None:
         """Disconnect, or stop reconnecting."""
@@ -227,10 +255,15 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
 class _ConnectedEvent(gevent.event.Event):
     """Set at a connect and at the final disconnect, of which ``receive()`` should hear, too."""
 
-    def __init__(self, input_event: gevent.event.Event) -> None:
+    def __init__(self, client: SimpleClient) -> None:
         super().__init__()
-        self._input_event = input_event
+        self._client = client
 
     def set(self) -> None:
         super().set()
-        self._input_event.set()
+        self._client.input_event.set()
+
+    def wait(self, timeout: Any = None) -> Any:
+        if self.is_set() and not self._client.connected:
+            give_way()  # the method that waits for a connection is about to raise
+        return super().wait(timeout)
