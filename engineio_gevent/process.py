@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -94,11 +95,9 @@ def install_sigint() -> None:
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
-    try:
+    with suppress(ValueError):  # not the main thread
         if _python_handles(signal.SIGINT):
             signal.signal(signal.SIGINT, _on_sigint)
-    except ValueError:  # not the main thread
-        return
 
 
 def _python_handles(number: int) -> bool:
@@ -112,22 +111,21 @@ def _python_handles(number: int) -> bool:
     """
     if sys.platform == 'win32':
         return True  # no sigaction(), and nothing known that installs other handlers
-    try:
-        return _disposition(number) == _python_disposition()
-    except (ImportError, OSError, AttributeError):  # no ctypes, or a static build
-        return False
+    python = _python_disposition()
+    return python is not None and _disposition(number) == python
 
 
 @cache
 def _python_disposition() -> bytes | None:
     """The disposition of all signals that Python handles, or None if it cannot be found out."""
-    for number in (signal.SIGURG, signal.SIGWINCH):  # by default the system ignores these
-        if signal.getsignal(number) == signal.SIG_DFL and not any(_disposition(number)):
-            signal.signal(number, lambda number, frame: None)
-            try:
-                return _disposition(number)
-            finally:
-                signal.signal(number, signal.SIG_DFL)
+    with suppress(ImportError, OSError, AttributeError):  # no ctypes, or a static build
+        for number in (signal.SIGURG, signal.SIGWINCH):  # by default the system ignores these
+            if signal.getsignal(number) == signal.SIG_DFL and not any(_disposition(number)):
+                signal.signal(number, lambda number, frame: None)
+                try:
+                    return _disposition(number)
+                finally:
+                    signal.signal(number, signal.SIG_DFL)
     return None
 
 

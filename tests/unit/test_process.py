@@ -368,16 +368,20 @@ def test_a_program_s_own_signals_are_not_used_to_find_out(unknown):
 
 
 @pytest.mark.parametrize('error', [ImportError, OSError, AttributeError])
-def test_a_handler_that_may_be_somebody_else_s_stays(monkeypatch, error):
-    """There is no ctypes, or no `sigaction()`."""
+def test_a_handler_that_may_be_somebody_else_s_stays(monkeypatch, error, unknown):
+    """There is no ctypes, or no `sigaction()`, which is found out once."""
+    looks = []
 
     def fail(number):
+        looks.append(number)
         raise error
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(process, '_disposition', fail)
-    process.install_sigint()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    for _ in range(2):
+        process.install_sigint()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(looks) == 1
 
 
 # -- Forks -----------------------------------------------------------------------------------------
@@ -442,6 +446,33 @@ def test_a_child_abandons_and_its_parent_does_not():
     """)
     assert code == 0, said
     assert said.split('\n') == ['abandoned', 'child 0', 'parent 1', '']
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_a_child_tells_handlers_apart_as_its_parent_does():
+    code, said = run("""
+        import os, signal
+        import gevent, gevent.os
+        from engineio_gevent import process
+
+        def installs():
+            process.install_sigint()
+            return signal.getsignal(signal.SIGINT) is process._on_sigint
+
+        # a test run in the background ignores SIGINT, and its children do, too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        assert process._python_handles(signal.SIGINT)
+        for foreign in (False, True):
+            if (child := gevent.os.fork()) == 0:
+                if foreign:
+                    watcher = gevent.signal_handler(signal.SIGINT, print)
+                print(foreign, installs(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+        print('parent', installs(), flush=True)
+    """)
+    assert code == 0, said
+    assert said.split('\n') == ['False True', 'True False', 'parent True', '']
 
 
 CHAIN = """
