@@ -55,10 +55,10 @@ class Client:
                          the client polls over its own connections.
     :param ssl_verify: whether to verify the server's certificate and host name.
                        The default is ``True``.
-    :param handle_sigint: whether Ctrl-C first disconnects this client and then
-                          runs the previous SIGINT handler. It takes effect only
-                          if :meth:`connect` is called in the main thread. The
-                          default is ``True``.
+    :param handle_sigint: whether Ctrl-C disconnects this client before it raises
+                          ``KeyboardInterrupt``. It has no effect outside the
+                          main thread, or if SIGINT has another handler than
+                          Python's default. The default is ``True``.
     :param websocket_extra_options: keyword arguments for
                                     ``websocket.create_connection()``. They
                                     override the client's own settings.

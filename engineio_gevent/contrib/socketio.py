@@ -16,7 +16,7 @@ import gevent
 import gevent.event
 import socketio
 
-from .. import client, exceptions
+from .. import client, exceptions, process
 from ..per_hub import give_way
 from ..session import Session
 
@@ -106,6 +106,11 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     namespaces: dict[str, str]
     #: Whether all namespaces of the last connect() have been connected.
     _was_connected = False
+
+    def __init__(self, *args: Any, handle_sigint: bool = True, **kwargs: Any) -> None:
+        # python-socketio would take SIGINT now, from whatever handles it.
+        super().__init__(*args, handle_sigint=False, **kwargs)
+        self.handle_sigint = self.eio.handle_sigint = handle_sigint
 
     def _engineio_client_class(self) -> type[EngineIOClient]:
         return EngineIOClient
@@ -226,6 +231,16 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         if not self.namespaces and self.eio._session is session:
             self.failed_namespaces[:] = self.connection_namespaces
             self._connect_event.set()
+
+
+def _end_reconnecting() -> None:
+    """SIGINT: as in python-socketio, no client reconnects any more."""
+    for one in socketio.base_client.reconnecting_clients:
+        if isinstance(one, Client) and one.handle_sigint:
+            one._reconnect_abort.set()
+
+
+process.at_sigint.append(_end_reconnecting)
 
 
 class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same

@@ -73,7 +73,16 @@ LAYERS = {
     },
     'client': {'connecting', 'net', 'options', 'process', 'session', 'transports'},
     '': {'exceptions', 'client'},
-    'contrib': {'', 'exceptions', 'client', 'disconnect_handler', 'protocol', 'net', 'session'},
+    'contrib': {
+        '',
+        'exceptions',
+        'client',
+        'disconnect_handler',
+        'process',
+        'protocol',
+        'net',
+        'session',
+    },
     'cli': {
         '',
         'exceptions',

@@ -138,7 +138,7 @@ def test_ctrl_c_leaves_the_server(make_server, start):
 
 def test_ctrl_c_ends_reconnecting(make_server, start):
     server = make_server()
-    program = start(LEAVE, server.url)
+    program = start(LEAVE + REST, server.url)
     program.hear('connected')
     server.kill()
     program.hear('transport error')
@@ -147,4 +147,31 @@ def test_ctrl_c_ends_reconnecting(make_server, start):
     # raised in the hub, which tells so before the main greenlet gets it
     status, said = program.end(quiet=False)
     assert status == 0
-    assert said[-1] == 'interrupted'
+    assert said == ['interrupted', 'final', 'ended']
+
+
+REST = """
+    sio._reconnect_task.join()
+    print('ended')
+"""
+
+
+def test_the_handler_of_somebody_else_stays(start):
+    """python-socketio's client would replace it when it is made."""
+    program = start(
+        """
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        import gevent
+        from engineio_gevent.contrib.socketio import Client
+
+        watcher = gevent.signal_handler(signal.SIGINT, print, 'theirs', flush=True)
+        Client()
+        print('ready', flush=True)
+        gevent.sleep(60)
+        """,
+        '',
+    )
+    program.hear('ready')
+    program.process.send_signal(signal.SIGINT)
+    program.hear('theirs')
