@@ -148,3 +148,49 @@ def test_ctrl_c_ends_reconnecting(make_server, start):
     status, said = program.end(quiet=False)
     assert status == 0
     assert said[-1] == 'interrupted'
+
+
+CONFIGURED = """
+    import logging.config, sys
+    from engineio_gevent.contrib.socketio import Client
+
+    class Tell(logging.Handler):
+        def emit(self, record):
+            print(record.name, record.getMessage(), record.exc_info[1], flush=True)
+
+    sio = Client(reconnection=False)
+
+    @sio.event
+    def number(number):
+        raise ValueError('an event')
+
+    @sio.event
+    def disconnect(reason):
+        raise ValueError(reason)
+
+    def answered(*data):
+        raise ValueError('an acknowledgement')
+
+    # It disables all loggers: python-socketio's and this package's.
+    logging.config.dictConfig({'version': 1})
+    logging.getLogger().addHandler(Tell())
+    sio.connect(sys.argv[1], transports=['websocket'])
+    sio.emit('numbers', 1)
+    sio.emit('echo', callback=answered)
+    sio.call('echo')
+    sio.disconnect()
+    sio.wait()
+    print(sio.connected)
+"""
+
+
+def test_errors_in_handlers_are_logged_whatever_dictconfig_has_disabled(server, start):
+    assert start(CONFIGURED, server.url).end() == (
+        0,
+        [
+            'engineio_gevent.client message handler error an event',
+            'engineio_gevent.client message handler error an acknowledgement',
+            'engineio_gevent.client disconnect handler error client disconnect',
+            'False',
+        ],
+    )
