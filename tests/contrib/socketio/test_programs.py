@@ -194,3 +194,27 @@ def test_errors_in_handlers_are_logged_whatever_dictconfig_has_disabled(server, 
             'False',
         ],
     )
+
+
+PATCHED_LATE = """
+    import sys, warnings
+    import requests, socketio
+    from engineio_gevent.contrib.socketio import Client
+    from gevent import monkey
+
+    warnings.simplefilter('ignore')  # gevent's, of exactly that
+    monkey.patch_all()
+    sio = Client(http_session=requests.Session())
+    try:
+        sio.connect(sys.argv[1])
+    except socketio.exceptions.ConnectionError as exc:
+        print(exc)
+"""
+
+
+def test_requests_imported_before_patching(make_server, start, certificates):
+    server = make_server(tls=certificates.tls)
+    code, (line,) = start(PATCHED_LATE, server.url).end()
+    assert code == 0
+    assert line.startswith(f'{server.netloc}: requests cannot use TLS (RecursionError)')
+    assert 'Call gevent.monkey.patch_all() before any other import' in line
