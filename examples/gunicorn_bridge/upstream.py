@@ -31,8 +31,8 @@ KEYS = 10_000
 #: Maximum characters of a message.
 TEXT_LIMIT = 1000
 
-# With gevent-websocket installed, python-engineio would expect its handler in the web server. Without
-# it, it uses simple-websocket.
+# With gevent-websocket installed, python-engineio would expect its handler in the web server.
+# Without it, it uses simple-websocket.
 sys.modules['geventwebsocket'] = None
 
 

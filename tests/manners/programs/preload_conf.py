@@ -1,4 +1,4 @@
-"""The configuration of gunicorn for `preloaded_app`; `PATCH` in the environment says when to patch."""
+"""gunicorn's configuration for `preloaded_app`; `PATCH` in the environment says when to patch."""
 
 import os
 
