@@ -208,6 +208,28 @@ def test_connected_already(python_server):
     eio.disconnect()
 
 
+LATE = """
+import json, sys, warnings
+import requests
+import engineio_gevent
+from gevent import monkey
+warnings.simplefilter('ignore')  # gevent's, of exactly that
+monkey.patch_all()
+try:
+    engineio_gevent.Client(http_session=requests.Session()).connect(json.loads(sys.argv[1]))
+except engineio_gevent.exceptions.ConnectionError as exc:
+    print(json.dumps(str(exc)))
+"""
+
+
+@sees('requests cannot use TLS (RecursionError)')
+def test_requests_imported_before_patching(hostile_server):
+    url = hostile_server(support.read_to_end).url.replace('http', 'https')
+    program = support.Program('-c', LATE, argv=[url])
+    assert 'requests cannot use TLS (RecursionError)' in program.result()[0]
+    program.kill()
+
+
 @sees('the server closed the connection', 'connection lost: Connection reset by peer')
 @pytest.mark.parametrize('cut', [support.reset, lambda sock: None])
 def test_cut(hostile_server, cut):
