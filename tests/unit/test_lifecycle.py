@@ -101,7 +101,7 @@ def test_whether_the_client_may_connect_again(name):
     if FACTS[name][2]:
         life.refuse_connect()
     else:
-        with pytest.raises(ValueError, match='^Client is not in a disconnected state'):
+        with pytest.raises(ValueError, match=r'^Client is not in a disconnected state'):
             life.refuse_connect()
 
 
