@@ -282,8 +282,9 @@ class Client:
                            order of preference. The default begins with polling
                            and upgrades to the websocket.
         :param engineio_path: the path at which the server serves Engine.IO.
-        :raises ValueError: this client is still connected or disconnecting, or
-                            an argument is not valid.
+        :raises ValueError: this client is still connected or disconnecting,
+                            another greenlet is connecting it, or an argument is
+                            not valid.
         :raises ConnectionError: the connection or the connect handler failed. The
                                  first argument names the server and the cause.
                                  A JSON body of the server is the second one. The
@@ -415,8 +416,7 @@ class Client:
     def _refuse_connected(self) -> None:
         if self._session is not None:
             self._session.refuse_fork()
-            if not self._session.phase.over:
-                raise ValueError('Client is not in a disconnected state')
+            self._session.refuse_connect()
 
     # Tools for applications that do not want to know what they run on
 

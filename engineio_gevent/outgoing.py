@@ -206,7 +206,7 @@ class Outgoing(Lifecycle):
             self.flush_log()
         else:
             with contextlib.suppress(Exception):  # of a log filter: the message has been sent
-                self._options.logger.info(*record)
+                self._calls.logger.info(*record)
 
     def _check(self, encoded: list[Encoded]) -> None:
         """Raise what the transport would raise."""

@@ -221,10 +221,11 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             super()._handle_eio_disconnect(reason)
         except Exception:
             # Upstream would stay "connected", and not reconnect.
-            self.logger.exception('disconnect handler error')
             self.namespaces, self.connected = {}, False
             super()._handle_eio_disconnect(reason)
-        self._end_waiting(session)
+            raise  # The transport logs it, like the exceptions of the other handlers.
+        finally:
+            self._end_waiting(session)
 
     def _end_waiting(self, session: Session | None) -> None:
         """Let connect() end, if it waits for namespaces of a connection that has ended."""

@@ -17,17 +17,18 @@ ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
 # What each part may import of the package, apart from itself. Each stands below what it imports.
 LAYERS = {
     'exceptions': set(),
-    'options': set(),
+    'own_loggers': set(),
+    'options': {'own_loggers'},
     'per_hub': set(),
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
     'net': {'exceptions', 'per_hub'},
     'other_threads': {'per_hub'},
-    'dispatcher': {'per_hub'},
+    'dispatcher': {'own_loggers', 'per_hub'},
     'process': {'dispatcher', 'other_threads'},
     'lifecycle': {'options'},
     'heartbeat': {'net', 'per_hub'},
-    'handler_calls': {'disconnect_handler', 'dispatcher', 'options', 'protocol'},
+    'handler_calls': {'disconnect_handler', 'dispatcher', 'options', 'own_loggers', 'protocol'},
     'transports': {'exceptions', 'protocol', 'net'},
     'outgoing': {
         'handler_calls',

@@ -175,3 +175,73 @@ def test_the_handler_of_somebody_else_stays(start):
     program.hear('ready')
     program.process.send_signal(signal.SIGINT)
     program.hear('theirs')
+
+
+CONFIGURED = """
+    import logging.config, sys
+    from engineio_gevent.contrib.socketio import Client
+
+    class Tell(logging.Handler):
+        def emit(self, record):
+            print(record.name, record.getMessage(), record.exc_info[1], flush=True)
+
+    sio = Client(reconnection=False)
+
+    @sio.event
+    def number(number):
+        raise ValueError('an event')
+
+    @sio.event
+    def disconnect(reason):
+        raise ValueError(reason)
+
+    def answered(*data):
+        raise ValueError('an acknowledgement')
+
+    # It disables all loggers: python-socketio's and this package's.
+    logging.config.dictConfig({'version': 1})
+    logging.getLogger().addHandler(Tell())
+    sio.connect(sys.argv[1], transports=['websocket'])
+    sio.emit('numbers', 1)
+    sio.emit('echo', callback=answered)
+    sio.call('echo')
+    sio.disconnect()
+    sio.wait()
+    print(sio.connected)
+"""
+
+
+def test_errors_in_handlers_are_logged_whatever_dictconfig_has_disabled(server, start):
+    assert start(CONFIGURED, server.url).end() == (
+        0,
+        [
+            'engineio_gevent.client message handler error an event',
+            'engineio_gevent.client message handler error an acknowledgement',
+            'engineio_gevent.client disconnect handler error client disconnect',
+            'False',
+        ],
+    )
+
+
+PATCHED_LATE = """
+    import sys, warnings
+    import requests, socketio
+    from engineio_gevent.contrib.socketio import Client
+    from gevent import monkey
+
+    warnings.simplefilter('ignore')  # gevent's, of exactly that
+    monkey.patch_all()
+    sio = Client(http_session=requests.Session())
+    try:
+        sio.connect(sys.argv[1])
+    except socketio.exceptions.ConnectionError as exc:
+        print(exc)
+"""
+
+
+def test_requests_imported_before_patching(make_server, start, certificates):
+    server = make_server(tls=certificates.tls)
+    code, (line,) = start(PATCHED_LATE, server.url).end()
+    assert code == 0
+    assert line.startswith(f'{server.netloc}: requests cannot use TLS (RecursionError)')
+    assert 'Call gevent.monkey.patch_all() before any other import' in line
