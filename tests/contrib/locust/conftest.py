@@ -118,10 +118,10 @@ class Locust:
         self._process.send_signal(signal.SIGUSR1)
         self.ends(code, timeout)
 
-    def terminate(self):
-        """End it with the web UI, and wait for that."""
+    def terminate(self, code=0):
+        """End it by SIGTERM, also with the web UI, and wait for that."""
         self._process.terminate()
-        self.ends()
+        self.ends(code)
 
     def ends(self, code=0, timeout=PATIENCE):
         """Wait for its end, with this exit code and no traceback of ours in its log."""

@@ -34,6 +34,7 @@
  * Control, by GET: /control/clients   {"count": N}: connections
  *                  /control/left      the events "out of <namespace>: <reason>", in order
  *                  /control/errors    connections that were closed for what the client had sent
+ *                  /control/received  {event: N, ..}: how many of each event the clients have sent
  */
 'use strict';
 
@@ -43,12 +44,14 @@ const { Server } = require('socket.io');
 const { port = 0, ...options } = JSON.parse(process.argv[2] || '{}');
 const left = [];
 const errors = [];
+const received = {};
 
 const server = http.createServer((request, response) => {
   const answers = {
     '/control/clients': { count: io.engine.clientsCount },
     '/control/left': left,
     '/control/errors': errors,
+    '/control/received': received,
   };
   const answer = answers[request.url];
   response.writeHead(answer ? 200 : 404, { 'Content-Type': 'application/json' });
@@ -76,6 +79,7 @@ const events = {
 
 function welcome(socket) {
   socket.onAny((event, ...args) => {
+    received[event] = (received[event] || 0) + 1;
     const answer = typeof args[args.length - 1] === 'function' ? args.pop() : () => {};
     if (events[event]) events[event](socket, args, answer);
   });
