@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 import gevent
-from gevent.event import Event
-from gevent.hub import get_hub
 
 from ...client import Client
 from ...disconnect_handler import call_disconnect
 from ...net.deadlines import timer_seconds
 from ...protocol.packet import encode_message, parse_text
-from .awaited import Awaited, Match
-from .failures import Failure
-from .reports import Reports, Stopwatch
+from .awaited import Awaited, Check, Incoming, Match, verify
+from .failures import Failure, TimedOut
+from .presence import Presence
+from .reports import Reports
+from .stopwatch import Stopwatch
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
 
@@ -28,8 +28,9 @@ DEFAULT_TIMEOUT = 10.0
 class EngineIOClient(Client):
     """An Engine.IO client that reports to Locust.
 
-    A failed call is reported and returns None. Only :meth:`connect` raises, and calls with a
-    mistake in the scenario, such as data that cannot be sent.
+    A failed call is reported, lasts at least 0.1 seconds, and returns None. Only :meth:`connect`
+    raises, and calls with a mistake in the scenario, such as data that cannot be sent. When the
+    user has left, a call ends a greenlet that the scenario has spawned.
 
     :param reports: reports to Locust.
     :param name_of: a function that returns the name for the row ``recv`` of a message.
@@ -43,16 +44,16 @@ class EngineIOClient(Client):
         self._report = reports
         self._name_of = name_of
         self._application: dict[str, Callable[..., Any]] = {}
-        self._awaited: list[Awaited] = []
-        self._held: deque[tuple[Any, int]] | None = None
+        self._incoming = Incoming(functools.partial(reports.guard, self._count))
         self._handshake = Stopwatch()
         self._handshake_ended: float | None = None
         self._greeted_by: str | None = None  # the transport whose handshake it was
-        self._usable = Event()
+        #: Whether messages can be sent.
+        self.usable = False
+        #: Calls wait here for the connection, within their timeout.
+        self.presence = Presence()
         #: Called after an unexpected disconnect.
         self.on_lost: Callable[[], None] = _nothing
-        #: Whether the user is reconnecting. Calls wait for the connection, within their timeout.
-        self.reconnecting = False
         super().on('connect', self._on_connect)
         super().on('message', self._on_message)
         super().on('disconnect', self._on_disconnect)
@@ -85,9 +86,10 @@ class EngineIOClient(Client):
     def _on_connect(self) -> None:
         ended = time.perf_counter()
         self._greeted_by = self.current_transport
-        self._usable.set()
+        self.usable = True
+        self.presence.change()
         if 'connect' in self._application:
-            self._application['connect']()
+            self._report.guard(self._application['connect'])
         self._handshake_ended = ended
 
     def _on_message(self, data: str | bytes) -> None:
@@ -99,33 +101,9 @@ class EngineIOClient(Client):
             length = _size(data)
             if self._parses:
                 message = parse_text(data, self._loads)
-        self._take(message, length, arrived)
+        self._incoming.take(message, length, arrived)
         if 'message' in self._application:
-            self._application['message'](message)
-
-    def _take(self, message: Any, length: int, arrived: float) -> None:
-        for awaited in self._awaited:
-            if awaited.takes(message):
-                self._awaited.remove(awaited)
-                awaited.arrive(message, length, arrived)
-                self._hold()
-                return
-        if self._held is not None:
-            self._held.append((message, length))
-        else:
-            self._count(message, length)
-
-    def _hold(self) -> None:
-        """Keep what comes before the greenlet that was waiting has run, and may wait for more."""
-        if self._held is None:
-            self._held = deque()
-        # After the callback of the event, which runs that greenlet until it waits again.
-        get_hub().loop.run_callback(self._release)
-
-    def _release(self) -> None:
-        held, self._held = self._held, None
-        for message, length in held or ():
-            self._count(message, length)
+            self._report.guard(self._application['message'], message)
 
     def _count(self, message: Any, length: int, name: str | None = None) -> None:
         self._report(
@@ -134,16 +112,14 @@ class EngineIOClient(Client):
         )  # fmt: skip
 
     def _on_disconnect(self, reason: str) -> None:
-        self._usable.clear()
-        wished = reason not in (self.reason.SERVER_DISCONNECT, self.reason.TRANSPORT_ERROR)
-        waiting, self._awaited = self._awaited, []
-        for awaited in waiting:
-            awaited.fail(Failure(f'disconnected while waiting: {reason}'))
-        if not wished:
+        self.usable = False
+        self.presence.change(returning=False)
+        self._incoming.lose(reason)
+        if reason in (self.reason.SERVER_DISCONNECT, self.reason.TRANSPORT_ERROR):
             self._report('disconnect', reason, error=self.disconnect_error or Failure(reason))
             self.on_lost()
         if 'disconnect' in self._application:
-            call_disconnect(self._application['disconnect'], reason)
+            self._report.guard(call_disconnect, self._application['disconnect'], reason)
 
     # The connection
 
@@ -168,7 +144,7 @@ class EngineIOClient(Client):
             if self._handshake_ended is not None:
                 self._report_connect()  # the upgrade was cut short
             else:
-                self._usable.clear()
+                self.usable = False
                 if isinstance(exc, (Exception, gevent.Timeout)):
                     self._report_connect(exc)
             raise
@@ -176,10 +152,9 @@ class EngineIOClient(Client):
         self._report_upgrade()
 
     def _report_connect(self, error: BaseException | None = None) -> None:
-        self._report(
-            'connect', self._greeted_by or (self.transports or ['polling'])[0], error=error,
-            milliseconds=self._handshake.milliseconds(self._handshake_ended),
-            started=self._handshake.started,
+        self._report.connect(
+            self._greeted_by or (self.transports or ['polling'])[0], self._handshake,
+            error, until=self._handshake_ended, timeout=self.request_timeout,
         )  # fmt: skip
 
     def _report_upgrade(self) -> None:
@@ -201,11 +176,6 @@ class EngineIOClient(Client):
             error=Failure('still on polling') if failed else None,
         )  # fmt: skip
 
-    @property
-    def usable(self) -> bool:
-        """Whether messages can be sent."""
-        return self._usable.is_set()
-
     # Calls
 
     def send(self, data: Any, name: str = 'message') -> None:
@@ -216,11 +186,13 @@ class EngineIOClient(Client):
         :raises TypeError: the data has a type that cannot be sent.
         :raises ValueError: the text cannot be sent.
         """
-        length = 0
+        watch = Stopwatch()
         try:
-            length = self._transmit(data, self.request_timeout)
+            encoded = encode_message(data, self._dumps)
+            self._wait_until_usable(self.request_timeout, watch)
+            length = self._transmit(encoded, self.request_timeout, watch)
         except Exception as exc:
-            self._report('send', name, error=exc)
+            self._report.failed('send', name, exc, watch)
             if not isinstance(exc, Failure):
                 raise  # the scenario is wrong, not the server
         else:
@@ -232,6 +204,7 @@ class EngineIOClient(Client):
         match: Match = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         name: str = 'message',
+        check: Check = None,
     ) -> Any:
         """Send a message and wait for the answer. Reports ``request``, with the round-trip time.
 
@@ -240,26 +213,28 @@ class EngineIOClient(Client):
                       None, the default, accepts the next message not claimed by another call.
         :param timeout: seconds; None waits without a limit. The default is 10.
         :param name: the name of the row in the report.
+        :param check: a function of the answer. The request fails if it raises, or returns something
+                      false other than None.
         :returns: the answer, or None after a failure.
         :raises TypeError: the data has a type that cannot be sent.
         :raises ValueError: the text cannot be sent.
         """
         watch = Stopwatch()
         awaited = Awaited(match)
-        self._awaited.append(awaited)
         try:
-            self._transmit(data, timeout)
+            encoded = encode_message(data, self._dumps)
+            self._wait_until_usable(timeout, watch)
+            self._incoming.add(awaited)
+            self._transmit(encoded, timeout, watch)
             awaited.wait(timeout, watch)
+            verify(check, awaited.message)
         except (Exception, gevent.Timeout) as exc:
-            self._report(
-                'request', name, milliseconds=watch.milliseconds(), started=watch.started,
-                error=exc,
-            )  # fmt: skip
+            self._report.failed('request', name, exc, watch, awaited)
             if not isinstance(exc, Failure):
                 raise
             return None
         finally:
-            self._forget(awaited)
+            self._incoming.forget(awaited)
         self._report(
             'request', name, milliseconds=watch.milliseconds(awaited.at), started=watch.started,
             length=awaited.length, response=awaited.message,
@@ -282,50 +257,37 @@ class EngineIOClient(Client):
         :param name: the name of the row in the report.
         :returns: the message, or None after a failure.
         """
-        awaited = Awaited(match)
-        for index, (message, length) in enumerate(self._held or ()):
-            if self._held is not None and awaited.takes(message):
-                del self._held[index]
-                self._count(message, length, name)
-                return message
         watch = Stopwatch()
-        self._awaited.append(awaited)
+        awaited = Awaited(match)
+        self._incoming.expect(awaited)
         try:
-            self._wait_until_usable(timeout)
-            awaited.wait(timeout, watch)
+            if not awaited.at:
+                self._wait_until_usable(timeout, watch)
+                awaited.wait(timeout, watch)
         except (Exception, gevent.Timeout) as exc:
-            self._report('recv', name, error=exc, started=watch.started)
+            self._report.failed('recv', name, exc, watch)
             if not isinstance(exc, Failure):
                 raise
             return None
         finally:
-            self._forget(awaited)
+            self._incoming.forget(awaited)
         self._count(awaited.message, awaited.length, name)
         return awaited.message
 
-    def _transmit(self, data: Any, timeout: float | None) -> int:
-        """Send; returns the length in bytes."""
-        encoded = encode_message(data, self._dumps)
-        late = None if timeout is None else Failure(f'not sent within {timeout:g} seconds')
-        # The wait for a connection, and the wait at the write limit.
-        with gevent.Timeout(timer_seconds(timeout), late):
-            self._wait_until_usable(timeout)
+    def _wait_until_usable(self, timeout: float | None, watch: Stopwatch) -> None:
+        if not self.usable:
+            self.presence.wait(lambda: self.usable, timeout, watch)
+
+    def _transmit(self, encoded: str | bytes, timeout: float | None, watch: Stopwatch) -> int:
+        """Send; returns the length in bytes. It may wait at the write limit."""
+        late = None if timeout is None else TimedOut(f'not sent within {timeout:g} seconds')
+        with gevent.Timeout(timer_seconds(watch.left(timeout)), late):
             if isinstance(encoded, bytes):
                 super().send(encoded)
                 return len(encoded)
             text = encoded[1:]  # without the packet's type
             super().send(text)
             return _size(text)
-
-    def _wait_until_usable(self, timeout: float | None) -> None:
-        if not self.usable and not (
-            self.reconnecting and self._usable.wait(timer_seconds(timeout))
-        ):
-            raise Failure('not connected')
-
-    def _forget(self, awaited: Awaited) -> None:
-        if awaited in self._awaited:
-            self._awaited.remove(awaited)
 
 
 def _size(text: str) -> int:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import gevent
-
-from ...net.deadlines import timer_seconds
 from .client import EngineIOClient
 from .keeping import ConnectedUser
 from .reports import Reports
@@ -36,23 +33,16 @@ class EngineIOUser(ConnectedUser):
     headers: Mapping[str, str] | None = None
     #: Options of :class:`engineio_gevent.Client`.
     client_options: Mapping[str, Any] = {}
-    #: Whether to reconnect after the connection is lost.
-    reconnect: bool = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        options = {
-            'request_timeout': self.connect_timeout,
-            'handle_sigint': False,  # it is Locust's
-            **self.client_options,
-        }
-        #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
-        self.report: Reports = Reports(self, self.engineio_path)
+        self.report = Reports(self, self.engineio_path)
         #: The Engine.IO client.
-        self.eio: EngineIOClient = EngineIOClient(self.report, self.message_name, **options)
-        self.eio.on_lost = self._on_lost
-        self._stays = True
-        self._connecting: gevent.Greenlet[..., Any] | None = None
+        self.eio: EngineIOClient = EngineIOClient(
+            self.report, self.message_name, **self._complete(self.client_options)
+        )
+        self.eio.on_lost = self._come_back
+        self._presence = self.eio.presence
         if not hasattr(self, 'client'):
             self.client: Any = self.eio
 
@@ -72,24 +62,8 @@ class EngineIOUser(ConnectedUser):
             return False  # it is reported
         return True
 
-    def _on_lost(self) -> None:
-        if self._stays and self.reconnect and self._connecting is None:
-            self.eio.reconnecting = True
-            self._connecting = gevent.spawn(self._connect_again)
+    def _is_settled(self) -> bool:
+        return self.eio.usable
 
-    def _connect_again(self) -> None:
-        try:
-            for delay in self._delays():
-                gevent.sleep(timer_seconds(delay))
-                if self._attempt() and self.eio.usable:  # it may be lost already
-                    return
-        finally:
-            self._connecting = None
-            self.eio.reconnecting = False
-
-    def _leave(self) -> None:
-        self._stays = False
-        if self._connecting is not None:
-            self._connecting.kill()
-            self.eio.reconnecting = False  # the greenlet may not have begun
+    def _disconnect(self) -> None:
         self.eio.disconnect()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import gevent
+
 #: Maximum length of a failure's text. It may contain a page sent by the server.
 MAX_TEXT = 200
 
@@ -33,9 +35,25 @@ class Failure(Exception):
     ``__cause__`` is the original exception, if there is one.
     """
 
+    #: Whether the time until this failure is reported as a response time. A lost connection fails
+    #: at once, so its time would improve the averages.
+    timed: bool = False
+
     def __repr__(self) -> str:
         # It is by this that Locust groups failures, and this that it shows.
         return str(self)
+
+
+class TimedOut(Failure):
+    """The timeout has elapsed."""
+
+    timed = True
+
+
+class CheckFailed(Failure):
+    """An answer came, and ``check`` did not accept it."""
+
+    timed = True
 
 
 def describe(error: BaseException) -> Failure:
@@ -44,6 +62,7 @@ def describe(error: BaseException) -> Failure:
         return error
     text = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
     failure = Failure(scrub(text))
+    failure.timed = isinstance(error, gevent.Timeout)
     failure.__cause__ = error
     return failure
 

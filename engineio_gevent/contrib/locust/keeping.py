@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gevent
+import requests
 from gevent.pool import Group
 from locust import User
+from locust.clients import HttpSession
 from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from ...net.deadlines import timer_seconds
+from .presence import Presence
+from .reports import Reports
 
 #: Maximum seconds between two attempts to connect, unless ``connect_retry_delay`` is longer.
 MAX_RETRY_DELAY = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class _Unreported(requests.Session):
+    """One of Locust's sessions, without a row in the report for the URL of each request.
+
+    It shares all attributes, such as the cookies and the pool of connections.
+    """
+
+    def __init__(self, session: HttpSession) -> None:
+        self.__dict__ = session.__dict__
 
 
 class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where it is installed
@@ -33,6 +50,16 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     #: Seconds before the second attempt to connect. The delay doubles up to 30 s, minus up to 50%
     #: jitter.
     connect_retry_delay: float = 1.0
+    #: Whether to reconnect after the connection is lost.
+    reconnect: bool = True
+
+    #: Session for polling, for example ``self.client`` of an ``HttpUser``, or a function that
+    #: returns it. Its cookies are sent with the websocket, too. None: an HTTP client of its own.
+    http_session: requests.Session | Callable[[], requests.Session | None] | None = None
+
+    #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
+    report: Reports
+    _presence: Presence  # the client's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,10 +68,30 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
                 'You must specify the base host. Either in the host attribute in the User class, '
                 'or on the command line using the --host option.'
             )
+        self._stays = True
+        self._spawned = Group()
+        self._connecting: gevent.Greenlet[..., Any] | None = None
+
+    def _complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete the options of the client."""
+        completed = {
+            'request_timeout': self.connect_timeout,
+            'handle_sigint': False,  # it is Locust's
+            **options,
+        }
+        self.http_session = completed.get('http_session', self.http_session)
+        return {**completed, 'http_session': self._polling_session}
+
+    def _polling_session(self) -> requests.Session | None:
+        session = self.http_session
+        if callable(session):
+            session = session()
+        return _Unreported(session) if isinstance(session, HttpSession) else session
 
     def start(self, group: Group) -> gevent.Greenlet[..., Any]:
         """Start the greenlet of this user. The connection is closed when the greenlet ends."""
         greenlet: gevent.Greenlet[..., Any] = super().start(group)
+        self.report.adopt(greenlet)
         # Locust calls on_stop where a user is stopped, and not where it dies of an exception.
         greenlet.link_exception(lambda _: self._leave())
         return greenlet
@@ -52,6 +99,8 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     def on_start(self) -> None:
         """Connect. A subclass that overrides this must call it. It never raises."""
         super().on_start()
+        self.report.begin()
+        self._stays = True
         for delay in self._delays():
             if self._attempt() or self._state == LOCUST_STATE_STOPPING:
                 return
@@ -61,9 +110,32 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             self._state = before or LOCUST_STATE_RUNNING
 
     def on_stop(self) -> None:
-        """Disconnect, within 3 seconds."""
+        """Disconnect, within 3 seconds. A subclass that overrides this must call it."""
         super().on_stop()  # type: ignore[no-untyped-call, unused-ignore]  # Locust's has no types
         self._leave()
+
+    def spawn(
+        self, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> gevent.Greenlet[..., Any]:
+        """Run a function in a greenlet that is killed when this user stops.
+
+        Its exceptions are logged, and appear in Locust's table "Exceptions".
+
+        :param function: called with the remaining arguments.
+        :returns: the greenlet. Its value is what the function returned, or None after an exception.
+        """
+        greenlet: gevent.Greenlet[..., Any] = self._spawned.spawn(self._run, function, args, kwargs)
+        if not self._stays:
+            greenlet.kill(block=False)
+        return greenlet
+
+    def _run(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return self.report.guard(lambda: function(*args, **kwargs))
+        except Exception:
+            _log.exception('exception in a greenlet of %s', type(self).__name__)
 
     def _delays(self) -> Iterator[float]:
         """Seconds between attempts, endlessly."""
@@ -73,10 +145,45 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             yield delay * random.uniform(0.5, 1)
             delay = min(2 * delay, longest)
 
+    def _come_back(self) -> None:
+        """Reconnect in the background, if this user is to."""
+        if self._stays and self.reconnect:
+            self._presence.change(returning=True)
+            if self._connecting is None:
+                self._connecting = gevent.spawn(self._connect_again)
+
+    def _connect_again(self) -> None:
+        try:
+            for delay in self._delays():
+                gevent.sleep(timer_seconds(delay))
+                if self._attempt() and self._is_settled():  # it may be lost already
+                    return
+        finally:
+            self._connecting = None
+            if not self._is_settled():
+                self._presence.change(returning=False)
+
+    def _leave(self) -> None:
+        """Disconnect. It may be called any number of times."""
+        self._stays = False
+        self.report.leave()
+        try:
+            self._spawned.kill(block=False)
+            if self._connecting is not None:
+                self._connecting.kill()
+            self._presence.change(returning=False)  # the greenlet may not have begun
+            self._disconnect()
+        finally:
+            self.report.end()
+
     def _attempt(self) -> bool:
         """Try to connect once and report it; returns whether it succeeded. It never raises."""
         raise NotImplementedError
 
-    def _leave(self) -> None:
-        """Disconnect. It may be called any number of times."""
+    def _is_settled(self) -> bool:
+        """Whether it is connected, or reconnects without :meth:`_connect_again`."""
+        raise NotImplementedError
+
+    def _disconnect(self) -> None:
+        """Disconnect, within 3 seconds."""
         raise NotImplementedError

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gevent
-
-from ...net.deadlines import timer_seconds
 from .keeping import ConnectedUser
 from .reports import Reports
 from .socketio_client import SocketIOClient
+from .socketio_events import row_name
 
 
 class SocketIOUser(ConnectedUser):
@@ -38,25 +36,34 @@ class SocketIOUser(ConnectedUser):
     namespaces: str | Sequence[str] | None = None
     #: Path of Socket.IO on the server.
     socketio_path: str = 'socket.io'
-    #: Whether to reconnect after the server has disconnected the user.
+    #: Whether to reconnect after the server has disconnected the user. After a lost connection,
+    #: python-socketio reconnects, according to its options.
     reconnect: bool = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        options = {
-            'request_timeout': self.connect_timeout,
-            'handle_sigint': False,  # it is Locust's
-            **self.options,
-        }
-        #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
-        self.report: Reports = Reports(self, self.socketio_path)
+        self.report = Reports(self, self.socketio_path)
         #: The Socket.IO client.
-        self.sio: SocketIOClient = SocketIOClient(self.report, **options)
+        self.sio: SocketIOClient = SocketIOClient(
+            self.report, self.message_name, **self._complete(self.options)
+        )
         self.sio.wait_timeout = self.connect_timeout
-        #: Waits in ``sio.wait()`` while the client is connected, and reconnects.
-        self.sio_greenlet: gevent.Greenlet[..., Any] | None = None
+        self.sio.on_sent_away = self._come_back
+        self._presence = self.sio.presence
         if not hasattr(self, 'client'):
             self.client: Any = self.sio
+
+    def message_name(self, event: str, namespace: str, *args: Any) -> str:
+        """Return the name for the row ``recv`` of an event.
+
+        The default is the event, after the namespace if that is not ``'/'``. Override it if events
+        have names with ids, or to tell events apart by their data.
+
+        :param event: the name of the event.
+        :param namespace: the namespace.
+        :param args: the arguments of the event, as a handler would receive them.
+        """
+        return row_name(event, namespace)
 
     def _attempt(self) -> bool:
         try:
@@ -67,20 +74,11 @@ class SocketIOUser(ConnectedUser):
             )  # fmt: skip
         except Exception:
             return False  # it is reported
-        if not self.sio_greenlet:
-            self.sio_greenlet = gevent.spawn(self._stay)
         return True
 
-    def _stay(self) -> None:
-        self.sio.wait()
-        while self.reconnect and self.sio.sent_away:
-            for delay in self._delays():
-                gevent.sleep(timer_seconds(delay))
-                if self._attempt():
-                    break
-            self.sio.wait()
+    def _is_settled(self) -> bool:
+        return self.sio.connected or bool(self.sio._reconnect_task)
 
-    def _leave(self) -> None:
-        if self.sio_greenlet is not None:
-            self.sio_greenlet.kill(block=False)
+    def _disconnect(self) -> None:
+        self.sio.report_kicks()
         self.sio.shutdown()

@@ -72,8 +72,8 @@ def start(locust, tmp_path, server):
 #: What users of each file report, besides `connect`.
 ROWS = {
     'visitor.py': {('call', 'join'), ('call', 'add'), ('emit', 'say'), ('recv', 'said')},
-    'by_token.py': {('call', 'whoami')},
-    'by_cookie.py': {('POST', '/login'), ('call', 'whoami')},
+    'by_token.py': {('call', '/members whoami')},
+    'by_cookie.py': {('POST', '/login'), ('call', '/members whoami')},
     'rooms.py': {('call', 'join'), ('emit', 'say'), ('recv', 'said')},
     'moved.py': {('call', 'join'), ('emit', 'say'), ('recv', 'said'), ('push', 'said')},
 }

@@ -16,7 +16,7 @@ def test_all_that_a_user_does(locust, socketio_server):
     run.quit(1)
     cut = 'ConnectionClosed: 127.0.0.1: the server closed the connection'
     assert set(run.failures) == {
-        ('call', 'never', 'TimeoutError'),
+        ('call', 'never', 'no acknowledgement within 0.2 seconds'),
         ('disconnect', 'transport error', cut),
     }
     assert run.failures['disconnect', 'transport error', cut] == USERS
