@@ -171,7 +171,11 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         # that would be overlooked: no disconnect event, and a client that seems to be connected.
         if {*self.namespaces, namespace or '/'}.issuperset(self.connection_namespaces):
             self.connected = self._was_connected = True
-        super()._handle_connect(namespace, data)
+        try:
+            super()._handle_connect(namespace, data)
+        finally:
+            # Upstream does not where a handler raises, and connect() waits until its timeout.
+            self._connect_event.set()
 
     def _handle_disconnect(self, namespace: str | None) -> None:
         session = self.eio._session

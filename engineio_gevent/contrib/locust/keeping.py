@@ -21,6 +21,8 @@ from .reports import Reports
 
 #: Maximum seconds between two attempts to connect, unless ``connect_retry_delay`` is longer.
 MAX_RETRY_DELAY = 30.0
+#: Seconds for an attempt to reconnect to end when the user is stopped.
+ATTEMPT_TIMEOUT = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self._stays = True
         self._spawned = Group()
         self._connecting: gevent.Greenlet[..., Any] | None = None
+        self._attempting = False  # whether that greenlet is not between two attempts
 
     def _complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Complete the options of the client."""
@@ -110,7 +113,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             self._state = before or LOCUST_STATE_RUNNING
 
     def on_stop(self) -> None:
-        """Disconnect, within 3 seconds. A subclass that overrides this must call it."""
+        """Disconnect, within 4 seconds. A subclass that overrides this must call it."""
         super().on_stop()  # type: ignore[no-untyped-call, unused-ignore]  # Locust's has no types
         self._leave()
 
@@ -156,10 +159,14 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         try:
             for delay in self._delays():
                 gevent.sleep(timer_seconds(delay))
-                if self._attempt() and self._is_settled():  # it may be lost already
+                self._attempting = True
+                connected = self._attempt()
+                self._attempting = False
+                # It may be lost already.
+                if not self._stays or (connected and self._is_settled()):
                     return
         finally:
-            self._connecting = None
+            self._connecting, self._attempting = None, False
             if not self._is_settled():
                 self._presence.change(returning=False)
 
@@ -169,8 +176,12 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self.report.leave()
         try:
             self._spawned.kill(block=False)
-            if self._connecting is not None:
-                self._connecting.kill()
+            if (connecting := self._connecting) is not None:
+                if self._attempting:
+                    # If it is killed while it waits for the server's answer, the server keeps the
+                    # session until that times out.
+                    connecting.join(ATTEMPT_TIMEOUT)
+                connecting.kill()
             self._presence.change(returning=False)  # the greenlet may not have begun
             self._disconnect()
         finally:

@@ -113,10 +113,10 @@ class Locust:
         except gevent.subprocess.TimeoutExpired:
             pytest.fail(f'Locust has not ended within {timeout} s:\n{self.output}')
 
-    def quit(self, code=0, timeout=PATIENCE):
+    def quit(self, code=0, timeout=PATIENCE, tracebacks=False):
         """End the run, and wait for that; `control.py` in `locustfiles/` makes it possible."""
         self._process.send_signal(signal.SIGUSR1)
-        self.ends(code, timeout)
+        self.ends(code, timeout, tracebacks)
 
     def leave(self):
         """Let all users end in order, also those of workers; `orderly.py` makes it possible."""
@@ -127,11 +127,12 @@ class Locust:
         self._process.terminate()
         self.ends(code)
 
-    def ends(self, code=0, timeout=PATIENCE):
-        """Wait for its end, with this exit code and no traceback of ours in its log."""
+    def ends(self, code=0, timeout=PATIENCE, tracebacks=False):
+        """Wait for its end, with this exit code and, unless expected, no traceback of ours."""
         ended = self.wait(timeout)
         assert ended == code, self.output
-        assert not any(f'File "{path}' in self.output for path in (PACKAGE, HERE)), self.output
+        found = any(f'File "{path}' in self.output for path in (PACKAGE, HERE))
+        assert found == tracebacks, self.output
 
     def stop(self):
         """End the process and those that it has forked, by force, if there are any left."""

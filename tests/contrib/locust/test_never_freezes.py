@@ -64,6 +64,8 @@ def test_users_that_do_not_reconnect(loop, make_js_server, by):
     else:
         run.ends(FAILED)
     assert 'Aggregated' in run.output  # the report
+    # They have not taken 0 ms, which would make the average better than without the outage.
+    assert {event['response_time'] for event in failed(run, 'request', 'ask')} == {None}
     check_pauses(failed(run, 'request', 'ask'))
 
 

@@ -1,9 +1,12 @@
 """The locustfiles of `docs/how-to/locust.md`: what each reports, and that guests rejoin."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import gevent
 import pytest
 from markdown_it import MarkdownIt
 
@@ -46,6 +49,11 @@ class Server:
         )
         assert self.url in self._process.stdout.readline()
 
+    def stall(self, seconds):
+        self._process.send_signal(signal.SIGSTOP)
+        gevent.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self):
         self._process.kill()
         self._process.communicate()
@@ -74,6 +82,9 @@ ROWS = {
     'visitor.py': {('call', 'join'), ('call', 'add'), ('emit', 'say'), ('recv', 'said')},
     'by_token.py': {('call', '/members whoami')},
     'by_cookie.py': {('POST', '/login'), ('call', '/members whoami')},
+    'listener.py': {('call', 'join'), ('request', 'say'), ('recv', 'said'), ('recv', 'heard')},
+    'checked.py': {('call', 'add'), ('call', 'ones')},
+    'open_loop.py': {('call', 'add')},
     'rooms.py': {('call', 'join'), ('emit', 'say'), ('recv', 'said')},
     'moved.py': {('call', 'join'), ('emit', 'say'), ('recv', 'said'), ('push', 'said')},
 }
@@ -112,6 +123,30 @@ def test_guests_join_their_room_again(start, server):
     run.until(lambda: len(run.events_of('recv', 'said')) > heard)
     run.quit(1)
     assert {kind for kind, _, _ in run.failures} <= {'connect', 'disconnect'}
+
+
+@pytest.mark.parametrize('spawns', [True, False])
+def test_a_server_that_stalls(locust, tmp_path, server, spawns):
+    """Users that wait for their answers have one slow call each, the others all that were due."""
+    text = locustfiles()['open_loop.py']
+    path = tmp_path / 'stalled.py'
+    path.write_text(
+        text if spawns else text.replace("self.spawn(self.sio.call, 'add'", "self.sio.call('add'")
+    )
+    run = locust(f'{path},{RECORDER}', server.url, users=USERS)
+    run.until(lambda: len(run.events_of('call', 'add')) >= USERS)
+    server.stall(3)
+    began = time.time()  # when the server was there again
+    run.until(
+        lambda: sum(event['start_time'] > began for event in run.events_of('call', 'add')) >= USERS
+    )
+    run.quit()
+    assert not run.failures
+    slow = [event for event in run.events_of('call', 'add') if event['response_time'] > 400]
+    if spawns:  # six of each user were due in three seconds; the last two may not have been slow
+        assert len(slow) >= 4 * USERS
+    else:
+        assert len([event for event in slow if event['response_time'] > 1500]) <= USERS
 
 
 @pytest.mark.time_limit(90)

@@ -313,6 +313,17 @@ def test_a_greenlet_that_is_killed_in_connect(make_any_server, make_client, way,
     never.set()
 
 
+def test_a_connect_handler_that_raises_delays_nothing(server, client):
+    """Not until the timeout of connect(), which is longer than this test may take."""
+
+    @client.on('connect')
+    def connect():
+        raise ValueError('of the application')
+
+    client.connect(server.url, wait_timeout=3600)
+    assert client.call('echo', 1) == 1
+
+
 def test_connect_without_waiting(server, client):
     client.connect(server.url, wait=False)
     client.wait_seen('connect')
