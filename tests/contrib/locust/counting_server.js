@@ -10,7 +10,8 @@
  *
  *     counts     the file for the counts; the next process goes on in it
  *     port       port to listen on (a free one)
- *     farewell   at its end, it disconnects each namespace before it closes the connections
+ *     farewell   at its end, it disconnects each namespace before it closes the connections, so many
+ *                milliseconds after the other
  *
  * Each count is a line that is appended at once, so that SIGKILL loses none. A line is JSON, [type,
  * name], in the words of Locust's report:
@@ -256,12 +257,16 @@ server.listen({ port: options.port || 0, host: '127.0.0.1', backlog: 1024 }, () 
   console.log(JSON.stringify({ port, control: port }));
 });
 
-function end() {
+async function end() {
   if (ending) return;
   ending = true;
   server.close(() => process.exit(0));
   setTimeout(() => process.exit(0), 3000); // those that do not answer
-  if (options.farewell) io.disconnectSockets(true);
+  if (options.farewell !== undefined) {
+    io.disconnectSockets();
+    if (options.farewell) await new Promise((resolve) => { setTimeout(resolve, options.farewell); });
+    io.of('/members').disconnectSockets();
+  }
   for (const socket of [...connections]) socket.close();
 }
 

@@ -406,11 +406,27 @@ def test_visits_to_a_server_that_ends(scenario, server):
 
 def test_two_namespaces(scenario, make_server):
     """The server disconnects both, and then the connection: that is one disconnect."""
-    server = make_server(farewell=True)
+    server = make_server(farewell=0)
     run = scenario('namespaces', server, *GRACE)
     trouble(run, server, ('call', '/members say'))
     finish(run, server)
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'], bounds=after(comparison, CountingServer.stop))
+    comparison.check_failures(lost='disconnected while waiting: server disconnect')
+    assert comparison.failed('disconnect') == USERS
+
+
+def test_calls_between_two_farewells(scenario, make_server):
+    """A namespace that is disconnected first is one that will be back, like the other."""
+    server = make_server(farewell=30)
+    run = scenario('eager', server, *GRACE)
+    go_on(run, server, ('call', 'whoami'))
+    server.stop()
+    server.restart()
+    run.until(lambda: server.count() == USERS)
+    go_on(run, server, ('call', 'whoami'))
+    finish(run, server)
+    comparison = Comparison(run, server)
+    comparison.check_numbers(['/', '/members'])
     comparison.check_failures(lost='disconnected while waiting: server disconnect')
     assert comparison.failed('disconnect') == USERS
