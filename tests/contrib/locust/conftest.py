@@ -118,6 +118,10 @@ class Locust:
         self._process.send_signal(signal.SIGUSR1)
         self.ends(code, timeout, tracebacks)
 
+    def leave(self):
+        """Let all users end in order, also those of workers; `orderly.py` makes it possible."""
+        os.killpg(self._process.pid, signal.SIGUSR2)
+
     def terminate(self, code=0):
         """End it by SIGTERM, also with the web UI, and wait for that."""
         self._process.terminate()
@@ -180,6 +184,12 @@ class Locust:
     @property
     def html(self):
         return Path(f'{self.prefix}.html').read_text()
+
+    @property
+    def report(self):
+        """The data of the HTML report. It is final, unlike the CSV files."""
+        _, data = self.html.split('window.templateArgs = ', 1)
+        return json.JSONDecoder().raw_decode(data)[0]
 
 
 @pytest.fixture
