@@ -404,16 +404,24 @@ def test_visits_to_a_server_that_ends(scenario, server):
     comparison.check_numbers(['/'], bounds=bounds)
 
 
-def test_two_namespaces(scenario, make_server):
-    """The server disconnects both, and then the connection: that is one disconnect."""
-    server = make_server(farewell=0)
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        pytest.param({}, 'transport error', id='ended'),
+        # The server disconnects both, and then the connection.
+        pytest.param({'farewell': 0}, 'server disconnect', id='disconnected'),
+    ],
+)
+def test_two_namespaces(scenario, make_server, options, reason):
+    """A connection that the server ends is one disconnect."""
+    server = make_server(**options)
     run = scenario('namespaces', server, *GRACE)
     trouble(run, server, ('call', '/members say'))
     finish(run, server)
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'], bounds=after(comparison, CountingServer.stop))
-    comparison.check_failures(lost='disconnected while waiting: server disconnect')
-    assert comparison.failed('disconnect') == USERS
+    comparison.check_failures(lost=f'disconnected while waiting: {reason}')
+    assert comparison.failed('disconnect', reason) == USERS
 
 
 def test_calls_between_two_farewells(scenario, make_server):
@@ -429,4 +437,4 @@ def test_calls_between_two_farewells(scenario, make_server):
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'])
     comparison.check_failures(lost='disconnected while waiting: server disconnect')
-    assert comparison.failed('disconnect') == USERS
+    assert comparison.failed('disconnect', 'server disconnect') == USERS
