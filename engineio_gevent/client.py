@@ -16,6 +16,7 @@ from . import process
 from .connecting import Connecting, choose_transports
 from .net.deadlines import timer_seconds
 from .options import Options, Reason, State, make_logger
+from .per_hub import give_way
 from .session import Session
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
@@ -54,10 +55,10 @@ class Client:
                          the client polls over its own connections.
     :param ssl_verify: whether to verify the server's certificate and host name.
                        The default is ``True``.
-    :param handle_sigint: whether Ctrl-C first disconnects this client and then
-                          runs the previous SIGINT handler. It takes effect only
-                          if :meth:`connect` is called in the main thread. The
-                          default is ``True``.
+    :param handle_sigint: whether Ctrl-C disconnects this client before it raises
+                          ``KeyboardInterrupt``. It has no effect outside the
+                          main thread, or if SIGINT has another handler than
+                          Python's default. The default is ``True``.
     :param websocket_extra_options: keyword arguments for
                                     ``websocket.create_connection()``. They
                                     override the client's own settings.
@@ -207,10 +208,7 @@ class Client:
         return 0 if self._session is None else self._session.unsent
 
     def transport(self) -> str | None:
-        """Return the transport in use.
-
-        :returns: ``'polling'`` or ``'websocket'``. None before a connect.
-        """
+        """Return :attr:`current_transport`."""
         return self.current_transport
 
     def is_asyncio_based(self) -> bool:
@@ -284,8 +282,9 @@ class Client:
                            order of preference. The default begins with polling
                            and upgrades to the websocket.
         :param engineio_path: the path at which the server serves Engine.IO.
-        :raises ValueError: this client is still connected or disconnecting, or
-                            an argument is not valid.
+        :raises ValueError: this client is still connected or disconnecting,
+                            another greenlet is connecting it, or an argument is
+                            not valid.
         :raises ConnectionError: the connection or the connect handler failed. The
                                  first argument names the server and the cause.
                                  A JSON body of the server is the second one. The
@@ -350,6 +349,7 @@ class Client:
         :raises RuntimeError: this process was forked after the client connected,
                               or the thread that called :meth:`connect` has ended.
         """
+        give_way()
         if (session := self._session) is not None:
             session.refuse_fork()
             session.wait()
@@ -377,9 +377,10 @@ class Client:
         :raises RuntimeError: this process was forked after the client connected,
                               or the thread that called :meth:`connect` has ended.
         """
-        session = self._session
-        if session is not None:
+        if (session := self._session) is not None:
             session.send(data)
+        else:
+            give_way()
 
     def disconnect(self, abort: bool = False, reason: str | None = None) -> None:
         """Send the queued messages, then close the connection.
@@ -415,8 +416,7 @@ class Client:
     def _refuse_connected(self) -> None:
         if self._session is not None:
             self._session.refuse_fork()
-            if not self._session.phase.over:
-                raise ValueError('Client is not in a disconnected state')
+            self._session.refuse_connect()
 
     # Tools for applications that do not want to know what they run on
 

@@ -17,6 +17,7 @@ from .net.deadlines import Expired, bounded
 from .net.watchers import close_watchers
 from .options import Options
 from .other_threads import is_own_hub
+from .per_hub import give_way
 from .session import DisconnectedEarly, Session
 from .transports.direct import DirectHTTP
 from .transports.http import HTTP, SessionHTTP
@@ -165,6 +166,7 @@ class Connecting:
             else:
                 return session
         assert failure is not None
+        give_way()  # nothing has waited if the connection was refused at once
         raise connection_error(failure, self._route.netloc) from failure
 
     def _shake_hands(self, session: Session, name: str, upgrade: bool) -> None:

@@ -7,7 +7,6 @@ keeps its worker, and another worker runs the next handler.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from gevent import Greenlet, GreenletExit, getcurrent
 from gevent.hub import Hub
 
+from .own_loggers import DISPATCHER, enabled
 from .per_hub import PerHub
 
 #: Workers that are kept, parked, for the next messages; each takes 8 KiB.
@@ -27,8 +27,6 @@ MIN_IDLE = 64
 IDLE_SECONDS = 5.0
 #: Handlers that run before the hub gets a turn for its sockets and timers.
 BATCH = 128
-
-_log = logging.getLogger('engineio_gevent.dispatcher')
 
 Job = tuple[Context, Callable[[Any], Any], Any]
 
@@ -128,13 +126,13 @@ class Dispatcher:
                 context.copy().run(function, argument)
             except GreenletExit:
                 # Somebody killed this greenlet and may wait for its end.
-                _log.exception('handler was killed before it finished')
+                enabled(DISPATCHER).exception('handler was killed before it finished')
                 return False
             except KeyboardInterrupt:
                 # Python raised it in this greenlet by chance. It belongs to the main greenlet.
                 self.hub.handle_system_error(*sys.exc_info()[:2])
             except BaseException:  # SystemExit, gevent.Timeout: a handler must not end its worker
-                _log.exception('handler raised a BaseException')
+                enabled(DISPATCHER).exception('handler raised a BaseException')
             if self._active is not worker or self._left <= 0:
                 break
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from gevent import getcurrent
 from .disconnect_handler import call_disconnect
 from .dispatcher import dispatchers
 from .options import Options
+from .own_loggers import enabled
 from .protocol import packet
 
 LogCall = tuple[contextvars.Context, Callable[..., None], tuple[object, ...]]
@@ -98,7 +100,7 @@ class HandlerCalls:
                 data = packet.parse_text(data, options.loads)
             handler(data)
         except Exception:
-            options.logger.exception('message handler error')
+            self.logger.exception('message handler error')
 
     # The end
 
@@ -135,7 +137,7 @@ class HandlerCalls:
             if handler is not None:
                 call_disconnect(handler, reason)
         except Exception:
-            self._options.logger.exception('disconnect handler error')
+            self.logger.exception('disconnect handler error')
         finally:
             self._disconnect_greenlet = None
             after()
@@ -163,14 +165,19 @@ class HandlerCalls:
 
     # The log
 
+    @property
+    def logger(self) -> logging.Logger:
+        """The client's logger."""
+        return enabled(self._options.logger)
+
     def info(self, message: str, *arguments: object) -> None:
         """Log, if the application asked for it."""
         if self._options.verbose:
-            self._log(self._options.logger.info, message, *arguments)
+            self._log(self.logger.info, message, *arguments)
 
     def warning(self, message: str, *arguments: object) -> None:
         """Log a warning."""
-        self._log(self._options.logger.warning, message, *arguments)
+        self._log(self.logger.warning, message, *arguments)
 
     def _log(self, function: Callable[..., None], *arguments: object) -> None:
         """Log soon: in a worker, or in :meth:`flush_log`. A log handler may wait, or raise.
@@ -198,4 +205,4 @@ class HandlerCalls:
     def log_error(self, message: str) -> None:
         """Log the exception that is being handled. What the log raises must not replace it."""
         with contextlib.suppress(Exception):
-            self._options.logger.exception(message)
+            self.logger.exception(message)

@@ -246,3 +246,15 @@ class Lifecycle:
         except KeyError:
             raise RuntimeError(f'{event.name} cannot happen in the phase {was!r}') from None
         return self.phase is not was
+
+    def refuse_connect(self) -> None:
+        """Check that the client may connect again.
+
+        :raises ValueError: it may not, and what to do.
+        """
+        if not self.phase.over:
+            raise ValueError(
+                'Client is not in a disconnected state. If it is connected, call disconnect() or '
+                'wait() first. If several greenlets connect it, let each hold a lock and check '
+                'state in it first'
+            )

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from .own_loggers import CLIENT
+
 State = Literal['disconnected', 'connected', 'disconnecting']
 
 
@@ -39,11 +41,10 @@ def make_logger(logger: bool | logging.Logger) -> logging.Logger:
     """The logger of a client, from its option ``logger``."""
     if not isinstance(logger, bool):
         return logger
-    own = logging.getLogger('engineio_gevent.client')
     if logger:
         # The application asked for it: only now, and only our own logger.
-        if own.level == logging.NOTSET:
-            own.setLevel(logging.INFO)
-        if not own.hasHandlers():
-            own.addHandler(logging.StreamHandler())
-    return own
+        if CLIENT.level == logging.NOTSET:
+            CLIENT.setLevel(logging.INFO)
+        if not CLIENT.hasHandlers():
+            CLIENT.addHandler(logging.StreamHandler())
+    return CLIENT

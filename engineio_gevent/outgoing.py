@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import gevent
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub, get_hub
@@ -19,6 +18,7 @@ from . import other_threads
 from .handler_calls import HandlerCalls
 from .lifecycle import CLOSED, FORKED, OPEN, Lifecycle
 from .options import Options
+from .per_hub import give_way
 from .protocol import packet, payload
 from .protocol.packet import Encoded
 from .transports.base import Sink, Transport
@@ -148,6 +148,7 @@ class Outgoing(Lifecycle):
         """
         if self.phase is not OPEN and self.phase.state != 'connected':
             self.refuse_fork()
+            give_way()
             return
         encoded = packet.encode_message(data, self._options.dumps)
         if get_hub_if_exists() is not self._hub:  # other_threads.is_own_hub(), without the call
@@ -169,6 +170,8 @@ class Outgoing(Lifecycle):
         """
         if self.phase.state != 'connected':
             self.refuse_fork()
+            if wait:
+                give_way()
             return
         messages = list(messages)
         encoded = [packet.encode_message(data, self._options.dumps) for data in messages]
@@ -188,9 +191,7 @@ class Outgoing(Lifecycle):
         limit = self._options.write_limit
         if queued < 0:  # the transport has ended, which the application is yet to learn
             self._dropped += 1
-            if getcurrent() is not self._hub:
-                # A loop that sends while the state is 'connected' must let other greenlets run.
-                gevent.sleep(0)
+            give_way()
         elif wait and limit is not None and queued > limit and getcurrent() is not self._hub:
             transport = None
             while transport is not self.transport:  # again after an upgrade
@@ -205,7 +206,7 @@ class Outgoing(Lifecycle):
             self.flush_log()
         else:
             with contextlib.suppress(Exception):  # of a log filter: the message has been sent
-                self._options.logger.info(*record)
+                self._calls.logger.info(*record)
 
     def _check(self, encoded: list[Encoded]) -> None:
         """Raise what the transport would raise."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import gevent
+from gevent import getcurrent
+from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub, get_hub
 from gevent.monkey import get_original
 
@@ -44,3 +47,13 @@ class Life:
 
 #: ``lives.get()`` is that of this thread. Keep weak references to it only.
 lives = PerHub(Life)
+
+
+def give_way() -> None:
+    """Let other greenlets run. A loop of calls that do nothing would freeze the thread.
+
+    It does nothing in the hub, and in a thread without a hub.
+    """
+    hub = get_hub_if_exists()
+    if hub is not None and getcurrent() is not hub:
+        gevent.sleep(0)

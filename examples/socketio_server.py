@@ -26,6 +26,10 @@ from socketio.exceptions import ConnectionRefusedError
 
 SECRET = 'secret'
 
+# With gevent-websocket installed, python-engineio would expect its handler in the web server.
+# Without it, it uses simple-websocket.
+sys.modules['geventwebsocket'] = None
+
 sio = socketio.Server(async_mode='gevent')
 
 

@@ -84,7 +84,8 @@ def serving(*command):
 
 
 SERVER = """
-import engineio, gevent.pywsgi, os, socket
+import engineio, gevent.pywsgi, os, socket, sys
+sys.modules['geventwebsocket'] = None  # as in the demo's own
 eio = engineio.Server(async_mode='gevent', **{options})
 count = 0
 @eio.on('connect')

@@ -8,7 +8,7 @@ websocket needs no greenlet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import engineio
@@ -16,7 +16,8 @@ import gevent
 import gevent.event
 import socketio
 
-from .. import client, exceptions
+from .. import client, exceptions, process
+from ..per_hub import give_way
 from ..session import Session
 
 __all__ = ['Client', 'SimpleClient']
@@ -106,6 +107,11 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     #: Whether all namespaces of the last connect() have been connected.
     _was_connected = False
 
+    def __init__(self, *args: Any, handle_sigint: bool = True, **kwargs: Any) -> None:
+        # python-socketio would take SIGINT now, from whatever handles it.
+        super().__init__(*args, handle_sigint=False, **kwargs)
+        self.handle_sigint = self.eio.handle_sigint = handle_sigint
+
     def _engineio_client_class(self) -> type[EngineIOClient]:
         return EngineIOClient
 
@@ -130,6 +136,20 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
                 self._stop_reconnecting()
             if own:
                 self.eio.disconnect(abort=True)  # nobody else knows of this connection
+            raise
+
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+    ) -> None:
+        """Emit an event, like ``socketio.Client.emit``."""
+        try:
+            super().emit(event, data, namespace, callback)
+        except socketio.exceptions.BadNamespaceError:
+            give_way()
             raise
 
     def shutdown(self) -> None:
@@ -178,9 +198,22 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             self._connect_event.set()
 
     def _handle_disconnect(self, namespace: str | None) -> None:
+        # Not upstream's. Its state changes after the handler, which may wait: the handler is called
+        # again if the connection ends meanwhile, and the next connection is closed.
+        if not self.connected:
+            return
+        namespace = namespace or '/'
         session = self.eio._session
-        super()._handle_disconnect(namespace)
-        self._end_waiting(session)
+        self.namespaces = {name: sid for name, sid in self.namespaces.items() if name != namespace}
+        was_last = not self.namespaces
+        try:
+            self._trigger_event('disconnect', namespace, self.reason.SERVER_DISCONNECT)
+            self._trigger_event('__disconnect_final', namespace)
+        finally:
+            if was_last and self.eio._session is session:
+                self.connected = False
+                self.eio.disconnect()
+            self._end_waiting(session)
 
     def _handle_eio_disconnect(self, reason: str) -> None:
         session = self.eio._session
@@ -188,16 +221,27 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             super()._handle_eio_disconnect(reason)
         except Exception:
             # Upstream would stay "connected", and not reconnect.
-            self.logger.exception('disconnect handler error')
             self.namespaces, self.connected = {}, False
             super()._handle_eio_disconnect(reason)
-        self._end_waiting(session)
+            raise  # The transport logs it, like the exceptions of the other handlers.
+        finally:
+            self._end_waiting(session)
 
     def _end_waiting(self, session: Session | None) -> None:
         """Let connect() end, if it waits for namespaces of a connection that has ended."""
         if not self.namespaces and self.eio._session is session:
             self.failed_namespaces[:] = self.connection_namespaces
             self._connect_event.set()
+
+
+def _end_reconnecting() -> None:
+    """SIGINT: as in python-socketio, no client reconnects any more."""
+    for one in socketio.base_client.reconnecting_clients:
+        if isinstance(one, Client) and one.handle_sigint:
+            one._reconnect_abort.set()
+
+
+process.at_sigint.append(_end_reconnecting)
 
 
 class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
@@ -214,7 +258,7 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
         super().__init__(*args, **kwargs)
         # Upstream's are threading's, which would block the whole thread where nothing is patched.
         self.input_event: gevent.event.Event = gevent.event.Event()
-        self.connected_event: gevent.event.Event = _ConnectedEvent(self.input_event)
+        self.connected_event: gevent.event.Event = _ConnectedEvent(self)
 
     def disconnect(self) -> None:
         """Disconnect, or stop reconnecting."""
@@ -227,10 +271,15 @@ class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]  # the same
 class _ConnectedEvent(gevent.event.Event):
     """Set at a connect and at the final disconnect, of which ``receive()`` should hear, too."""
 
-    def __init__(self, input_event: gevent.event.Event) -> None:
+    def __init__(self, client: SimpleClient) -> None:
         super().__init__()
-        self._input_event = input_event
+        self._client = client
 
     def set(self) -> None:
         super().set()
-        self._input_event.set()
+        self._client.input_event.set()
+
+    def wait(self, timeout: Any = None) -> Any:
+        if self.is_set() and not self._client.connected:
+            give_way()  # the method that waits for a connection is about to raise
+        return super().wait(timeout)

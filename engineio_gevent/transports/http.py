@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import traceback
 from http.client import HTTPException
@@ -24,6 +25,12 @@ from .route import Route
 
 #: The type of every posted body: version 4 of the protocol is all text.
 CONTENT_TYPE = 'text/plain;charset=UTF-8'
+
+_PATCHED_LATE = (
+    'requests cannot use TLS (RecursionError), because it was imported before ssl was '
+    'monkey-patched. Call gevent.monkey.patch_all() before any other import; with gunicorn, at the '
+    'top of gunicorn.conf.py'
+)
 
 #: What callers may poll with in place of our own connections.
 HTTPSession = requests.Session
@@ -147,6 +154,8 @@ class SessionHTTP:
             status, content = self._exchange(method, target, headers, body, timeout)
         except Exception as exc:
             _cut_from_pool(exc, handled)
+            if isinstance(exc, RecursionError) and _imported_before_patching():
+                raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_PATCHED_LATE}') from exc
             if not isinstance(exc, requests.RequestException):
                 raise
             causes = _causes(exc)
@@ -230,6 +239,11 @@ class SessionHTTP:
 
     def abandon(self) -> None:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
+
+
+def _imported_before_patching() -> bool:
+    """Whether urllib3 has the SSLContext of an unpatched ssl, which calls itself when patched."""
+    return vars(urllib3.util.ssl_)['SSLContext'] is not ssl.SSLContext
 
 
 def _causes(error: BaseException) -> list[BaseException]:

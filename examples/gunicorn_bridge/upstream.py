@@ -31,6 +31,10 @@ KEYS = 10_000
 #: Maximum characters of a message.
 TEXT_LIMIT = 1000
 
+# With gevent-websocket installed, python-engineio would expect its handler in the web server.
+# Without it, it uses simple-websocket.
+sys.modules['geventwebsocket'] = None
+
 
 class AsText:
     """A ``json`` module for the server that does not parse text, so that ``42`` is a message."""

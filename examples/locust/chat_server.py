@@ -16,6 +16,10 @@ from typing import Any
 import engineio
 from gevent.pywsgi import WSGIServer
 
+# With gevent-websocket installed, python-engineio would expect its handler in the web server.
+# Without it, it uses simple-websocket.
+sys.modules['geventwebsocket'] = None
+
 eio = engineio.Server(async_mode='gevent', async_handlers=False, cors_allowed_origins='*')
 rooms: defaultdict[str, set[str]] = defaultdict(set)
 room_of: dict[str, str] = {}

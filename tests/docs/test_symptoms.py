@@ -208,6 +208,37 @@ def test_connected_already(python_server):
     eio.disconnect()
 
 
+PATCHED_LATE = """
+import json, sys, warnings
+import requests
+import engineio_gevent
+from gevent import monkey
+warnings.simplefilter('ignore')  # gevent's, of exactly that
+monkey.patch_all()
+url, with_session = map(json.loads, sys.argv[1:])
+try:
+    engineio_gevent.Client(http_session=with_session and requests.Session()).connect(url)
+except engineio_gevent.exceptions.ConnectionError as exc:
+    print(json.dumps(str(exc)))
+"""
+
+
+@sees('requests cannot use TLS (RecursionError)')
+@pytest.mark.parametrize('through', ['session', 'proxy'])
+def test_requests_imported_before_patching(hostile_server, monkeypatch, through):
+    def handler(sock):
+        support.read_request(sock)
+        support.respond(sock)  # to CONNECT
+
+    server = hostile_server(handler)
+    if through == 'proxy':
+        monkeypatch.setenv('HTTPS_PROXY', server.url)
+    url = 'https://a.test' if through == 'proxy' else server.url.replace('http', 'https')
+    program = support.Program('-c', PATCHED_LATE, argv=[url, through == 'session' or None])
+    assert 'requests cannot use TLS (RecursionError)' in program.result()[0]
+    program.kill()
+
+
 @sees('the server closed the connection', 'connection lost: Connection reset by peer')
 @pytest.mark.parametrize('cut', [support.reset, lambda sock: None])
 def test_cut(hostile_server, cut):

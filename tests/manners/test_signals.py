@@ -69,6 +69,14 @@ def test_many_clients_of_a_dead_peer(make_js_server, program):
     assert said['ended'] == ['client disconnect'] * 60
 
 
+@pytest.mark.parametrize('doing', ['block', 'hog'])
+def test_no_greenlet_can_run(js_server, program, doing):
+    """One signal is enough, though the clients cannot leave before KeyboardInterrupt."""
+    said = interrupt(program, js_server, doing)
+    assert said['took'] < support.patience(BOUND)
+    assert said['ended'] == []
+
+
 @pytest.mark.parametrize(
     ('doing', 'dead'),
     [('wait', False), ('sleep', False), ('wait', True), ('sleep', True), ('connect', True)],

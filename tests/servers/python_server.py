@@ -49,6 +49,9 @@ MAX_FAULTS_REMEMBERED = 20
 # gevent's waits where recv() would block
 BlockingSocket = monkey.get_original('socket', 'socket')
 
+# python-engineio is to use simple-websocket, also where gevent-websocket is installed.
+sys.modules['geventwebsocket'] = None
+
 COOKIE_NAMES = {
     'path': 'path',
     'domain': 'Domain',

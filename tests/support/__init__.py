@@ -53,7 +53,7 @@ from .programs import PROJECT, Program
 from .room import OPENED, FakeTransport, Room, let_go, make_options
 from .scripted import ScriptedLoop
 from .threads import NativeThread, in_thread
-from .waiting import eventually, measure_slowness, patience, settle
+from .waiting import eventually, gives_way, measure_slowness, patience, settle
 
 __all__ = [
     'BINARY',
@@ -89,6 +89,7 @@ __all__ = [
     'eventually',
     'frame',
     'free_port',
+    'gives_way',
     'greenlets',
     'has_ipv6',
     'has_libuv',

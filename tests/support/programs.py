@@ -24,9 +24,10 @@ class Program:
     :param arguments: what the interpreter is called with: a file, or `-c` and a source.
     :param argv: what the program finds in `sys.argv[1:]`, each as JSON.
     :param options: for the interpreter.
+    :param settings: for `subprocess.Popen`.
     """
 
-    def __init__(self, *arguments, argv=(), options=('-W', 'error')):
+    def __init__(self, *arguments, argv=(), options=('-W', 'error'), **settings):
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get('PYTHONPATH')]))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
         self.process = subprocess.Popen(
@@ -35,6 +36,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            **settings,
         )
         self._unheard = b''
 

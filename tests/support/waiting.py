@@ -1,5 +1,6 @@
 """Waiting for what is to come, as long as a machine needs that is as busy as this one."""
 
+import contextlib
 import time
 
 import gevent
@@ -48,6 +49,18 @@ def eventually(condition, timeout=5, interval=0.01):
         if value or time.monotonic() >= deadline:
             return value
         gevent.sleep(interval)
+
+
+def gives_way(call, *errors):
+    """Whether other greenlets run while `call()` is repeated, which has nothing to do or raises."""
+    ran = []
+    other = gevent.spawn_later(0.01, ran.append, True)
+    deadline = time.monotonic() + patience(5)
+    while not ran and time.monotonic() < deadline:
+        with contextlib.suppress(*errors):
+            call()
+    other.kill()
+    return bool(ran)
 
 
 def settle():

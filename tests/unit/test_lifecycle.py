@@ -95,6 +95,16 @@ def test_what_a_phase_says(name):
     assert repr(phase) == name
 
 
+@pytest.mark.parametrize('name', PHASES)
+def test_whether_the_client_may_connect_again(name):
+    life = in_phase(PHASES[name])
+    if FACTS[name][2]:
+        life.refuse_connect()
+    else:
+        with pytest.raises(ValueError, match=r'^Client is not in a disconnected state'):
+            life.refuse_connect()
+
+
 def test_where_it_begins():
     assert Lifecycle().phase is OPENING
 

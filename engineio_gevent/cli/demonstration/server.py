@@ -45,6 +45,9 @@ def _start(port: int) -> WSGIServer:
     require('engineio', 'simple_websocket')
     import engineio
 
+    # With gevent-websocket installed, python-engineio would expect its handler in the web server.
+    # Without it, it uses simple-websocket. This process is the server's.
+    sys.modules['geventwebsocket'] = None  # type: ignore[assignment]  # Python allows it
     # This mode of python-engineio works without monkey-patching.
     echo = engineio.Server(
         async_mode='gevent', async_handlers=False, json=_Untouched, cors_allowed_origins='*'

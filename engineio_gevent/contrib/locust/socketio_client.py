@@ -60,6 +60,7 @@ class SocketIOClient(Client):
         #: Calls wait here for the connection, within their timeout.
         self.presence = Presence()
         self._online = False
+        self._disconnect_greenlet: Any = None  # that of a disconnect handler
         self._incoming = Incoming(functools.partial(reports.guard, self._count))
         # Of the message that is being handled.
         self._length = 0
@@ -115,10 +116,10 @@ class SocketIOClient(Client):
         super()._handle_eio_disconnect(reason)
 
     def _handle_disconnect(self, namespace: str | None) -> None:
-        if self.connected:
-            namespace = namespace or '/'
+        namespace = namespace or '/'
+        if self.connected and namespace in self.namespaces:
             reason = self.reason.SERVER_DISCONNECT
-            if self.namespaces.keys() - {namespace, *self._kicked_from}:
+            if len(self.namespaces) > 1:
                 self._incoming.lose(reason, namespace)
                 if not self._kicked_from:
                     gevent.spawn_later(timer_seconds(_KICK_SECONDS), self.report_kicks)
@@ -131,6 +132,11 @@ class SocketIOClient(Client):
                 self._report('disconnect', reason, error=Failure(reason))
                 self.on_sent_away()
         super()._handle_disconnect(namespace)
+
+    def wait_until_ended(self) -> None:
+        """If the connection is ending, wait until the handlers of that have run."""
+        if not self._online:
+            self.eio.wait()
 
     def report_kicks(self) -> None:
         """Report the namespaces from which the server has disconnected the user.
@@ -155,10 +161,16 @@ class SocketIOClient(Client):
     def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
         if event == 'connect':
             self.presence.change()
+        elif event == 'disconnect':
+            self._disconnect_greenlet = gevent.getcurrent()
         elif event not in _OWN:
             arrived = Arrived(namespace, event, args)
             self._incoming.take(arrived, self._length, self._arrived_at)
-        return self._report.guard(super()._trigger_event, event, namespace, *args)
+        try:
+            return self._report.guard(super()._trigger_event, event, namespace, *args)
+        finally:
+            if event == 'disconnect':
+                self._disconnect_greenlet = None
 
     def _count(self, arrived: Arrived, length: int, name: str | None = None) -> None:
         namespace, event, args = arrived
@@ -379,6 +391,8 @@ class SocketIOClient(Client):
         self, namespace: str, timeout: float | None, watch: Stopwatch
     ) -> None:
         if not self._is_connected(namespace):
+            if gevent.getcurrent() is self._disconnect_greenlet:
+                raise Failure('not connected')  # python-socketio reconnects after the handler
             self.presence.wait(lambda: self._is_connected(namespace), timeout, watch)
 
     def _is_connected(self, namespace: str) -> bool:

@@ -66,6 +66,7 @@ class SocketIOUser(ConnectedUser):
         return row_name(event, namespace)
 
     def _attempt(self) -> bool:
+        self.sio.wait_until_ended()
         try:
             self.sio.connect(
                 self.host, headers=dict(self.headers or {}), auth=self.auth,

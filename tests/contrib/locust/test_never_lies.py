@@ -57,6 +57,9 @@ def test_namespaces(locust, socketio_server):
         ('disconnect', 'server disconnect', 'server disconnect'): 3,
         ('disconnect', '/chat server disconnect', 'server disconnect'): 3,
         ('call', 'gone', gone): 3,
+        ('emit', 'farewell', 'not connected'): 3,
+        # The server has disconnected it from this one, and is about to from the other.
+        ('emit', 'farewell', 'BadNamespaceError: / is not a connected namespace.'): 3,
     }
     assert rows(run, 'connect') == {('connect', 'polling'): 9}
     assert rows(run, 'call', 'emit', 'recv') == {
@@ -68,6 +71,7 @@ def test_namespaces(locust, socketio_server):
         ('recv', '/chat echo'): 9,
         ('emit', 'drop me'): 3,
         ('emit', 'kick'): 3,
+        ('emit', 'farewell'): 6,
         ('emit', '/chat out'): 3,
     }
     socketio_server.wait_count(0)

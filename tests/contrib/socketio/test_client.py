@@ -324,6 +324,12 @@ def test_a_connect_handler_that_raises_delays_nothing(server, client):
     assert client.call('echo', 1) == 1
 
 
+@pytest.mark.parametrize('name', ['emit', 'call'])
+def test_a_loop_of_calls_that_fail_at_once_lets_others_run(client, name):
+    error = socketio.exceptions.BadNamespaceError
+    assert support.gives_way(lambda: getattr(client, name)('echo'), error)
+
+
 def test_connect_without_waiting(server, client):
     client.connect(server.url, wait=False)
     client.wait_seen('connect')
@@ -372,6 +378,43 @@ def test_the_server_ends_it(server, client, way):
     assert client.seen('disconnect') == [['/', 'server disconnect']]
     assert client.seen('__disconnect_final') == [['/']]
     assert len(client.seen('connect')) == 1
+    assert not client.connected
+
+
+def test_the_server_ends_it_while_a_disconnect_handler_waits(js_sio, make_client):
+    """No handler runs twice, and the one that has waited does not end the next connection."""
+    client = make_client()
+    called = []
+    may_end, has_ended = Event(), Event()
+
+    @client.on('disconnect', namespace='/')
+    def disconnect(reason):
+        called.append(('/', reason))
+        may_end.wait(TIMEOUT)
+        has_ended.set()
+
+    client.on('disconnect', lambda reason: called.append(('/chat', reason)), namespace='/chat')
+    client.connect(js_sio.url, namespaces=['/', '/chat'])
+    client.emit('kick')
+    client.eio.wait()
+    assert called == [('/', 'server disconnect'), ('/chat', 'server disconnect')]
+    client.connect(js_sio.url, namespaces=['/', '/chat'])
+    may_end.set()
+    has_ended.wait(TIMEOUT)
+    assert client.call('echo', 1) == 1
+    assert len(called) == 2
+
+
+def test_a_disconnect_handler_that_raises(server, client):
+    """If the server has disconnected the client, it is disconnected all the same."""
+
+    @client.on('disconnect')
+    def disconnect(reason):
+        raise ValueError('of the application')
+
+    client.connect(server.url)
+    client.emit('out')
+    client.eio.wait()
     assert not client.connected
 
 

@@ -138,7 +138,7 @@ def test_ctrl_c_leaves_the_server(make_server, start):
 
 def test_ctrl_c_ends_reconnecting(make_server, start):
     server = make_server()
-    program = start(LEAVE, server.url)
+    program = start(LEAVE + REST, server.url)
     program.hear('connected')
     server.kill()
     program.hear('transport error')
@@ -147,4 +147,101 @@ def test_ctrl_c_ends_reconnecting(make_server, start):
     # raised in the hub, which tells so before the main greenlet gets it
     status, said = program.end(quiet=False)
     assert status == 0
-    assert said[-1] == 'interrupted'
+    assert said == ['interrupted', 'final', 'ended']
+
+
+REST = """
+    sio._reconnect_task.join()
+    print('ended')
+"""
+
+
+def test_the_handler_of_somebody_else_stays(start):
+    """python-socketio's client would replace it when it is made."""
+    program = start(
+        """
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        import gevent
+        from engineio_gevent.contrib.socketio import Client
+
+        watcher = gevent.signal_handler(signal.SIGINT, print, 'theirs', flush=True)
+        Client()
+        print('ready', flush=True)
+        gevent.sleep(60)
+        """,
+        '',
+    )
+    program.hear('ready')
+    program.process.send_signal(signal.SIGINT)
+    program.hear('theirs')
+
+
+CONFIGURED = """
+    import logging.config, sys
+    from engineio_gevent.contrib.socketio import Client
+
+    class Tell(logging.Handler):
+        def emit(self, record):
+            print(record.name, record.getMessage(), record.exc_info[1], flush=True)
+
+    sio = Client(reconnection=False)
+
+    @sio.event
+    def number(number):
+        raise ValueError('an event')
+
+    @sio.event
+    def disconnect(reason):
+        raise ValueError(reason)
+
+    def answered(*data):
+        raise ValueError('an acknowledgement')
+
+    # It disables all loggers: python-socketio's and this package's.
+    logging.config.dictConfig({'version': 1})
+    logging.getLogger().addHandler(Tell())
+    sio.connect(sys.argv[1], transports=['websocket'])
+    sio.emit('numbers', 1)
+    sio.emit('echo', callback=answered)
+    sio.call('echo')
+    sio.disconnect()
+    sio.wait()
+    print(sio.connected)
+"""
+
+
+def test_errors_in_handlers_are_logged_whatever_dictconfig_has_disabled(server, start):
+    assert start(CONFIGURED, server.url).end() == (
+        0,
+        [
+            'engineio_gevent.client message handler error an event',
+            'engineio_gevent.client message handler error an acknowledgement',
+            'engineio_gevent.client disconnect handler error client disconnect',
+            'False',
+        ],
+    )
+
+
+PATCHED_LATE = """
+    import sys, warnings
+    import requests, socketio
+    from engineio_gevent.contrib.socketio import Client
+    from gevent import monkey
+
+    warnings.simplefilter('ignore')  # gevent's, of exactly that
+    monkey.patch_all()
+    sio = Client(http_session=requests.Session())
+    try:
+        sio.connect(sys.argv[1])
+    except socketio.exceptions.ConnectionError as exc:
+        print(exc)
+"""
+
+
+def test_requests_imported_before_patching(make_server, start, certificates):
+    server = make_server(tls=certificates.tls)
+    code, (line,) = start(PATCHED_LATE, server.url).end()
+    assert code == 0
+    assert line.startswith(f'{server.netloc}: requests cannot use TLS (RecursionError)')
+    assert 'Call gevent.monkey.patch_all() before any other import' in line

@@ -96,6 +96,9 @@ def test_a_server_that_ends_it(server, simple):
     receiving.get(timeout=TIMEOUT)
     with pytest.raises(socketio.exceptions.DisconnectedError):
         simple.emit('echo')
+    error = socketio.exceptions.DisconnectedError
+    assert support.gives_way(lambda: simple.emit('echo'), error)
+    assert support.gives_way(simple.receive, error)
 
 
 def test_the_end_is_the_end(make_server):

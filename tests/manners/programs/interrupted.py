@@ -71,6 +71,11 @@ def do():
         while True:
             sum(range(1000))
             gevent.sleep(0.001)
+    elif doing == 'block':
+        time.sleep(60)
+    elif doing == 'hog':
+        while True:
+            sum(range(1000))
     elif doing == 'send':
         while True:
             clients[0].send(b'x' * 100_000)

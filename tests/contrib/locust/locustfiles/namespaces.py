@@ -16,6 +16,8 @@ class Twice(SocketIOUser):
     def on_start(self):
         self.gone = Event()
         self.sio.on('disconnect', lambda reason: self.gone.set(), namespace='/chat')
+        # It does not wait for the new connection, which has to wait for this handler.
+        self.sio.on('disconnect', lambda reason: self.sio.emit('farewell'))
         super().on_start()
 
     @task
