@@ -5,15 +5,18 @@ over a restart. In most runs it is silent for 5 seconds, as an overloaded server
 and is started again.
 
 Each user ends in order: it finishes its task, then it leaves. So the numbers are equal, but for
-what one end cannot know when the server ends:
+what one end cannot know:
 
-- What a user sends in the moment when the server closes the connection is sent and not received. No
+- What a user sends at the moment when the server closes the connection is sent and not received. No
   user has sent more than one such message, because it waits for an answer after each.
+- A call that timed out fails, and the server answers it all the same. The scenarios name the answer
+  that nobody awaits any more "late", so that these numbers can be compared, too.
 - A server that is killed has counted its last event, and has perhaps not yet sent what belongs to
   it: the answer, and a message to each user. The call is a failure then.
 """
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -35,7 +38,8 @@ SILENCE = 5
 ROUNDS = 3
 """How often each user has its turn, on average, before and after each trouble."""
 LOST = 'disconnected while waiting: transport error'
-LATE = 'no acknowledgement within 2 seconds'
+#: Failures that are no difference between the ends, or are compared.
+TOLD = r'check failed|(no acknowledgement|no matching \w+|not connected) within \d+ seconds'
 
 SOCKETIO = '/socket.io/'
 #: The types that the report and the server have by the same names.
@@ -131,13 +135,9 @@ def finish(run, server, code=FAILED):
 
 
 class Comparison:
-    """What Locust's report says, and what the server has counted.
+    """What Locust's report says, and what the server has counted."""
 
-    :param late: `{('recv', name): (type, name)}`: rows of answers that came after the timeout, and
-                 what the server has counted instead.
-    """
-
-    def __init__(self, run, server, late=()):
+    def __init__(self, run, server):
         self._report = run.report
         self._events = run.events
         self.counts = server.counts
@@ -146,21 +146,29 @@ class Comparison:
             (row['method'], row['name'], row['error']): row['occurrences']
             for row in self._report['failures_statistics']
         })  # fmt: skip
-        #: {(type, name): how many did not fail}
+        #: {(type, name): how many did not fail, or failed and were answered all the same}
         self.rows = Counter({
             (row['method'], row['name']): row['num_requests'] - row['num_failures']
             for row in self._report['requests_statistics']
             if row['name'] != 'Aggregated'
         })  # fmt: skip
+        #: {name: how many requests timed out}
+        self.timeouts = Counter()
         for (type_, name, text), count in self.failures.items():
             if text == 'check failed':
                 self.rows['refusal', name] += count
-            elif text == LATE:  # the client drops the acknowledgement that comes in the end
+            elif text.startswith('no acknowledgement within'):  # the late one has no row
                 self.rows[type_, name] += count
-        #: answers that came after the timeout
-        self.late = sum(self.rows[key] for key in late)
-        for key in late:
-            self.rows[late[key]] += self.rows.pop(key, 0)
+            elif text.startswith('no matching') and type_ == 'request':
+                self.timeouts[name] += count
+        #: {name: how many of these were answered late}
+        self.late = Counter()
+        for type_, name in list(self.rows):
+            if name.startswith('late '):
+                count = self.rows.pop((type_, name))
+                _, type_, name = name.split(' ', 2)
+                self.rows[type_, name] += count
+                self.late[name] += count
         assert not self._report['exceptions_statistics']
 
     def of_type(self, type_):
@@ -219,25 +227,25 @@ class Comparison:
         assert not wrong, f'(reported, counted): {wrong}\n{self.failures}'
         assert not self.counted('timeout')
 
-    def check_failures(self, in_flight=USERS, lost=LOST, expected=None):
-        """Nothing has failed but connections that the server refused or ended, and what was in
-        flight then.
+    def check_failures(self, in_flight=USERS, lost=LOST, expected=()):
+        """Nothing has failed but connections that the server refused or ended, what was in flight
+        then, and what timed out.
 
         :param in_flight: how many calls there may be at the same time.
         :param lost: the text of their failures.
         :param expected: further failures, as `failures` has them.
         """
-        unexpected = self.failures - Counter(expected or {})
         calls = 0
-        for (type_, name, text), count in unexpected.items():
-            if type_ == 'disconnect' or text in {'check failed', LATE}:
-                continue  # the numbers are compared
+        for key, count in self.failures.items():
+            type_, _, text = key
             if text == lost:
                 calls += count
-            else:
-                assert 'refused' in text, (type_, name, text)
-                assert type_ in {'connect', 'GET', 'POST'}, (type_, name, text)
+            elif type_ in {'connect', 'GET', 'POST'}:
+                assert 'refused' in text or key in expected, key
+            elif type_ != 'disconnect':
+                assert re.fullmatch(TOLD, text), key
         assert calls <= in_flight
+        assert self.late == self.timeouts
         # An outage does not improve the averages.
         for event in self._events:
             if event['exception'] == lost or event['request_type'] == 'disconnect':
@@ -281,7 +289,7 @@ def test_chat(scenario, server, end):
     comparison.check_numbers(['/members'], bounds=after(comparison, end))
     comparison.check_failures()
     comparison.check_silence('call', '/members say')
-    assert comparison.failures['call', '/members who', LATE] > 0
+    assert comparison.failures['call', '/members who', 'no acknowledgement within 2 seconds'] > 0
 
 
 def test_auction(scenario, server):
@@ -289,16 +297,11 @@ def test_auction(scenario, server):
     run = scenario('auction', server, *GRACE)
     trouble(run, server, ('request', 'watch'))
     finish(run, server)
-    late = {
-        ('recv', 'late bid'): ('request', 'bid'),
-        ('recv', 'late refusal of bid'): ('refusal', 'bid'),
-    }
-    comparison = Comparison(run, server, late)
+    comparison = Comparison(run, server)
     comparison.check_numbers(bounds=after(comparison, CountingServer.stop))
-    timeout = ('request', 'bid', 'no matching message within 2 seconds')
-    assert comparison.late == comparison.failures[timeout] > 0
-    comparison.check_failures(expected={timeout: comparison.late})
+    comparison.check_failures()
     comparison.check_silence('GET', '/items')
+    assert comparison.late['bid'] > 0
 
 
 @either_end
@@ -319,10 +322,9 @@ def test_a_game_that_ends_in_the_midst(scenario, server):
     run = scenario('game', server)
     go_on(run, server, ('call', 'play'))
     finish(run, server, 0)
-    # An answer that comes while its user leaves is a message that nobody awaits.
-    comparison = Comparison(run, server, late={('recv', 'answer'): ('request', 'any')})
+    comparison = Comparison(run, server)
     in_flight = dict.fromkeys((*ANSWERED, *ONE_WAY, 'recv'), (-USERS, 0))
-    comparison.check_numbers(['/'], bounds={**in_flight, 'request': (-USERS, USERS)})
+    comparison.check_numbers(['/'], bounds=in_flight)
     assert not comparison.failures
 
 
@@ -332,12 +334,11 @@ def test_dashboard(scenario, server):
     run.until(lambda: server.counts[left] == USERS // 2)
     trouble(run, server, ('request', 'query'))
     finish(run, server)
-    comparison = Comparison(run, server, {('recv', 'result'): ('request', 'query')})
+    comparison = Comparison(run, server)
     comparison.check_numbers(['/'])
-    timeout = ('request', 'query', 'no matching event within 2 seconds')
-    assert comparison.late == comparison.failures[timeout] > 0
     # A viewer queries, and awaits metrics at the same time.
-    comparison.check_failures(in_flight=2 * USERS, expected={timeout: comparison.late})
+    comparison.check_failures(in_flight=2 * USERS)
+    assert comparison.late['query'] > 0
     assert comparison.rows['recv', 'metrics'] > comparison.rows['request', 'query']
     assert comparison.counts[left] == USERS // 2 + USERS
 
@@ -349,13 +350,13 @@ def test_members(scenario, server):
     finish(run, server)
     comparison = Comparison(run, server)
     comparison.check_numbers(['/members'])
-    refusals = {}
+    refusals = set()
     for place, text in (
         ('/members', 'One or more namespaces failed to connect'),
         ('/members/engine.io/', 'Unexpected status code 403'),
     ):
         ((key, reported),) = (item for item in comparison.failures.items() if text in item[0][2])
-        refusals[key] = reported
+        refusals.add(key)
         # A stranger may be refused at the moment when the server ends, and not hear of it.
         assert 0 <= comparison.counts['refuse', place] - reported <= 1
     comparison.check_failures(expected=refusals)
@@ -404,16 +405,24 @@ def test_visits_to_a_server_that_ends(scenario, server):
     comparison.check_numbers(['/'], bounds=bounds)
 
 
-def test_two_namespaces(scenario, make_server):
-    """The server disconnects both, and then the connection: that is one disconnect."""
-    server = make_server(farewell=0)
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        pytest.param({}, 'transport error', id='ended'),
+        # The server disconnects both, and then the connection.
+        pytest.param({'farewell': 0}, 'server disconnect', id='disconnected'),
+    ],
+)
+def test_two_namespaces(scenario, make_server, options, reason):
+    """A connection that the server ends is one disconnect."""
+    server = make_server(**options)
     run = scenario('namespaces', server, *GRACE)
     trouble(run, server, ('call', '/members say'))
     finish(run, server)
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'], bounds=after(comparison, CountingServer.stop))
-    comparison.check_failures(lost='disconnected while waiting: server disconnect')
-    assert comparison.failed('disconnect') == USERS
+    comparison.check_failures(lost=f'disconnected while waiting: {reason}')
+    assert comparison.failed('disconnect', reason) == USERS
 
 
 def test_calls_between_two_farewells(scenario, make_server):
@@ -429,4 +438,4 @@ def test_calls_between_two_farewells(scenario, make_server):
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'])
     comparison.check_failures(lost='disconnected while waiting: server disconnect')
-    assert comparison.failed('disconnect') == USERS
+    assert comparison.failed('disconnect', 'server disconnect') == USERS

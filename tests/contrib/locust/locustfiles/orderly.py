@@ -31,6 +31,8 @@ kill_or_stop = User.stop
 
 
 def stop(user, force=False):
+    if user._state == LOCUST_STATE_STOPPING and not force:
+        return False  # a run with a shape is ended twice
     if force or user.called is None:
         return kill_or_stop(user, force)
     user._state = LOCUST_STATE_STOPPING

@@ -47,7 +47,7 @@ class Bidder(FastHttpUser, EngineIOUser):
     def message_name(self, message):
         if 'news' in message:
             return message['news']
-        return f'late {message["do"]}' if message['ok'] else f'late refusal of {message["do"]}'
+        return f'late {"request" if message["ok"] else "refusal"} {message["do"]}'
 
     def on_stop(self):
         self.ask('unwatch')

@@ -19,6 +19,9 @@ class Viewer(SocketIOUser):
         super().on_start()
         self.spawn(self.watch)
 
+    def message_name(self, event, namespace, *args):
+        return 'late request query' if event == 'result' else event
+
     def subscribe(self):
         self.sio.call('subscribe', 100)
 

@@ -48,9 +48,9 @@ class Pilot(EngineIOUser):
         super().on_start()
 
     def message_name(self, message):
-        if isinstance(message, dict) and 'news' in message:
-            return message['news']
-        return 'answer'  # to a request that was given up
+        if isinstance(message, bytes):
+            return 'late request move'
+        return message['news'] if 'news' in message else f'late request {message["do"]}'
 
     def ask(self, what):
         number = next(numbers)

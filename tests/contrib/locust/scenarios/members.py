@@ -42,7 +42,7 @@ class Subscriber(Visitor, EngineIOUser):
         super().on_start()
 
     def message_name(self, message):
-        return message['news']
+        return message['news'] if 'news' in message else f'late request {message["do"]}'
 
     @task
     def ask(self):

@@ -19,6 +19,9 @@ class Caller(EngineIOUser):
     def on_start(self):
         pass  # connects in each task
 
+    def message_name(self, message):
+        return f'late request {message["do"]}'
+
     @task
     def visit(self):
         try:
