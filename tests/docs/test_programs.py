@@ -212,7 +212,7 @@ def test_uwsgi_cuts_requests_at_sigint(uwsgi):
     program = uwsgi(HELD_REQUEST)
     request = program.request()
     program.file('running')
-    program.kill('SIGINT')
+    os.killpg(program.process.pid, signal.SIGINT)  # as Ctrl-C does
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         request.getresponse()
     assert program.code() == 0
