@@ -193,9 +193,9 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
             self.connected = self._was_connected = True
         try:
             super()._handle_connect(namespace, data)
-        finally:
-            # Upstream does not where a handler raises, and connect() waits until its timeout.
+        except Exception:  # a handler's: without this, connect() waits until its timeout
             self._connect_event.set()
+            raise
 
     def _handle_disconnect(self, namespace: str | None) -> None:
         # Not upstream's. Its state changes after the handler, which may wait: the handler is called
@@ -229,7 +229,7 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
 
     def _end_waiting(self, session: Session | None) -> None:
         """Let connect() end, if it waits for namespaces of a connection that has ended."""
-        if not self.namespaces and self.eio._session is session:
+        if session is not None and not self.namespaces and self.eio._session is session:
             self.failed_namespaces[:] = self.connection_namespaces
             self._connect_event.set()
 

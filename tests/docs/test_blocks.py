@@ -380,15 +380,19 @@ def check_command(block, command, expected, here):
             assert matches(expected, printed), f'{block.name} has printed\n{printed}'
 
 
-#: What else an example needs, as its file of requirements has it.
-OTHERS = {
-    re.sub(r'[<>=].*', '', line)
-    for line in (ROOT / 'examples' / 'gunicorn_bridge' / 'requirements.txt').read_text().split()
-}
+def _installed_for_tests():
+    """What tox installs besides this package, to run the pages."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / 'tox.ini')
+    return {re.sub(r'[<>=].*', '', line) for line in settings['testenv:docs']['deps'].split()}
+
+
+#: What else a page may install.
+OTHERS = _installed_for_tests()
 
 
 def check_requirement(block, command):
-    """What is installed is this package, with extras that exist, or stands in a file."""
+    """What is installed is this package, with extras that exist, or in the tests, too."""
     for wanted in command.partition('pip install ')[2].split():
         if wanted.startswith('-') or wanted.endswith('requirements.txt'):
             continue
