@@ -38,6 +38,7 @@ SILENCE = 5
 ROUNDS = 3
 """How often each user has its turn, on average, before and after each trouble."""
 LOST = 'disconnected while waiting: transport error'
+KICKED = 'disconnected while waiting: server disconnect'
 #: Failures that are no difference between the ends, or are compared.
 TOLD = r'check failed|(no acknowledgement|no matching \w+|not connected) within \d+ seconds'
 
@@ -227,18 +228,18 @@ class Comparison:
         assert not wrong, f'(reported, counted): {wrong}\n{self.failures}'
         assert not self.counted('timeout')
 
-    def check_failures(self, in_flight=USERS, lost=LOST, expected=()):
+    def check_failures(self, in_flight=USERS, lost=(LOST,), expected=()):
         """Nothing has failed but connections that the server refused or ended, what was in flight
         then, and what timed out.
 
         :param in_flight: how many calls there may be at the same time.
-        :param lost: the text of their failures.
+        :param lost: the texts of their failures.
         :param expected: further failures, as `failures` has them.
         """
         calls = 0
         for key, count in self.failures.items():
             type_, _, text = key
-            if text == lost:
+            if text in lost:
                 calls += count
             elif type_ in {'connect', 'GET', 'POST'}:
                 assert 'refused' in text or key in expected, key
@@ -248,7 +249,7 @@ class Comparison:
         assert self.late == self.timeouts
         # An outage does not improve the averages.
         for event in self._events:
-            if event['exception'] == lost or event['request_type'] == 'disconnect':
+            if event['exception'] in lost or event['request_type'] == 'disconnect':
                 assert event['response_time'] is None
 
     def check_silence(self, type_, name):
@@ -406,14 +407,14 @@ def test_visits_to_a_server_that_ends(scenario, server):
 
 
 @pytest.mark.parametrize(
-    ('options', 'reason'),
+    ('options', 'reason', 'lost'),
     [
-        pytest.param({}, 'transport error', id='ended'),
+        pytest.param({}, 'transport error', LOST, id='ended'),
         # The server disconnects both, and then the connection.
-        pytest.param({'farewell': 0}, 'server disconnect', id='disconnected'),
+        pytest.param({'farewell': 0}, 'server disconnect', KICKED, id='disconnected'),
     ],
 )
-def test_two_namespaces(scenario, make_server, options, reason):
+def test_two_namespaces(scenario, make_server, options, reason, lost):
     """A connection that the server ends is one disconnect."""
     server = make_server(**options)
     run = scenario('namespaces', server, *GRACE)
@@ -421,12 +422,15 @@ def test_two_namespaces(scenario, make_server, options, reason):
     finish(run, server)
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'], bounds=after(comparison, CountingServer.stop))
-    comparison.check_failures(lost=f'disconnected while waiting: {reason}')
+    comparison.check_failures(lost=(lost,))
     assert comparison.failed('disconnect', reason) == USERS
 
 
 def test_calls_between_two_farewells(scenario, make_server):
-    """A namespace that is disconnected first is one that will be back, like the other."""
+    """The user is not blamed for a call in the namespace that was disconnected first.
+
+    If such a call was on its way, this server closes the connection: the reasons differ.
+    """
     server = make_server(farewell=30)
     run = scenario('eager', server, *GRACE)
     go_on(run, server, ('call', 'whoami'))
@@ -437,5 +441,5 @@ def test_calls_between_two_farewells(scenario, make_server):
     finish(run, server)
     comparison = Comparison(run, server)
     comparison.check_numbers(['/', '/members'])
-    comparison.check_failures(lost='disconnected while waiting: server disconnect')
-    assert comparison.failed('disconnect', 'server disconnect') == USERS
+    comparison.check_failures(lost=(LOST, KICKED))
+    assert comparison.failed('disconnect') == USERS
