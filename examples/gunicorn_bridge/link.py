@@ -114,7 +114,7 @@ class Link:
                 assert message is not None
                 return message
         finally:
-            del self._asked[reference]
+            self._asked.pop(reference, None)
 
     # The connection
 
@@ -171,7 +171,8 @@ class Link:
                 self._log.info('Joined the upstream, transport %s', self._client.transport())
                 self._tell('connected', transport=self._client.transport())
             case 'pong' | 'posted' | 'refused':
-                asked = self._asked.get(str(message.get('ref')))
+                # Not get(): the connection may end before the greenlet that asked goes on.
+                asked = self._asked.pop(str(message.get('ref')), None)
                 if asked is not None:
                     asked.set(message)
 
