@@ -31,7 +31,7 @@ from .stopwatch import Stopwatch
 _OWN = frozenset({'connect', 'connect_error', 'disconnect', '__disconnect_final'})
 
 #: Seconds in which a server that disconnects a client from all namespaces does so.
-_KICK_SECONDS = 0.1
+_KICK_SECONDS = 1.0
 
 
 class SocketIOClient(Client):
@@ -124,6 +124,7 @@ class SocketIOClient(Client):
                 if not self._kicked_from:
                     gevent.spawn_later(timer_seconds(_KICK_SECONDS), self.report_kicks)
                 self._kicked_from.append(namespace)
+                self.presence.change(returning=True)  # perhaps from the others, too
             else:  # it was the last one
                 self._online = False
                 self._incoming.lose(reason)
@@ -145,6 +146,7 @@ class SocketIOClient(Client):
         each of them, and that is a single disconnect.
         """
         namespaces, self._kicked_from = self._kicked_from, []
+        self.presence.change()
         reason = self.reason.SERVER_DISCONNECT
         for namespace in namespaces:
             self._report('disconnect', row_name(reason, namespace), error=Failure(reason))
@@ -400,7 +402,8 @@ class SocketIOClient(Client):
             return False
         if namespace in self.namespaces:
             return True
-        if self.connected:  # to all others
+        handles_it = gevent.getcurrent() is self._disconnect_greenlet
+        if self.connected and (handles_it or namespace not in self._kicked_from):  # to all others
             raise BadNamespaceError(f'{namespace} is not a connected namespace.')
         return False
 
