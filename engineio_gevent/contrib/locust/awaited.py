@@ -144,7 +144,7 @@ class Incoming:
             if awaited.takes(message):
                 self._awaited.remove(awaited)
                 awaited.arrive(message, length, at)
-                self._hold()
+                self.hold()
                 return
         if self._held is not None:
             self._held.append((message, length))
@@ -163,7 +163,7 @@ class Incoming:
             else:
                 self._awaited.append(awaited)
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
         """Keep what comes before the greenlet that was waiting has run, and may wait for more."""
         if self._held is None:
             self._held = deque()

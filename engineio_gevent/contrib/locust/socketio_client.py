@@ -262,6 +262,7 @@ class SocketIOClient(Client):
         def acknowledged(*args: Any) -> None:
             self._incoming.forget(awaited)
             awaited.arrive(value(args), self._length, self._arrived_at)
+            self._incoming.hold()
 
         return self._ask(
             'call', name, event, data, namespace, timeout, check, awaited, acknowledged

@@ -30,6 +30,9 @@ class OfSocketIO(SocketIOUser):
         sio.emit('numbers', 2, name='want numbers')
         assert sio.expect('number', 1, name='one') == 1  # 0 has come before it
         assert sio.expect('number', timeout=0.2, name='none') is None
+        self.spawn(sio.emit, 'numbers', 1, name='want numbers')  # in the same batch as the call
+        assert sio.call('join', 'a room', name='join') is True
+        assert sio.expect('number', 0, name='after an acknowledgement') == 0
         assert sio.request('ask', ('a', 'b'), answer='question') == ('a', 'b')
         assert sio.request('echo', 7, answer='echo', match=7, namespace='/chat') == 7
         assert sio.request('echo', 'wrong', answer='echo', check=refuse, name='checked') is None
