@@ -34,10 +34,17 @@ class EngineIOClient(Client):
 
     :param reports: reports to Locust.
     :param name_of: a function that returns the name for the row ``recv`` of a message.
+    :param presence: lets calls wait for the connection.
     :param options: options of :class:`engineio_gevent.Client`.
     """
 
-    def __init__(self, reports: Reports, name_of: Callable[[Any], str], **options: Any) -> None:
+    def __init__(
+        self,
+        reports: Reports,
+        name_of: Callable[[Any], str],
+        presence: Presence,
+        **options: Any,
+    ) -> None:
         # JSON is parsed here, where the length of its text is still known.
         self._parses = options.pop('parse_json', True)
         super().__init__(**options, parse_json=False)
@@ -50,8 +57,7 @@ class EngineIOClient(Client):
         self._greeted_by: str | None = None  # the transport whose handshake it was
         #: Whether messages can be sent.
         self.usable = False
-        #: Calls wait here for the connection, within their timeout.
-        self.presence = Presence()
+        self._presence = presence
         #: Called after an unexpected disconnect.
         self.on_lost: Callable[[], None] = _nothing
         super().on('connect', self._on_connect)
@@ -87,7 +93,7 @@ class EngineIOClient(Client):
         ended = time.perf_counter()
         self._greeted_by = self.current_transport
         self.usable = True
-        self.presence.change()
+        self._presence.change()
         if 'connect' in self._application:
             self._report.guard(self._application['connect'])
         self._handshake_ended = ended
@@ -113,7 +119,7 @@ class EngineIOClient(Client):
 
     def _on_disconnect(self, reason: str) -> None:
         self.usable = False
-        self.presence.change(returning=False)
+        self._presence.change(returning=False)
         self._incoming.lose(reason)
         if reason in (self.reason.SERVER_DISCONNECT, self.reason.TRANSPORT_ERROR):
             self._report('disconnect', reason, error=self.disconnect_error or Failure(reason))
@@ -276,7 +282,7 @@ class EngineIOClient(Client):
 
     def _wait_until_usable(self, timeout: float | None, watch: Stopwatch) -> None:
         if not self.usable:
-            self.presence.wait(lambda: self.usable, timeout, watch)
+            self._presence.wait(lambda: self.usable, timeout, watch)
 
     def _transmit(self, encoded: str | bytes, timeout: float | None, watch: Stopwatch) -> int:
         """Send; returns the length in bytes. It may wait at the write limit."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from .client import EngineIOClient
 from .keeping import ConnectedUser
-from .reports import Reports
 
 
 class EngineIOUser(ConnectedUser):
@@ -36,13 +35,14 @@ class EngineIOUser(ConnectedUser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.report = Reports(self, self.engineio_path)
         #: The Engine.IO client.
         self.eio: EngineIOClient = EngineIOClient(
-            self.report, self.message_name, **self._complete(self.client_options)
+            self.report,
+            self.message_name,
+            self._presence,
+            **self._complete(self.client_options),
         )
         self.eio.on_lost = self._come_back
-        self._presence = self.eio.presence
         if not hasattr(self, 'client'):
             self.client: Any = self.eio
 
@@ -54,6 +54,9 @@ class EngineIOUser(ConnectedUser):
         :param message: the message, as a handler would receive it.
         """
         return 'message'
+
+    def _path(self) -> str:
+        return self.engineio_path
 
     def _attempt(self) -> bool:
         try:

@@ -59,10 +59,6 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     #: returns it. Its cookies are sent with the websocket, too. None: an HTTP client of its own.
     http_session: requests.Session | Callable[[], requests.Session | None] | None = None
 
-    #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
-    report: Reports
-    _presence: Presence  # the client's
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.host is None:
@@ -70,6 +66,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
                 'You must specify the base host. Either in the host attribute in the User class, '
                 'or on the command line using the --host option.'
             )
+        #: Adds rows to the report: ``self.report('push', 'chat', milliseconds=12.5)``.
+        self.report: Reports = Reports(self, self._path())
+        self._presence = Presence()
         self._stays = True
         self._spawned = Group()
         self._connecting: gevent.Greenlet[..., Any] | None = None
@@ -186,6 +185,10 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             self._disconnect()
         finally:
             self.report.end()
+
+    def _path(self) -> str:
+        """The path of Engine.IO or Socket.IO on the server."""
+        raise NotImplementedError
 
     def _attempt(self) -> bool:
         """Try to connect once and report it; returns whether it succeeded. It never raises."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import gevent
 from gevent import getcurrent
 
+from ...net.deadlines import timer_seconds
 from .awaited import Awaited
 from .failures import CheckFailed, describe
 from .stopwatch import Stopwatch
@@ -160,7 +161,7 @@ class Reports:
             )  # fmt: skip
         elif self._is_spawned():
             raise UserLeft
-        gevent.sleep(watch.left(MOMENT) or 0)
+        gevent.sleep(timer_seconds(MOMENT - watch.milliseconds() / 1000))
         if self._leaving and self._is_spawned():  # it has left meanwhile
             raise UserLeft
 

@@ -44,12 +44,19 @@ class SocketIOClient(Client):
     :param reports: reports to Locust.
     :param name_of: a function that returns the name for the row ``recv`` of an event. It takes the
                     event, the namespace and the arguments of the event.
+    :param presence: lets calls wait for the connection.
     :param options: options of :class:`engineio_gevent.contrib.socketio.Client`.
     """
 
     eio: _CountingClient
 
-    def __init__(self, reports: Reports, name_of: Callable[..., str], **options: Any) -> None:
+    def __init__(
+        self,
+        reports: Reports,
+        name_of: Callable[..., str],
+        presence: Presence,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._report = reports
         self._name_of = name_of
@@ -57,8 +64,7 @@ class SocketIOClient(Client):
         self.wait_timeout: float = 1.0
         #: Called when the server has disconnected the user. python-socketio does not reconnect.
         self.on_sent_away: Callable[[], None] = _nothing
-        #: Calls wait here for the connection, within their timeout.
-        self.presence = Presence()
+        self._presence = presence
         self._online = False
         self._disconnect_greenlet: Any = None  # that of a disconnect handler
         self._incoming = Incoming(functools.partial(reports.guard, self._count))
@@ -97,7 +103,7 @@ class SocketIOClient(Client):
             super()._handle_reconnect()
         finally:
             if not self.connected:
-                self.presence.change(returning=False)
+                self._presence.change(returning=False)
 
     def _handle_eio_connect(self) -> None:
         self._online = True
@@ -107,7 +113,7 @@ class SocketIOClient(Client):
         self._online = False
         self._incoming.lose(reason)
         if self.connected:  # else the end has been handled already
-            self.presence.change(self.reconnection and self.eio.state == 'connected')
+            self._presence.change(self.reconnection and self.eio.state == 'connected')
         if self.connected and reason != self.reason.CLIENT_DISCONNECT:
             self._kicked_from.clear()
             self._report('disconnect', reason, error=self.eio.disconnect_error or Failure(reason))
@@ -124,11 +130,11 @@ class SocketIOClient(Client):
                 if not self._kicked_from:
                     gevent.spawn_later(timer_seconds(_KICK_SECONDS), self.report_kicks)
                 self._kicked_from.append(namespace)
-                self.presence.change(returning=True)  # perhaps from the others, too
+                self._presence.change(returning=True)  # perhaps from the others, too
             else:  # it was the last one
                 self._online = False
                 self._incoming.lose(reason)
-                self.presence.change(returning=False)
+                self._presence.change(returning=False)
                 self._kicked_from.clear()
                 self._report('disconnect', reason, error=Failure(reason))
                 self.on_sent_away()
@@ -146,7 +152,7 @@ class SocketIOClient(Client):
         each of them, and that is a single disconnect.
         """
         namespaces, self._kicked_from = self._kicked_from, []
-        self.presence.change()
+        self._presence.change()
         reason = self.reason.SERVER_DISCONNECT
         for namespace in namespaces:
             self._report('disconnect', row_name(reason, namespace), error=Failure(reason))
@@ -162,7 +168,7 @@ class SocketIOClient(Client):
 
     def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
         if event == 'connect':
-            self.presence.change()
+            self._presence.change()
         elif event == 'disconnect':
             self._disconnect_greenlet = gevent.getcurrent()
         elif event not in _OWN:
@@ -396,7 +402,7 @@ class SocketIOClient(Client):
         if not self._is_connected(namespace):
             if gevent.getcurrent() is self._disconnect_greenlet:
                 raise Failure('not connected')  # python-socketio reconnects after the handler
-            self.presence.wait(lambda: self._is_connected(namespace), timeout, watch)
+            self._presence.wait(lambda: self._is_connected(namespace), timeout, watch)
 
     def _is_connected(self, namespace: str) -> bool:
         if not self._online:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .keeping import ConnectedUser
-from .reports import Reports
 from .socketio_client import SocketIOClient
 from .socketio_events import row_name
 
@@ -42,14 +41,12 @@ class SocketIOUser(ConnectedUser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.report = Reports(self, self.socketio_path)
         #: The Socket.IO client.
         self.sio: SocketIOClient = SocketIOClient(
-            self.report, self.message_name, **self._complete(self.options)
+            self.report, self.message_name, self._presence, **self._complete(self.options)
         )
         self.sio.wait_timeout = self.connect_timeout
         self.sio.on_sent_away = self._come_back
-        self._presence = self.sio.presence
         if not hasattr(self, 'client'):
             self.client: Any = self.sio
 
@@ -64,6 +61,9 @@ class SocketIOUser(ConnectedUser):
         :param args: the arguments of the event, as a handler would receive them.
         """
         return row_name(event, namespace)
+
+    def _path(self) -> str:
+        return self.socketio_path
 
     def _attempt(self) -> bool:
         self.sio.wait_until_ended()
