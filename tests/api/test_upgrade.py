@@ -315,7 +315,8 @@ def test_server_closes_while_the_probe_hangs(any_server, make_client, make_proxy
     connecting.join(timeout=2)
     assert connecting.ready()
     client.wait_end()
-    assert client.reasons == ['server disconnect']
+    # python-engineio forgets a client that has no GET in flight: the next one gets status 400.
+    assert client.reasons in (['server disconnect'], ['transport error'])
     assert client.state == 'disconnected'
 
 
