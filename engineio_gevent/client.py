@@ -349,11 +349,11 @@ class Client:
         :raises RuntimeError: this process was forked after the client connected,
                               or the thread that called :meth:`connect` has ended.
         """
-        give_way()
         if (session := self._session) is not None:
             session.refuse_fork()
             session.wait()
             process.wait_for_sigint()
+        give_way()
 
     def send(self, data: Any) -> None:
         """Send a message.
