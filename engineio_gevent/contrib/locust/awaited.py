@@ -59,7 +59,7 @@ class Awaited:
         self._error: Exception | None = None
         self._trouble: Exception | None = None  # the last exception of the match function
         #: The namespace of Socket.IO from which it comes.
-        self.namespace = namespace
+        self.namespace: str | None = namespace
         self.message: Any = None
         #: Size in bytes.
         self.length: int = 0

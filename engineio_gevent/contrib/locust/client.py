@@ -56,7 +56,7 @@ class EngineIOClient(Client):
         self._handshake_ended: float | None = None
         self._greeted_by: str | None = None  # the transport whose handshake it was
         #: Whether messages can be sent.
-        self.usable = False
+        self.usable: bool = False
         self._presence = presence
         #: Called after an unexpected disconnect.
         self.on_lost: Callable[[], None] = _nothing

@@ -17,7 +17,7 @@ class Presence:
 
     def __init__(self) -> None:
         #: Whether the user reconnects, should it not be connected.
-        self.returning = False
+        self.returning: bool = False
         # An event for each call. Calls that shared one could miss a change that is soon undone.
         self._waiting: list[Event] = []
 

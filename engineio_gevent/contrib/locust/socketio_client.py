@@ -128,7 +128,7 @@ class SocketIOClient(Client):
             if len(self.namespaces) > 1:
                 self._incoming.lose(reason, namespace)
                 if not self._kicked_from:
-                    gevent.spawn_later(timer_seconds(_KICK_SECONDS), self.report_kicks)
+                    gevent.spawn_later(timer_seconds(_KICK_SECONDS), self._report_kicks)
                 self._kicked_from.append(namespace)
                 self._presence.change(returning=True)  # perhaps from the others, too
             else:  # it was the last one
@@ -140,12 +140,12 @@ class SocketIOClient(Client):
                 self.on_sent_away()
         super()._handle_disconnect(namespace)
 
-    def wait_until_ended(self) -> None:
+    def _wait_until_ended(self) -> None:
         """If the connection is ending, wait until the handlers of that have run."""
         if not self._online:
             self.eio.wait()
 
-    def report_kicks(self) -> None:
+    def _report_kicks(self) -> None:
         """Report the namespaces from which the server has disconnected the user.
 
         It is done a moment later. A server that closes the connection disconnects the user from

@@ -66,7 +66,7 @@ class SocketIOUser(ConnectedUser):
         return self.socketio_path
 
     def _attempt(self) -> bool:
-        self.sio.wait_until_ended()
+        self.sio._wait_until_ended()
         try:
             self.sio.connect(
                 self.host, headers=dict(self.headers or {}), auth=self.auth,
@@ -81,5 +81,5 @@ class SocketIOUser(ConnectedUser):
         return self.sio.connected or bool(self.sio._reconnect_task)
 
     def _disconnect(self) -> None:
-        self.sio.report_kicks()
+        self.sio._report_kicks()
         self.sio.shutdown()
