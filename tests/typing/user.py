@@ -248,6 +248,7 @@ class Visitor(EngineIOUser):
     reconnect = False
     connect_timeout = 2.5
     connect_retry_delay = 0.5
+    http_session = requests.Session()
 
     def message_name(self, message: Any) -> str:
         return str(message)[:10]
@@ -272,7 +273,9 @@ class Visitor(EngineIOUser):
             {'ask': 'time'}, match=lambda message: 'time' in message, timeout=2, name='time')
         push = self.eio.expect(match='tick', timeout=None, name='tick')
         if answer is None or push is None:
-            self.report('check', 'time', error=Failure('no time'), started=0.0)
+            failure = Failure('no time')
+            assert_type(failure.timed, bool)
+            self.report('check', 'time', error=failure, started=0.0)
         if not self.eio.usable:
             self.eio.on_lost()
             self.eio.connect('http://localhost:5000')
@@ -291,6 +294,9 @@ class Guest(SocketIOUser):
     socketio_path = 'socket.io'
     reconnect = True
 
+    def message_name(self, event: str, namespace: str, *args: Any) -> str:
+        return event[:10]
+
     @task
     def speak(self) -> None:
         assert_type(self.sio, SocketIOClient)
@@ -298,6 +304,10 @@ class Guest(SocketIOUser):
         self.sio.connect('http://localhost:5001')
         self.sio.emit('said', 'hello', namespace='/chat', callback=print)
         self.sio.send('hello', namespace='/chat', callback=None, name='hello')
-        print(self.sio.call('ask', {'what': 'time'}, namespace='/chat', timeout=5))
+        print(self.sio.call('ask', {'what': 'time'}, namespace='/chat', timeout=5, name='ask'))
+        print(self.sio.request('ask', answer='time', match=len, check=lambda data: data > 0))
+        print(self.sio.expect('time', timeout=None, namespace='/chat', name='time'))
+        self.spawn(self.sio.emit, 'said', 'hello', name='said').join()
+        self.sio.on_sent_away()
         self.report('check', 'time')
         print(self.client)
