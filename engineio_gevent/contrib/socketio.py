@@ -104,6 +104,7 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     eio: EngineIOClient
     connected: bool
     namespaces: dict[str, str]
+    reconnection: bool
     #: Whether all namespaces of the last connect() have been connected.
     _was_connected = False
 
@@ -217,14 +218,19 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
 
     def _handle_eio_disconnect(self, reason: str) -> None:
         session = self.eio._session
+        reconnection = self.reconnection
+        if self.connected and not self.namespaces:
+            # The server has disconnected the client, and the handler of that still runs.
+            self.reconnection = False
         try:
             super()._handle_eio_disconnect(reason)
-        except Exception:
+        except BaseException:  # of the handler: gevent.Timeout and kills, too
             # Upstream would stay "connected", and not reconnect.
             self.namespaces, self.connected = {}, False
             super()._handle_eio_disconnect(reason)
             raise  # The transport logs it, like the exceptions of the other handlers.
         finally:
+            self.reconnection = reconnection
             self._end_waiting(session)
 
     def _end_waiting(self, session: Session | None) -> None:

@@ -109,19 +109,21 @@ class Incoming:
     :param count: counts a message that no call waits for: the message and its size in bytes.
     """
 
-    __slots__ = ('_awaited', '_count', '_held')
+    __slots__ = ('_awaited', '_count', '_held', '_holds')
 
     def __init__(self, count: Callable[[Any, int], None]) -> None:
         self._count = count
         self._awaited: list[Awaited] = []
         self._held: deque[tuple[Any, int]] | None = None
+        self._holds = 0  # callbacks of hold() that have not run
 
     def expect(self, awaited: Awaited) -> None:
         """Begin to wait for a message. A message that is held may be it."""
-        for index, (message, length) in enumerate(self._held or ()):
-            if self._held is not None and awaited.takes(message):
-                del self._held[index]
-                awaited.arrive(message, length, time.perf_counter())
+        for held in list(self._held or ()):
+            # The match function may wait, and what was held be counted meanwhile.
+            if awaited.takes(held[0]) and self._held is not None and held in self._held:
+                self._held.remove(held)
+                awaited.arrive(*held, time.perf_counter())
                 return
         self.add(awaited)
 
@@ -140,8 +142,9 @@ class Incoming:
         :param length: its size in bytes.
         :param at: the time, by ``time.perf_counter()``.
         """
-        for awaited in self._awaited:
-            if awaited.takes(message):
+        for awaited in list(self._awaited):
+            # The match function may wait, and the call end meanwhile.
+            if awaited.takes(message) and awaited in self._awaited:
                 self._awaited.remove(awaited)
                 awaited.arrive(message, length, at)
                 self.hold()
@@ -165,12 +168,16 @@ class Incoming:
 
     def hold(self) -> None:
         """Keep what comes before the greenlet that was waiting has run, and may wait for more."""
+        self._holds += 1
         if self._held is None:
             self._held = deque()
         # After the callback of the event, which runs that greenlet until it waits again.
         get_hub().loop.run_callback(self._release)
 
     def _release(self) -> None:
+        self._holds -= 1
+        if self._holds:
+            return  # another call's answer has arrived in the same batch
         held, self._held = self._held, None
         if held:
             # Not here in the hub: Locust's listeners are application code.

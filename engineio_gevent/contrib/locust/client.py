@@ -121,11 +121,17 @@ class EngineIOClient(Client):
         self.usable = False
         self._presence.change(returning=False)
         self._incoming.lose(reason)
-        if reason in (self.reason.SERVER_DISCONNECT, self.reason.TRANSPORT_ERROR):
-            self._report('disconnect', reason, error=self.disconnect_error or Failure(reason))
+        error = self.disconnect_error or Failure(reason)
+        unexpected = reason in (self.reason.SERVER_DISCONNECT, self.reason.TRANSPORT_ERROR)
+        if unexpected:
             self.on_lost()
-        if 'disconnect' in self._application:
-            self._report.guard(call_disconnect, self._application['disconnect'], reason)
+        # Listeners may wait, and raise: the state has changed before.
+        try:
+            if unexpected:
+                self._report('disconnect', reason, error=error)
+        finally:
+            if 'disconnect' in self._application:
+                self._report.guard(call_disconnect, self._application['disconnect'], reason)
 
     # The connection
 

@@ -150,7 +150,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     def _come_back(self) -> None:
         """Reconnect in the background, if this user is to."""
         if self._stays and self.reconnect:
-            self._presence.change(returning=True)
+            self._presence.keep(True, returning=True)
             if self._connecting is None:
                 self._connecting = gevent.spawn(self._connect_again)
 
@@ -166,8 +166,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
                     return
         finally:
             self._connecting, self._attempting = None, False
-            if not self._is_settled():
-                self._presence.change(returning=False)
+            self._presence.keep(False, returning=self._is_settled())
 
     def _leave(self) -> None:
         """Disconnect. It may be called any number of times."""
@@ -181,7 +180,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
                     # session until that times out.
                     connecting.join(ATTEMPT_TIMEOUT)
                 connecting.kill()
-            self._presence.change(returning=False)  # the greenlet may not have begun
+            self._presence.keep(False, returning=False)  # the greenlet may not have begun
             self._disconnect()
         finally:
             self.report.end()

@@ -13,13 +13,22 @@ from .stopwatch import Stopwatch
 class Presence:
     """Lets calls wait for a connection that is being restored."""
 
-    __slots__ = ('_waiting', 'returning')
+    __slots__ = ('_kept', '_waiting', 'returning')
 
     def __init__(self) -> None:
         #: Whether the user reconnects, should it not be connected.
         self.returning: bool = False
+        self._kept = False
         # An event for each call. Calls that shared one could miss a change that is soon undone.
         self._waiting: list[Event] = []
+
+    def keep(self, kept: bool, returning: bool) -> None:
+        """Set whether the user reconnects until it succeeds, whatever becomes of an attempt.
+
+        :param returning: whether the user is reconnecting.
+        """
+        self._kept = kept
+        self.change(returning)
 
     def change(self, returning: bool | None = None) -> None:
         """The connection has changed: let the calls that wait for it look again.
@@ -27,7 +36,7 @@ class Presence:
         :param returning: whether the user is reconnecting from now on; None: no change.
         """
         if returning is not None:
-            self.returning = returning
+            self.returning = returning or self._kept
         waiting, self._waiting = self._waiting, []
         for changed in waiting:
             changed.set()

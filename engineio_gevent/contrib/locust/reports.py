@@ -89,7 +89,10 @@ class Reports:
 
     def _url(self) -> str:
         """The URL without a query and a password, which may be secret."""
-        parts = urlsplit(self._user.host or '')
+        try:
+            parts = urlsplit(self._user.host or '')
+        except ValueError:  # no URL at all, as the failure of connect() says
+            return f'/{self._path}/'
         return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}/{self._path}/'
 
     # The life of the user
@@ -168,14 +171,15 @@ class Reports:
     def _is_spawned(self) -> bool:
         """Whether the scenario has spawned the current greenlet, or it runs a handler."""
         greenlet: Any = getcurrent()
-        tree = getattr(greenlet, 'spawn_tree_locals', {})
+        tree = getattr(greenlet, 'spawn_tree_locals', None) or {}
         return tree.get(_USER) is self._user and greenlet is not self._user.greenlet
 
     # Code of the scenario
 
     def adopt(self, greenlet: Any) -> None:
         """Make a greenlet the user's. gevent passes that on to all that it spawns."""
-        greenlet.spawn_tree_locals = {**greenlet.spawn_tree_locals, _USER: self._user}
+        # It is None if gevent is told not to track trees.
+        greenlet.spawn_tree_locals = {**(greenlet.spawn_tree_locals or {}), _USER: self._user}
 
     def guard(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a handler. Its exceptions also go to Locust's table "Exceptions".

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
-from socketio.exceptions import BadNamespaceError, SocketIOError
+from socketio.exceptions import BadNamespaceError, ConnectionError, SocketIOError
 
 from ...net.deadlines import timer_seconds
-from ..socketio import Client, EngineIOClient
+from ..socketio import Client
 from .awaited import Awaited, Check, Incoming, Match, verify
 from .client import DEFAULT_TIMEOUT
+from .counting import CountingClient
 from .failures import Failure, TimedOut
 from .presence import Presence
 from .reports import Reports
@@ -48,7 +49,7 @@ class SocketIOClient(Client):
     :param options: options of :class:`engineio_gevent.contrib.socketio.Client`.
     """
 
-    eio: _CountingClient
+    eio: CountingClient
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class SocketIOClient(Client):
         self.on_sent_away: Callable[[], None] = _nothing
         self._presence = presence
         self._online = False
+        self._was_lost = False  # and python-socketio is to reconnect
+        self._joined_at = 0.0  # when the last namespace was connected
         self._disconnect_greenlet: Any = None  # that of a disconnect handler
         self._incoming = Incoming(functools.partial(reports.guard, self._count))
         # Of the message that is being handled.
@@ -74,8 +77,8 @@ class SocketIOClient(Client):
         # Namespaces from which the server has disconnected the user, until that is reported.
         self._kicked_from: list[str] = []
 
-    def _engineio_client_class(self) -> type[EngineIOClient]:
-        return _CountingClient
+    def _engineio_client_class(self) -> type[CountingClient]:
+        return CountingClient
 
     # The connection
 
@@ -85,18 +88,26 @@ class SocketIOClient(Client):
         Reports ``connect``; the time includes the upgrade. Attempts to reconnect are reported, too.
         """
         watch = Stopwatch()
-        if gevent.getcurrent() is self._reconnect_task:  # upstream passes none
+        reconnects = gevent.getcurrent() is self._reconnect_task
+        if reconnects:  # upstream passes none
             kwargs['wait_timeout'] = self.wait_timeout
+        self._was_lost = False
         try:
             super().connect(*args, **kwargs)
         except (Exception, gevent.Timeout) as exc:
             self._report_connect(watch, exc)
             raise
-        self._report_connect(watch)
+        # Not with the connect handlers, which upstream waits for.
+        self._report_connect(watch, until=max(self._joined_at, self.eio.connected_at))
+        if reconnects and self._was_lost:
+            # A listener of that report has waited. This greenlet has to go on.
+            raise ConnectionError('the connection was lost at once')
 
-    def _report_connect(self, watch: Stopwatch, error: BaseException | None = None) -> None:
+    def _report_connect(
+        self, watch: Stopwatch, error: BaseException | None = None, until: float | None = None
+    ) -> None:
         transport = (self.eio.transports or ['polling'])[0]
-        self._report.connect(transport, watch, error, self.wait_timeout)
+        self._report.connect(transport, watch, error, self.wait_timeout, until)
 
     def _handle_reconnect(self) -> None:
         try:
@@ -109,36 +120,51 @@ class SocketIOClient(Client):
         self._online = True
         super()._handle_eio_connect()
 
+    def _handle_connect(self, namespace: str | None, data: Any) -> None:
+        self._joined_at = self._arrived_at
+        super()._handle_connect(namespace, data)
+
     def _handle_eio_disconnect(self, reason: str) -> None:
-        self._online = False
+        was_online, self._online = self._online, False
+        unexpected = self.connected and was_online and reason != self.reason.CLIENT_DISCONNECT
+        error = self.eio.disconnect_error or Failure(reason)
         self._incoming.lose(reason)
-        if self.connected:  # else the end has been handled already
-            self._presence.change(self.reconnection and self.eio.state == 'connected')
-        if self.connected and reason != self.reason.CLIENT_DISCONNECT:
+        if self.connected and was_online:  # else the server has disconnected the user before
+            self._was_lost = self.reconnection and self.eio.state == 'connected'
+            self._presence.change(returning=self._was_lost)
+        if unexpected:
             self._kicked_from.clear()
-            self._report('disconnect', reason, error=self.eio.disconnect_error or Failure(reason))
             if reason == self.reason.SERVER_DISCONNECT:
                 self.on_sent_away()
-        super()._handle_eio_disconnect(reason)
+        # Listeners may wait, and raise: the state has changed before.
+        try:
+            if unexpected:
+                self._report('disconnect', reason, error=error)
+        finally:
+            super()._handle_eio_disconnect(reason)
 
     def _handle_disconnect(self, namespace: str | None) -> None:
         namespace = namespace or '/'
+        reason = self.reason.SERVER_DISCONNECT
+        was_last = False
         if self.connected and namespace in self.namespaces:
-            reason = self.reason.SERVER_DISCONNECT
-            if len(self.namespaces) > 1:
-                self._incoming.lose(reason, namespace)
+            was_last = len(self.namespaces) == 1
+            self._incoming.lose(reason, None if was_last else namespace)
+            if was_last:
+                self._online = False
+                self._presence.change(returning=False)
+                self._kicked_from.clear()
+                self.on_sent_away()
+            else:
                 if not self._kicked_from:
                     gevent.spawn_later(timer_seconds(_KICK_SECONDS), self._report_kicks)
                 self._kicked_from.append(namespace)
                 self._presence.change(returning=True)  # perhaps from the others, too
-            else:  # it was the last one
-                self._online = False
-                self._incoming.lose(reason)
-                self._presence.change(returning=False)
-                self._kicked_from.clear()
+        try:
+            if was_last:
                 self._report('disconnect', reason, error=Failure(reason))
-                self.on_sent_away()
-        super()._handle_disconnect(namespace)
+        finally:
+            super()._handle_disconnect(namespace)
 
     def _wait_until_ended(self) -> None:
         """If the connection is ending, wait until the handlers of that have run."""
@@ -417,27 +443,3 @@ class SocketIOClient(Client):
 
 def _nothing() -> None:
     pass
-
-
-class _CountingClient(EngineIOClient):
-    """The transport; it knows how many bytes of messages it was given to send."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.sent: dict[Any, int] = {}  # by greenlet: others send while one waits
-
-    def send(self, data: Any) -> None:
-        self._add(data)
-        super().send(data)
-
-    def send_together(self, *messages: Any) -> None:
-        self._add(*messages)
-        super().send_together(*messages)
-
-    def _add(self, *messages: str | bytes) -> None:
-        me = gevent.getcurrent()
-        if me in self.sent:
-            self.sent[me] += sum(
-                len(one.encode('utf-8', 'replace') if isinstance(one, str) else one)
-                for one in messages
-            )

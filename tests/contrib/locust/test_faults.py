@@ -39,6 +39,39 @@ def test_users_that_wait_to_connect_can_be_stopped(locust, monkeypatch):
     assert 'refused' in text
 
 
+def test_a_url_that_is_none(locust):
+    """The reports, which show a part of it, tell of it all the same."""
+    run = locust('patient.py', 'http://[::1', users=2)
+    run.until(lambda: len(run.events) >= 2)
+    run.quit(FAILED)
+    ((kind, _, _),) = run.failures
+    assert kind == 'connect'
+    assert {event['url'] for event in run.events} == {'/engine.io/'}
+
+
+def test_gevent_without_trees_of_greenlets(locust, make_js_server, monkeypatch):
+    """By these, users know their own greenlets."""
+    monkeypatch.setenv('GEVENT_TRACK_GREENLET_TREE', '0')
+    run = locust('visitor.py', make_js_server().url, users=2)
+    run.until(lambda: len(run.events_of('request', 'text')) >= 4)
+    run.quit()
+
+
+def test_listeners_that_wait_and_raise(locust, make_js_server, socketio_server):
+    """No user is lost, though its connection is lost while they wait for it."""
+    for user, server in (('OfEngineIO', make_js_server()), ('OfSocketIO', socketio_server)):
+        run = locust('listeners.py', server.url, user, users=2, name=user)
+        run.until(lambda run=run: len(run.events_of('connect', 'polling')) >= 6)
+        asked = 'request' if user == 'OfEngineIO' else 'call'
+        before = len(run.events_of(asked, 'ask'))
+        run.until(lambda run=run: len(run.events_of(asked, 'ask')) >= before + 6)  # noqa: B023 - now
+        run.stop()
+
+
+def test_several_calls_in_one_batch(program):
+    assert program('incoming.py') == {'together': [3, 4], 'counted': [5, 'late']}
+
+
 def test_all_that_can_fail(locust, make_js_server):
     server = make_js_server()
     users = 3

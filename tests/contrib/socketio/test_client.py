@@ -418,6 +418,22 @@ def test_a_disconnect_handler_that_raises(server, client):
     assert not client.connected
 
 
+def test_a_disconnect_handler_that_times_out(make_server, make_client):
+    """gevent.Timeout is a BaseException. The client is disconnected, and reconnects."""
+    server = make_server()
+    client = make_client(reconnection=True, reconnection_delay=0.01, randomization_factor=0)
+
+    @client.on('disconnect')
+    def disconnect(reason):
+        raise gevent.Timeout(1)
+
+    client.connect(server.url)
+    server.kill()
+    assert support.eventually(lambda: not client.connected)
+    server.restart()
+    assert support.eventually(lambda: client.connected)
+
+
 def test_disconnect_in_a_handler(server, client):
     client.on('echo', lambda _: client.disconnect())
     client.connect(server.url)

@@ -1,5 +1,6 @@
 """Users in two namespaces, whose server disconnects them in all ways."""
 
+import gevent
 import recorder  # noqa: F401
 from gevent.event import Event
 from locust import constant, task
@@ -15,7 +16,7 @@ class Twice(SocketIOUser):
 
     def on_start(self):
         self.gone = Event()
-        self.sio.on('disconnect', lambda reason: self.gone.set(), namespace='/chat')
+        self.sio.on('disconnect', self.go, namespace='/chat')
         # It does not wait for the new connection, which has to wait for this handler.
         self.sio.on('disconnect', lambda reason: self.sio.emit('farewell'))
         super().on_start()
@@ -32,6 +33,10 @@ class Twice(SocketIOUser):
         # A mistake of the scenario: it does not wait for a namespace that does not come back.
         self.sio.call('echo', namespace='/chat', name='gone')
         self.report('here', 'done')
+
+    def go(self, reason):
+        gevent.sleep(0.3)  # the connection may end meanwhile
+        self.gone.set()
 
     def say(self):
         # The server also emits an event "echo" before it acknowledges one.

@@ -1,0 +1,46 @@
+"""What arrives for several calls at once. Prints what becomes of it as JSON."""
+
+import json
+import sys
+
+import gevent
+import locust  # noqa: F401 - it monkey-patches, which comes first
+
+from engineio_gevent.contrib.locust.awaited import Awaited, Incoming
+from engineio_gevent.contrib.locust.stopwatch import Stopwatch
+
+counted = []
+incoming = Incoming(lambda message, length: counted.append(message))
+
+
+def wait_for_two(first, second):
+    """What a call for the second message sees, right after the answer to one for the first."""
+    awaited = Awaited(first)
+    incoming.add(awaited)
+    awaited.wait(None, Stopwatch())
+    following = Awaited(second)
+    incoming.expect(following)
+    return following.message
+
+
+calls = [gevent.spawn(wait_for_two, 1, 3), gevent.spawn(wait_for_two, 2, 4)]
+gevent.sleep(0)
+for message in (1, 2, 3, 4, 5):  # in one batch
+    incoming.take(message, 1, 0.5)
+gevent.joinall(calls, raise_error=True)
+gevent.sleep(0.01)
+together = [call.value for call in calls]
+
+
+def slow_match(message):
+    gevent.sleep(0.01)
+    return True
+
+
+given_up = Awaited(slow_match)
+incoming.add(given_up)
+taking = gevent.spawn(incoming.take, 'late', 1, 0.5)
+gevent.sleep(0)
+incoming.forget(given_up)
+taking.get()
+json.dump({'together': together, 'counted': counted}, sys.stdout)
