@@ -282,9 +282,8 @@ class Client:
                            order of preference. The default begins with polling
                            and upgrades to the websocket.
         :param engineio_path: the path at which the server serves Engine.IO.
-        :raises ValueError: this client is still connected or disconnecting,
-                            another greenlet is connecting it, or an argument is
-                            not valid.
+        :raises ValueError: this client is not disconnected, another greenlet is
+                            connecting it, or an argument is not valid.
         :raises ConnectionError: the connection or the connect handler failed. The
                                  first argument names the server and the cause.
                                  A JSON body of the server is the second one. The
@@ -353,7 +352,8 @@ class Client:
             session.refuse_fork()
             session.wait()
             process.wait_for_sigint()
-        give_way()
+        if session is None or session.state == 'disconnected':  # not in the disconnect handler
+            give_way()
 
     def send(self, data: Any) -> None:
         """Send a message.

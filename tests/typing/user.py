@@ -217,6 +217,7 @@ class Room:
         """Come, speak, and go."""
         self.sio.connect('http://localhost:5001', namespaces=['/chat'])
         assert_type(self.sio.connected, bool)
+        assert_type(self.sio.reconnection, bool)
         assert_type(self.sio.namespaces, dict[str, str])
         assert_type(self.sio.eio.sid, str | None)
         self.sio.emit('said', {'text': 'hello'})
