@@ -272,7 +272,7 @@ def test_a_wait_for_a_thread_that_has_ended_is_found(run, short_rest, monkeypatc
 
 def test_a_wait_that_does_not_wait_for_another_thread_is_found(run, short_rest, monkeypatch):
     monkeypatch.setattr(engineio_gevent.Client, 'wait', lambda client: None)
-    owned = replace(OWNED, args={**OWNED.args, 'stay': 200})
+    owned = replace(OWNED, args={**OWNED.args, 'stay': 60})
     looks = [Step('foreign', args={'what': 'look', 'thread': False}, pace='20 ms')] * 5
     assert 'wait' in find(run, owned, *looks, foreign('wait'))
 
