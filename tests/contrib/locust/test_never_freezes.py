@@ -22,14 +22,17 @@ def answered(run, request_type, name):
 
 
 def check_pauses(events):
-    """Each failure has taken its user a tenth of a second or more."""
+    """Each failure has taken its user a tenth of a second or more.
+
+    The first call was in flight when the connection was lost, so no pause had to follow it.
+    """
     times = defaultdict(list)
     for event in events:
         times[event['context']['user']].append(event['now'])
     assert len(times) == USERS
     for of_one in times.values():
         # A wall clock measured it, and not at the same place.
-        assert of_one[-1] - of_one[0] >= 0.09 * (len(of_one) - 1)
+        assert of_one[-1] - of_one[0] >= 0.09 * (len(of_one) - 2)
 
 
 @pytest.fixture
