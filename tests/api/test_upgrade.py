@@ -306,7 +306,7 @@ def test_disconnect_while_the_probe_hangs(any_server, make_client, make_proxy, a
         assert any_server.received(sid) == ['last words']
 
 
-def test_server_closes_while_the_probe_hangs(any_server, make_client, make_proxy):
+def test_server_closes_while_the_probe_hangs(request, any_server, make_client, make_proxy):
     proxy = make_proxy(any_server, never_answer)
     client = make_client()
     connecting = gevent.spawn(client.connect, proxy.url)
@@ -315,8 +315,11 @@ def test_server_closes_while_the_probe_hangs(any_server, make_client, make_proxy
     connecting.join(timeout=2)
     assert connecting.ready()
     client.wait_end()
-    # python-engineio forgets a client that has no GET in flight: the next one gets status 400.
-    assert client.reasons in (['server disconnect'], ['transport error'])
+    if client.reasons == ['transport error'] and 'python' in request.node.name:
+        # python-engineio forgets a client that has no GET in flight. The next GET gets status 400.
+        assert '400' in str(client.disconnect_error)
+    else:
+        assert client.reasons == ['server disconnect']
     assert client.state == 'disconnected'
 
 

@@ -68,8 +68,13 @@ def test_listeners_that_wait_and_raise(locust, make_js_server, socketio_server):
         run.stop()
 
 
-def test_several_calls_in_one_batch(program):
-    assert program('incoming.py') == {'together': [3, 4], 'counted': [5, 'late']}
+def test_several_calls_at_once(program):
+    """Each sees what follows its answer, and a failed attempt to reconnect wakes none in vain."""
+    assert program('incoming.py') == {
+        'together': [3, 4],
+        'counted': [5, 'late'],
+        'waited': [True, 'connected', 'not connected'],
+    }
 
 
 def test_all_that_can_fail(locust, make_js_server):

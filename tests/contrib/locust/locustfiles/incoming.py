@@ -7,6 +7,8 @@ import gevent
 import locust  # noqa: F401 - it monkey-patches, which comes first
 
 from engineio_gevent.contrib.locust.awaited import Awaited, Incoming
+from engineio_gevent.contrib.locust.failures import Failure
+from engineio_gevent.contrib.locust.presence import Presence
 from engineio_gevent.contrib.locust.stopwatch import Stopwatch
 
 counted = []
@@ -43,4 +45,29 @@ taking = gevent.spawn(incoming.take, 'late', 1, 0.5)
 gevent.sleep(0)
 incoming.forget(given_up)
 taking.get()
-json.dump({'together': together, 'counted': counted}, sys.stdout)
+# A call that waits for a user that reconnects until it succeeds, and one when it has given up.
+presence = Presence()
+connected = []
+
+
+def wait_for_connection():
+    try:
+        presence.wait(lambda: bool(connected), 20, Stopwatch())
+    except Failure as exc:
+        return str(exc)
+    return 'connected'
+
+
+presence.keep(True, returning=True)
+patient = gevent.spawn(wait_for_connection)
+gevent.sleep(0)
+presence.change(returning=False)  # an attempt has failed
+gevent.sleep(0.01)
+still_waits = not patient.ready()
+connected.append(True)
+presence.change()
+waited = [still_waits, patient.get()]
+connected.clear()
+presence.keep(False, returning=False)
+waited.append(wait_for_connection())
+json.dump({'together': together, 'counted': counted, 'waited': waited}, sys.stdout)
