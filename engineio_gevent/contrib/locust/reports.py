@@ -91,7 +91,7 @@ class Reports:
         """The URL without a query and a password, which may be secret."""
         try:
             parts = urlsplit(self._user.host or '')
-        except ValueError:  # no URL at all, as the failure of connect() says
+        except ValueError:  # an invalid URL; the row of connect() says why
             return f'/{self._path}/'
         return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}/{self._path}/'
 
@@ -178,7 +178,7 @@ class Reports:
 
     def adopt(self, greenlet: Any) -> None:
         """Make a greenlet the user's. gevent passes that on to all that it spawns."""
-        # It is None if gevent is told not to track trees.
+        # It is None if GEVENT_TRACK_GREENLET_TREE is off.
         greenlet.spawn_tree_locals = {**(greenlet.spawn_tree_locals or {}), _USER: self._user}
 
     def guard(self, function: Callable[..., Any], *arguments: Any) -> Any:
