@@ -126,6 +126,13 @@ class Upstream:
         self.process.kill()
 
     @property
+    def unread(self):
+        """The most bytes that one of its connections has received, and it has not read."""
+        rows = [row.split() for row in Path('/proc/net/tcp').read_text().splitlines()[1:]]
+        port = f':{self.port:04X}'
+        return max(int(row[4].split(':')[1], 16) for row in rows if row[1].endswith(port))
+
+    @property
     def members(self):
         """The process identifiers of the workers that are there."""
         return {int(pid) for pid in self.process.find(r'worker (\d+) has joined')} - set(self.left)

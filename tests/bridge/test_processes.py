@@ -263,8 +263,8 @@ def test_a_post_that_is_not_confirmed(start, upstream):
     """The upstream has ended with it: nobody knows, and so it is said."""
     gunicorn = start(workers=1)
     upstream.signal('SIGSTOP')
-    posting = gunicorn.ask_to_post('hello')
-    gunicorn.health()  # the worker handles requests in order: it has sent the message by now
+    posting = gunicorn.ask_to_post('x' * 1000)
+    gunicorn.until(lambda: upstream.unread > 1000)  # a ping has less than 100 bytes
     upstream.kill()
     status, body = read_json(posting)
     assert (status, 'may have arrived' in body['error']) == (504, True)
