@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, TypeVar, overload
 
-import gevent
-import gevent.event
-import gevent.queue
-
 from . import process
-from .connecting import Connecting, choose_transports
-from .net.deadlines import timer_seconds
+from .connecting import Connecting, choose_transports, connection_error
+from .net.dial import Dial, make_dialer
+from .net.race import SocketOptions
 from .options import Options, Reason, State, make_logger
 from .per_hub import give_way
 from .session import Session
+from .tools import Tools
 from .transports.http import HTTP, HTTPSession
 from .transports.route import Route
 
@@ -29,7 +27,7 @@ DEFAULT_WRITE_LIMIT = 1 << 20
 DEFAULT_MAX_MESSAGE_SIZE = 100 << 20
 
 
-class Client:
+class Client(Tools):
     """An Engine.IO client for gevent.
 
     It has the API of python-engineio's ``Client``. A method that waits lets
@@ -53,8 +51,9 @@ class Client:
                          certificates and headers also apply to the websocket.
                          The client never closes it. With the default, ``None``,
                          the client polls over its own connections.
-    :param ssl_verify: whether to verify the server's certificate and host name.
-                       The default is ``True``.
+    :param ssl_verify: whether to verify the server's certificate and host name,
+                       or the path of a CA bundle to verify it with. The default
+                       is ``True``.
     :param handle_sigint: whether Ctrl-C disconnects this client before it raises
                           ``KeyboardInterrupt``. It has no effect outside the
                           main thread, or if SIGINT has another handler than
@@ -80,6 +79,18 @@ class Client:
     :param max_message_size: largest message or polling body, in bytes, that the
                              client accepts from the server. ``None`` means no
                              limit. The default is 100 MiB.
+    :param ssl_cert: a client certificate: the path of a PEM file that has its
+                     key, too, or the paths of the certificate and the key. The
+                     default is ``None``.
+    :param dial: a function that is called with a host and a port for each TCP
+                 connection, and returns a connected socket. The default, ``None``,
+                 looks up the host and connects to its addresses.
+    :param source_addresses: the IP address of this machine to connect from, or a
+                             list of them. The connections of all clients with the
+                             same list use them in turn. The default, ``None``,
+                             lets the operating system choose.
+    :param sockopt: ``setsockopt()`` arguments for each TCP connection, as a list
+                    of tuples. The default is none.
     """
 
     reason = Reason
@@ -92,7 +103,7 @@ class Client:
         json: ModuleType | Any = None,
         request_timeout: float | None = 5,
         http_session: HTTPSession | Callable[[], HTTPSession] | None = None,
-        ssl_verify: bool = True,
+        ssl_verify: bool | str = True,
         handle_sigint: bool = True,
         websocket_extra_options: Mapping[str, Any] | None = None,
         timestamp_requests: bool = True,
@@ -102,6 +113,10 @@ class Client:
         parse_json: bool = True,
         write_limit: int | None = DEFAULT_WRITE_LIMIT,
         max_message_size: int | None = DEFAULT_MAX_MESSAGE_SIZE,
+        ssl_cert: str | tuple[str, str] | None = None,
+        dial: Dial | None = None,
+        source_addresses: str | Iterable[str] | None = None,
+        sockopt: SocketOptions = (),
     ) -> None:
         json = _json if json is None else json
         #: The logger that this client uses.
@@ -120,6 +135,10 @@ class Client:
         self.parse_json = parse_json
         self.write_limit = write_limit
         self.max_message_size = max_message_size
+        self.ssl_cert = ssl_cert
+        self.dial = dial
+        self.source_addresses = source_addresses
+        self.sockopt = sockopt
         self._http_session = http_session
         self._verbose = logger is not False
         self._dumps: Callable[..., Any] = json.dumps
@@ -176,7 +195,8 @@ class Client:
         """The HTTP client for polling: your ``http_session``, or an object with ``cookies``."""
         if self._session is not None:
             return self._session.http
-        return self._http_session if isinstance(self._http_session, HTTPSession) else None
+        given: Any = self._http_session
+        return given if hasattr(given, 'request') else None
 
     @property
     def disconnect_error(self) -> Exception | None:
@@ -297,15 +317,20 @@ class Client:
         """
         self._refuse_connected()
         order = self.transports = choose_transports(transports)
-        route = Route(
-            url,
-            headers,
-            engineio_path,
-            verify=self.ssl_verify,
-            http_session=self._http_session,
-            websocket_options=self.websocket_extra_options,
-            timestamp=self.timestamp_requests,
-        )
+        try:
+            route = Route(
+                url,
+                headers,
+                engineio_path,
+                verify=self.ssl_verify,
+                cert=self.ssl_cert,
+                dialer=make_dialer(self.dial, self.source_addresses, self.sockopt),
+                http_session=self._http_session,
+                websocket_options=self.websocket_extra_options,
+                timestamp=self.timestamp_requests,
+            )
+        except OSError as exc:  # no descriptor for netrc, or for an import
+            raise connection_error(exc, url) from exc
         options = Options(
             logger=self.logger,
             verbose=self._verbose,
@@ -417,34 +442,3 @@ class Client:
         if self._session is not None:
             self._session.refuse_fork()
             self._session.refuse_connect()
-
-    # Tools for applications that do not want to know what they run on
-
-    def start_background_task(
-        self, target: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> gevent.Greenlet[..., Any]:
-        """Run a function in a new greenlet.
-
-        :param target: the function. It is called with the remaining arguments.
-        :returns: the greenlet, which has ``join()``.
-        """
-        return gevent.spawn(target, *args, **kwargs)
-
-    def sleep(self, seconds: float = 0) -> None:
-        """Sleep while other greenlets run.
-
-        :param seconds: how long to sleep.
-        """
-        gevent.sleep(timer_seconds(seconds))
-
-    def create_queue(self, *args: Any, **kwargs: Any) -> gevent.queue.Queue[Any]:
-        """Return a new ``gevent.queue.Queue``."""
-        return gevent.queue.Queue(*args, **kwargs)
-
-    def get_queue_empty_exception(self) -> type[Exception]:
-        """Return the exception that an empty queue raises, ``gevent.queue.Empty``."""
-        return gevent.queue.Empty
-
-    def create_event(self, *args: Any, **kwargs: Any) -> gevent.event.Event:
-        """Return a new ``gevent.event.Event``."""
-        return gevent.event.Event(*args, **kwargs)

@@ -20,7 +20,7 @@ from .other_threads import is_own_hub
 from .per_hub import give_way
 from .session import DisconnectedEarly, Session
 from .transports.direct import DirectHTTP
-from .transports.http import HTTP, SessionHTTP
+from .transports.http import HTTP
 from .transports.polling import Polling
 from .transports.route import Route
 from .transports.websocket import WebSocket
@@ -204,6 +204,8 @@ class Connecting:
         if route.http_session is None:
             http = DirectHTTP(route, limit, upgrade_may_follow=upgrade)
         else:
+            from .transports.requests_session import SessionHTTP  # it imports requests
+
             http = SessionHTTP(route, route.http_session, limit)
         session.attach(Polling(session, route, options, http), http)
 

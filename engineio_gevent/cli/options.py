@@ -13,17 +13,16 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from .. import Client
 from ..exceptions import ConnectionClosed
 from ..net import tls
 from ..net.errors import error_text
-from ..net.tls import Verify
+from ..net.tls import Cert, Verify
 from ..net.tunnel import Proxy
+from ..transports.environment import default_ca_bundle
 from ..transports.route import Route
 from .errors import SCHEME
-from .patched import patch
 from .screen import one_line
 
 # Headers that have one value and not a list (RFC 9110, section 5.5).
@@ -52,22 +51,22 @@ class Connection:
     timeout: float
 
     @property
+    def certificate(self) -> Cert:
+        """The client certificate, as the client's option ``ssl_cert``."""
+        return self.cert if self.cert is None or self.key is None else (self.cert, self.key)
+
+    @property
     def shown(self) -> str:
         """The URL for output: without user and password."""
         return re.sub(r'(?<=//)[^/?#]*@', '', self.url)
 
     def prepare(self, *, has_ca: bool = False) -> None:
-        """Check the settings. If polling goes through requests, make it cooperative.
-
-        The latter may start the command again in this process.
+        """Check the settings.
 
         :param has_ca: whether the user passed a CA bundle.
         :raises click.UsageError: the URL, a header or a certificate file is invalid.
         """
         route = self.route()
-        if route.http_session is not None:
-            patch()
-            route.http_session.close()
         # A redirect may lead from http:// to https://, so the files matter for both.
         if route.secure or has_ca or self.cert is not None:
             self._check_files(route.verify)
@@ -78,16 +77,16 @@ class Connection:
         :raises click.UsageError: a file is invalid. The message names it.
         """
         try:
-            tls.context(verify, None, DEFAULT_CA_BUNDLE_PATH)
+            tls.context(verify, None, default_ca_bundle)
         except OSError as exc:
             raise click.UsageError(
-                f'{verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH} is not a valid '
+                f'{verify if isinstance(verify, str) else default_ca_bundle()} is not a valid '
                 f'CA bundle in PEM format: {error_text(exc)}'
             ) from exc
         if self.cert is None:
             return
         try:
-            tls.context(False, self.cert if self.key is None else (self.cert, self.key), '')
+            tls.context(False, self.certificate, default_ca_bundle)
         except OSError as exc:
             files = self.cert if self.key is None else f'{self.cert} with the key {self.key}'
             raise click.UsageError(
@@ -106,7 +105,7 @@ class Connection:
                 self.headers,
                 self.path,
                 verify=self.verify,
-                http_session=self._http_session(),
+                cert=self.certificate,
             )
         except ValueError as exc:
             raise click.UsageError(one_line(str(exc))) from exc
@@ -119,7 +118,7 @@ class Connection:
         return Client(
             ssl_verify=self.verify,
             request_timeout=self.timeout,
-            http_session=self._http_session(),
+            ssl_cert=self.certificate,
             handle_sigint=False,
             **options,
         )
@@ -127,16 +126,6 @@ class Connection:
     def connect(self, client: Client) -> None:
         """Connect a client; raises what :meth:`.Client.connect` raises."""
         client.connect(self.url, self.headers, self.transports, self.path)
-
-    def _http_session(self) -> Any:
-        """A requests.Session, if there is a client certificate: polling needs it for that."""
-        if self.cert is None:
-            return None
-        import requests
-
-        session = requests.Session()
-        session.cert = self.cert if self.key is None else (self.cert, self.key)
-        return session
 
 
 def cause_of(error: Exception) -> str:

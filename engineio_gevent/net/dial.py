@@ -1,128 +1,171 @@
-"""Open a TCP connection cooperatively, with one short cache of looked-up addresses."""
+"""Open a TCP connection cooperatively, to the first address of a host that answers."""
 
 from __future__ import annotations
 
-import _socket
 import errno
-from collections.abc import Iterable
-from time import monotonic
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gevent import socket
-from gevent.event import AsyncResult
 
-from ..per_hub import PerHub
+from ..exceptions import ConnectionClosed
 from .plain import PlainSocket
-
-#: Seconds for which the addresses of a host are remembered. A thousand clients
-#: that start together ask once: gevent's look-ups go through a small thread pool.
-CACHE_SECONDS = 5.0
-#: Hosts that are remembered; beyond it the cache starts anew.
-_CACHE_SIZE = 256
-
-#: Set on every connection, before the caller's own: small frames must not wait.
-DEFAULT_OPTIONS = (
-    (socket.SOL_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+from .race import (
+    DEFAULT_OPTIONS,
+    SocketOptions,
+    connect_first,
+    in_order,
+    new_socket,
+    source_address,
 )
+from .resolve import look_up
 
-_Address = tuple[Any, ...]
+#: A function that is called with a host and a port, and returns a connected socket.
+Dial = Callable[[str, int], Any]
+
 _Key = tuple[str, int]  # host and port
-# All native threads share what was found. Each access is a single atomic operation.
-_cache: dict[_Key, tuple[float, list[_Address]]] = {}
+# The address of a host that answered before those that its look-up lists first.
+_answered_first: dict[_Key, Any] = {}
+_ANSWERED_SIZE = 256
 
 
-def _no_pending(hub: object) -> dict[_Key, AsyncResult[list[_Address]]]:
-    return {}
+class Dialer:
+    """Opens the TCP connections of an Engine.IO connection.
 
-
-# The look-ups that greenlets of a hub wait for. No greenlet can wait for another hub's result.
-_pending = PerHub(_no_pending)
-
-
-def look_up(host: str, port: int) -> list[_Address]:
-    """The addresses of a host, as ``getaddrinfo`` lists them for TCP.
-
-    :raises OSError: the host is not known.
+    :param dial: the caller's function, which then does all of it; None: :func:`open_socket`.
+    :param source: the address of this machine to connect from; None: the system chooses it.
+    :param options: ``setsockopt`` arguments, applied before connecting.
     """
-    key = (host, port)
-    known = _cache.get(key)
-    if known is not None and known[0] > monotonic():
-        return known[1]
-    try:
-        # An address in figures needs no look-up: 1.5 us here, 120 us through the pool.
-        found: list[_Address] = _socket.getaddrinfo(
-            host, port, 0, _socket.SOCK_STREAM, 0, _socket.AI_NUMERICHOST
-        )
-    except UnicodeError as exc:  # of the idna codec: an empty label, or a long one
-        raise OSError(errno.EINVAL, 'invalid host name') from exc
-    except OSError:
-        found = _look_up_once(key)
-    if len(_cache) >= _CACHE_SIZE:
-        _cache.clear()
-    _cache[key] = (monotonic() + CACHE_SECONDS, found)
-    return found
+
+    __slots__ = ('_dial', '_options', '_source')
+
+    def __init__(
+        self, dial: Dial | None = None, source: str | None = None, options: SocketOptions = ()
+    ) -> None:
+        self._dial = dial
+        self._source = source
+        self._options = tuple(options)
+
+    def open(self, host: str, port: int, timeout: float | None, options: SocketOptions = ()) -> Any:
+        """Open a connection; waits.
+
+        :param timeout: in seconds, for the connection to be made; a ``dial`` of the caller's is
+                        not limited by it.
+        :param options: more ``setsockopt`` arguments.
+        :returns: a connected socket: a :class:`.PlainSocket`, or one with TLS from the caller.
+        :raises OSError: no address answered.
+        :raises ConnectionClosed: the caller's function failed.
+        """
+        if self._dial is not None:
+            return _by_caller(self._dial, host, port)
+        return open_socket(host, port, (*self._options, *options), timeout, self._source)
 
 
-def _look_up_once(key: _Key) -> list[_Address]:
-    """Ask the resolver, or wait for another greenlet of this hub that is asking."""
-    pending = _pending.get()
-    while (asked := pending.get(key)) is not None:
+#: Opens connections as most clients do.
+DIRECT = Dialer()
+
+
+# How many connections each list of source addresses has made.
+_turns: dict[tuple[str, ...], Iterator[int]] = {}
+
+
+def make_dialer(
+    dial: Dial | None, source_addresses: str | Iterable[str] | None, options: SocketOptions
+) -> Dialer:
+    """The dialer of a new Engine.IO connection, by the options of its client.
+
+    :raises ValueError: an option is not valid.
+    """
+    if dial is None and source_addresses is None and not options:
+        return DIRECT
+    options = tuple(options)
+    if not all(isinstance(one, tuple) for one in options):
+        raise ValueError('sockopt must be a list of tuples, the arguments of setsockopt()')
+    if source_addresses is None:
+        if dial is not None and not callable(dial):
+            raise ValueError(f'dial must be a function of a host and a port: {dial!r}')
+        return Dialer(dial, None, options)
+    if dial is not None:
+        raise ValueError('dial and source_addresses cannot be combined: bind the socket in dial')
+    if isinstance(source_addresses, str):
+        source_addresses = (source_addresses,)
+    addresses = tuple(source_addresses)
+    turns = _turns.get(addresses)
+    if turns is None:
+        _check_sources(addresses)
+        turns = _turns[addresses] = itertools.count()
+    # All sockets of a connection have the same address: load balancers may go by it.
+    return Dialer(None, addresses[next(turns) % len(addresses)], options)
+
+
+def _check_sources(addresses: tuple[str, ...]) -> None:
+    if not addresses:
+        raise ValueError('source_addresses is empty')
+    for one in addresses:
         try:
-            return asked.get() or []
-        except _Abandoned:
-            pass  # by now somebody else asks, or we do
-    answer: AsyncResult[list[_Address]] = AsyncResult()
-    pending[key] = answer
+            source_address(one)
+        except (OSError, TypeError, ValueError):
+            raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
+
+
+def _by_caller(dial: Dial, host: str, port: int) -> Any:
+    """The socket of a caller's function, ready for this package."""
     try:
-        found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
-        answer.set(found)
-        return found
-    except OSError as exc:
-        answer.set_exception(exc)
-        raise
-    except BaseException:  # one that is killed while it asks must not leave the others waiting
-        answer.set_exception(_Abandoned())
-        raise
-    finally:
-        del pending[key]
-
-
-class _Abandoned(Exception):
-    """Who asked the resolver was killed before the answer came."""
+        sock = dial(host, port)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise ConnectionClosed(f'dial raised {type(exc).__name__}: {exc}') from exc
+    if not hasattr(sock, 'detach') or not hasattr(sock, 'getsockopt'):
+        raise ConnectionClosed(f'dial must return a connected socket, not {sock!r:.100}')
+    if hasattr(sock, 'do_handshake'):
+        return sock  # with TLS already, which a descriptor alone would lose
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(*DEFAULT_OPTIONS[0])
+    return PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
 
 
 def open_socket(
-    host: str, port: int, options: Iterable[tuple[Any, ...]] = (), timeout: float | None = None
+    host: str,
+    port: int,
+    options: SocketOptions = (),
+    timeout: float | None = None,
+    source: str | None = None,
 ) -> PlainSocket:
     """Connect to the first address of a host that answers.
+
+    An address that does not answer delays the next one for :data:`ATTEMPT_DELAY`, and one that
+    refuses does not delay it (RFC 8305, section 5).
 
     :param host: a name or an address.
     :param port: the TCP port.
     :param options: ``setsockopt`` arguments, applied before connecting.
-    :param timeout: in seconds, over all addresses; each gets an equal share of
-                    what is left, so that one that swallows packets does not
-                    hide the next.
+    :param timeout: in seconds, over all addresses.
+    :param source: the address to connect from.
     :raises OSError: no address answered; the last error. ``TimeoutError`` in time.
     """
     addresses = look_up(host, port)
-    deadline = None if timeout is None else monotonic() + timeout
-    error: OSError = OSError('the host name has no address')
-    for index, (family, kind, proto, _, address) in enumerate(addresses):
-        sock = PlainSocket(family, kind, proto)
+    bound = None
+    if source is not None:
+        bound = source_address(source)
+        addresses = [one for one in addresses if one[0] == bound[0]]
+    if not addresses:
+        of_source = '' if source is None else f' of the family of the source address {source}'
+        raise OSError(errno.EADDRNOTAVAIL, f'the host name has no address{of_source}')
+    if len(addresses) == 1:
+        sock = new_socket(addresses[0], options, bound)
         try:
-            for option in (*DEFAULT_OPTIONS, *options):
-                sock.setsockopt(*option)
-            if deadline is not None:
-                share = (deadline - monotonic()) / (len(addresses) - index)
-                sock.settimeout(max(share, 0.001))
-            sock.connect(address)
+            sock.settimeout(None if timeout is None else max(timeout, 0.001))
+            sock.connect(addresses[0][4])
             sock.settimeout(None)
-            return sock
-        except OSError as exc:
-            sock.close()
-            error = exc
         except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise
-    raise error
+        return sock
+    key = host, port
+    ordered = in_order(addresses, _answered_first.get(key))
+    sock, address = connect_first(ordered, options, timeout, bound)
+    if address is not ordered[0]:
+        if len(_answered_first) >= _ANSWERED_SIZE:
+            _answered_first.clear()
+        _answered_first[key] = address[4]
+    return sock

@@ -53,6 +53,15 @@ class PlainSocket(_socket.socket):
 
     def connect(self, address: Any) -> None:
         """Connect; waits."""
+        if not self.begin_to_connect(address):
+            self._wait(_WRITE)
+            self.raise_error()
+
+    def begin_to_connect(self, address: Any) -> bool:
+        """Start to connect; does not wait.
+
+        :returns: whether it is connected. If not, it is, or has failed, when it is writable.
+        """
         error = self.connect_ex(address)
         if error in _UNDER_WAY:
             # Within one machine the connection is made already. To check takes 1 us, to wait for
@@ -61,9 +70,15 @@ class PlainSocket(_socket.socket):
             error = self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             error = error or self.connect_ex(address)
         if error in _UNDER_WAY:
-            self._wait(_WRITE)
-            error = self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            return False
         if error and error != errno.EISCONN:
+            raise OSError(error, os.strerror(error))
+        return True
+
+    def raise_error(self) -> None:
+        """Raise the error of an attempt to connect, if it has failed."""
+        error = self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if error:
             raise OSError(error, os.strerror(error))
 
     def recv(self, size: int, flags: int = 0) -> bytes:

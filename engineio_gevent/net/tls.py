@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import gevent.ssl
+
+from .tls_over_tls import TLSOverTLS
 
 #: What requests takes for ``verify`` and ``cert``: whether to verify, or the
 #: path of the certificate authorities; the path of a client certificate, or
@@ -26,13 +29,16 @@ _PER_SOCKET = frozenset(
 
 
 def context(
-    verify: Verify, cert: Cert, authorities: str, sslopt: dict[str, Any] | None = None
+    verify: Verify,
+    cert: Cert,
+    authorities: Callable[[], str],
+    sslopt: dict[str, Any] | None = None,
 ) -> ssl.SSLContext:
     """The context for these settings, shared with everybody who gives the same.
 
     :param verify: True, False, or the path of a file or folder of authorities.
     :param cert: a client certificate, or None.
-    :param authorities: the file of authorities that True stands for.
+    :param authorities: returns the file of authorities that True stands for.
     :param sslopt: websocket-client's option of this name; it goes before the rest.
     :raises OSError: a file cannot be read, or holds no certificate.
     """
@@ -41,7 +47,7 @@ def context(
         given: ssl.SSLContext = sslopt['context']
         return given
     special = {key: value for key, value in sslopt.items() if key not in _PER_SOCKET}
-    where = authorities if verify is True else verify
+    where = authorities() if verify is True else verify
     files = tuple(_stamp(path) for path in (where, *_paths(cert)))
     try:
         return _shared(where, cert, files, tuple(sorted(special.items())))
@@ -81,10 +87,11 @@ class _Socket(gevent.ssl.SSLSocket):
 
 def wrap(
     sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any] | None = None
-) -> gevent.ssl.SSLSocket:
+) -> gevent.ssl.SSLSocket | TLSOverTLS:
     """Do the TLS handshake over a connected socket, cooperatively.
 
-    :param sock: a connected socket: gevent's, or a :class:`.PlainSocket`.
+    :param sock: a connected socket: gevent's, a :class:`.PlainSocket`, or one with TLS, which is
+                 the outer one then.
     :param host: the name that the certificate must bear.
     :param sslopt: websocket-client's option of this name.
     :raises OSError: the handshake failed; ``ssl.SSLError`` among them.
@@ -101,14 +108,17 @@ def wrap(
 
 def before_handshake(
     sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any]
-) -> gevent.ssl.SSLSocket:
+) -> gevent.ssl.SSLSocket | TLSOverTLS:
     """What :func:`wrap` makes of a socket, with the handshake still to be done."""
+    suppress = sslopt.get('suppress_ragged_eofs', True)
+    if hasattr(sock, 'do_handshake'):
+        return TLSOverTLS(sock, ctx, sslopt.get('server_hostname') or host, suppress)
     # Not ctx.wrap_socket: a context of the standard library's would block.
     return _Socket(
         sock=sock,
         server_hostname=sslopt.get('server_hostname') or host,
         do_handshake_on_connect=False,
-        suppress_ragged_eofs=sslopt.get('suppress_ragged_eofs', True),
+        suppress_ragged_eofs=suppress,
         _context=ctx,
     )
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+import ssl
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gevent import socket
 
 from ..exceptions import ConnectionClosed
-from . import dial
+from . import socks, tls
+from .dial import Dialer
 from .errors import error_text
-from .plain import PlainSocket
-from .unpatched import warn_if_unpatched
+from .race import SocketOptions
 
 #: The port of a proxy whose URL names none.
 PROXY_PORTS = {'http': 80, 'https': 443}
@@ -21,8 +22,9 @@ SOCKS_PORT = 1080  # RFC 1928, section 3
 #: Bytes of a proxy's answer that are read before it is refused.
 _MAX_ANSWER = 1 << 16
 
-_SOCKS = 'socks4', 'socks4a', 'socks5', 'socks5h'
-_SCHEMES = *PROXY_PORTS, *_SOCKS
+#: The schemes of SOCKS proxies.
+SOCKS = 'socks4', 'socks4a', 'socks5', 'socks5h'
+_SCHEMES = *PROXY_PORTS, *SOCKS
 
 
 class Proxy(NamedTuple):
@@ -59,6 +61,13 @@ class Proxy(NamedTuple):
         user = None if parts.username is None else unquote(parts.username)
         return cls(parts.scheme, parts.hostname, port, user, unquote(parts.password or ''))
 
+    def authorization(self) -> dict[str, str]:
+        """The header with the credentials; empty without any."""
+        if self.user is None:
+            return {}
+        token = base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()
+        return {'Proxy-Authorization': f'Basic {token}'}
+
     def __str__(self) -> str:
         return f'proxy {authority(self.host, self.port)}'
 
@@ -72,35 +81,59 @@ class _Refused(OSError):
 
 
 def open_tunnel(
-    proxy: Proxy, host: str, port: int, options: Iterable[tuple[Any, ...]], timeout: float | None
-) -> PlainSocket:
+    proxy: Proxy,
+    host: str,
+    port: int,
+    dialer: Dialer,
+    timeout: float | None,
+    options: SocketOptions = (),
+    tls_context: Callable[[], ssl.SSLContext] | None = None,
+) -> Any:
     """Connect to a host by way of a proxy; waits.
 
-    :param options: ``setsockopt`` arguments for the connection to the proxy.
+    :param dialer: opens the connection to the proxy.
     :param timeout: in seconds, for each of the steps; None: no bound.
+    :param options: ``setsockopt`` arguments for the connection to the proxy.
+    :param tls_context: makes the TLS context for a proxy that speaks TLS.
     :raises ConnectionClosed: with the proxy named and the cause chained.
     """
     try:
-        if proxy.scheme in _SOCKS:
-            return _by_socks(proxy, host, port, options, timeout)
-        if proxy.scheme != 'http':
-            raise _Refused(
-                f'websockets through {proxy.scheme}:// proxies are not supported: '
-                'use an http:// or SOCKS proxy'
-            )
-        sock = dial.open_socket(proxy.host, proxy.port, options, timeout)
+        sock = open_to_proxy(proxy, dialer, timeout, options, tls_context)
         try:
             sock.settimeout(timeout)
-            connect(sock, proxy, host, port)
+            if proxy.scheme in SOCKS:
+                socks.connect(sock, proxy.scheme, host, port, proxy.user, proxy.password)
+            else:
+                connect(sock, proxy, host, port)
             sock.settimeout(None)
         except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise
         return sock
     except OSError as exc:
-        raise ConnectionClosed(
-            f'{authority(host, port)} via {proxy}: {root_cause_text(exc)}'
-        ) from exc
+        raise ConnectionClosed(f'{authority(host, port)} via {proxy}: {error_text(exc)}') from exc
+
+
+def open_to_proxy(
+    proxy: Proxy,
+    dialer: Dialer,
+    timeout: float | None,
+    options: SocketOptions = (),
+    tls_context: Callable[[], ssl.SSLContext] | None = None,
+) -> Any:
+    """Connect to a proxy, with TLS if it is an ``https`` one; waits.
+
+    :raises OSError: it cannot be reached.
+    """
+    sock = dialer.open(proxy.host, proxy.port, timeout, options)
+    if proxy.scheme != 'https':
+        return sock
+    assert tls_context is not None
+    try:
+        return tls.wrap(sock, tls_context(), proxy.host)
+    except BaseException:  # a time-out or a kill, too, leaves no socket open
+        sock.close()
+        raise
 
 
 def root_cause_text(error: BaseException) -> str:
@@ -112,56 +145,43 @@ def root_cause_text(error: BaseException) -> str:
     return f'the proxy answered {text!r}' if text.startswith('0x') else text
 
 
-def connect(sock: PlainSocket, proxy: Proxy, host: str, port: int) -> None:
+def connect(sock: Any, proxy: Proxy, host: str, port: int) -> None:
     """Have an HTTP proxy connect its end of this socket to a host (RFC 9110, section 9.3.6).
 
     :raises OSError: it does not.
     """
     target = authority(host, port)
     lines = [f'CONNECT {target} HTTP/1.1', f'Host: {target}']
-    if proxy.user is not None:
-        token = base64.b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()
-        lines.append(f'Proxy-Authorization: Basic {token}')
+    lines += [f'{name}: {value}' for name, value in proxy.authorization().items()]
     sock.sendall('\r\n'.join([*lines, '', '']).encode('latin-1'))
-    # Read the header of the proxy's response only. The bytes that follow come from the server,
-    # and the proxy may send the first of them in the same segment.
-    head = bytearray()
-    while not head.endswith(b'\r\n\r\n'):
-        if len(head) > _MAX_ANSWER:
-            raise _Refused(f'the proxy sent a response header larger than {_MAX_ANSWER} bytes')
-        peeked = sock.recv(4096, socket.MSG_PEEK)
-        if not peeked:
-            raise _Refused('the proxy closed the connection')
-        end = (bytes(head[-3:]) + peeked).find(b'\r\n\r\n')
-        overlap = min(len(head), 3)
-        head += sock.recv(len(peeked) if end < 0 else end + 4 - overlap)
+    head = _read_head(sock)
     version, _, status = head.partition(b'\r\n')[0].decode('latin-1').partition(' ')
     if not version.startswith('HTTP/') or not status.startswith('2'):
         raise _Refused(f'the proxy answered CONNECT with {(status or version)[:100]!r}')
 
 
-def _by_socks(
-    proxy: Proxy, host: str, port: int, options: Iterable[tuple[Any, ...]], timeout: float | None
-) -> PlainSocket:
-    """By PySocks, as requests does it for polling."""
-    try:
-        import socks
-    except ImportError:
-        raise _Refused('PySocks is not installed: pip install "engineio-gevent[socks]"') from None
-    warn_if_unpatched('a websocket through a SOCKS proxy')
-    kind = socks.SOCKS4 if proxy.scheme.startswith('socks4') else socks.SOCKS5
-    sock = socks.create_connection(
-        (host, port),
-        timeout,
-        proxy_type=kind,
-        proxy_addr=proxy.host,
-        proxy_port=proxy.port,
-        proxy_rdns=proxy.scheme in ('socks4a', 'socks5h'),
-        proxy_username=proxy.user,
-        proxy_password=proxy.password,
-        socket_options=[*dial.DEFAULT_OPTIONS, *options],
-    )
-    return PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
+def _read_head(sock: Any) -> bytes:
+    """The header of the proxy's response, and nothing more.
+
+    The bytes that follow come from the server, and the proxy may send the first of them in the
+    same segment.
+    """
+    # TLS cannot be peeked at. It holds a record ready, from which single bytes cost little.
+    peeks = not hasattr(sock, 'do_handshake')
+    head = bytearray()
+    while not head.endswith(b'\r\n\r\n'):
+        if len(head) > _MAX_ANSWER:
+            raise _Refused(f'the proxy sent a response header larger than {_MAX_ANSWER} bytes')
+        size = 1
+        if peeks:
+            peeked = sock.recv(4096, socket.MSG_PEEK)
+            end = (bytes(head[-3:]) + peeked).find(b'\r\n\r\n')
+            size = len(peeked) if end < 0 else end + 4 - min(len(head), 3)
+        piece = sock.recv(size) if size else b''
+        if not piece:
+            raise _Refused('the proxy closed the connection')
+        head += piece
+    return bytes(head)
 
 
 def authority(host: str, port: int) -> str:

@@ -13,17 +13,17 @@ from gevent.monkey import get_original
 
 from .. import __version__
 from ..exceptions import ConnectionClosed, ProtocolError
-from ..net import dial, tls
 from ..net.closing import close_gently
 from ..net.deadlines import within
-from ..net.errors import connection_error, error_text
+from ..net.errors import error_text
 from ..net.tunnel import authority
 from ..protocol.http1 import Response, encode_request
 from . import redirects
+from .connection import forwards, open_connection
 from .cookies import Jar
 from .http import CONTENT_TYPE, body_of_success, lost_packets
 from .http_reader import read_response
-from .redirects import REDIRECTS
+from .redirects import REDIRECTS, Destination
 from .route import Route
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
@@ -92,7 +92,7 @@ class DirectHTTP:
             headers = {**headers, 'Cookie': cookies}
         response = connection.request(method, target, headers, body, timeout)
         content = response.content(self._max_size)
-        return body_of_success(method, self._route, target, response.status, content)
+        return body_of_success(method, self._route, target, response.status, content, connection.by)
 
     def close(self, gently: bool = False) -> None:
         self._getter.close(gently)
@@ -128,7 +128,8 @@ class _Connection:
         '_closed',
         '_good_until',
         '_max_size',
-        '_origin',
+        '_place',
+        '_proxy',
         '_route',
         '_sock',
     )
@@ -137,10 +138,16 @@ class _Connection:
         self._route = route
         self._max_size = max_size
         self._sock: Any = None
-        # Where the socket leads: secure, host, port. Elsewhere than home after a redirect.
-        self._origin = route.origin
+        # Where the socket leads, by which proxy. Elsewhere than home after a redirect.
+        self._place = redirects.home(route, '/')
+        self._proxy = route.proxy_for(self._place.url)
         self._busy = self._closed = False
         self._good_until: float | None = None
+
+    @property
+    def by(self) -> str:
+        """For errors, the proxy: not every status or refusal is the server's."""
+        return '' if self._proxy is None else f' via {self._proxy}'
 
     def request(
         self,
@@ -156,8 +163,8 @@ class _Connection:
         """
         place = redirects.home(self._route, target)
         for _ in range(redirects.MAX_REDIRECTS + 1):
-            self._switch_origin(place[:3])
-            response = self._send_and_read(method, place.target, headers, body, timeout)
+            self._go_to(place)
+            response = self._send_and_read(method, headers, body, timeout)
             if not response.cookies and response.status not in REDIRECTS:
                 return response
             self._route.cookies.store(place.url, response.cookies)
@@ -175,15 +182,15 @@ class _Connection:
             f'more than {redirects.MAX_REDIRECTS} redirects, the last to {place.url}'
         )
 
-    def _switch_origin(self, origin: tuple[bool, str, int]) -> None:
-        if origin != self._origin:
+    def _go_to(self, place: Destination) -> None:
+        if place[:3] != self._place[:3]:
             self._drop()
-            self._origin = origin
+            self._proxy = self._route.proxy_for(place.url)
+        self._place = place
 
     def _send_and_read(
         self,
         method: str,
-        target: str,
         headers: dict[str, str],
         body: bytes | None,
         timeout: float | None,
@@ -191,6 +198,11 @@ class _Connection:
         """One request and its answer, over the kept connection or a new one."""
         if self._closed:
             raise ConnectionClosed('the connection was closed by this client')
+        place, proxy = self._place, self._proxy
+        target = place.target
+        if proxy is not None and forwards(proxy, place):
+            target = place.url  # RFC 9112, section 3.2.2
+            headers = {**headers, **proxy.authorization()}
         request = encode_request(method, target, headers.items(), body)
         keep = server_closes = False
         self._busy = True
@@ -214,9 +226,8 @@ class _Connection:
             self._good_until = _good_until(response)
             return response
         except OSError as exc:
-            _, host, port = self._origin
-            kind = connection_error(exc) if self._sock is None else ConnectionClosed
-            raise kind(f'{authority(host, port)}: {error_text(exc)}') from exc
+            where = authority(place.host, place.port)
+            raise ConnectionClosed(f'{where}{self.by}: {error_text(exc)}') from exc
         finally:
             self._busy = False
             if not keep or self._closed:
@@ -232,15 +243,7 @@ class _Connection:
         return within(timeout, read_response, sock, self._max_size)
 
     def _connect(self, timeout: float | None) -> Any:
-        secure, host, port = self._origin
-        sock = dial.open_socket(host, port, timeout=timeout)
-        if not secure:
-            return sock
-        try:
-            return tls.wrap(sock, self._route.tls_context(), host)
-        except BaseException:  # a time-out or a kill, too, leaves no socket open
-            sock.close()
-            raise
+        return open_connection(self._route, self._place, self._proxy, timeout, tunnel=False)
 
     def _drop_if_stale(self) -> None:
         """Forget a kept connection that the server has closed meanwhile, or is about to."""

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..exceptions import ConnectionClosed, ProtocolError
-from ..net import dial, tls
 from ..net.errors import error_text
-from ..net.tunnel import open_tunnel
 from ..protocol.http1 import Response, encode_request
 from . import redirects
+from .connection import open_connection
 from .http import status_error
 from .http_reader import read_response
 from .redirects import REDIRECTS, Destination, headers_after_redirect
@@ -140,19 +139,14 @@ def _fault(name: str, value: str | None) -> ProtocolError:
 
 def _connect(route: Route, place: Destination, options: dict[str, Any]) -> Any:
     """A connected socket, with the handshake of TLS done where the route wants that."""
-    sockopt = options.get('sockopt') or ()
-    sslopt = options.get('sslopt') or {}
-    proxy = route.websocket_proxy
-    if proxy is None:
-        sock = dial.open_socket(place.host, place.port, sockopt, options['timeout'])
-    else:
-        sock = open_tunnel(proxy, place.host, place.port, sockopt, options['timeout'])
-    try:
-        # The session bounds the whole handshake; this is for a caller who wants less.
-        sock.settimeout(route.websocket_options.get('timeout'))
-        if not place.secure:
-            return sock
-        return tls.wrap(sock, route.tls_context(sslopt), place.host, sslopt)
-    except BaseException:  # as above
-        sock.close()
-        raise
+    sock = open_connection(
+        route,
+        place,
+        route.websocket_proxy,
+        options['timeout'],
+        sockopt=options.get('sockopt') or (),
+        sslopt=options.get('sslopt'),
+    )
+    # The session bounds the whole handshake; this is for a caller who wants less.
+    sock.settimeout(route.websocket_options.get('timeout'))
+    return sock

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from ..exceptions import ProtocolError
-from .route import Route, ascii_host, quoted
+from .environment import quoted
+from .route import Route, ascii_host
 
 #: The statuses (RFC 9110, section 15.4).
 REDIRECTS = frozenset((301, 302, 303, 307, 308))

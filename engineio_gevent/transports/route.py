@@ -6,29 +6,20 @@ It decides what requests would decide for this URL, for both transports alike.
 from __future__ import annotations
 
 import base64
-import os
 import re
 import ssl
 import time
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-import requests
-from requests.utils import (
-    DEFAULT_CA_BUNDLE_PATH,
-    get_environ_proxies,
-    get_netrc_auth,
-    requote_uri,
-    select_proxy,
-    should_bypass_proxies,
-)
-
 from ..net import tls
+from ..net.dial import DIRECT, Dialer
 from ..net.tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
+from . import caller_session, environment
 from .cookies import Cookies, joined
+from .environment import quoted
 
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
@@ -36,14 +27,6 @@ _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r'[^\x00-\x08\x0a-\x1f\x7f]*\Z')  # RFC 9110, section 5.5
 
-# Headers of a prepared polling request that are not the websocket's business.
-_POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'content-length', 'cookie'))
-# The environment that may change what a connection needs, besides netrc.
-_ENVIRONMENT = tuple(
-    name
-    for lower in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
-    for name in (lower, lower.upper())
-)
 # Those of websocket-client's options that choose a proxy, which is not left to it.
 _PROXY_OPTIONS = frozenset(
     (
@@ -55,7 +38,6 @@ _PROXY_OPTIONS = frozenset(
         'proxy_type',
     )
 )
-_BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 
 Headers = list[tuple[str, str]]
 
@@ -114,7 +96,9 @@ class Route:
     :param url: the caller's: ``http``, ``https``, ``ws`` or ``wss``, with any query string.
     :param headers: the caller's headers: a mapping of names to values.
     :param path: where Engine.IO is mounted on the server.
-    :param verify: whether to verify the server's certificate.
+    :param verify: whether to verify the server's certificate, or the path of the CA bundle.
+    :param cert: a client certificate, or None.
+    :param dialer: opens the TCP connections.
     :param http_session: a ``requests.Session`` whose settings apply, a callable that
                          makes one, or None.
     :param websocket_options: keyword arguments for ``websocket.create_connection()``.
@@ -130,10 +114,10 @@ class Route:
         '_websocket_headers',
         'cert',
         'cookies',
+        'dialer',
         'headers',
         'host',
         'http_session',
-        'owns_session',
         'port',
         'proxy',
         'secure',
@@ -147,8 +131,10 @@ class Route:
         headers: Mapping[str, Any] | None = None,
         path: str = 'engine.io',
         *,
-        verify: bool = True,
-        http_session: requests.Session | Callable[[], requests.Session] | None = None,
+        verify: tls.Verify = True,
+        cert: tls.Cert = None,
+        dialer: Dialer = DIRECT,
+        http_session: Any = None,
         websocket_options: Mapping[str, Any] | None = None,
         timestamp: bool = True,
     ) -> None:
@@ -161,13 +147,13 @@ class Route:
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
         self.headers: Headers = checked_headers(headers or {})
-        self.http_session: requests.Session | None = _session_from(http_session)
-        #: Whether that session was made here, and ends with the connection.
-        self.owns_session = False
+        self.http_session: Any = caller_session.session_from(http_session)
         #: The caller's keyword arguments for websocket-client.
         self.websocket_options: Mapping[str, Any] = websocket_options or {}
         self._websocket_headers = _extra_headers(self.websocket_options.get('header') or {})
-        self._resolve_settings(verify)
+        #: Opens the TCP connections.
+        self.dialer = dialer
+        self._resolve_settings(verify, cert)
         if self.websocket_options:
             _check_options(self.websocket_options)
         session = self.http_session
@@ -176,37 +162,39 @@ class Route:
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 
-    def _resolve_settings(self, verify: bool) -> None:
+    def _resolve_settings(self, verify: tls.Verify, cert: tls.Cert) -> None:
         """Settle proxies, verification and client certificate."""
         url = self.http_origin
         session = self.http_session
-        self.cert: tls.Cert = None
-        proxies: Mapping[str, str] = {}
-        decided: Any = True
         if session is not None:
-            settings = session.merge_environment_settings(url, {}, False, None, None)
-            proxies, decided, self.cert = settings['proxies'], settings['verify'], settings['cert']
+            settings = caller_session.settings(session, url)
+            proxies, decided = settings.proxies, settings.verify
+            cert = cert or settings.cert
         else:
             # Session.merge_environment_settings() takes 145 us; these look-ups take 5 us, and
             # most often find nothing.
-            for name in _BUNDLES:
-                decided = os.environ.get(name) or decided
-                if decided is not True:
-                    break
-            # get() costs half of what ``in`` does.
-            if _platform_proxies() or any(map(os.environ.get, _ENVIRONMENT)):
-                proxies = get_environ_proxies(url)
+            proxies = environment.proxies_for(url)
+            decided = environment.ca_bundle()
+        if verify is True:
+            verify = True if decided is None else decided
         # bool(): contexts are shared by this, and 0 is equal to False.
         #: True, False, or the path of the certificate authorities.
-        self.verify: tls.Verify = bool(verify) and (True if decided is None else decided)
-        self._proxies = proxies
-        #: The URL of the proxy, or None.
-        self.proxy: str | None = (proxies and select_proxy(url, dict(proxies))) or None
-        if self.proxy is not None and session is None:
-            # Only requests supports proxies for polling.
-            self.http_session = requests.Session()
-            self.http_session.auth = _keep_authorization
-            self.owns_session = True
+        self.verify: tls.Verify = verify if isinstance(verify, str) else bool(verify)
+        self.cert = cert
+        self._proxies: Mapping[str, str] = proxies
+        #: The URL of the proxy for polling, or None.
+        self.proxy: str | None = environment.select_proxy(url, proxies)
+
+    def proxy_for(self, url: str) -> Proxy | None:
+        """The proxy for a polling request, which may have been redirected.
+
+        :raises ConnectionClosed: its URL is invalid.
+        """
+        if url.startswith(self.http_origin):
+            proxy = self.proxy
+        else:
+            proxy = environment.select_proxy(url, environment.proxies_for(url))
+        return None if proxy is None else Proxy.parse(proxy)
 
     def _authorize(self, user: str | None, password: str | None) -> None:
         """Add the credentials of the URL or of netrc, unless the caller gave his own."""
@@ -215,10 +203,10 @@ class Route:
         session = self.http_session
         if user is not None:
             credentials = unquote(user), unquote(password or '')
-        elif session is not None and not self.owns_session:
+        elif session is not None:
             return  # its prepared requests bring its auth and netrc's
         else:
-            found = _has_netrc() and get_netrc_auth(self.http_origin)
+            found = environment.netrc_credentials(self.http_origin)
             if not found:
                 return
             credentials = found
@@ -271,7 +259,11 @@ class Route:
         :param sslopt: websocket-client's option of this name.
         :raises OSError: a certificate file cannot be read.
         """
-        return tls.context(self.verify, self.cert, DEFAULT_CA_BUNDLE_PATH, sslopt)
+        return tls.context(self.verify, self.cert, environment.default_ca_bundle, sslopt)
+
+    def proxy_tls_context(self) -> ssl.SSLContext:
+        """The TLS context for a proxy that speaks TLS. Client certificates are for the server."""
+        return tls.context(self.verify, None, environment.default_ca_bundle)
 
     def polling_cookies(self) -> str:
         """The ``Cookie`` header of a polling request: the caller's own and the jar's."""
@@ -282,7 +274,12 @@ class Route:
         """The arguments of ``websocket.create_connection()``; the caller's options come first."""
         own = self.websocket_options
         # The later source wins, and names of headers have no case.
-        sources = *self.headers, *self._session_headers(), *self._websocket_headers
+        session = self.http_session
+        prepared: Headers = []
+        if session is not None:
+            url = self.http_origin + self._prefix
+            prepared = caller_session.prepared_headers(session, url, self.headers)
+        sources = *self.headers, *prepared, *self._websocket_headers
         headers = {name.lower(): (name, value) for name, value in sources}
         _, cookie = headers.pop('cookie', ('', ''))
         options: dict[str, Any] = {
@@ -296,27 +293,13 @@ class Route:
         options = {**options, **own, 'header': dict(headers.values())}
         return {name: value for name, value in options.items() if name not in _PROXY_OPTIONS}
 
-    def _session_headers(self) -> Headers:
-        """What the caller's requests.Session makes of a request: its own headers and its auth."""
-        session = self.http_session
-        if session is None:
-            return []
-        asked = requests.Request('GET', self.http_origin + self._prefix, dict(self.headers))
-        prepared = session.prepare_request(asked).headers
-        usual = requests.utils.default_headers()
-        return [
-            (name, value.decode('latin-1') if isinstance(value, bytes) else value)
-            for name, value in prepared.items()
-            if name.lower() not in _POLLING_ONLY and usual.get(name) != value
-        ]
-
     @property
     def websocket_proxy(self) -> Proxy | None:
         """The proxy that the websocket goes through: the caller's option, or that of polling."""
         own = self.websocket_options
         if own.get('http_proxy_host'):
             bypass = own.get('http_no_proxy')
-            if bypass and should_bypass_proxies(self.http_origin, ','.join(bypass)):
+            if bypass and environment.bypasses_proxy(self.http_origin, ','.join(bypass)):
                 return None
             scheme = own.get('proxy_type') or 'http'
             port = own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT)
@@ -324,29 +307,6 @@ class Route:
             return Proxy(scheme, own['http_proxy_host'], int(port), user, password or '')
         url = self._proxies.get('wss' if self.secure else 'ws') or self.proxy
         return Proxy.parse(url) if url else None
-
-
-def _has_netrc() -> bool:
-    """Whether get_netrc_auth() has a file to read. It would take 20 us to see that it has none."""
-    paths = _netrc_paths(os.environ.get('NETRC'), os.environ.get('HOME'))
-    return any(map(os.path.exists, paths))
-
-
-@lru_cache(maxsize=16)
-def _netrc_paths(given: str | None, _home: str | None) -> list[str]:
-    names = ['~/.netrc', '~/_netrc'] if given is None else [given]
-    return list(map(os.path.expanduser, names))
-
-
-def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """The auth of our own sessions: what has been decided here stays, whatever is in netrc."""
-    return request
-
-
-def quoted(url: str) -> str:
-    """A URL in ASCII, with what must be quoted quoted."""
-    quoted_url: str = requote_uri(url)
-    return quoted_url
 
 
 def checked_headers(headers: Mapping[str, Any]) -> Headers:
@@ -397,18 +357,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise ValueError(f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}')
 
 
-def _session_from(
-    session: requests.Session | Callable[[], requests.Session] | None,
-) -> requests.Session | None:
-    if session is None or isinstance(session, requests.Session):
-        return session
-    if not callable(session):
-        raise ValueError(
-            f'http_session must be a requests.Session or a callable that returns one: {session!r}'
-        )
-    return session()
-
-
 def ascii_host(host: str) -> str:
     """A host name as it goes over the wire.
 
@@ -420,8 +368,3 @@ def ascii_host(host: str) -> str:
         return host if host.isascii() else host.encode('idna').decode('ascii')
     except UnicodeError:
         raise ValueError(f'invalid host name: {host!r}') from None
-
-
-def _platform_proxies() -> bool:
-    """Whether this platform keeps proxies elsewhere than in the environment."""
-    return urllib.request.getproxies is not getattr(urllib.request, 'getproxies_environment', None)

@@ -1,0 +1,191 @@
+"""Connect to the first of several addresses that answers (RFC 8305, "Happy Eyeballs")."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+from gevent import socket
+from gevent.event import Event
+from gevent.hub import get_hub
+
+from .deadlines import timer_seconds
+from .plain import PlainSocket
+from .resolve import Address
+from .watchers import close_watchers
+
+#: Seconds that an address has to itself before the next one is tried beside it. RFC 8305,
+#: section 5, recommends it.
+ATTEMPT_DELAY = 0.25
+
+#: Set on every connection, before the caller's own: small frames must not wait.
+DEFAULT_OPTIONS = (
+    (socket.SOL_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+)
+
+#: Arguments of ``setsockopt()``, one tuple for each option.
+SocketOptions = Iterable[tuple[Any, ...]]
+
+# Linux can choose the port when it knows the destination: one source address then has as many
+# ports for each destination as it otherwise has for all. Python 3.12 has a name for the option.
+_BIND_ADDRESS_NO_PORT = getattr(
+    socket, 'IP_BIND_ADDRESS_NO_PORT', 24 if sys.platform == 'linux' else None
+)
+_WRITE = 2
+
+
+def source_address(source: str) -> Address:
+    """The address to bind a socket to.
+
+    :raises OSError: it is not an IP address.
+    """
+    found: Address = _socket.getaddrinfo(
+        source, 0, 0, _socket.SOCK_STREAM, 0, _socket.AI_NUMERICHOST
+    )[0]
+    return found
+
+
+def in_order(addresses: Sequence[Address], best: Any) -> list[Address]:
+    """The addresses in the order in which to try them: families in turn (RFC 8305, section 4)."""
+    family = addresses[0][0]
+    same = [one for one in addresses if one[0] == family]
+    other = [one for one in addresses if one[0] != family]
+    pairs = itertools.zip_longest(same, other)
+    ordered = [one for pair in pairs for one in pair if one is not None]
+    ordered.sort(key=lambda one: one[4] != best)
+    return ordered
+
+
+def new_socket(address: Address, options: SocketOptions, source: Address | None) -> PlainSocket:
+    """A socket for an address, not connected."""
+    family, kind, proto = address[:3]
+    sock = PlainSocket(family, kind, proto)
+    try:
+        for option in (*DEFAULT_OPTIONS, *options):
+            sock.setsockopt(*option)
+        if source is not None:
+            if _BIND_ADDRESS_NO_PORT is not None:
+                sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            sock.bind(source[4])
+    except BaseException:  # an option that the caller made up raises TypeError
+        sock.close()
+        raise
+    return sock
+
+
+def connect_first(
+    addresses: Sequence[Address],
+    options: SocketOptions = (),
+    timeout: float | None = None,
+    source: Address | None = None,
+    on_failure: Callable[[Address, OSError], None] | None = None,
+) -> tuple[PlainSocket, Address]:
+    """Connect to the first of several addresses that answers (RFC 8305, section 5).
+
+    :param addresses: in the order in which to try them.
+    :param timeout: in seconds, over all of them.
+    :param source: the address to bind to, from :func:`source_address`.
+    :param on_failure: is called with an address that failed, and its error.
+    :returns: the socket, and the address.
+    :raises OSError: no address answered; the last error. ``TimeoutError`` in time.
+    """
+    return _Race(addresses, options, source, on_failure).run(timeout)
+
+
+class _Race:
+    """Attempts to connect, side by side, of which the first that succeeds is kept."""
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        options: SocketOptions,
+        source: Address | None,
+        on_failure: Callable[[Address, OSError], None] | None,
+    ) -> None:
+        self._waiting = list(reversed(addresses))
+        self._options = tuple(options)
+        self._source = source
+        self._on_failure = on_failure
+        self._loop = get_hub().loop
+        # By its socket, the address of each attempt that is under way, and its watcher.
+        self._running: dict[PlainSocket, tuple[Address, Any]] = {}
+        # Those that have succeeded or failed, as the hub saw them.
+        self._ended: list[PlainSocket] = []
+        self._changed = Event()
+        self._error: OSError = OSError('the host name has no address')
+
+    def run(self, timeout: float | None) -> tuple[PlainSocket, Address]:
+        deadline = None if timeout is None else monotonic() + timeout
+        next_at = 0.0
+        try:
+            while self._waiting or self._running:
+                now = monotonic()
+                if self._waiting and (not self._running or now >= next_at):
+                    next_at = now + ATTEMPT_DELAY
+                    address = self._waiting.pop()
+                    sock = self._attempt(address)
+                    if sock is not None:
+                        return sock, address
+                    continue
+                times = [next_at] if self._waiting else []
+                if deadline is not None:
+                    times.append(deadline)
+                left = min(times) - now if times else None
+                self._changed.wait(timer_seconds(left))
+                self._changed.clear()
+                while self._ended:
+                    sock = self._ended.pop(0)
+                    address, watcher = self._running.pop(sock)
+                    watcher.close()
+                    try:
+                        sock.raise_error()
+                    except OSError as exc:
+                        self._fail(sock, address, exc)
+                        next_at = 0.0
+                    else:
+                        return sock, address
+                if deadline is not None and monotonic() >= deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            raise self._error
+        finally:
+            for sock, (_, watcher) in self._running.items():
+                close_watchers(self._loop, watcher)
+                sock.close()
+
+    def _attempt(self, address: Address) -> PlainSocket | None:
+        """Begin to connect to an address; returns the socket if it is connected at once."""
+        try:
+            sock = new_socket(address, self._options, self._source)
+        except OSError as exc:
+            self._fail(None, address, exc)
+            return None
+        try:
+            if sock.begin_to_connect(address[4]):
+                return sock
+        except OSError as exc:
+            self._fail(sock, address, exc)
+            return None
+        watcher = self._loop.io(sock.fileno(), _WRITE)
+        self._running[sock] = address, watcher
+        watcher.start(self._on_ready, sock, watcher)
+        return None
+
+    def _on_ready(self, sock: PlainSocket, watcher: Any) -> None:
+        """In the hub: an attempt has ended."""
+        watcher.stop()
+        self._ended.append(sock)
+        self._changed.set()
+
+    def _fail(self, sock: PlainSocket | None, address: Address, error: OSError) -> None:
+        if sock is not None:
+            sock.close()
+        self._error = error
+        if self._on_failure is not None:
+            self._on_failure(address, error)

@@ -1,0 +1,94 @@
+"""What the environment says of a connection: proxies, netrc and CA bundles, by requests' rules.
+
+requests decides, by its own functions. Its import takes 60 ms, so it waits until the environment
+has something to decide about, and most environments have nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.request
+from collections.abc import Mapping
+from functools import lru_cache
+
+# The environment that may name a proxy.
+_PROXIES = tuple(
+    name
+    for lower in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
+    for name in (lower, lower.upper())
+)
+_BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
+# A URL that requests would not change: unreserved and reserved characters (RFC 3986, section 2).
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~!#$&'()*+,/:;=?@\[\]]*\Z")
+
+
+def proxies_for(url: str) -> Mapping[str, str]:
+    """The proxies for a URL, by scheme; none if ``no_proxy`` names its host."""
+    # get() costs half of what ``in`` does.
+    if not (_platform_proxies() or any(map(os.environ.get, _PROXIES))):
+        return {}
+    from requests.utils import get_environ_proxies
+
+    proxies: Mapping[str, str] = get_environ_proxies(url)
+    return proxies
+
+
+def select_proxy(url: str, proxies: Mapping[str, str]) -> str | None:
+    """The proxy of these for a URL."""
+    if not proxies:
+        return None
+    from requests.utils import select_proxy as select
+
+    return select(url, dict(proxies)) or None
+
+
+def bypasses_proxy(url: str, no_proxy: str) -> bool:
+    """Whether a list of hosts, such as ``no_proxy``, names that of a URL."""
+    from requests.utils import should_bypass_proxies
+
+    return bool(should_bypass_proxies(url, no_proxy))
+
+
+def ca_bundle() -> str | None:
+    """The CA bundle that the environment names."""
+    for name in _BUNDLES:
+        if path := os.environ.get(name):
+            return path
+    return None
+
+
+def default_ca_bundle() -> str:
+    """The CA bundle of requests."""
+    import certifi  # as requests.certs does
+
+    return certifi.where()
+
+
+def netrc_credentials(url: str) -> tuple[str, str] | None:
+    """User and password from netrc."""
+    if not any(map(os.path.exists, _netrc_paths(os.environ.get('NETRC'), os.environ.get('HOME')))):
+        return None  # get_netrc_auth() would take 20 us to see that
+    from requests.utils import get_netrc_auth
+
+    return get_netrc_auth(url)
+
+
+def quoted(url: str) -> str:
+    """A URL in ASCII, with what must be quoted quoted."""
+    if _PLAIN.match(url):
+        return url
+    from requests.utils import requote_uri
+
+    return str(requote_uri(url))
+
+
+@lru_cache(maxsize=16)
+def _netrc_paths(given: str | None, _home: str | None) -> list[str]:
+    names = ['~/.netrc', '~/_netrc'] if given is None else [given]
+    return list(map(os.path.expanduser, names))
+
+
+def _platform_proxies() -> bool:
+    """Whether this platform keeps proxies elsewhere than in the environment."""
+    return urllib.request.getproxies is not getattr(urllib.request, 'getproxies_environment', None)
