@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from gevent import socket
@@ -104,8 +105,8 @@ def _check_sources(addresses: tuple[str, ...]) -> None:
         raise ValueError('source_addresses is empty')
     for one in addresses:
         try:
-            source_address(one)
-        except (OSError, TypeError, ValueError):
+            ip_address(one)
+        except ValueError:
             raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
 
 

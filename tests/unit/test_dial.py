@@ -1,200 +1,25 @@
-"""Looking hosts up once for all, and connecting to the first address that answers."""
+"""Connecting to the first address that answers, from where and how the caller wants."""
 
 from __future__ import annotations
 
-import errno
-import threading
+import contextlib
+import os
+import re
+import socket as standard
 
 import gevent
 import pytest
 from gevent import socket
-from gevent.event import Event
 
-from engineio_gevent.net import dial
-from engineio_gevent.per_hub import PerHub
-from support import NativeThread, free_port, has_ipv6, no_leaks, settle
+from engineio_gevent.exceptions import ConnectionClosed
+from engineio_gevent.net import dial, race
+from support import free_port, has_ipv6, no_leaks, settle
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
 
 def address(ip, port=80, family=socket.AF_INET):
     return (family, socket.SOCK_STREAM, 6, '', (ip, port))
-
-
-class Resolver:
-    """Stands for gevent's resolver: answers what it is told, when it is told."""
-
-    def __init__(self):
-        self.asked = []
-        self.answer = [address('192.0.2.1')]
-        self.may_answer = Event()
-        self.may_answer.set()
-
-    def getaddrinfo(self, host, port, family=0, kind=0, *args):
-        # any family, for TCP, without flags
-        assert (family, kind, args) == (0, socket.SOCK_STREAM, ())
-        self.asked.append((host, port))
-        self.may_answer.wait()
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(monkeypatch):
-    monkeypatch.setattr(dial, '_cache', {})
-    monkeypatch.setattr(dial, '_pending', PerHub(lambda hub: {}))
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The time that the cache sees; a list of one number."""
-    now = [1000.0]
-    monkeypatch.setattr(dial, 'monotonic', lambda: now[0])
-    return now
-
-
-@pytest.fixture
-def resolver(monkeypatch):
-    one = Resolver()
-    monkeypatch.setattr(dial.socket, 'getaddrinfo', one.getaddrinfo)
-    return one
-
-
-# -- Looking up ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('host', ['127.0.0.1', '192.0.2.7', '::1', '2001:db8::1'])
-def test_figures_need_no_resolver(resolver, host):
-    ((family, kind, _, _, found),) = dial.look_up(host, 8080)
-    assert found[:2] == (host, 8080)
-    assert kind == socket.SOCK_STREAM
-    assert family == (socket.AF_INET6 if ':' in host else socket.AF_INET)
-    assert resolver.asked == []
-
-
-@pytest.mark.parametrize('host', ['.test', 'empty..label', f'{"long" * 16}.test'])
-def test_a_name_that_cannot_be_one(resolver, host):
-    with pytest.raises(OSError, match='invalid host name') as caught:
-        dial.look_up(host, 80)
-    assert caught.value.errno == errno.EINVAL
-    assert isinstance(caught.value.__cause__, UnicodeError)
-    assert resolver.asked == []
-
-
-def test_what_was_found_is_remembered_for_a_while(resolver, clock):
-    for _ in range(3):
-        assert dial.look_up('example.test', 80) == resolver.answer
-    assert resolver.asked == [('example.test', 80)]
-    clock[0] += dial.CACHE_SECONDS - 0.1
-    dial.look_up('example.test', 80)
-    assert len(resolver.asked) == 1
-    clock[0] = 1000 + dial.CACHE_SECONDS
-    resolver.answer = [address('192.0.2.2')]
-    assert dial.look_up('example.test', 80) == resolver.answer
-    assert len(resolver.asked) == 2
-
-
-def test_hosts_and_ports_are_told_apart(resolver):
-    for host, port in (('a.test', 80), ('b.test', 80), ('a.test', 81), ('a.test', 80)):
-        dial.look_up(host, port)
-    assert resolver.asked == [('a.test', 80), ('b.test', 80), ('a.test', 81)]
-
-
-def test_a_failure_is_not_remembered(resolver):
-    resolver.answer = socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
-    for _ in range(2):
-        with pytest.raises(OSError, match='not known'):
-            dial.look_up('nowhere.test', 80)
-    assert len(resolver.asked) == 2
-
-
-def test_the_cache_does_not_grow_without_end(resolver):
-    for number in range(600):
-        dial.look_up(f'host-{number}.test', 80)
-        assert len(dial._cache) <= dial._CACHE_SIZE
-
-
-def test_many_who_ask_together_ask_once(resolver):
-    resolver.may_answer.clear()
-    asking = [gevent.spawn(dial.look_up, 'example.test', 80) for _ in range(1000)]
-    settle()
-    assert resolver.asked == [('example.test', 80)]
-    resolver.may_answer.set()
-    assert [one.get(timeout=5) for one in asking] == [resolver.answer] * 1000
-    assert len(resolver.asked) == 1
-    assert dial._pending.get() == {}
-
-
-def test_many_who_ask_together_fail_together(resolver):
-    resolver.answer = socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
-    resolver.may_answer.clear()
-    failures = []
-
-    def ask():
-        with pytest.raises(OSError, match='not known') as caught:
-            dial.look_up('nowhere.test', 80)
-        failures.append(caught.value)
-
-    asking = [gevent.spawn(ask) for _ in range(10)]
-    settle()
-    resolver.may_answer.set()
-    gevent.joinall(asking, timeout=5, raise_error=True)
-    assert len(failures) == 10
-    assert len(resolver.asked) == 1
-    assert dial._pending.get() == {}
-
-
-@pytest.mark.parametrize(
-    'error', [gevent.GreenletExit(), gevent.Timeout(5)], ids=['killed', 'timeout']
-)
-def test_one_that_is_killed_while_it_asks_for_many(resolver, hub_errors, error):
-    """The others get their answer; it was not their time that was over."""
-    resolver.may_answer.clear()
-    first = gevent.spawn(dial.look_up, 'example.test', 80)
-    gevent.sleep(0)
-    others = [gevent.spawn(dial.look_up, 'example.test', 80) for _ in range(3)]
-    gevent.sleep(0)
-    assert len(resolver.asked) == 1
-    first.kill(error)
-    hub_errors.clear()  # the end of this test's own greenlet
-    settle()
-    resolver.may_answer.set()
-    assert [one.get(timeout=5) for one in others] == [resolver.answer] * 3
-    assert dial._pending.get() == {}
-
-
-def test_one_that_is_killed_while_it_waits_for_another(resolver):
-    resolver.may_answer.clear()
-    first = gevent.spawn(dial.look_up, 'example.test', 80)
-    second = gevent.spawn(dial.look_up, 'example.test', 80)
-    gevent.sleep(0)
-    second.kill()
-    resolver.may_answer.set()
-    assert first.get(timeout=5) == resolver.answer
-
-
-def test_native_threads_that_ask_together_ask_each_for_itself(resolver, monkeypatch):
-    """A greenlet cannot wait for the answer that a greenlet of another hub gets."""
-    all_ask = threading.Barrier(3)
-
-    def getaddrinfo(*arguments):
-        all_ask.wait(timeout=5)
-        return resolver.getaddrinfo(*arguments)
-
-    monkeypatch.setattr(dial.socket, 'getaddrinfo', getaddrinfo)
-
-    def ask():
-        try:
-            return dial.look_up('example.test', 80)
-        finally:
-            gevent.get_hub().destroy(destroy_loop=True)
-
-    threads = [NativeThread(ask) for _ in range(3)]
-    assert [thread.get() for thread in threads] == [resolver.answer] * 3
-    # What they found is shared.
-    assert dial.look_up('example.test', 80) == resolver.answer
-    assert len(resolver.asked) == 3
 
 
 # -- Connecting ------------------------------------------------------------------------------------
@@ -242,12 +67,6 @@ def test_ipv6():
             assert sock.family == socket.AF_INET6
 
 
-def test_the_next_address_is_tried_where_one_refuses(resolver, listener):
-    resolver.answer = [address('127.0.0.1', free_port()), address(*listener.getsockname())]
-    with no_leaks(), dial.open_socket('two.test', 80) as sock:
-        assert sock.getpeername() == listener.getsockname()
-
-
 def swallowing():
     """A listener that takes no connection, though it does not refuse any; None if it cannot be."""
     full = socket.socket()
@@ -276,51 +95,104 @@ def black_hole():
 
 
 @pytest.fixture
-def shares(monkeypatch, clock):
-    """The seconds that each address gets, and takes by that clock."""
-    found = []
-
-    class Socket(dial.PlainSocket):
-        def connect(self, address):
-            found.append(self.gettimeout())
-            clock[0] += found[-1]
-            super().connect(address)
-
-    monkeypatch.setattr(dial, 'PlainSocket', Socket)
-    return found
+def hosts(monkeypatch):
+    """The addresses of the host names that a test uses."""
+    known = {}
+    monkeypatch.setattr(dial, 'look_up', lambda host, port: known[host])
+    monkeypatch.setattr(dial, '_answered_first', {})
+    return known
 
 
-def test_the_next_address_is_tried_where_one_swallows(resolver, listener, black_hole, shares):
-    """Each gets an equal share of the time."""
-    resolver.answer = [address(*black_hole)] * 2 + [address(*listener.getsockname())]
-    with no_leaks(), dial.open_socket('three.test', 80, timeout=0.3) as sock:
+@pytest.fixture
+def delay(monkeypatch):
+    """The first address has no time to itself."""
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.01)
+
+
+def test_the_next_address_is_tried_at_once_where_one_refuses(hosts, listener, monkeypatch):
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
+    hosts['two.test'] = [address('127.0.0.1', free_port()), address(*listener.getsockname())]
+    with no_leaks(), dial.open_socket('two.test', 80) as sock:
+        assert sock.getpeername() == listener.getsockname()
+
+
+def test_the_next_address_is_tried_beside_one_that_does_not_answer(
+    hosts, listener, black_hole, delay
+):
+    hosts['three.test'] = [address(*black_hole)] * 2 + [address(*listener.getsockname())]
+    with no_leaks(), dial.open_socket('three.test', 80, timeout=5) as sock:
         assert sock.getpeername() == listener.getsockname()
         assert sock.gettimeout() is None
-    assert shares == pytest.approx([0.1] * 3)
 
 
-def test_an_address_whose_time_is_over(resolver, listener, shares):
+def test_the_address_that_answered_is_tried_first(hosts, listener, black_hole, monkeypatch):
+    hosts['two.test'] = [address(*black_hole), address(*listener.getsockname())]
+    with monkeypatch.context() as patch:
+        patch.setattr(race, 'ATTEMPT_DELAY', 0.01)
+        dial.open_socket('two.test', 80).close()
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
+    for _ in range(2):
+        with gevent.Timeout(5), dial.open_socket('two.test', 80) as sock:
+            assert sock.getpeername() == listener.getsockname()
+    # It is forgotten when another one answers.
+    hosts['two.test'].reverse()
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))
+        other.listen()
+        hosts['two.test'] = [address('127.0.0.1', free_port()), address(*other.getsockname())]
+        for _ in range(2):
+            with dial.open_socket('two.test', 80) as sock:
+                assert sock.getpeername() == other.getsockname()
+
+
+def test_one_that_answers_late_still_wins(hosts, delay):
+    """The attempts go on side by side: nothing but the deadline ends one."""
+    full, fillers = swallowing()
+    if full is None:
+        pytest.skip('this system lets any number of connections wait')
+    hosts['late.test'] = [address(*full.getsockname()), address('127.0.0.1', free_port())]
+    connecting = gevent.spawn(dial.open_socket, 'late.test', 80, (), 5)
+    settle()
+    taken = []
+    full.settimeout(0.1)
+    while not connecting.ready():  # the system asks again after a second
+        with contextlib.suppress(TimeoutError):
+            taken.append(full.accept()[0])
+    with connecting.get() as sock:
+        assert sock.getpeername() == full.getsockname()
+    for sock in (full, *fillers, *taken):
+        sock.close()
+
+
+def test_families_take_turns():
+    v6 = [address(f'::{number}', family=socket.AF_INET6) for number in range(3)]
+    v4 = [address(f'192.0.2.{number}') for number in range(2)]
+    assert race.in_order(v6 + v4, None) == [v6[0], v4[0], v6[1], v4[1], v6[2]]
+    assert race.in_order(v4 + v6, None) == [v4[0], v6[0], v4[1], v6[1], v6[2]]
+    assert race.in_order(v6 + v4, v4[1][4]) == [v4[1], v6[0], v4[0], v6[1], v6[2]]
+    assert race.in_order(v4, ('198.51.100.1', 80)) == v4
+
+
+def test_an_address_whose_time_is_over(listener):
     """It still gets a moment."""
-    resolver.answer = [address(*listener.getsockname())]
-    with dial.open_socket('late.test', 80, timeout=-1) as sock:
+    with dial.open_socket(*listener.getsockname(), timeout=-1) as sock:
         assert sock.getpeername() == listener.getsockname()
-    assert shares == [0.001]
 
 
-def test_addresses_that_all_swallow(resolver, black_hole):
-    resolver.answer = [address(*black_hole)] * 3
+def test_addresses_that_all_swallow(hosts, black_hole, delay):
+    hosts['black.test'] = [address(*black_hole)] * 3
     with no_leaks(), gevent.Timeout(5), pytest.raises(TimeoutError):
         dial.open_socket('black.test', 80, timeout=0.3)
 
 
-def test_addresses_that_all_refuse(resolver):
-    resolver.answer = [address('127.0.0.1', free_port()) for _ in range(3)]
+def test_addresses_that_all_refuse(hosts):
+    hosts['none.test'] = [address('127.0.0.1', free_port()) for _ in range(3)]
     with no_leaks(), pytest.raises(ConnectionRefusedError):
         dial.open_socket('none.test', 80)
 
 
-def test_no_address_at_all(resolver):
-    resolver.answer = []
+def test_no_address_at_all(hosts):
+    hosts['none.test'] = []
     with pytest.raises(OSError, match='the host name has no address'):
         dial.open_socket('none.test', 80)
 
@@ -335,3 +207,156 @@ def test_one_that_is_killed_while_it_connects(black_hole):
         connecting = gevent.spawn(dial.open_socket, *black_hole)
         settle()
         connecting.kill()
+
+
+# -- From where ------------------------------------------------------------------------------------
+
+
+def test_source_addresses(listener):
+    """127.0.0.0/8 is all this machine."""
+    with dial.open_socket(*listener.getsockname(), source='127.0.0.9') as sock:
+        peer, (address, port) = listener.accept()
+        peer.close()
+        assert (address, port) == sock.getsockname()
+        assert address == '127.0.0.9'
+
+
+def test_the_system_chooses_the_port_for_the_destination(listener):
+    """The same port of a source address serves many destinations."""
+    with dial.open_socket(*listener.getsockname(), source='127.0.0.9') as sock:
+        option = race._BIND_ADDRESS_NO_PORT
+        if option is None:
+            pytest.skip('this system has no such option')
+        assert sock.getsockopt(socket.IPPROTO_IP, option)
+
+
+def test_only_addresses_of_the_family_of_the_source(hosts, listener):
+    hosts['both.test'] = [
+        address('::1', family=socket.AF_INET6),
+        address(*listener.getsockname()),
+    ]
+    with dial.open_socket('both.test', 80, source='127.0.0.1') as sock:
+        assert sock.family == socket.AF_INET
+    hosts['both.test'].pop()
+    with pytest.raises(OSError, match=r'no address of the family of the source address 127\.0'):
+        dial.open_socket('both.test', 80, source='127.0.0.1')
+
+
+def test_a_source_address_that_this_machine_does_not_have(listener):
+    with no_leaks(), pytest.raises(OSError, match=os.strerror(99)):
+        dial.open_socket(*listener.getsockname(), source='192.0.2.1')
+
+
+def sources(addresses, count):
+    return [dial.make_dialer(None, addresses, ())._source for _ in range(count)]
+
+
+def test_source_addresses_take_turns():
+    """Over all clients of the process that have the same list."""
+    names = ['127.0.1.1', '127.0.1.2', '127.0.1.3']
+    assert sources(names, 3) + sources(tuple(names), 3) == names * 2
+    assert sources(iter(names), 1) == names[:1]
+    assert sources('127.0.1.9', 2) == ['127.0.1.9'] * 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ((None, 'eth0', ()), "source_addresses: 'eth0' is not an IP address"),
+        ((None, ['127.0.0.1', 'x.test'], ()), "source_addresses: 'x.test' is not an IP address"),
+        ((None, [None], ()), 'source_addresses: None is not an IP address'),
+        ((None, [], ()), 'source_addresses is empty'),
+        (('x', None, ()), "dial must be a function of a host and a port: 'x'"),
+        ((print, '127.0.0.1', ()), 'dial and source_addresses cannot be combined'),
+        ((None, None, [1]), 'sockopt must be a list of tuples'),
+        ((None, None, (1, 2, 3)), 'sockopt must be a list of tuples'),
+    ],
+)
+def test_options_that_are_not_valid(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dial.make_dialer(*options)
+
+
+def test_no_options():
+    assert dial.make_dialer(None, None, ()) is dial.DIRECT
+    assert dial.make_dialer(None, None, []) is dial.DIRECT
+
+
+def test_options_of_the_client_come_before_those_of_a_websocket(listener):
+    nodelay = socket.IPPROTO_TCP, socket.TCP_NODELAY
+    dialer = dial.make_dialer(None, None, [(*nodelay, 0)])
+    with dialer.open(*listener.getsockname(), None) as sock:
+        assert not sock.getsockopt(*nodelay)
+    with dialer.open(*listener.getsockname(), None, [(*nodelay, 1)]) as sock:
+        assert sock.getsockopt(*nodelay)
+
+
+# -- By the caller ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', [socket.create_connection, standard.create_connection])
+def test_a_socket_of_the_caller(listener, kind):
+    asked = []
+
+    def connect(host, port):
+        asked.append((host, port))
+        return kind(listener.getsockname())
+
+    dialer = dial.make_dialer(connect, None, ())
+    with no_leaks(), dialer.open('server.test', 80, None) as sock:
+        assert asked == [('server.test', 80)]
+        assert sock.getpeername() == listener.getsockname()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert (sock.gettimeout(), sock.getblocking()) == (None, False)
+
+
+def test_a_unix_socket_of_the_caller(tmp_path):
+    path = str(tmp_path / 'socket')
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def connect(host, port):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(path)
+            return sock
+
+        with no_leaks(), dial.make_dialer(connect, None, ()).open('x.test', 80, None) as sock:
+            assert (sock.family, sock.getpeername()) == (socket.AF_UNIX, path)
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (ValueError('no such host'), 'dial raised ValueError: no such host'),
+        (KeyError('x.test'), "dial raised KeyError: 'x.test'"),
+        (TypeError('2 arguments'), 'dial raised TypeError: 2 arguments'),
+    ],
+)
+def test_a_function_of_the_caller_that_fails(error, message):
+    def connect(host, port):
+        raise error
+
+    with pytest.raises(ConnectionClosed) as caught:
+        dial.make_dialer(connect, None, ()).open('x.test', 80, None)
+    assert str(caught.value) == message
+    assert caught.value.__cause__ is error
+
+
+class Stop(Exception):
+    """As that of `gevent.Timeout(5, Stop)`."""
+
+
+@pytest.mark.parametrize('error', [OSError(5, 'no'), Stop(), gevent.GreenletExit()])
+def test_exceptions_that_are_not_a_fault_of_the_function(error):
+    def connect(host, port):
+        raise error
+
+    with pytest.raises(type(error)):
+        dial.make_dialer(connect, None, ()).open('x.test', 80, None)
+
+
+@pytest.mark.parametrize('wrong', [None, 7, 'socket'])
+def test_what_is_no_socket(wrong):
+    with pytest.raises(ConnectionClosed, match=f'not {wrong!r}'):
+        dial.make_dialer(lambda host, port: wrong, None, ()).open('x.test', 80, None)
