@@ -12,7 +12,7 @@ from . import process
 from .connecting import Connecting, choose_transports, connection_error
 from .net.dial import Dial, make_dialer
 from .net.race import SocketOptions
-from .options import Options, Reason, State, make_logger
+from .options import Options, Reason, State, make_logger, total_timeout
 from .per_hub import give_way
 from .session import Session
 from .tools import Tools
@@ -45,7 +45,9 @@ class Client(Tools):
                  only. The default is the standard library's ``json``.
     :param request_timeout: timeout in seconds for the whole handshake, for the
                             upgrade that follows it, and for each POST. ``None``
-                            means no timeout. The default is 5.
+                            means no timeout. With an ``http_session`` it can be
+                            requests' pair for connecting and reading; the sum
+                            applies to the handshake. The default is 5.
     :param http_session: a ``requests.Session`` for polling, or a callable that
                          returns one at each connect. Its cookies, auth, proxies,
                          certificates and headers also apply to the websocket.
@@ -101,7 +103,7 @@ class Client(Tools):
         self,
         logger: bool | logging.Logger = False,
         json: ModuleType | Any = None,
-        request_timeout: float | None = 5,
+        request_timeout: float | tuple[float, float] | None = 5,
         http_session: HTTPSession | Callable[[], HTTPSession] | None = None,
         ssl_verify: bool | str = True,
         handle_sigint: bool = True,
@@ -294,8 +296,8 @@ class Client(Tools):
         It can be called again in the disconnect handler, but not in two native threads at once.
 
         :param url: the server: a scheme (``http``, ``https``, ``ws`` or ``wss``)
-                    and a host. A query string is added to each request. A path
-                    is ignored: use ``engineio_path``.
+                    and a host. A query string is added to each request. It must
+                    not have another path than ``engineio_path``.
         :param headers: headers for each polling request and for the websocket
                         handshake.
         :param transports: ``'polling'``, ``'websocket'`` or a list of them, in
@@ -337,7 +339,8 @@ class Client(Tools):
             dumps=self._dumps,
             loads=self._loads,
             parse_json=self.parse_json,
-            request_timeout=self.request_timeout,
+            request_timeout=total_timeout(self.request_timeout),
+            timeouts=self.request_timeout if isinstance(self.request_timeout, tuple) else None,
             write_limit=self.write_limit,
             max_message_size=self.max_message_size,
             handle_sigint=self.handle_sigint,

@@ -206,7 +206,7 @@ class Connecting:
         else:
             from .transports.requests_session import SessionHTTP  # it imports requests
 
-            http = SessionHTTP(route, route.http_session, limit)
+            http = SessionHTTP(route, route.http_session, limit, options.timeouts)
         session.attach(Polling(session, route, options, http), http)
 
     def _greet(self, session: Session) -> None:
@@ -308,7 +308,7 @@ class Connecting:
 
 
 def connection_error(cause: Exception, host: str) -> ConnectionError:
-    """The exception of ``connect()``, with the server's JSON body if it sent one.
+    """The exception of ``connect()``, with the server's JSON body if it answered with a status.
 
     :param host: the server, which the text names once.
     """
@@ -318,7 +318,7 @@ def connection_error(cause: Exception, host: str) -> ConnectionError:
     if not what.startswith(host) and f'//{host}/' not in what:
         what = f'{host}: {what}'
     what += _advice(cause)
-    if isinstance(cause, HTTPError) and cause.body is not None:
+    if isinstance(cause, HTTPError):
         return ConnectionError(what, cause.body)
     return ConnectionError(what)
 

@@ -9,6 +9,7 @@ such as ``ValueError``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -19,8 +20,8 @@ class EngineIOError(Exception):
 class ConnectionError(EngineIOError):
     """``connect()`` failed. The first argument names the server and the cause.
 
-    If the server refused the connection with a JSON body, the second argument is
-    the decoded body.
+    If the server answered with an unexpected HTTP status, the second argument is
+    the response body, decoded, if it is JSON. Otherwise it is None.
     """
 
 
@@ -49,14 +50,22 @@ class HTTPError(EngineIOError):
     :param message: the request and the status, as text.
     :param status: the HTTP status code.
     :param body: the response body, decoded, if it is JSON. Otherwise None.
+    :param headers: the response headers.
     """
 
-    def __init__(self, message: str, status: int, body: Any = None) -> None:
+    def __init__(
+        self, message: str, status: int, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         #: The HTTP status code.
         self.status = status
         #: The decoded JSON body, or None.
         self.body = body
+        #: The response headers, such as ``retry-after``, ``location`` and ``server``. All names are
+        #: in lower case.
+        self.headers: dict[str, str] = {
+            name.lower(): value for name, value in (headers or {}).items()
+        }
 
 
 class ConnectionClosed(EngineIOError):

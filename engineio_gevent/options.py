@@ -32,6 +32,8 @@ class Options(NamedTuple):
     loads: Callable[..., Any]
     parse_json: bool
     request_timeout: float | None
+    #: The two timeouts of which it is the sum, if the caller gave two.
+    timeouts: tuple[float, float] | None
     write_limit: int | None
     max_message_size: int | None
     handle_sigint: bool
@@ -48,3 +50,19 @@ def make_logger(logger: bool | logging.Logger) -> logging.Logger:
         if not CLIENT.hasHandlers():
             CLIENT.addHandler(logging.StreamHandler())
     return CLIENT
+
+
+def total_timeout(timeout: Any) -> float | None:
+    """The seconds of the option ``request_timeout``, which may be a pair, as that of requests is.
+
+    :raises ValueError: it is not valid.
+    """
+    parts = timeout if isinstance(timeout, tuple) else (timeout,)
+    if len(parts) not in (1, 2) or not all(
+        one is None or (isinstance(one, (int, float)) and one >= 0) for one in parts
+    ):
+        raise ValueError(
+            'request_timeout must be a number of seconds, None, or a pair for connecting and '
+            f'reading: {timeout!r}'
+        )
+    return None if None in parts else sum(parts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.cookiejar import CookieJar
 from typing import Any, NamedTuple
 
 from ..net.tls import Cert
+from . import environment
 
 # Headers of a prepared polling request that the handshake of a websocket does not repeat.
 _POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'content-length', 'cookie'))
@@ -27,15 +29,26 @@ def session_from(session: Any) -> Any:
     """
     if session is None or hasattr(session, 'request'):
         return session
-    if not callable(session):
+    made = session() if callable(session) else session
+    if not hasattr(made, 'request'):
+        by = f', not {made!r:.100}' if made is session else f', but it returned {made!r:.100}'
         raise ValueError(
-            f'http_session must be a requests.Session or a callable that returns one: {session!r}'
+            'http_session must be a requests.Session, an object with its interface, or a function '
+            f'that returns one{by}'
         )
-    return session()
+    return made
+
+
+def cookies_of(session: Any) -> CookieJar | None:
+    """The cookie jar of a session: requests', or that of Locust's FastHttpSession."""
+    jar: CookieJar | None = getattr(session, 'cookies', None)
+    return getattr(session, 'cookiejar', None) if jar is None else jar
 
 
 def settings(session: Any, url: str) -> Settings:
     """Proxies, verification and the client certificate for a URL."""
+    if not hasattr(session, 'merge_environment_settings'):
+        return Settings(environment.proxies_for(url), environment.ca_bundle(), None)
     found = session.merge_environment_settings(url, {}, False, None, None)
     return Settings(found['proxies'], found['verify'], found['cert'])
 
@@ -44,6 +57,8 @@ def prepared_headers(
     session: Any, url: str, headers: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     """What the session makes of a request: its own headers and its auth."""
+    if not hasattr(session, 'prepare_request'):
+        return []
     import requests
 
     prepared = session.prepare_request(requests.Request('GET', url, dict(headers))).headers

@@ -21,9 +21,9 @@ from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import forwards, open_connection
 from .cookies import Jar
-from .http import CONTENT_TYPE, body_of_success, lost_packets
+from .http import CONTENT_TYPE, body_of_success
 from .http_reader import read_response
-from .redirects import REDIRECTS, Destination
+from .redirects import Destination
 from .route import Route
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
@@ -92,7 +92,15 @@ class DirectHTTP:
             headers = {**headers, 'Cookie': cookies}
         response = connection.request(method, target, headers, body, timeout)
         content = response.content(self._max_size)
-        return body_of_success(method, self._route, target, response.status, content, connection.by)
+        return body_of_success(
+            method,
+            self._route,
+            target,
+            response.status,
+            response.headers,
+            content,
+            connection.by,
+        )
 
     def close(self, gently: bool = False) -> None:
         self._getter.close(gently)
@@ -165,16 +173,12 @@ class _Connection:
         for _ in range(redirects.MAX_REDIRECTS + 1):
             self._go_to(place)
             response = self._send_and_read(method, headers, body, timeout)
-            if not response.cookies and response.status not in REDIRECTS:
-                return response
-            self._route.cookies.store(place.url, response.cookies)
+            if response.cookies:
+                self._route.cookies.store(place.url, response.cookies)
             location = response.headers.get('location')
-            if response.status not in REDIRECTS or not location:
+            there = redirects.next_destination(place, method, response.status, location)
+            if there is None:
                 return response
-            # A POST that these turn into a GET would lose its packets (RFC 9110, 15.4).
-            if response.status == 303 or (response.status in (301, 302) and method == 'POST'):
-                raise lost_packets(method, response.status, location)
-            there = redirects.follow(place, location)
             cookies = self._route.cookies.header(there.url)
             headers = dict(redirects.headers_after_redirect(headers.items(), place, there, cookies))
             place = there

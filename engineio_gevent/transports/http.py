@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
 from typing import Any, Protocol
 
-from ..exceptions import HTTPError, ProtocolError
+from ..exceptions import HTTPError
 from ..protocol.json_depth import too_deep
+from .redirects import REDIRECTS
 from .route import Route
 
 #: The type of every posted body: version 4 of the protocol is all text.
@@ -58,7 +59,13 @@ class HTTP(Protocol):
 
 
 def body_of_success(
-    method: str, route: Route, target: str, status: int, body: bytes, by: str = ''
+    method: str,
+    route: Route,
+    target: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    by: str = '',
 ) -> bytes:
     """The body of an answer that reports success.
 
@@ -68,11 +75,16 @@ def body_of_success(
     if 200 <= status < 300:
         return body
     path = target.partition('?')[0]
-    raise status_error(f'{method} {route.http_origin}{path}{by}', status, body)
+    raise status_error(f'{method} {route.http_origin}{path}{by}', status, headers, body)
 
 
-def status_error(what: str, status: int, body: bytes | None) -> HTTPError:
-    """The exception for an answer of another status than was hoped for."""
+def status_error(
+    what: str, status: int, headers: Mapping[str, str], body: bytes | None
+) -> HTTPError:
+    """The exception for an answer of another status than was hoped for.
+
+    :param what: the request.
+    """
     decoded: object = None
     if body:
         try:
@@ -83,14 +95,12 @@ def status_error(what: str, status: int, body: bytes | None) -> HTTPError:
     detail = ''
     if isinstance(decoded, dict) and isinstance(decoded.get('message'), str):
         detail = f': {decoded["message"]}'
+    location = headers.get('location')
+    if status in REDIRECTS and location:
+        detail += f', which redirects to {location.partition("?")[0][:100]}'
     return HTTPError(
-        f'Unexpected status code {status} in server response to {what}{detail}', status, decoded
-    )
-
-
-def lost_packets(method: str | None, status: int, location: str) -> ProtocolError:
-    """The exception for a redirect that would lose the packets of a POST."""
-    where = location.partition('?')[0][:100]
-    return ProtocolError(
-        f'{method} redirected by status {status} to {where}: connect to the final URL instead'
+        f'Unexpected status code {status} in server response to {what}{detail}',
+        status,
+        decoded,
+        headers,
     )

@@ -19,7 +19,7 @@ from . import redirects
 from .connection import open_connection
 from .http import status_error
 from .http_reader import read_response
-from .redirects import REDIRECTS, Destination, headers_after_redirect
+from .redirects import MAX_REDIRECTS, REDIRECTS, Destination, headers_after_redirect
 from .route import Route
 
 #: Bytes of the body of a refusal that are read.
@@ -51,6 +51,7 @@ def open_websocket(
     key = base64.b64encode(os.urandom(16)).decode()
     headers = _headers(route, options, key)
     left: int = options.get('redirect_limit') or 0
+    at_home = MAX_REDIRECTS
     while True:
         try:
             sock = options.pop('socket', None) or _connect(route, place, options)
@@ -61,20 +62,41 @@ def open_websocket(
                     on_response(answer)
                 if answer.cookies:
                     route.cookies.store(place.url, answer.cookies)
-                location = answer.headers.get('location')
-                if not left or answer.status not in REDIRECTS or not location:
+                there = _next_destination(place, answer, left, at_home)
+                if there is None:
                     _check(answer, options, key, place)
                     return sock, answer.rest
-                there = redirects.follow(place, location)
             except BaseException:  # a time-out or a kill, too, leaves no socket open
                 sock.close()
                 raise
         except OSError as exc:
             raise ConnectionClosed(f'{place.netloc}: {error_text(exc)}') from exc
         sock.close()
-        left -= 1
+        if there.origin == place.origin:
+            at_home -= 1
+        else:
+            left -= 1
         headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
         place = there
+
+
+def _next_destination(
+    place: Destination, answer: Response, left: int, at_home: int
+) -> Destination | None:
+    """Where to ask again, or None to take the answer as it is.
+
+    :param left: how many redirects the caller allows, to any server.
+    :param at_home: how many more are followed by statuses 307 and 308 to the same server. Fronts
+                    send those from ``/engine.io/`` to ``/engine.io``.
+    """
+    location = answer.headers.get('location')
+    if answer.status not in REDIRECTS or not location:
+        return None
+    if answer.status in (307, 308) and at_home:
+        there = redirects.follow(place, location)
+        if there.origin == place.origin:
+            return there
+    return redirects.follow(place, location) if left else None
 
 
 def _headers(route: Route, options: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
@@ -104,7 +126,9 @@ def _check(answer: Response, options: Mapping[str, Any], key: str, place: Destin
     """
     if answer.status != 101:
         url = place.url.partition('?')[0]
-        raise status_error(f'the websocket handshake with {url}', answer.status, answer.body)
+        raise status_error(
+            f'the websocket handshake with {url}', answer.status, answer.headers, answer.body
+        )
     headers = answer.headers
     if headers.get('upgrade', '').lower() != 'websocket':
         raise _fault('Upgrade', headers.get('upgrade'))

@@ -30,6 +30,11 @@ class Destination(NamedTuple):
     target: str
 
     @property
+    def origin(self) -> tuple[bool, str, int]:
+        """Scheme, host and port."""
+        return self[:3]
+
+    @property
     def url(self) -> str:
         """The whole, as ``http`` or ``https``."""
         return f'{"https" if self.secure else "http"}://{self.netloc}{self.target}'
@@ -38,6 +43,26 @@ class Destination(NamedTuple):
 def home(route: Route, target: str) -> Destination:
     """The place of a request on the way that the caller gave."""
     return Destination(route.secure, route.host, route.port, route.netloc, target)
+
+
+def next_destination(
+    place: Destination, method: str, status: int, location: str | None
+) -> Destination | None:
+    """Where a request has to be sent again, or None if its response is no redirect.
+
+    :param place: where the response came from.
+    :param method: ``'GET'`` or ``'POST'``.
+    :raises ProtocolError: the redirect cannot be followed.
+    """
+    if status not in REDIRECTS or not location:
+        return None
+    # A POST that these turn into a GET would lose its packets (RFC 9110, section 15.4).
+    if status == 303 or (status in (301, 302) and method == 'POST'):
+        where = location.partition('?')[0][:100]
+        raise ProtocolError(
+            f'{method} redirected by status {status} to {where}: connect to the final URL instead'
+        )
+    return follow(place, location)
 
 
 def follow(place: Destination, location: str) -> Destination:

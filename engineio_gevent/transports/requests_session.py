@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import ssl
 import sys
 import traceback
+from collections.abc import Mapping
 from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import Any
@@ -15,11 +18,13 @@ import urllib3
 from urllib3.exceptions import NewConnectionError
 
 from ..exceptions import ConnectionClosed, ProtocolError
+from ..net.deadlines import within
 from ..net.errors import connection_error
 from ..net.tunnel import Proxy, root_cause_text
 from ..net.unpatched import warn_if_unpatched
-from .http import CONTENT_TYPE, body_of_success, lost_packets
-from .redirects import REDIRECTS, Destination, follow
+from .caller_session import cookies_of
+from .http import CONTENT_TYPE, body_of_success
+from .redirects import Destination, next_destination
 from .route import Route
 
 _PATCHED_LATE = (
@@ -37,13 +42,21 @@ class SessionHTTP:
         '_headers',
         '_joins_cookies',
         '_max_size',
+        '_options',
+        '_pair',
         '_route',
         '_session',
         '_verify',
     )
 
-    def __init__(self, route: Route, session: requests.Session, max_size: int | None) -> None:
-        warn_if_unpatched('polling through a requests.Session or a proxy')
+    def __init__(
+        self,
+        route: Route,
+        session: Any,
+        max_size: int | None,
+        pair: tuple[float, float] | None = None,
+    ) -> None:
+        warn_if_unpatched('polling through a requests.Session')
         self._route = route
         self._session = session
         self._max_size = max_size
@@ -54,10 +67,13 @@ class SessionHTTP:
         self._by = '' if route.proxy is None else f' via {Proxy.parse(route.proxy)}'
         # None: as the session says. Only a False is ours to add.
         self._verify = None if route.verify else False
+        self._options = _accepted_options(session)
+        # The caller's timeouts for connecting and for reading, in place of their sum.
+        self._pair = pair
 
     @property
     def cookies(self) -> CookieJar | None:
-        return self._session.cookies
+        return cookies_of(self._session)
 
     def get(self, target: str, timeout: float | None) -> bytes:
         return self._request('GET', target, None, timeout)
@@ -75,7 +91,7 @@ class SessionHTTP:
             headers = {**headers, 'Cookie': self._route.polling_cookies()}
         handled = sys.exc_info()[1]
         try:
-            status, content = self._exchange(method, target, headers, body, timeout)
+            status, received, content = self._exchange(method, target, headers, body, timeout)
         except Exception as exc:
             _cut_from_pool(exc, handled)
             if isinstance(exc, RecursionError) and _imported_before_patching():
@@ -87,7 +103,7 @@ class SessionHTTP:
             unconnected = any(isinstance(one, NewConnectionError) for one in causes)
             kind = connection_error(root) if unconnected else ConnectionClosed
             raise kind(f'{self._route.netloc}{self._by}: {_error_text(root)}') from exc
-        return body_of_success(method, self._route, target, status, content, self._by)
+        return body_of_success(method, self._route, target, status, received, content, self._by)
 
     def _exchange(
         self,
@@ -96,41 +112,49 @@ class SessionHTTP:
         headers: dict[str, str],
         body: bytes | None,
         timeout: float | None,
-    ) -> tuple[int, bytes]:
-        response = self._session.request(
-            method,
-            self._route.http_origin + target,
-            headers=headers,
-            data=body,
-            timeout=timeout,
-            verify=self._verify,
-            stream=True,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        options = {
+            'data': body,
+            'timeout': self._pair if self._pair and timeout == sum(self._pair) else timeout,
+            'verify': self._verify,
+            'cert': self._route.cert,
+            'stream': True,
             # These replace the session's, where it has some of its own.
-            hooks={'response': [*_hooks(self._session), self._check_redirect]},
+            'hooks': {'response': [*_hooks(self._session), self._check_redirect]},
+        }
+        url = self._route.http_origin + target
+        request = functools.partial(
+            self._session.request,
+            method,
+            url,
+            headers=headers,
+            **{name: value for name, value in options.items() if name in self._options},
         )
+        # A session that has no timeouts waits no longer for that.
+        response = request() if 'timeout' in self._options else within(timeout, request)
         try:
-            return response.status_code, self._read(response)
+            return response.status_code, response.headers or {}, self._read(response)
         finally:
-            response.close()
-            _detach(response)
+            if isinstance(response, requests.Response):
+                if response.raw is not None:  # Locust's session has none if there is no connection
+                    response.close()
+                _detach(response)
 
     def _check_redirect(self, response: requests.Response, **_options: object) -> None:
         """A hook of requests, before it follows a redirect: by the rules of our own connections."""
         location = response.headers.get('location')
-        if response.status_code not in REDIRECTS or not location:
-            return
+        method = str(response.request.method)
+        parts = urlsplit(str(response.url))
+        here = Destination(
+            parts.scheme == 'https',
+            parts.hostname or '',
+            parts.port or 0,
+            parts.netloc,
+            parts.path,
+        )
         try:
-            method = response.request.method
-            if response.status_code == 303 or (
-                response.status_code in (301, 302) and method == 'POST'
-            ):
-                raise lost_packets(method, response.status_code, location)
-            parts = urlsplit(str(response.url))
-            secure = parts.scheme == 'https'
-            here = Destination(
-                secure, parts.hostname or '', parts.port or 0, parts.netloc, parts.path
-            )
-            follow(here, location)
+            if next_destination(here, method, response.status_code, location) is None:
+                return
             self._read(response)  # requests would do it, without a limit
         except BaseException:  # a time-out of the caller's, too, leaves no socket open
             response.close()
@@ -141,13 +165,17 @@ class SessionHTTP:
         limit = self._max_size
         parts = []
         size = 0
-        for part in response.iter_content(65536):
+        if isinstance(response, requests.Response) and response.raw is not None:
+            pieces = response.iter_content(65536)
+        else:
+            pieces = iter([response.content or b''])
+        for part in pieces:
             size += len(part)
             if limit is not None and size > limit:
                 raise ProtocolError(f'response larger than {limit} bytes', 1009)
             parts.append(part)
         # The adapter is the caller's, and need not have urllib3 refuse a body that is cut short.
-        missing = getattr(response.raw, 'length_remaining', None)
+        missing = getattr(getattr(response, 'raw', None), 'length_remaining', None)
         if missing:
             raise requests.ConnectionError(
                 urllib3.exceptions.IncompleteRead(response.raw.tell(), missing)
@@ -222,6 +250,20 @@ def _detach(response: requests.Response) -> None:
         one.raw = None
 
 
-def _hooks(session: requests.Session) -> list[Any]:
-    own = session.hooks.get('response') or []
+# What requests' interface takes, and this package sends.
+_OPTIONS = frozenset(('data', 'timeout', 'verify', 'cert', 'stream', 'hooks'))
+
+
+def _accepted_options(session: Any) -> frozenset[str]:
+    """The options that the ``request()`` of a session takes, besides method, URL and headers."""
+    parameters = inspect.signature(session.request).parameters
+    kinds = {one.kind for one in parameters.values()}
+    # Another class may pass the rest on to a library that is not requests.
+    if isinstance(session, requests.Session) and inspect.Parameter.VAR_KEYWORD in kinds:
+        return _OPTIONS
+    return _OPTIONS & parameters.keys() | {'data'}
+
+
+def _hooks(session: Any) -> list[Any]:
+    own = getattr(session, 'hooks', {}).get('response') or []
     return [own] if callable(own) else list(own)

@@ -23,6 +23,8 @@ from .environment import quoted
 
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
+# The names that this package puts into the query. Servers refuse a second value.
+_OURS = frozenset(('', 'EIO', 'transport', 'sid', 't'))
 _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r'[^\x00-\x08\x0a-\x1f\x7f]*\Z')  # RFC 9110, section 5.5
@@ -74,12 +76,18 @@ def _server_address(url: str, path: str) -> ServerAddress:
     host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
     path = path.strip('/')
+    if parts.path.strip('/') not in ('', path):
+        raise ValueError(
+            f'URL has the path {parts.path!r}, but engineio_path is {path!r}: remove the path from '
+            f'the URL, and pass engineio_path={parts.path.strip("/")!r} if Engine.IO is there'
+        )
+    query = '&'.join(one for one in parts.query.split('&') if one.partition('=')[0] not in _OURS)
     return ServerAddress(
         secure,
         host,
         port or (443 if secure else 80),
         f'{bracketed}:{port}' if port else bracketed,
-        quoted((f'/{path}/' if path else '/') + '?' + (f'{parts.query}&' if parts.query else '')),
+        quoted((f'/{path}/' if path else '/') + '?' + (f'{query}&' if query else '')),
         parts.username,
         parts.password,
     )
@@ -157,7 +165,7 @@ class Route:
         if self.websocket_options:
             _check_options(self.websocket_options)
         session = self.http_session
-        self.cookies = Cookies(None if session is None else session.cookies)
+        self.cookies = Cookies(None if session is None else caller_session.cookies_of(session))
         if _CONTROL.search(self.cookies.header(self.http_origin + self._prefix)):
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)

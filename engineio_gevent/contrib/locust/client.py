@@ -12,6 +12,7 @@ import gevent
 from ...client import Client
 from ...disconnect_handler import call_disconnect
 from ...net.deadlines import timer_seconds
+from ...options import total_timeout
 from ...protocol.packet import encode_message, parse_text
 from .awaited import Awaited, Check, Incoming, Match, verify
 from .failures import Failure, TimedOut
@@ -166,7 +167,7 @@ class EngineIOClient(Client):
     def _report_connect(self, error: BaseException | None = None) -> None:
         self._report.connect(
             self._greeted_by or (self.transports or ['polling'])[0], self._handshake,
-            error, until=self._handshake_ended, timeout=self.request_timeout,
+            error, until=self._handshake_ended, timeout=total_timeout(self.request_timeout),
         )  # fmt: skip
 
     def _report_upgrade(self) -> None:
@@ -201,8 +202,9 @@ class EngineIOClient(Client):
         watch = Stopwatch()
         try:
             encoded = encode_message(data, self._dumps)
-            self._wait_until_usable(self.request_timeout, watch)
-            length = self._transmit(encoded, self.request_timeout, watch)
+            timeout = total_timeout(self.request_timeout)
+            self._wait_until_usable(timeout, watch)
+            length = self._transmit(encoded, timeout, watch)
         except Exception as exc:
             self._report.failed('send', name, exc, watch)
             if not isinstance(exc, Failure):

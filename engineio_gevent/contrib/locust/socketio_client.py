@@ -11,6 +11,7 @@ import gevent
 from socketio.exceptions import BadNamespaceError, ConnectionError, SocketIOError
 
 from ...net.deadlines import timer_seconds
+from ...options import total_timeout
 from ..socketio import Client
 from .awaited import Awaited, Check, Incoming, Match, verify
 from .client import DEFAULT_TIMEOUT
@@ -260,7 +261,7 @@ class SocketIOClient(Client):
         watch = Stopwatch()
         guarded = callback and functools.partial(self._report.guard, callback)
         try:
-            timeout = self.eio.request_timeout
+            timeout = total_timeout(self.eio.request_timeout)
             length = self._transmit(event, data, namespace, guarded, timeout, watch)
         except Exception as exc:
             self._report.failed(request_type, name, exc, watch)
