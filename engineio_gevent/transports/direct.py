@@ -148,7 +148,7 @@ class _Connection:
         self._sock: Any = None
         # Where the socket leads, by which proxy. Elsewhere than home after a redirect.
         self._place = redirects.home(route, '/')
-        self._proxy = route.proxy_for(self._place.url)
+        self._proxy = route.proxy_for(route.origin, self._place.url)
         self._busy = self._closed = False
         self._good_until: float | None = None
 
@@ -187,9 +187,9 @@ class _Connection:
         )
 
     def _go_to(self, place: Destination) -> None:
-        if place[:3] != self._place[:3]:
+        if place.origin != self._place.origin:
             self._drop()
-            self._proxy = self._route.proxy_for(place.url)
+            self._proxy = self._route.proxy_for(place.origin, place.url)
         self._place = place
 
     def _send_and_read(

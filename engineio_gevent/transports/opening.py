@@ -1,22 +1,19 @@
-"""The opening handshake of a websocket (RFC 6455, section 4), by the options of websocket-client.
-
-websocket-client's own takes 100 us more, keeps cookies for the whole process,
-and follows redirects with all headers to any host.
-"""
+"""The opening of a websocket (RFC 6455, section 4): connection, handshake and redirects."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.errors import error_text
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import open_connection
+from .headers import Headers
 from .http import status_error
 from .http_reader import read_response
 from .redirects import MAX_REDIRECTS, REDIRECTS, Destination, headers_after_redirect
@@ -31,41 +28,59 @@ _OURS = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', '
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
+class Opened(NamedTuple):
+    """An open websocket."""
+
+    #: The connected socket.
+    sock: Any
+    #: The bytes that the server has sent after its response.
+    rest: bytes
+    #: The caller's function that makes the keys of frames, or None.
+    get_mask_key: Callable[[int], bytes | str] | None = None
+
+
 def open_websocket(
     route: Route,
     sid: str | None,
     timeout: float | None,
     on_response: Callable[[Response], None] | None = None,
-) -> tuple[Any, bytes]:
+) -> Opened:
     """Connect and shake hands; waits.
 
     :param sid: the session to join, or None to begin one.
-    :param timeout: seconds for the parts of it, where the caller's options say nothing.
+    :param timeout: seconds for each step, where the caller's options say nothing.
     :param on_response: is called with each response, that of a redirect or a refusal too.
-    :returns: the connected socket, and what the server has sent after its answer.
     :raises EngineIOError: with the cause chained.
     """
-    options = route.websocket_handshake()
-    options.setdefault('timeout', timeout)
+    options = route.websocket_options
+    headers = route.websocket_headers()
+    left = 0
+    handshake: Any
+    if options is None:
+        handshake = Handshake(route)
+    else:
+        from .by_websocket_client import Handshake as ByWebSocketClient  # and that
+
+        timeout = options.timeout(timeout)
+        headers = options.merged(headers)
+        left = options.redirect_limit
+        handshake = ByWebSocketClient(options, timeout)
     place = redirects.home(route, route.target('websocket', sid))
-    key = base64.b64encode(os.urandom(16)).decode()
-    headers = _headers(route, options, key)
-    left: int = options.get('redirect_limit') or 0
     at_home = MAX_REDIRECTS
+    first = True
     while True:
         try:
-            sock = options.pop('socket', None) or _connect(route, place, options)
+            sock = _connect(route, place, timeout, first)
             try:
-                sock.sendall(encode_request('GET', place.target, headers, None))
-                answer = read_response(sock, MAX_REFUSAL, upgrading=True)
+                answer = handshake.ask(sock, place, headers)
                 if on_response is not None:
                     on_response(answer)
                 if answer.cookies:
                     route.cookies.store(place.url, answer.cookies)
                 there = _next_destination(place, answer, left, at_home)
                 if there is None:
-                    _check(answer, options, key, place)
-                    return sock, answer.rest
+                    handshake.check(answer, place)
+                    return Opened(sock, answer.rest, handshake.get_mask_key)
             except BaseException:  # a time-out or a kill, too, leaves no socket open
                 sock.close()
                 raise
@@ -78,6 +93,7 @@ def open_websocket(
             left -= 1
         headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
         place = there
+        first = False
 
 
 def _next_destination(
@@ -99,57 +115,73 @@ def _next_destination(
     return redirects.follow(place, location) if left else None
 
 
-def _headers(route: Route, options: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
-    """The request's header (section 4.1), by the options of websocket-client."""
-    own: Mapping[str, str] = options['header']
-    headers = [('Upgrade', 'websocket')]
-    if not options.get('suppress_host'):
-        headers.append(('Host', options.get('host') or route.netloc))
-    if not options.get('suppress_origin'):
-        headers.append(('Origin', options.get('origin') or route.http_origin))
-    headers.append(('Sec-WebSocket-Key', key))
-    headers.append(('Sec-WebSocket-Version', '13'))
-    headers.append(('Connection', 'Upgrade'))
-    if options.get('subprotocols'):
-        headers.append(('Sec-WebSocket-Protocol', ','.join(options['subprotocols'])))
-    headers.extend(one for one in own.items() if one[0].lower() not in _OURS)
-    if options['cookie']:
-        headers.append(('Cookie', options['cookie']))
-    return headers
+class Handshake:
+    """The handshake as most clients do it (section 4.1)."""
+
+    get_mask_key = None
+
+    def __init__(self, route: Route) -> None:
+        self._origin = route.http_origin
+        self._key = base64.b64encode(os.urandom(16)).decode()
+        self._offered: list[str] = []
+
+    def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
+        """Send the request and read the response; waits."""
+        names = {name.lower(): name for name, _ in headers}
+        own = [one for one in headers if one[0].lower() not in _OURS]
+        self._offered = listed_subprotocols(own)
+        lines = [('Upgrade', 'websocket')]
+        if 'host' not in names:
+            lines.append(('Host', place.netloc))
+        if 'origin' not in names:
+            lines.append(('Origin', self._origin))
+        lines.append(('Sec-WebSocket-Key', self._key))
+        lines.append(('Sec-WebSocket-Version', '13'))
+        lines.append(('Connection', 'Upgrade'))
+        sock.sendall(encode_request('GET', place.target, lines + own, None))
+        return read_response(sock, MAX_REFUSAL, upgrading=True)
+
+    def check(self, answer: Response, place: Destination) -> None:
+        """Check the response; raises as :func:`check_answer`."""
+        check_answer(answer, place, self._key, self._offered)
 
 
-def _check(answer: Response, options: Mapping[str, Any], key: str, place: Destination) -> None:
+def check_answer(
+    answer: Response, place: Destination, key: str | None, offered: Sequence[str]
+) -> None:
     """Section 4.1: what the client must see in the answer.
 
+    :param key: the key that was sent; None: not to be checked.
+    :param offered: the subprotocols that were offered.
     :raises HTTPError: the server refused.
     :raises ProtocolError: this is no answer to our request.
     """
     if answer.status != 101:
         url = place.url.partition('?')[0]
-        raise status_error(
-            f'the websocket handshake with {url}', answer.status, answer.headers, answer.body
-        )
+        what = f'the websocket handshake with {url}'
+        raise status_error(what, answer.status, answer.headers, answer.body)
     headers = answer.headers
     if headers.get('upgrade', '').lower() != 'websocket':
         raise _fault('Upgrade', headers.get('upgrade'))
     if 'upgrade' not in headers.get('connection', '').lower():
         raise _fault('Connection', headers.get('connection'))
-    digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
-    if headers.get('sec-websocket-accept') != base64.b64encode(digest).decode():
-        raise _fault('Sec-WebSocket-Accept', headers.get('sec-websocket-accept'))
+    accept = headers.get('sec-websocket-accept')
+    if key is not None:
+        digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
+        if accept != base64.b64encode(digest).decode():
+            raise _fault('Sec-WebSocket-Accept', accept)
     if headers.get('sec-websocket-extensions'):  # none was offered
         raise _fault('Sec-WebSocket-Extensions', headers['sec-websocket-extensions'])
-    offered = options.get('subprotocols') or ()
-    fit = [one.lower() for one in (*offered, *_listed(options['header']))]
     chosen = headers.get('sec-websocket-protocol')
+    fit = [one.lower() for one in offered]
     # One that was not offered is a fault to the RFC; none, where some were, to websocket-client.
     if (chosen or offered) and (chosen or '').lower() not in fit:
         raise _fault('Sec-WebSocket-Protocol', chosen)
 
 
-def _listed(own: Mapping[str, str]) -> list[str]:
+def listed_subprotocols(headers: Headers) -> list[str]:
     """The subprotocols that the caller offered by a header of his own."""
-    lines = (value for name, value in own.items() if name.lower() == 'sec-websocket-protocol')
+    lines = (value for name, value in headers if name.lower() == 'sec-websocket-protocol')
     return [one.strip() for line in lines for one in line.split(',')]
 
 
@@ -161,16 +193,27 @@ def _fault(name: str, value: str | None) -> ProtocolError:
     )
 
 
-def _connect(route: Route, place: Destination, options: dict[str, Any]) -> Any:
-    """A connected socket, with the handshake of TLS done where the route wants that."""
+def _connect(route: Route, place: Destination, timeout: float | None, first: bool) -> Any:
+    """A connected socket, with the handshake of TLS done if the server wants TLS."""
+    options = route.websocket_options
+    if options is None:
+        return open_connection(route, place, route.websocket_proxy, timeout)
+    if first and (given := options.socket()) is not None:
+        if given.fileno() == -1:
+            raise ConnectionClosed(
+                'websocket_extra_options: the socket is closed. It serves one connection: pass a '
+                'function that returns a new one each time'
+            )
+        return given
+    own = options.proxy(route.http_origin)
+    proxy, limit = (route.websocket_proxy, None) if own is None else own
     sock = open_connection(
         route,
         place,
-        route.websocket_proxy,
-        options['timeout'],
-        sockopt=options.get('sockopt') or (),
-        sslopt=options.get('sslopt'),
+        proxy,
+        timeout if limit is None else limit,
+        sockopt=options.sockopt,
+        sslopt=options.sslopt,
     )
-    # The session bounds the whole handshake; this is for a caller who wants less.
-    sock.settimeout(route.websocket_options.get('timeout'))
+    sock.settimeout(timeout)
     return sock

@@ -16,32 +16,18 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ..net import tls
 from ..net.dial import DIRECT, Dialer
-from ..net.tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
+from ..net.tunnel import Proxy
 from . import caller_session, environment
 from .cookies import Cookies, joined
 from .environment import quoted
+from .headers import Headers, checked_headers
+from .websocket_options import WebSocketOptions
 
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 # The names that this package puts into the query. Servers refuse a second value.
 _OURS = frozenset(('', 'EIO', 'transport', 'sid', 't'))
 _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
-_VALUE = re.compile(r'[^\x00-\x08\x0a-\x1f\x7f]*\Z')  # RFC 9110, section 5.5
-
-# Those of websocket-client's options that choose a proxy, which is not left to it.
-_PROXY_OPTIONS = frozenset(
-    (
-        'http_proxy_host',
-        'http_proxy_port',
-        'http_no_proxy',
-        'http_proxy_auth',
-        'http_proxy_timeout',
-        'proxy_type',
-    )
-)
-
-Headers = list[tuple[str, str]]
 
 
 class ServerAddress(NamedTuple):
@@ -119,7 +105,6 @@ class Route:
         '_prefix',
         '_proxies',
         '_timestamp',
-        '_websocket_headers',
         'cert',
         'cookies',
         'dialer',
@@ -154,16 +139,13 @@ class Route:
         self._prefix: str = where.prefix
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
-        self.headers: Headers = checked_headers(headers or {})
+        self.headers: Headers = checked_headers((headers or {}).items())
         self.http_session: Any = caller_session.session_from(http_session)
-        #: The caller's keyword arguments for websocket-client.
-        self.websocket_options: Mapping[str, Any] = websocket_options or {}
-        self._websocket_headers = _extra_headers(self.websocket_options.get('header') or {})
+        #: The caller's keyword arguments for websocket-client, if there are any.
+        self.websocket_options = WebSocketOptions(websocket_options) if websocket_options else None
         #: Opens the TCP connections.
         self.dialer = dialer
         self._resolve_settings(verify, cert)
-        if self.websocket_options:
-            _check_options(self.websocket_options)
         session = self.http_session
         self.cookies = Cookies(None if session is None else caller_session.cookies_of(session))
         if _CONTROL.search(self.cookies.header(self.http_origin + self._prefix)):
@@ -193,14 +175,13 @@ class Route:
         #: The URL of the proxy for polling, or None.
         self.proxy: str | None = environment.select_proxy(url, proxies)
 
-    def proxy_for(self, url: str) -> Proxy | None:
-        """The proxy for a polling request, which may have been redirected.
+    def proxy_for(self, origin: tuple[bool, str, int], url: str) -> Proxy | None:
+        """The proxy for a polling request, which may have been redirected to another server.
 
-        :raises ConnectionClosed: its URL is invalid.
+        :raises ConnectionClosed: the URL of the proxy is invalid.
         """
-        if url.startswith(self.http_origin):
-            proxy = self.proxy
-        else:
+        proxy = self.proxy
+        if origin != self.origin:
             proxy = environment.select_proxy(url, environment.proxies_for(url))
         return None if proxy is None else Proxy.parse(proxy)
 
@@ -278,91 +259,31 @@ class Route:
         own = (value for name, value in self.headers if name.lower() == 'cookie')
         return joined(*own, self.cookies.header(self.http_origin + self._prefix))
 
-    def websocket_handshake(self) -> dict[str, Any]:
-        """The arguments of ``websocket.create_connection()``; the caller's options come first."""
-        own = self.websocket_options
-        # The later source wins, and names of headers have no case.
+    def websocket_headers(self) -> Headers:
+        """The headers for the handshake of a websocket: the caller's and those of the session.
+
+        Names have no case, and the later source wins. Cookies are in one header.
+        """
         session = self.http_session
-        prepared: Headers = []
+        headers = {name.lower(): (name, value) for name, value in self.headers}
         if session is not None:
             url = self.http_origin + self._prefix
-            prepared = caller_session.prepared_headers(session, url, self.headers)
-        sources = *self.headers, *prepared, *self._websocket_headers
-        headers = {name.lower(): (name, value) for name, value in sources}
+            for name, value in caller_session.prepared_headers(session, url, self.headers):
+                headers[name.lower()] = name, value
         _, cookie = headers.pop('cookie', ('', ''))
-        options: dict[str, Any] = {
-            'cookie': joined(cookie, self.cookies.header(self.http_origin + self._prefix)),
-            'redirect_limit': 0,
-        }
-        # websocket-client has an option for each of these two headers, and a default.
-        for name in ('host', 'origin'):
-            if name in headers:
-                _, options[name] = headers.pop(name)
-        options = {**options, **own, 'header': dict(headers.values())}
-        return {name: value for name, value in options.items() if name not in _PROXY_OPTIONS}
+        cookie = joined(cookie, self.cookies.header(self.http_origin + self._prefix))
+        if cookie:
+            headers['cookie'] = 'Cookie', cookie
+        return list(headers.values())
 
     @property
     def websocket_proxy(self) -> Proxy | None:
-        """The proxy that the websocket goes through: the caller's option, or that of polling."""
-        own = self.websocket_options
-        if own.get('http_proxy_host'):
-            bypass = own.get('http_no_proxy')
-            if bypass and environment.bypasses_proxy(self.http_origin, ','.join(bypass)):
-                return None
-            scheme = own.get('proxy_type') or 'http'
-            port = own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT)
-            user, password = own.get('http_proxy_auth') or (None, '')
-            return Proxy(scheme, own['http_proxy_host'], int(port), user, password or '')
+        """The proxy for websockets, if the caller's options have none: that of the environment.
+
+        :raises ConnectionClosed: its URL is invalid.
+        """
         url = self._proxies.get('wss' if self.secure else 'ws') or self.proxy
         return Proxy.parse(url) if url else None
-
-
-def checked_headers(headers: Mapping[str, Any]) -> Headers:
-    """A copy of a caller's headers that is safe to send.
-
-    :raises ValueError: a name or a value has characters that a header cannot
-                        have (RFC 9110, section 5), a line end above all.
-    """
-    checked = []
-    for name, value in headers.items():
-        name = name.decode('latin-1') if isinstance(name, bytes) else name
-        value = value.decode('latin-1') if isinstance(value, bytes) else value
-        if value is None:
-            continue
-        if not isinstance(name, str) or not _NAME.match(name):
-            raise ValueError(f'invalid header name: {name!r}')
-        if not isinstance(value, str) or not _VALUE.match(value) or not _is_latin_1(value):
-            raise ValueError(
-                f'invalid value for header {name}: use Latin-1 text without control characters'
-            )
-        checked.append((name, value.strip()))
-    return checked
-
-
-def _is_latin_1(value: str) -> bool:
-    return value.isascii() or max(value) <= '\xff'
-
-
-def _extra_headers(headers: Any) -> Headers:
-    """The ``header`` among the options for websocket-client: a mapping, or a list of lines."""
-    if not isinstance(headers, Mapping):
-        lines = [headers] if isinstance(headers, str) else list(headers)
-        headers = {}
-        for line in lines:
-            name, colon, value = line.partition(':')
-            if not colon:
-                raise ValueError(f'invalid header line {line!r}: use "Name: value"')
-            headers[name] = value
-    return checked_headers(headers)
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what websocket-client's options would put into the header as it is."""
-    for name in ('cookie', 'host', 'origin'):
-        checked_headers({name: options.get(name)})
-    for one in options.get('subprotocols') or ():
-        if not _NAME.match(one):
-            raise ValueError(f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}')
 
 
 def ascii_host(host: str) -> str:

@@ -93,7 +93,8 @@ class WebSocket:
 
     def open(self, sid: str | None = None) -> None:
         """Do the websocket handshake and begin to read."""
-        sock, leftover = open_websocket(self._route, sid, self._limits.request_timeout)
+        opened = open_websocket(self._route, sid, self._limits.request_timeout)
+        sock, leftover = opened.sock, opened.rest
         if self._state == _CLOSED:
             sock.close()
             raise ConnectionClosed('the connection was closed by this client while connecting')

@@ -56,7 +56,20 @@ class WebSocketOptions:
         if 'class_' not in given:  # which may have arguments of its own
             known = _CONNECTION | _REQUEST | _FRAMES
             for name in given.keys() - known:
-                _warn(f'{name} has no effect')
+                warn(f'{name} has no effect')
+
+    def merged(self, headers: Headers) -> Headers:
+        """The headers of a request: these, and the options', which come first.
+
+        :param headers: those of the client and its session.
+        """
+        own = list(self.header)
+        for name in ('Cookie', 'Host', 'Origin'):
+            if self._given.get(name.lower()) is not None:
+                own = [one for one in own if one[0].lower() != name.lower()]
+                own.append((name, self._given[name.lower()]))
+        names = {name.lower() for name, _ in own}
+        return [one for one in headers if one[0].lower() not in names] + own
 
     def request(self) -> dict[str, Any]:
         """The arguments for websocket-client."""
@@ -128,7 +141,7 @@ def _header_lines(headers: Any) -> Headers:
     return checked_headers(pairs)
 
 
-def _warn(what: str) -> None:
+def warn(what: str) -> None:
     """Warn, once in a process."""
     if what not in _warned:
         _warned.add(what)
