@@ -44,12 +44,14 @@ def open_websocket(
     sid: str | None,
     timeout: float | None,
     on_response: Callable[[Response], None] | None = None,
+    sock: Any = None,
 ) -> Opened:
     """Connect and shake hands; waits.
 
     :param sid: the session to join, or None to begin one.
     :param timeout: seconds for each step, where the caller's options say nothing.
     :param on_response: is called with each response, that of a redirect or a refusal too.
+    :param sock: a connected socket for the first request; None: a new one.
     :raises EngineIOError: with the cause chained.
     """
     options = route.websocket_options
@@ -67,10 +69,11 @@ def open_websocket(
         handshake = ByWebSocketClient(options, timeout)
     place = redirects.home(route, route.target('websocket', sid))
     at_home = MAX_REDIRECTS
-    first = True
+    if sock is None and options is not None:
+        sock = options.socket()
     while True:
         try:
-            sock = _connect(route, place, timeout, first)
+            sock = sock or _connect(route, place, timeout)
             try:
                 answer = handshake.ask(sock, place, headers)
                 if on_response is not None:
@@ -92,8 +95,7 @@ def open_websocket(
         else:
             left -= 1
         headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
-        place = there
-        first = False
+        place, sock = there, None
 
 
 def _next_destination(
@@ -193,18 +195,11 @@ def _fault(name: str, value: str | None) -> ProtocolError:
     )
 
 
-def _connect(route: Route, place: Destination, timeout: float | None, first: bool) -> Any:
+def _connect(route: Route, place: Destination, timeout: float | None) -> Any:
     """A connected socket, with the handshake of TLS done if the server wants TLS."""
     options = route.websocket_options
     if options is None:
         return open_connection(route, place, route.websocket_proxy, timeout)
-    if first and (given := options.socket()) is not None:
-        if given.fileno() == -1:
-            raise ConnectionClosed(
-                'websocket_extra_options: the socket is closed. It serves one connection: pass a '
-                'function that returns a new one each time'
-            )
-        return given
     own = options.proxy(route.http_origin)
     proxy, limit = (route.websocket_proxy, None) if own is None else own
     sock = open_connection(

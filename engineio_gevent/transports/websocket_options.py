@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..exceptions import ConnectionClosed
 from ..net.tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
 from . import environment
 from .headers import NAME, Headers, checked_headers
@@ -101,9 +102,18 @@ class WebSocketOptions:
         return int(self._given.get('redirect_limit') or 0)
 
     def socket(self) -> Any:
-        """The caller's connected socket, or None. A function returns a new one each time."""
+        """The caller's connected socket, or None. A function returns a new one each time.
+
+        :raises ConnectionClosed: it is closed, as after the connection that it was for.
+        """
         given = self._given.get('socket')
-        return given() if callable(given) else given
+        sock = given() if callable(given) else given
+        if sock is not None and sock.fileno() == -1:
+            raise ConnectionClosed(
+                'websocket_extra_options: the socket is closed. It serves one connection: pass a '
+                'function that returns a new one each time'
+            )
+        return sock
 
     def proxy(self, url: str) -> tuple[Proxy | None, float | None] | None:
         """The caller's proxy for a URL, and its timeout in seconds.

@@ -83,12 +83,9 @@ class Session:
     def _headers(self, has_body: bool) -> list[tuple[str, str]]:
         route = self._reach.route
         headers = {name.lower(): (name, value) for name, value in polling_headers(route).items()}
-        # what a requests.Session adds: the Authorization from netrc
-        for name, value in route.websocket_handshake()['header'].items():
-            headers.setdefault(name.lower(), (name, value))
         proxy = self._reach.proxy('polling')
-        if proxy is not None and self._reach.how('polling') == FORWARD and proxy.user is not None:
-            headers['proxy-authorization'] = 'Proxy-Authorization', _proxy_credentials(proxy)
+        if proxy is not None and self._reach.how('polling') == FORWARD:
+            headers.update(proxy.authorization())
         cookies = joined(route.polling_cookies())
         if cookies:
             headers['cookie'] = 'Cookie', cookies

@@ -42,17 +42,18 @@ class WebSocket:
         place = redirects.home(route, route.target('websocket', sid))
         step.facts.update(status=None, permessage_deflate=False)
         responses: list[Response] = []
-        route.websocket_options = {'socket': sock}  # which is used instead of a new one
         try:
-            _, leftover = within(
+            opened = within(
                 self._reach.timeout,
                 open_websocket,
                 route,
                 sid,
                 self._reach.timeout,
                 responses.append,
+                sock,
             )
-            self._frames = Frames(sock, leftover)
+            self._frames = Frames(opened.sock, opened.rest)
+            self._sock = opened.sock
         except TimeoutError as exc:
             text = f'{no_response(self._reach)} to the websocket request'
             causes = SILENT if sid is None else f'A proxy may hold the request back. {BUSY}'
@@ -66,7 +67,6 @@ class WebSocket:
         except (OSError, EngineIOError) as exc:
             raise self._lost(exc, first=sid is None) from exc
         finally:
-            route.websocket_options = {}
             for response in responses:
                 step.facts.update(Answer(response, place).facts())
 
