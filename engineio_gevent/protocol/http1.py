@@ -22,6 +22,8 @@ MAX_INTERIM = 10
 
 _STATUS_LINE = re.compile(r'HTTP/1\.(\d) (\d{3})(?: .*)?\Z')  # RFC 9112, section 4
 _BEGINS = b'HTTP/'
+# A line end, or a byte that no text has, such as those of a TLS alert.
+_NO_TEXT = re.compile(rb'[\x00-\x08\x0a-\x1f\x7f-\xff]')
 #: Bytes of an invalid response that an error shows.
 _SHOWN = 40
 _END_OF_HEAD = re.compile(rb'\n\r?\n')
@@ -164,7 +166,7 @@ class Response:
             buffer, start = self._buffer, self._at
             if not buffer.startswith(_BEGINS, start):
                 begins = buffer[start : start + _SHOWN]
-                if len(begins) == _SHOWN or b'\n' in begins:
+                if len(begins) == _SHOWN or _NO_TEXT.search(begins):
                     # SSH and others speak first, and then wait: their head would never end.
                     raise _no_response(begins)
             found = _END_OF_HEAD.search(buffer, start)

@@ -101,9 +101,9 @@ def _max_payload(fields: dict[str, Any]) -> int | None:
     value = fields.get('maxPayload')
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise _fault(fields, 'maxPayload', 'a positive integer in bytes')
-    return value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _fault(fields, 'maxPayload', 'an integer in bytes, or 0 for no limit')
+    return value or None
 
 
 def _fault(fields: dict[str, Any], field: str, expected: str) -> ProtocolError:

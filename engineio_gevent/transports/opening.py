@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..exceptions import ConnectionClosed, ProtocolError
+from ..exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from ..net.errors import error_text
 from ..protocol.http1 import Response, encode_request
 from . import redirects
@@ -185,6 +185,26 @@ def listed_subprotocols(headers: Headers) -> list[str]:
     """The subprotocols that the caller offered by a header of his own."""
     lines = (value for name, value in headers if name.lower() == 'sec-websocket-protocol')
     return [one.strip() for line in lines for one in line.split(',')]
+
+
+def late_refusal(data: bytes, server: str) -> Exception | None:
+    """The refusal that a server sends as an HTTP response after its status 101, as engine.io does.
+
+    :param data: the bytes after the handshake.
+    :param server: its name for the error.
+    """
+    if not data.startswith(b'HTTP/'):
+        return None
+    response = Response(MAX_REFUSAL)
+    try:
+        response.feed(data)
+        content = response.content(MAX_REFUSAL)
+    except EngineIOError:
+        return None
+    if not response.status:
+        return None
+    what = f'the websocket handshake with {server}, after status 101'
+    return status_error(what, response.status, response.headers, content)
 
 
 def _fault(name: str, value: str | None) -> ProtocolError:

@@ -28,7 +28,7 @@ from ..protocol.frames import (
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_message
 from .base import Limits, Sink, undelivered_error
-from .opening import open_websocket
+from .opening import late_refusal, open_websocket
 from .route import Route
 
 #: Seconds for which finish() waits for the server to close TCP after the close frames. Most servers
@@ -117,7 +117,8 @@ class WebSocket:
             messages = self._decoder.feed(data)
         except ProtocolError as exc:
             self._take(exc.decoded)
-            self._fail(exc)
+            refusal = late_refusal(data, self._route.netloc) if not exc.decoded else None
+            self._fail(exc, refusal)
         else:
             self._take(messages)
 
@@ -176,11 +177,14 @@ class WebSocket:
             lost = error
         self._on_end(lost)
 
-    def _fail(self, error: ProtocolError) -> None:
-        """Tell the server what was wrong (section 7.1.7), then end."""
+    def _fail(self, error: ProtocolError, refusal: Exception | None = None) -> None:
+        """Tell the server what was wrong (section 7.1.7), then end.
+
+        :param refusal: the server's reason, if it is not the fault in its frames.
+        """
         if self._state != _CLOSED:
             self._send_close(error.code, str(error))
-            self._on_end(error)
+            self._on_end(refusal or error)
 
     def _on_end(self, error: Exception) -> None:
         if self._end_awaited is not None:
