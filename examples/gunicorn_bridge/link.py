@@ -66,10 +66,7 @@ class Link:
         self._url = url
         self._name = name
         self._log = log
-        # On SIGINT gunicorn stops the worker, and worker_exit disconnects the client.
-        self._client = engineio_gevent.Client(
-            handle_sigint=False, max_message_size=self.MESSAGE_SIZE
-        )
+        self._client = engineio_gevent.Client(max_message_size=self.MESSAGE_SIZE)
         self._client.on('message', self._on_message)
         self._client.on('disconnect', self._on_disconnect)
         self._asked: dict[str, AsyncResult[dict[str, Any]]] = {}

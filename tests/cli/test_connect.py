@@ -82,9 +82,13 @@ def test_what_is_not_hex_is_told_before_there_is_a_connection(cli, one_error):
 
 def test_each_line_of_a_pipe_is_sent_in_order(cli, js_server):
     lines = [f'line {number} ü' for number in range(2000)]
-    done = cli('connect', js_server.url, '-w', '1', '--json', given='\n'.join(lines))
-    assert done.code == 0, done
-    assert [one['data'] for one in done.events if one['event'] == 'message'] == lines
+    process = cli.start('connect', js_server.url, '-w', '0', '--json')
+    assert json.loads(process.stdout.readline())['event'] == 'connect'
+    process.stdin.write('\n'.join([*lines, '']))  # a pipe takes all of it at once
+    process.stdin.flush()
+    assert [json.loads(process.stdout.readline())['data'] for _ in lines] == lines
+    process.stdin.close()
+    assert process.wait(10) == 0
 
 
 def test_a_pipe_is_a_conversation(cli, js_server):

@@ -58,6 +58,7 @@ def test_a_greenlet_that_expects_messages_ends_with_its_user(loop, make_js_serve
 def test_users_that_do_not_reconnect(loop, make_js_server, by):
     server = make_js_server()
     run = loop('Proud', server.url, *(['--run-time', 8] if by == 'run time' else []))
+    run.until(lambda: len(answered(run, 'connect', 'polling')) == USERS)
     run.until(lambda: len(answered(run, 'request', 'ask')) >= USERS)
     server.kill()
     run.until(lambda: len(run.events_of('disconnect', 'transport error')) == USERS)
@@ -74,6 +75,7 @@ def test_users_that_do_not_reconnect(loop, make_js_server, by):
 
 def test_calls_go_on_when_the_server_is_back(loop, socketio_server):
     run = loop('Caller', socketio_server.url)
+    run.until(lambda: len(answered(run, 'connect', 'polling')) == USERS)
     run.until(lambda: len(answered(run, 'call', 'echo')) >= USERS)
     socketio_server.kill()
     # More than while the calls in flight wait for their timeout.

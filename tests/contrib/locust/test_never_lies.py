@@ -122,6 +122,30 @@ def test_names_checks_and_expected_events(locust, socketio_server, make_js_serve
     assert all(event['response_time'] > 0 for event in run.events_of('request', 'wrong'))
 
 
+def test_the_default_timeout_of_calls(locust, socketio_server, make_js_server):
+    """It is 10 seconds for each of them."""
+    sio = locust('unhurried.py', socketio_server.url, 'OfSocketIO', users=1)
+    eio = locust('unhurried.py', make_js_server().url, 'OfEngineIO', users=1, name='engineio')
+    for run, count in ((sio, 3), (eio, 2)):
+        run.until(
+            lambda run=run, count=count: count == sum(bool(one['exception']) for one in run.events)
+        )
+        run.quit(FAILED)
+    assert set(sio.failures) == {
+        ('call', 'call', 'no acknowledgement within 10 seconds'),
+        ('request', 'request', 'no matching event within 10 seconds'),
+        ('recv', 'expect', 'no matching event within 10 seconds'),
+    }
+    assert set(eio.failures) == {
+        ('request', 'request', 'no matching message within 10 seconds'),
+        ('recv', 'expect', 'no matching message within 10 seconds'),
+    }
+    timed = sio.events_of('call', 'call') + [
+        event for run in (sio, eio) for event in run.events_of('request', 'request')
+    ]
+    assert all(event['response_time'] >= 10_000 for event in timed)
+
+
 def exceptions(run):
     """Locust's table of exceptions, with how often each occurred."""
     path = Path(f'{run.prefix}_exceptions.csv')

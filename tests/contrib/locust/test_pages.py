@@ -92,7 +92,8 @@ ROWS = {
 
 @pytest.mark.parametrize('name', ROWS)
 def test_rows(start, name):
-    run = start(name, users=USERS)
+    # Of three users, all may wait for a message at the same time, and none send one.
+    run = start(name, users=4 * USERS)
     for row in ROWS[name]:
         run.until(lambda row=row: run.events_of(*row))
     run.quit()

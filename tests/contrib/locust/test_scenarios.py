@@ -346,7 +346,8 @@ def test_members(scenario, server):
     trouble(run, server, ('request', 'whoami'))
     finish(run, server)
     comparison = Comparison(run, server)
-    comparison.check_numbers(['/members'])
+    # A stranger whose connection is open when the server ends has not connected, by its report.
+    comparison.check_numbers(['/members'], bounds={'disconnect': (-1, 0)})
     refusals = set()
     for place, text in (
         ('/members', 'One or more namespaces failed to connect'),
@@ -354,8 +355,9 @@ def test_members(scenario, server):
     ):
         ((key, reported),) = (item for item in comparison.failures.items() if text in item[0][2])
         refusals.add(key)
-        # A stranger may be refused at the moment when the server ends, and not hear of it.
-        assert 0 <= comparison.counts['refuse', place] - reported <= 1
+        # At the moment when the server ends, a stranger may be refused and not hear of it. Or it is
+        # not refused any more: python-socketio has one text for both.
+        assert abs(comparison.counts['refuse', place] - reported) <= 1
     comparison.check_failures(expected=refusals)
     comparison.check_silence()
 
@@ -429,6 +431,7 @@ def test_calls_between_two_farewells(scenario, make_server):
     """
     server = make_server(farewell=30)
     run = scenario('eager', server, *GRACE)
+    run.until(lambda: server.count() == USERS)
     go_on(run, server, ('call', 'whoami'))
     server.stop()
     server.restart()

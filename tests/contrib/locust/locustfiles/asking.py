@@ -1,6 +1,6 @@
 """Users that give their rows names, check answers, and wait for events."""
 
-import recorder  # noqa: F401
+import recorder
 from locust import constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser
@@ -13,7 +13,7 @@ def refuse(answer):
 class OfSocketIO(SocketIOUser):
     fixed_count = 2
     wait_time = constant(30)
-    namespaces = ['/', '/chat']  # noqa: RUF012
+    namespaces = ['/', '/chat']
 
     def message_name(self, event, namespace, *args):
         return 'any number' if event == 'number' else super().message_name(event, namespace, *args)

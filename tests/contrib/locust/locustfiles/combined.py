@@ -1,6 +1,6 @@
 """Users that speak HTTP as well, with the JavaScript server."""
 
-import recorder  # noqa: F401
+import recorder
 from locust import FastHttpUser, HttpUser, constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser

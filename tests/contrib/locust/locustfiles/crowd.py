@@ -1,6 +1,6 @@
 """Many users that ask now and then."""
 
-import control  # noqa: F401
+import control
 from locust import between, task
 
 from engineio_gevent.contrib.locust import EngineIOUser

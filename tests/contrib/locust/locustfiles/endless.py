@@ -6,7 +6,7 @@ The variable LOOP is the name of one of the classes.
 import os
 
 import gevent
-import recorder  # noqa: F401
+import recorder
 from locust import constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser
@@ -47,7 +47,7 @@ class Proud(Loop, EngineIOUser):
 
 
 class Caller(Loop, SocketIOUser):
-    options = {  # noqa: RUF012
+    options = {
         'reconnection_delay': 0.2,
         'reconnection_delay_max': 0.5,
         'randomization_factor': 0,

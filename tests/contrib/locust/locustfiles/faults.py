@@ -1,6 +1,6 @@
 """Users to whom everything happens, once, with the JavaScript server."""
 
-import recorder  # noqa: F401
+import recorder
 from locust import constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser

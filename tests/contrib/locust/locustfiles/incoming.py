@@ -4,7 +4,7 @@ import json
 import sys
 
 import gevent
-import locust  # noqa: F401 - it monkey-patches, which comes first
+import locust  # it monkey-patches, which comes first
 
 from engineio_gevent.contrib.locust.awaited import Awaited, Incoming
 from engineio_gevent.contrib.locust.failures import Failure

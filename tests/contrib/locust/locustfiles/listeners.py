@@ -1,7 +1,7 @@
 """Listeners of Locust's events that wait, and that raise what Locust lets through."""
 
 import gevent
-import recorder  # noqa: F401
+import recorder
 from locust import constant, events, task
 from locust.exception import StopUser
 
@@ -29,7 +29,7 @@ class OfEngineIO(EngineIOUser):
 class OfSocketIO(SocketIOUser):
     fixed_count = 2
     wait_time = constant(0.1)
-    options = {'reconnection_delay': 0.1, 'randomization_factor': 0}  # noqa: RUF012
+    options = {'reconnection_delay': 0.1, 'randomization_factor': 0}
 
     @task
     def ask(self):

@@ -1,6 +1,6 @@
 """Users whose own code raises, with a secret in their URL, and with Locust's session."""
 
-import recorder  # noqa: F401
+import recorder
 from locust import HttpUser, constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser

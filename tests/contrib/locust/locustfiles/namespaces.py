@@ -1,7 +1,7 @@
 """Users in two namespaces, whose server disconnects them in all ways."""
 
 import gevent
-import recorder  # noqa: F401
+import recorder
 from gevent.event import Event
 from locust import constant, task
 
@@ -11,8 +11,8 @@ from engineio_gevent.contrib.locust import SocketIOUser
 class Twice(SocketIOUser):
     wait_time = constant(30)
     connect_retry_delay = 0.1
-    namespaces = ['/', '/chat']  # noqa: RUF012
-    options = {'reconnection_delay': 0.1, 'randomization_factor': 0}  # noqa: RUF012
+    namespaces = ['/', '/chat']
+    options = {'reconnection_delay': 0.1, 'randomization_factor': 0}
 
     def on_start(self):
         self.gone = Event()

@@ -9,7 +9,7 @@ their users take.
 
 import signal
 
-import control  # noqa: F401
+import control
 import gevent
 from gevent.event import Event
 from locust import TaskSet, User, events

@@ -2,7 +2,7 @@
 
 import os
 
-import recorder  # noqa: F401
+import recorder
 from locust import constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser

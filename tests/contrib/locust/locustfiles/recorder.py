@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-import control  # noqa: F401
+import control
 from locust import events
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 
-import locust  # noqa: F401
+import locust
 
 from engineio_gevent.contrib.locust import failures
 

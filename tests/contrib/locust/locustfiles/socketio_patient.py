@@ -1,6 +1,6 @@
 """Socket.IO users that want to connect."""
 
-import recorder  # noqa: F401
+import recorder
 from locust import constant, task
 
 from engineio_gevent.contrib.locust import SocketIOUser

@@ -1,6 +1,6 @@
 """Users that speak Socket.IO, with the JavaScript server."""
 
-import recorder  # noqa: F401
+import recorder
 from gevent.event import Event
 from locust import constant, task
 
@@ -9,7 +9,7 @@ from engineio_gevent.contrib.locust import SocketIOUser
 
 class Visitor(SocketIOUser):
     wait_time = constant(0.3)
-    options = {'reconnection_delay': 0.2, 'randomization_factor': 0}  # noqa: RUF012
+    options = {'reconnection_delay': 0.2, 'randomization_factor': 0}
     dropped = False
 
     def on_start(self):

@@ -1,7 +1,7 @@
 """Users with calls in flight wherever a scenario can have them, when the run is stopped."""
 
 import gevent
-import recorder  # noqa: F401
+import recorder
 from locust import constant, task
 
 from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser

@@ -33,7 +33,7 @@ class Bidder(FastHttpUser, EngineIOUser):
     wait_time = between(0.05, 0.2)
     connect_timeout = 30
     connect_retry_delay = 0.2
-    tasks = [Bidding]  # noqa: RUF012
+    tasks = [Bidding]
 
     def ask(self, what, **options):
         number = next(numbers)

@@ -15,7 +15,7 @@ class Chatter(HttpUser, SocketIOUser):
     wait_time = between(0.05, 0.3)
     connect_timeout = 30
     namespaces = '/members'
-    options = {'reconnection_delay': 0.2, 'randomization_factor': 0.1}  # noqa: RUF012
+    options = {'reconnection_delay': 0.2, 'randomization_factor': 0.1}
 
     def on_start(self):
         answer = self.client.post('/login', json={'name': 'ada', 'password': 'lovelace'})

@@ -12,7 +12,7 @@ numbers = itertools.count()
 class Viewer(SocketIOUser):
     wait_time = between(0.05, 0.3)
     connect_timeout = 30
-    options = {'reconnection_delay': 0.2, 'randomization_factor': 0.1}  # noqa: RUF012
+    options = {'reconnection_delay': 0.2, 'randomization_factor': 0.1}
 
     def on_start(self):
         self.sio.on('connect', self.subscribe)

@@ -23,7 +23,7 @@ class Visitor(HttpUser):
 
 class Member(Visitor, SocketIOUser):
     namespaces = '/members'
-    options = {'reconnection_delay': 0.2, 'randomization_factor': 0.1}  # noqa: RUF012
+    options = {'reconnection_delay': 0.2, 'randomization_factor': 0.1}
 
     def on_start(self):
         self.log_in()

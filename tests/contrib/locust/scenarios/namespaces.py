@@ -10,7 +10,7 @@ class Member(SocketIOUser):
     connect_timeout = 30
     connect_retry_delay = 0.2
     namespaces = ('/', '/members')
-    auth = {'token': 'open sesame'}  # noqa: RUF012
+    auth = {'token': 'open sesame'}
 
     def on_start(self):
         self.sio.on('connect', self.join)

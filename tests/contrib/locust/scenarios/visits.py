@@ -40,7 +40,7 @@ class Caller(EngineIOUser):
 
 class Guest(SocketIOUser):
     wait_time = between(0.05, 0.3)
-    options = {'reconnection': False, 'request_timeout': 30}  # noqa: RUF012
+    options = {'reconnection': False, 'request_timeout': 30}
     reconnect = False
 
     def on_start(self):
