@@ -74,7 +74,7 @@ LAYERS = {
         'transports',
         'upgrade',
     },
-    'tools': set(),
+    'tools': {'net'},
     'client': {
         'connecting',
         'net',
