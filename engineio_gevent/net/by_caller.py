@@ -75,7 +75,7 @@ def _ready(sock: Any, options: SocketOptions) -> Any:
         raise ConnectionClosed('dial returned a closed socket')
     if isinstance(sock, ssl.SSLSocket):
         raise ConnectionClosed(
-            'dial returned a TLS socket that would block the whole thread: use gevent.ssl.SSLContext'
+            'dial returned a TLS socket that would block the thread: use gevent.ssl.SSLContext'
         )
     try:
         sock.getpeername()

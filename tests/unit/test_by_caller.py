@@ -191,7 +191,7 @@ def test_a_tls_socket_that_would_block(listener):
         )
 
     assert str(fails(connect)) == (
-        'dial returned a TLS socket that would block the whole thread: use gevent.ssl.SSLContext'
+        'dial returned a TLS socket that would block the thread: use gevent.ssl.SSLContext'
     )
 
 
