@@ -13,7 +13,8 @@ from ..net.errors import error_text
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import open_connection
-from .headers import Headers
+from .cookies import joined
+from .headers import HANDSHAKE, Headers
 from .http import status_error
 from .http_reader import read_response
 from .redirects import MAX_REDIRECTS, REDIRECTS, Destination, headers_after_redirect
@@ -22,8 +23,8 @@ from .route import Route
 #: Bytes of the body of a refusal that are read.
 MAX_REFUSAL = 1 << 20
 
-# What the caller's headers, which may be meant for polling, do not decide.
-_OURS = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', 'upgrade'))
+# Those of REDIRECTS that keep the method.
+_FREE = frozenset((307, 308))
 
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
@@ -60,27 +61,32 @@ def open_websocket(
     handshake: Any
     if options is None:
         handshake = Handshake(route)
+        own_cookies = joined(*(value for name, value in route.headers if name.lower() == 'cookie'))
     else:
         from .by_websocket_client import Handshake as ByWebSocketClient  # and that
 
         timeout = options.timeout(timeout)
         headers = options.merged(headers)
+        own_cookies = options.own_cookies(route.headers)
         left = options.redirect_limit
-        handshake = ByWebSocketClient(options, timeout)
+        handshake = ByWebSocketClient(options.arguments(), timeout)
     place = redirects.home(route, route.target('websocket', sid))
-    at_home = MAX_REDIRECTS
-    if sock is None and options is not None:
-        sock = options.socket()
+    free = MAX_REDIRECTS
+    given = None if options is None or sock is not None else options.socket()
     while True:
         try:
-            sock = sock or _connect(route, place, timeout)
+            if given is not None:
+                sock, given = given, None
+                sock.settimeout(timeout)
+            else:
+                sock = sock or _connect(route, place, timeout)
             try:
                 answer = handshake.ask(sock, place, headers)
                 if on_response is not None:
                     on_response(answer)
                 if answer.cookies:
                     route.cookies.store(place.url, answer.cookies)
-                there = _next_destination(place, answer, left, at_home)
+                there = _next_destination(place, answer, left, free)
                 if there is None:
                     handshake.check(answer, place)
                     return Opened(sock, answer.rest, handshake.get_mask_key)
@@ -90,31 +96,40 @@ def open_websocket(
         except OSError as exc:
             raise ConnectionClosed(f'{place.netloc}: {error_text(exc)}') from exc
         sock.close()
-        if there.origin == place.origin:
-            at_home -= 1
+        if there.origin != place.origin:
+            own_cookies = ''
+        if free and _is_free(place, there, answer.status):
+            free -= 1
         else:
             left -= 1
-        headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
+        cookies = joined(own_cookies, route.cookies.header(there.url))
+        headers = headers_after_redirect(headers, place, there, cookies)
         place, sock = there, None
 
 
 def _next_destination(
-    place: Destination, answer: Response, left: int, at_home: int
+    place: Destination, answer: Response, left: int, free: int
 ) -> Destination | None:
     """Where to ask again, or None to take the answer as it is.
 
     :param left: how many redirects the caller allows, to any server.
-    :param at_home: how many more are followed by statuses 307 and 308 to the same server. Fronts
-                    send those from ``/engine.io/`` to ``/engine.io``.
+    :param free: how many more are followed that :func:`_is_free` allows.
     """
     location = answer.headers.get('location')
     if answer.status not in REDIRECTS or not location:
         return None
-    if answer.status in (307, 308) and at_home:
-        there = redirects.follow(place, location)
-        if there.origin == place.origin:
-            return there
-    return redirects.follow(place, location) if left else None
+    if not left and not (free and answer.status in _FREE):
+        return None
+    there = redirects.follow(place, location)
+    return there if left or _is_free(place, there, answer.status) else None
+
+
+def _is_free(place: Destination, there: Destination, status: int) -> bool:
+    """Whether a redirect is followed without the caller's leave.
+
+    Fronts redirect ``/engine.io/`` to ``/engine.io`` so.
+    """
+    return status in _FREE and there.origin == place.origin
 
 
 class Handshake:
@@ -130,7 +145,7 @@ class Handshake:
     def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
         """Send the request and read the response; waits."""
         names = {name.lower(): name for name, _ in headers}
-        own = [one for one in headers if one[0].lower() not in _OURS]
+        own = [one for one in headers if one[0].lower() not in HANDSHAKE]
         self._offered = listed_subprotocols(own)
         lines = [('Upgrade', 'websocket')]
         if 'host' not in names:
@@ -187,24 +202,53 @@ def listed_subprotocols(headers: Headers) -> list[str]:
     return [one.strip() for line in lines for one in line.split(',')]
 
 
-def late_refusal(data: bytes, server: str) -> Exception | None:
+class LateRefusal:
     """The refusal that a server sends as an HTTP response after its status 101, as engine.io does.
 
-    :param data: the bytes after the handshake.
+    It takes the place of the decoder of frames.
+
+    :param fault: what that decoder has said.
     :param server: its name for the error.
     """
-    if not data.startswith(b'HTTP/'):
-        return None
-    response = Response(MAX_REFUSAL)
-    try:
-        response.feed(data)
-        content = response.content(MAX_REFUSAL)
-    except EngineIOError:
-        return None
-    if not response.status:
-        return None
-    what = f'the websocket handshake with {server}, after status 101'
-    return status_error(what, response.status, response.headers, content)
+
+    #: How it begins. No frame begins so.
+    BEGINS = b'HT'
+    #: It keeps nothing for another decoder.
+    unread = b''
+
+    def __init__(self, fault: ProtocolError, server: str) -> None:
+        #: What is wrong with these bytes as frames.
+        self.fault = fault
+        self._server = server
+        self._response = Response(MAX_REFUSAL)
+
+    def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:
+        """Take the next bytes.
+
+        :returns: no messages, as long as the response is not complete.
+        :raises HTTPError: it is.
+        :raises ProtocolError: this is no HTTP response.
+        """
+        try:
+            complete = self._response.feed(data)
+        except ProtocolError as exc:
+            raise self.fault from exc
+        if complete:
+            raise self.error()
+        return []
+
+    def error(self) -> EngineIOError:
+        """The server's reason, by what has come so far."""
+        response = self._response
+        try:
+            response.end()
+            content = response.content(MAX_REFUSAL)
+        except EngineIOError as exc:
+            if not response.status:
+                return exc
+            content = b''
+        what = f'the websocket handshake with {self._server}, after status 101'
+        return status_error(what, response.status, response.headers, content)
 
 
 def _fault(name: str, value: str | None) -> ProtocolError:
@@ -220,15 +264,20 @@ def _connect(route: Route, place: Destination, timeout: float | None) -> Any:
     options = route.websocket_options
     if options is None:
         return open_connection(route, place, route.websocket_proxy, timeout)
-    own = options.proxy(route.http_origin)
-    proxy, limit = (route.websocket_proxy, None) if own is None else own
+    own = options.proxy(place.host, place.secure)
+    if own is not None:
+        proxy, limit = own
+    elif place.origin == route.origin:
+        proxy, limit = route.websocket_proxy, None
+    else:
+        proxy, limit = route.proxy_for(place.origin, place.url), None
     sock = open_connection(
         route,
         place,
         proxy,
         timeout if limit is None else limit,
         sockopt=options.sockopt,
-        sslopt=options.sslopt,
+        sslopt=options.sslopt(route.verify),
     )
     sock.settimeout(timeout)
     return sock
