@@ -17,14 +17,11 @@ from .cookies import joined
 from .headers import HANDSHAKE, Headers
 from .http import status_error
 from .http_reader import read_response
-from .redirects import MAX_REDIRECTS, REDIRECTS, Destination, headers_after_redirect
+from .redirects import MAX_REDIRECTS, Destination, headers_after_redirect
 from .route import Route
 
 #: Bytes of the body of a refusal that are read.
 MAX_REFUSAL = 1 << 20
-
-# Those of REDIRECTS that keep the method.
-_FREE = frozenset((307, 308))
 
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
@@ -57,7 +54,7 @@ def open_websocket(
     """
     options = route.websocket_options
     headers = route.websocket_headers()
-    left = 0
+    limit = 0
     handshake: Any
     if options is None:
         handshake = Handshake(route)
@@ -68,10 +65,10 @@ def open_websocket(
         timeout = options.timeout(timeout)
         headers = options.merged(headers)
         own_cookies = options.own_cookies(route.headers)
-        left = options.redirect_limit
+        limit = options.redirect_limit
         handshake = ByWebSocketClient(options.arguments(), timeout)
     place = redirects.home(route, route.target('websocket', sid))
-    free = MAX_REDIRECTS
+    followed = 0
     given = None if options is None or sock is not None else options.socket()
     while True:
         try:
@@ -86,7 +83,15 @@ def open_websocket(
                     on_response(answer)
                 if answer.cookies:
                     route.cookies.store(place.url, answer.cookies)
-                there = _next_destination(place, answer, left, free)
+                there = None
+                if followed < max(limit, MAX_REDIRECTS):
+                    there = redirects.next_destination(
+                        place,
+                        'websocket',
+                        answer.status,
+                        answer.headers.get('location'),
+                        anywhere=followed < limit,
+                    )
                 if there is None:
                     handshake.check(answer, place)
                     return Opened(sock, answer.rest, handshake.get_mask_key)
@@ -98,38 +103,10 @@ def open_websocket(
         sock.close()
         if there.origin != place.origin:
             own_cookies = ''
-        if free and _is_free(place, there, answer.status):
-            free -= 1
-        else:
-            left -= 1
+        followed += 1
         cookies = joined(own_cookies, route.cookies.header(there.url))
         headers = headers_after_redirect(headers, place, there, cookies)
         place, sock = there, None
-
-
-def _next_destination(
-    place: Destination, answer: Response, left: int, free: int
-) -> Destination | None:
-    """Where to ask again, or None to take the answer as it is.
-
-    :param left: how many redirects the caller allows, to any server.
-    :param free: how many more are followed that :func:`_is_free` allows.
-    """
-    location = answer.headers.get('location')
-    if answer.status not in REDIRECTS or not location:
-        return None
-    if not left and not (free and answer.status in _FREE):
-        return None
-    there = redirects.follow(place, location)
-    return there if left or _is_free(place, there, answer.status) else None
-
-
-def _is_free(place: Destination, there: Destination, status: int) -> bool:
-    """Whether a redirect is followed without the caller's leave.
-
-    Fronts redirect ``/engine.io/`` to ``/engine.io`` so.
-    """
-    return status in _FREE and there.origin == place.origin
 
 
 class Handshake:
