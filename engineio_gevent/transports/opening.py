@@ -187,21 +187,30 @@ def listed_subprotocols(headers: Headers) -> list[str]:
     return [one.strip() for line in lines for one in line.split(',')]
 
 
+def late_response(data: bytes) -> Response | None:
+    """The HTTP response that a server sends after its status 101, in the place of frames."""
+    if not data.startswith(b'HTTP/'):
+        return None
+    response = Response(MAX_REFUSAL)
+    try:
+        response.feed(data)
+    except EngineIOError:
+        return None
+    return response if response.status else None
+
+
 def late_refusal(data: bytes, server: str) -> Exception | None:
     """The refusal that a server sends as an HTTP response after its status 101, as engine.io does.
 
     :param data: the bytes after the handshake.
     :param server: its name for the error.
     """
-    if not data.startswith(b'HTTP/'):
+    response = late_response(data)
+    if response is None:
         return None
-    response = Response(MAX_REFUSAL)
     try:
-        response.feed(data)
         content = response.content(MAX_REFUSAL)
     except EngineIOError:
-        return None
-    if not response.status:
         return None
     what = f'the websocket handshake with {server}, after status 101'
     return status_error(what, response.status, response.headers, content)
