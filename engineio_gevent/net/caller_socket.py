@@ -7,6 +7,7 @@ from typing import Any
 
 from gevent import socket
 
+from .deadlines import timer_seconds
 from .plain import PlainSocket
 from .tls_over_tls import TLSOverTLS
 
@@ -36,9 +37,9 @@ class _Waiting:
                 received: bytes = self._sock.recv(size)
                 return received
             except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(socket.wait_read)
+                self._until(socket.wait_read)
             except ssl.SSLWantWriteError:
-                self._wait(socket.wait_write)
+                self._until(socket.wait_write)
 
     def sendall(self, data: Any) -> None:
         view = memoryview(data)
@@ -46,12 +47,12 @@ class _Waiting:
             try:
                 view = view[self._sock.send(view) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait(socket.wait_write)
+                self._until(socket.wait_write)
             except ssl.SSLWantReadError:
-                self._wait(socket.wait_read)
+                self._until(socket.wait_read)
 
-    def _wait(self, wait: Any) -> None:
-        wait(self._sock.fileno(), self._seconds, TimeoutError('timed out'))
+    def _until(self, ready: Any) -> None:
+        ready(self._sock.fileno(), timer_seconds(self._seconds), TimeoutError('timed out'))
 
     def setsockopt(self, *option: Any) -> None:
         self._sock.setsockopt(*option)

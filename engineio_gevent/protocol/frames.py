@@ -151,14 +151,13 @@ class FrameDecoder:
             ) from error
         except ProtocolError as error:
             self._finish()
-            self._waiting = [data]
             error.decoded = messages
             raise
         return messages
 
     @property
     def unread(self) -> bytes:
-        """After an error, the bytes from the beginning of the frame or of the last bytes fed."""
+        """What has come of a frame that is not whole, or whose header is invalid."""
         return b''.join(self._waiting)
 
     def _read_frames(self, data: bytes, messages: list[tuple[int, str | bytes]]) -> None:
@@ -176,6 +175,7 @@ class FrameDecoder:
             length = data[position + 1]
             start = position + 2
             if first not in _FIRST_BYTES or length & _MASKED:
+                self._waiting = [data[position:]]
                 raise _header_fault(first, length)
             if length > _MAX_SHORT:
                 if first >= _FIN_CLOSE:  # section 5.5

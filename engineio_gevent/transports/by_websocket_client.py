@@ -20,9 +20,9 @@ from ..net.caller_socket import cooperative
 from ..net.stream import Stream
 from ..protocol.frames import LargeFrame, with_new_keys
 from ..protocol.http1 import Response
+from .handshake import MAX_REFUSAL, check_answer
 from .headers import Headers
 from .http_reader import read_response
-from .opening import MAX_REFUSAL, check_answer
 from .redirects import Destination
 from .websocket_options import warn
 

@@ -28,7 +28,8 @@ from ..protocol.frames import (
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_message
 from .base import Limits, Sink, undelivered_error
-from .opening import LateRefusal, open_websocket
+from .handshake import LateRefusal
+from .opening import open_websocket
 from .route import Route
 
 #: Seconds for which finish() waits for the server to close TCP after the close frames. Most servers

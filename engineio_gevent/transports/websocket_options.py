@@ -16,7 +16,6 @@ from ..exceptions import ConnectionClosed
 from ..net.tls import SSLOPT, Verify
 from ..net.tunnel import PROXY_PORTS, SOCKS, SOCKS_PORT, Proxy
 from . import environment
-from .cookies import joined
 from .headers import HANDSHAKE, NAME, Headers, checked_headers
 
 _PROXY = frozenset((
@@ -96,14 +95,6 @@ class WebSocketOptions:
                 own.append((name, value))
         replaced = HANDSHAKE.union(name.lower() for name, _ in own)
         return [one for one in headers if one[0].lower() not in replaced] + own
-
-    def own_cookies(self, headers: Headers) -> str:
-        """The caller's cookies, without those that servers have set.
-
-        :param headers: those of the client.
-        """
-        headers = self.merged(headers)
-        return joined(*(value for name, value in headers if name.lower() == 'cookie'))
 
     def arguments(self) -> dict[str, Any]:
         """The arguments for websocket-client, but for those that each request has of its own."""

@@ -23,6 +23,7 @@ LAYERS = {
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
     'net': {'exceptions', 'per_hub'},
+    'addresses': {'net', 'per_hub'},
     'other_threads': {'per_hub'},
     'dispatcher': {'own_loggers', 'per_hub'},
     'process': {'dispatcher', 'other_threads'},
@@ -88,6 +89,7 @@ LAYERS = {
     '': {'exceptions', 'client'},
     'contrib': {
         '',
+        'addresses',
         'exceptions',
         'client',
         'disconnect_handler',
@@ -100,6 +102,7 @@ LAYERS = {
     },
     'cli': {
         '',
+        'addresses',
         'exceptions',
         'client',
         'protocol',
