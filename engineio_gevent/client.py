@@ -332,7 +332,7 @@ class Client(Tools):
                 timestamp=self.timestamp_requests,
             )
         except OSError as exc:  # no descriptor for netrc, or for an import
-            raise connection_error(exc, url) from exc
+            raise connection_error(exc, urlsplit(url).netloc.rpartition('@')[2]) from exc
         options = Options(
             logger=self.logger,
             verbose=self._verbose,

@@ -75,7 +75,7 @@ LAYERS = {
         'transports',
         'upgrade',
     },
-    'tools': set(),
+    'tools': {'net'},
     'client': {
         'connecting',
         'net',

@@ -13,8 +13,8 @@ from ...exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from ...protocol import frames, packet
 from ...protocol.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, encode_close, encode_frame
 from ...protocol.http1 import Response, encode_request
+from ...transports.handshake import late_response
 from ...transports.http_reader import read_response
-from ...transports.opening import late_response
 
 #: The largest response or message that is accepted, in bytes.
 MAX_SIZE = 1 << 20
