@@ -19,7 +19,8 @@ from click.shell_completion import CompletionItem
 from .. import Client, addresses
 from ..exceptions import ConnectionClosed
 from ..net import tls
-from ..net.dial import Dial, Dialer
+from ..net.by_caller import Dial
+from ..net.dial import Dialer
 from ..net.errors import error_text
 from ..net.tls import Cert, Verify
 from ..net.tunnel import Proxy, authority

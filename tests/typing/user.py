@@ -271,6 +271,7 @@ class Visitor(EngineIOUser):
     reconnect = False
     connect_timeout = 2.5
     connect_retry_delay = 0.5
+    source_addresses = ('192.0.2.1', '192.0.2.2')
     http_session = requests.Session()
 
     def message_name(self, message: Any) -> str:
@@ -314,6 +315,7 @@ class Guest(SocketIOUser):
     auth = {'token': '1'}
     transports = 'websocket'
     namespaces = '/chat'
+    source_addresses = '192.0.2.1'
     socketio_path = 'socket.io'
     reconnect = True
 
