@@ -1,9 +1,11 @@
 """`engineio-gevent load`: its counts are those of the server, and its Locust command runs."""
 
+import collections
 import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,61 @@ def test_binary(cli, make_js_server):
     assert figures(done)['answered'] == 10
     assert sorted(seen_by(server))[0] == b'message 1'
     assert len(seen_by(server)) == 10
+
+
+def peers_of(port):
+    """The addresses of this machine that have connections to a port of 127.0.0.1."""
+    found = collections.Counter()
+    for line in Path('/proc/net/tcp').read_text().splitlines()[1:]:
+        _, here, there, state, *_ = line.split()
+        if there.endswith(f':{port:04X}') and state == '01':
+            found[socket.inet_ntoa(bytes.fromhex(here.partition(':')[0])[::-1])] += 1
+    return found
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='127.0.0.2 is of this machine on Linux alone')
+@pytest.mark.parametrize(
+    'given',
+    [['127.0.0.2', '--source', '127.0.0.3'], ['127.0.0.2, 127.0.0.3']],
+    ids=['twice', 'list'],
+)
+def test_source_addresses(cli, make_js_server, given):
+    """The clients use them in turn, for each transport."""
+    server = make_js_server()
+    process = cli.start(
+        'load', server.url, '--clients', 10, '--duration', 30, '--json', '--source', *given
+    )
+    wanted = {'127.0.0.2': 5, '127.0.0.3': 5}
+    assert support.eventually(lambda: peers_of(server.port) == wanted, 20), peers_of(server.port)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=support.patience(20))
+    found = json.loads(out)
+    assert (process.returncode, found['connected'], found['failed']) == (130, 10, {}), err
+    assert ' --engineio-source 127.0.0.2,127.0.0.3 ' in f'{found["locust"]} '
+
+
+@pytest.mark.parametrize(
+    ('value', 'told'),
+    [
+        ('here', "'here' is not an IP address"),
+        ('127.0.0.1,', "'' is not an IP address"),
+        ('192.0.2.1', '192.0.2.1'),
+    ],
+)
+def test_source_addresses_that_are_none(cli, value, told):
+    done = cli('load', 'http://127.0.0.1:1', '--source', value)
+    assert done.code == 2, done
+    line = done.err.splitlines()[-1]
+    assert line.startswith("Error: Invalid value for '--source': ")
+    assert told in line
+    if value == '192.0.2.1':
+        assert line.endswith('"ip address" lists the addresses')
+
+
+@pytest.mark.skipif(not support.has_ipv6(), reason='no IPv6 here')
+def test_a_source_address_of_another_family(cli, js_server, one_error):
+    done = cli('load', js_server.url, '--clients', 2, '--source', '::1')
+    assert 'the server has no address of the family of ::1 (--source)' in one_error(done)
 
 
 def test_all_messages_alike(cli, js_server):

@@ -33,6 +33,7 @@ def _add_arguments(parser: Any) -> None:
     add('--engineio-path', default='engine.io', help='path of Engine.IO on the server')
     add('--engineio-transports', default='', help='polling, websocket, or both with a comma')
     add('--engineio-timeout', type=float, default=5.0, help='timeout of a handshake, in seconds')
+    add('--engineio-source', default='', help='addresses to connect from, with commas')
     add('--no-verify', action='store_true', help="do not verify the server's certificate")
     add('--client-cert', default='', help='client certificate (PEM file)')
     add('--client-key', default='', help='key of the certificate, if in another file')
@@ -69,6 +70,8 @@ class LoadUser(EngineIOUser):
         if options.engineio_header:
             pairs = (header.partition(':') for header in options.engineio_header)
             self.headers = {name.strip(): value.strip() for name, _, value in pairs}
+        if options.engineio_source:
+            self.source_addresses = options.engineio_source.split(',')
         self.connect_timeout = options.engineio_timeout
         self.client_options = {'parse_json': False, 'ssl_verify': not options.no_verify}
         if options.client_cert:

@@ -135,7 +135,12 @@ class TestRefusalsAfterTheOpening:
                 request = support.read_request(sock)
                 if 'transport=websocket' in request.target:
                     support.accept_websocket(sock, request)
-                    sock.sendall(support.response('Session ID unknown', '400 Bad Request'))
+                    # It may come in any pieces.
+                    refusal = support.response('Session ID unknown', '400 Bad Request')
+                    for piece in refusal[:1], refusal[1:20], refusal[20:]:
+                        sock.sendall(piece)
+                        gevent.sleep(0.01)
+                    support.read_to_end(sock)
                     return
                 support.respond(
                     sock,
