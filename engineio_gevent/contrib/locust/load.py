@@ -44,15 +44,6 @@ def _add_arguments(parser: Any) -> None:
     )  # fmt: skip
 
 
-def _session(certificate: str, key: str) -> Any:
-    """What polls with a client certificate."""
-    import requests
-
-    session = requests.Session()
-    session.cert = (certificate, key) if key else certificate
-    return session
-
-
 @functools.cache
 def _template(text: str, size: int, binary: bool) -> Template:
     """One for all users of this process: they share the numbers."""
@@ -74,8 +65,9 @@ class LoadUser(EngineIOUser):
             self.source_addresses = options.engineio_source.split(',')
         self.connect_timeout = options.engineio_timeout
         self.client_options = {'parse_json': False, 'ssl_verify': not options.no_verify}
-        if options.client_cert:
-            self.client_options['http_session'] = _session(options.client_cert, options.client_key)
+        certificate, key = options.client_cert, options.client_key
+        if certificate:
+            self.client_options['ssl_cert'] = (certificate, key) if key else certificate
         super().__init__(environment)
         self._options = options
         self._messages = _template(options.message, options.message_size, options.binary)
