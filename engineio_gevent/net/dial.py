@@ -76,7 +76,7 @@ def make_dialer(
     """
     if dial is None and source_addresses is None and not options:
         return DIRECT
-    options = tuple(options)
+    options = tuple(options) if isinstance(options, Iterable) else (options,)
     if not all(isinstance(one, tuple) for one in options):
         raise ValueError('sockopt must be a list of tuples, the arguments of setsockopt()')
     if source_addresses is None:
@@ -85,18 +85,15 @@ def make_dialer(
         return Dialer(dial, None, options)
     if dial is not None:
         raise ValueError('dial and source_addresses cannot be combined: bind the socket in dial')
-    if isinstance(source_addresses, str):
+    if isinstance(source_addresses, str) or not isinstance(source_addresses, Iterable):
         source_addresses = (source_addresses,)
-    try:
-        addresses = tuple(map(str, source_addresses))
-    except TypeError:
-        raise ValueError(f'source_addresses is not a list: {source_addresses!r}') from None
+    addresses = tuple(source_addresses)
     turns = _turns.get(addresses)
     if turns is None:
         _check_sources(addresses)
         turns = _turns[addresses] = itertools.count()
     # All sockets of a connection have the same address: load balancers may go by it.
-    return Dialer(None, addresses[next(turns) % len(addresses)], options)
+    return Dialer(None, str(addresses[next(turns) % len(addresses)]), options)
 
 
 def _check_sources(addresses: tuple[str, ...]) -> None:
@@ -104,7 +101,7 @@ def _check_sources(addresses: tuple[str, ...]) -> None:
         raise ValueError('source_addresses is empty')
     for one in addresses:
         try:
-            ip_address(one)
+            ip_address(str(one))  # else a small number is an address
         except ValueError:
             raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
 

@@ -297,9 +297,9 @@ def test_source_addresses_take_turns():
     [
         ((None, 'eth0', ()), "source_addresses: 'eth0' is not an IP address"),
         ((None, ['127.0.0.1', 'x.test'], ()), "source_addresses: 'x.test' is not an IP address"),
-        ((None, [None], ()), "source_addresses: 'None' is not an IP address"),
-        ((None, [7], ()), "source_addresses: '7' is not an IP address"),
-        ((None, 7, ()), 'source_addresses is not a list: 7'),
+        ((None, [None], ()), 'source_addresses: None is not an IP address'),
+        ((None, [7], ()), 'source_addresses: 7 is not an IP address'),
+        ((None, 7, ()), 'source_addresses: 7 is not an IP address'),
         ((None, [], ()), 'source_addresses is empty'),
         (('x', None, ()), "dial must be a function of a host and a port: 'x'"),
         ((print, '127.0.0.1', ()), 'dial and source_addresses cannot be combined'),
