@@ -470,8 +470,8 @@ def test_a_pinned_host(cli, tls_server, certificates, transports):
 @pytest.mark.parametrize('transports', WAYS)
 def test_a_pinned_proxy(cli, tls_server, certificates, proxy, transports):
     done = cli(
-        'connect', tls_server.url, '-x', 'hello', '-w', '0.5', '--json', 
-        '--ca', certificates.ca, '--transports', transports, '--proxy', f'http://proxy.test:{proxy.port}',
+        'connect', tls_server.url, '-x', 'hello', '-w', '0.5', '--json', '--ca',
+        certificates.ca, '--transports', transports, '--proxy', f'http://proxy.test:{proxy.port}',
         '--resolve', f'proxy.test:{proxy.port}:127.0.0.1',
     )  # fmt: skip
     assert (done.code, answers(done)) == (0, ['hello']), done
