@@ -19,6 +19,7 @@ from .route import Route
 #: Bytes of the body of a refusal that are read.
 MAX_REFUSAL = 1 << 20
 
+_HTTP = b'HTTP/'
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
@@ -92,18 +93,6 @@ def listed_subprotocols(headers: Headers) -> list[str]:
     return [one.strip() for line in lines for one in line.split(',')]
 
 
-def late_response(data: bytes) -> Response | None:
-    """The HTTP response that a server sends after its status 101, in the place of frames."""
-    if not data.startswith(b'HTTP/'):
-        return None
-    response = Response(MAX_REFUSAL)
-    try:
-        response.feed(data)
-    except EngineIOError:
-        return None
-    return response if response.status else None
-
-
 class LateRefusal:
     """The refusal that a server sends as an HTTP response after its status 101, as engine.io does.
 
@@ -114,7 +103,7 @@ class LateRefusal:
     """
 
     #: How it begins. No frame begins so.
-    BEGINS = b'HT'
+    BEGINS = _HTTP[:2]
     #: It keeps nothing for another decoder.
     unread = b''
 
@@ -123,6 +112,7 @@ class LateRefusal:
         self.fault = fault
         self._server = server
         self._response = Response(MAX_REFUSAL)
+        self._begins = b''
 
     def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:
         """Take the next bytes.
@@ -131,6 +121,9 @@ class LateRefusal:
         :raises HTTPError: it is.
         :raises ProtocolError: this is no HTTP response.
         """
+        self._begins = (self._begins + data)[: len(_HTTP)]
+        if not _HTTP.startswith(self._begins):
+            raise self.fault
         try:
             complete = self._response.feed(data)
         except ProtocolError as exc:
