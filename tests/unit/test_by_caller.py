@@ -114,8 +114,11 @@ def test_a_pair_of_sockets():
         assert sock.recv(1) == b'x'
 
 
-def test_a_socket_with_tls(certificates):
+@pytest.mark.parametrize('patched', [False, True])
+def test_a_socket_with_tls(certificates, patched, monkeypatch):
     """It stays as it is: the descriptor alone would lose the TLS."""
+    if patched:
+        monkeypatch.setattr(ssl, 'SSLSocket', gevent.ssl.SSLSocket)
 
     def serve(sock):
         sock.sendall(sock.recv(1))
