@@ -121,7 +121,11 @@ def _by_caller(dial: Dial, host: str, port: int) -> Any:
     if hasattr(sock, 'do_handshake'):
         return sock  # with TLS already, which a descriptor alone would lose
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(*DEFAULT_OPTIONS[0])
+        try:
+            sock.setsockopt(*DEFAULT_OPTIONS[0])
+        except OSError:
+            sock.close()
+            raise
     return PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
 
 

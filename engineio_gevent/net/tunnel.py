@@ -13,7 +13,7 @@ from gevent import socket
 from ..exceptions import ConnectionClosed
 from . import socks, tls
 from .dial import Dialer
-from .errors import error_text
+from .errors import connection_error, error_text
 from .race import SocketOptions
 
 #: The port of a proxy whose URL names none.
@@ -111,7 +111,8 @@ def open_tunnel(
             raise
         return sock
     except OSError as exc:
-        raise ConnectionClosed(f'{authority(host, port)} via {proxy}: {error_text(exc)}') from exc
+        kind = connection_error(exc)
+        raise kind(f'{authority(host, port)} via {proxy}: {error_text(exc)}') from exc
 
 
 def open_to_proxy(

@@ -373,7 +373,7 @@ class PatchedClient:
             outcome.attempts = attempt
             # tinyproxy closes its connections after each answer and does not say so in it, now
             # and then just when the next request is on its way: lost, and not ours to repeat.
-            if 'Remote end closed connection without response' not in (outcome.lost or ''):
+            if not re.search('closed .*connection without', outcome.lost or ''):
                 break
         return outcome
 
