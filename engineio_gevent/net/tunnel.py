@@ -132,6 +132,9 @@ def open_to_proxy(
     assert tls_context is not None
     try:
         return tls.wrap(sock, tls_context(), proxy.host)
+    except OSError as exc:
+        sock.close()
+        raise _Refused(exc.errno, f'TLS to the proxy: {error_text(exc)}') from exc
     except BaseException:  # a time-out or a kill, too, leaves no socket open
         sock.close()
         raise
