@@ -16,6 +16,17 @@ class Refused(OSError):
     """The proxy refused, or is not a SOCKS proxy."""
 
 
+def require() -> None:
+    """Check that what this module needs is installed.
+
+    :raises Refused: it is not.
+    """
+    try:
+        import socksio  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise Refused('socksio is not installed: pip install "engineio-gevent[socks]"') from None
+
+
 def connect(sock: Any, scheme: str, host: str, port: int, user: str | None, password: str) -> None:
     """Have the proxy at the other end of a socket connect its end to a host; waits.
 
@@ -23,10 +34,8 @@ def connect(sock: Any, scheme: str, host: str, port: int, user: str | None, pass
                    only with ``socks4a`` and ``socks5h``.
     :raises OSError: it refused, or the connection to it was lost.
     """
-    try:
-        import socksio
-    except ImportError:
-        raise Refused('socksio is not installed: pip install "engineio-gevent[socks]"') from None
+    import socksio
+
     if len(host) > 255:
         raise Refused('the host name is too long for SOCKS')
     version_4 = scheme.startswith('socks4')

@@ -98,6 +98,8 @@ def open_tunnel(
     :raises ConnectionClosed: with the proxy named and the cause chained.
     """
     try:
+        if proxy.scheme in SOCKS:
+            socks.require()
         sock = open_to_proxy(proxy, dialer, timeout, options, tls_context)
         try:
             sock.settimeout(timeout)

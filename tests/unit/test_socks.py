@@ -10,7 +10,7 @@ from gevent import socket
 
 from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.net import socks
-from engineio_gevent.net.dial import DIRECT
+from engineio_gevent.net.dial import DIRECT, Dialer
 from engineio_gevent.net.tunnel import Proxy, open_tunnel
 from support import HostileServer, no_leaks, read_exactly, read_to_end, settle
 
@@ -261,7 +261,11 @@ def test_a_name_that_is_too_long(scheme):
 
 @pytest.mark.parametrize('scheme', ['socks4', 'socks4a', 'socks5', 'socks5h'])
 def test_without_socksio(monkeypatch, scheme):
+    """One hears of it before anything is opened."""
     monkeypatch.setitem(sys.modules, 'socksio', None)
-    assert refused(read_to_end, scheme) == (
-        'socksio is not installed: pip install "engineio-gevent[socks]"'
+    with pytest.raises(ConnectionClosed) as caught:
+        open_tunnel(Proxy(scheme, 'p.test', 1), 'server.test', 80, Dialer(print), 5)
+    assert str(caught.value) == (
+        'server.test:80 via proxy p.test:1: socksio is not installed: '
+        'pip install "engineio-gevent[socks]"'
     )

@@ -192,7 +192,7 @@ class TestProxies:
         assert 'connection refused: no proxy listens at' in verdict['text']
 
     def test_socks(self, by, between, js_server):
-        require_module('socks', 'PySocks')
+        require_module('socksio', 'socksio')
         proxy = between(MicroSocks)
         code, verdict, steps = by(proxy.url, js_server.url)
         assert code == 0, verdict
