@@ -180,7 +180,9 @@ def test_without_it_the_server_refuses(route, js_server_with, certificates, make
 @pytest.mark.parametrize('scheme', ['http', 'https'], indirect=True)
 def test_a_proxy_that_is_not_trusted(route, monkeypatch, origin, make_client, transport, scheme):
     monkeypatch.delenv('REQUESTS_CA_BUNDLE')
-    with pytest.raises(ConnectionError, match=f'via proxy {route.netloc}: TLS to the proxy: .*verify failed'):
+    with pytest.raises(
+        ConnectionError, match=f'via proxy {route.netloc}: TLS to the proxy: .*verify failed'
+    ):
         make_client().connect(origin.url, transports=[transport])
 
 
@@ -197,6 +199,7 @@ def test_a_proxy_without_tls(route, monkeypatch, hostile_server, js_server, make
 
 
 # -- Silence at each step --------------------------------------------------------------------------
+
 
 class StagedProxy:
     """An HTTP proxy in this thread that says nothing at a stage, until it may go on."""

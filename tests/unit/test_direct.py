@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
@@ -888,7 +889,7 @@ def kept(body='ok'):
 
 
 def test_a_proxy_gets_the_whole_url(start_proxy):
-    script, server, http = start_proxy(kept(), kept(), url='http://server.test:81')
+    script, _, http = start_proxy(kept(), kept(), url='http://server.test:81')
     assert http.get('/x?y', 5) == b'ok'
     http.post('/z', b'4', 5)
     get, post = script.requests
@@ -927,9 +928,10 @@ def test_a_request_through_a_tunnel_has_nothing_for_the_proxy(
             back.join()
 
     def pump(source, target):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(gevent.socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(gevent.socket.SHUT_WR)
 
     script = Server()
     server = hostile_server(script, ssl_context=certificates.server_context())
@@ -965,7 +967,7 @@ def test_a_proxy_that_is_not_there(start_proxy):
 
 @pytest.mark.parametrize('answer', [reset, lambda sock: None])
 def test_a_proxy_that_breaks_off(start_proxy, answer):
-    _, server, http = start_proxy(answer)
+    _, _, http = start_proxy(answer)
     with pytest.raises(ConnectionClosed, match='connection'):
         http.get('/', 5)
 

@@ -1,4 +1,4 @@
-"""TLS over a connection that has TLS already; the peer is in memory, its socket does as it is told."""
+"""TLS over a connection that has TLS already, in memory: its socket does as it is told."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_certificate_that_is_not_trusted(certificates):
 
 def test_a_certificate_of_another_host(certificates, context):
     wire = Wire(certificates.server_context())
-    with pytest.raises(ssl.SSLCertVerificationError, match='example.test'):
+    with pytest.raises(ssl.SSLCertVerificationError, match=r'example\.test'):
         TLSOverTLS(wire, context, 'example.test').do_handshake()
 
 
