@@ -14,28 +14,6 @@ from engineio_gevent.per_hub import PerHub
 NAME = 'two.test'
 
 
-def swallow(port):
-    """A listener on 127.0.0.2 that takes no connection, though it refuses none.
-
-    Returns it and the sockets that fill its queue.
-    """
-    full = socket.socket()
-    full.bind(('127.0.0.2', port))
-    full.listen(0)
-    fillers = [full]
-    for _ in range(10):
-        filler = socket.socket()
-        filler.settimeout(0.1)
-        fillers.append(filler)
-        try:
-            filler.connect(full.getsockname())
-        except OSError:
-            return fillers
-    for sock in fillers:
-        sock.close()
-    pytest.skip('this system lets any number of connections wait')
-
-
 @pytest.fixture
 def attempts(monkeypatch):
     """The addresses to which connections were begun, in order."""
@@ -72,10 +50,10 @@ def two_addresses(monkeypatch):
 @pytest.fixture(params=['swallows', 'refuses'])
 def dead(request, js_server):
     """The first address does this."""
-    sockets = swallow(js_server.port) if request.param == 'swallows' else []
-    yield request.param
-    for sock in sockets:
-        sock.close()
+    with contextlib.ExitStack() as stack:
+        if request.param == 'swallows':
+            stack.enter_context(support.swallowing('127.0.0.2', js_server.port))
+        yield request.param
 
 
 def test_every_connection(two_addresses, dead, attempts, js_server, make_client, way, monkeypatch):
@@ -102,12 +80,8 @@ def test_every_connection(two_addresses, dead, attempts, js_server, make_client,
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 def test_no_address_answers(two_addresses, attempts, make_client, transport):
     """Both are tried, side by side; no descriptor is left."""
-    sockets = swallow(0)
-    port = sockets[0].getsockname()[1]
-    with contextlib.ExitStack() as stack:
-        for sock in sockets:
-            stack.enter_context(sock)
-        other = stack.enter_context(socket.socket())
+    with support.swallowing('127.0.0.2') as full, socket.socket() as other:
+        port = full.getsockname()[1]
         other.bind(('127.0.0.1', port))  # it does not listen: nobody else may
         client = make_client(request_timeout=1)
         error = support.outcome(client.connect, f'http://{NAME}:{port}', transports=[transport])

@@ -32,7 +32,8 @@ CHILD = """
         os.closerange(3, 64)
         # gevent aborts the process if its hub or its first native thread has none.
         gevent.get_hub().threadpool.apply(len, ((),))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) - 1 + few, hard))
+        used = len(os.listdir('/proc/self/fd')) - 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + few, hard))
         client = engineio_gevent.Client(request_timeout=20, **options)
         try:
             client.connect(url, transports=transports)
