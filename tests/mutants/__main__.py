@@ -16,6 +16,7 @@ from .run import PACKAGE, ROOT, Runner
 
 #: What is mutated, and the tests that have to notice.
 FILES = {
+    'addresses.py': 'tests/unit/test_addresses.py',
     'connecting.py': 'tests/unit/test_connecting.py',
     'disconnect_handler.py': 'tests/unit/test_disconnect_handler.py',
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
@@ -23,6 +24,7 @@ FILES = {
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
     'incoming.py': 'tests/unit/test_session.py',
     'lifecycle.py': 'tests/unit/test_lifecycle.py',
+    'net/by_caller.py': 'tests/unit/test_by_caller.py',
     'net/closing.py': 'tests/unit/test_closing.py',
     'net/deadlines.py': 'tests/unit/test_deadlines.py',
     'net/dial.py': 'tests/unit/test_dial.py',

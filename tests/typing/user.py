@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+from pathlib import Path
 from typing import Any, Literal
 
 import gevent
@@ -19,6 +21,7 @@ from typing_extensions import assert_type
 
 import engineio_gevent
 from engineio_gevent import Client, exceptions
+from engineio_gevent.addresses import Dial, pinned, unix_socket
 from engineio_gevent.contrib import socketio
 from engineio_gevent.contrib.locust import (
     EngineIOClient,
@@ -49,14 +52,37 @@ def with_all_options() -> Client:
         parse_json=False,
         write_limit=1 << 16,
         max_message_size=None,
+        ssl_cert=('cert.pem', 'key.pem'),
+        dial=None,
+        source_addresses=None,
+        sockopt=(),
     )
+
+
+def ways_to_a_server() -> list[Client]:
+    """From where, and to what address."""
+
+    def through_a_bastion(host: str, port: int) -> socket.socket:
+        return socket.create_connection(('localhost', 2222))
+
+    dials: list[Dial] = [
+        unix_socket('/run/app.sock'),
+        unix_socket(path=b'\0app'),
+        unix_socket(Path('/run/app.sock')),
+        pinned({'example.org': '192.0.2.7', 'example.org:8443': '2001:db8::7'}),
+        pinned(hosts={}),
+        through_a_bastion,
+    ]
+    clients = [Client(dial=dial) for dial in dials]
+    clients += [Client(source_addresses='192.0.2.1'), Client(source_addresses=['192.0.2.1'])]
+    return [*clients, Client(sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])]
 
 
 def settings(eio: Client) -> None:
     """What can be set on a client."""
-    assert_type(eio.ssl_verify, bool)
+    assert_type(eio.ssl_verify, bool | str)
     assert_type(eio.handle_sigint, bool)
-    assert_type(eio.request_timeout, float | None)
+    assert_type(eio.request_timeout, float | tuple[float, float] | None)
     assert_type(eio.timestamp_requests, bool)
     assert_type(eio.websocket_extra_options, dict[str, Any])
     assert_type(eio.try_all_transports, bool)
@@ -65,6 +91,10 @@ def settings(eio: Client) -> None:
     assert_type(eio.write_limit, int | None)
     assert_type(eio.max_message_size, int | None)
     assert_type(eio.logger, logging.Logger)
+    assert_type(eio.ssl_cert, str | tuple[str, str] | None)
+    assert_type(eio.dial, Dial | None)
+    eio.source_addresses = None
+    eio.sockopt = ()
     eio.request_timeout = None
     eio.write_limit = 0
     eio.max_message_size = 1 << 20
@@ -249,6 +279,7 @@ class Visitor(EngineIOUser):
     reconnect = False
     connect_timeout = 2.5
     connect_retry_delay = 0.5
+    source_addresses = ('192.0.2.1', '192.0.2.2')
     http_session = requests.Session()
 
     def message_name(self, message: Any) -> str:
@@ -292,6 +323,7 @@ class Guest(SocketIOUser):
     auth = {'token': '1'}
     transports = 'websocket'
     namespaces = '/chat'
+    source_addresses = '192.0.2.1'
     socketio_path = 'socket.io'
     reconnect = True
 
