@@ -182,11 +182,11 @@ def test_what_a_server_says_when_it_refuses_is_told(cli, make_js_server, one_err
 
 
 def test_what_a_server_says_in_other_words_is_told(cli, make_python_server, one_error):
-    server = make_python_server()
-    done = cli('connect', server.url, '-H', 'Origin: http://other.test', '-x', 'hello')
+    server = make_python_server(transports=['websocket'])
+    done = cli('connect', server.url, '-x', 'hello')
     assert (
-        ': HTTP 400: the server rejects the Origin header (http://other.test is not an accepted '
-        'origin.)'
+        ': HTTP 400: the server does not allow a connection to begin with polling, but a websocket '
+        'works: use --transports websocket. '
     ) in one_error(done)
 
 
