@@ -346,6 +346,21 @@ class TestTLSToTheProxy:
         )  # fmt: skip
         assert text.endswith(', not for proxy.test')
 
+    def test_it_requires_a_client_certificate(
+        self, failed, js_server, js_server_with, certificates
+    ):
+        """Client certificates are for the server."""
+        port = js_server_with(tls=certificates.mutual_tls).port
+        text = failed(
+            'proxy-tls', js_server.url, '--proxy', f'https://127.0.0.1:{port}',
+            '--ca', certificates.ca, '--cert', certificates.client_pem,
+            '--transports', 'websocket',
+        )  # fmt: skip
+        assert text == (
+            'proxy-tls: the proxy requires a client certificate (tlsv13 alert certificate '
+            'required), and this client sends none to proxies'
+        )
+
 
 class Moved(Nginx):
     """nginx that redirects /engine.io/ to another path of the same server."""
