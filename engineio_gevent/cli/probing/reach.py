@@ -257,6 +257,10 @@ class Reach:
             problem = f'{tunnel.authority(host, port)} via {proxy}: {error_text(exc)}'
             if "'407" in problem:
                 problem += '. Pass --proxy http://USER:PASSWORD@HOST:PORT'
+            elif proxy.scheme == 'https' and (
+                isinstance(exc, ConnectionError) or 'closed the connection' in problem
+            ):  # its alert may be lost
+                problem += '. Perhaps the proxy requires a client certificate'
             raise Fault(problem) from exc
 
     def _source(self) -> str:
