@@ -31,8 +31,12 @@ FILES = {
     'net/errors.py': 'tests/unit/test_errors.py',
     'net/outbox.py': 'tests/unit/test_outbox.py',
     'net/plain.py': 'tests/unit/test_plain.py',
+    'net/race.py': 'tests/unit/test_race.py',
+    'net/resolve.py': 'tests/unit/test_resolve.py',
+    'net/socks.py': 'tests/unit/test_socks.py',
     'net/stream.py': 'tests/unit/test_stream.py',
     'net/tls.py': 'tests/unit/test_tls.py',
+    'net/tls_over_tls.py': 'tests/unit/test_tls_over_tls.py',
     'net/tunnel.py': 'tests/unit/test_tunnel.py',
     'net/watchers.py': 'tests/unit/test_watchers.py',
     'other_threads.py': 'tests/unit/test_other_threads.py',
@@ -46,6 +50,8 @@ FILES = {
     'protocol/packet.py': 'tests/unit/test_packet.py',
     'protocol/payload.py': 'tests/unit/test_payload.py',
     'session.py': 'tests/unit/test_session.py',
+    'transports/connection.py': 'tests/unit/test_connection.py',
+    'transports/direct.py': 'tests/unit/test_direct.py',
     'upgrade.py': 'tests/unit/test_connecting.py',
 }
 #: Per cent of the mutants that are not equivalent.
