@@ -247,6 +247,7 @@ class Reach:
         host, port = self.route.host, self.route.port
         try:
             if proxy.scheme in tunnel.SOCKS:
+                socks.require()
                 who = proxy.user, proxy.password
                 within(self.timeout, socks.connect, sock, proxy.scheme, host, port, *who)
             else:
