@@ -172,13 +172,16 @@ class WebSocketOptions:
         address = own.get('http_proxy_host')
         if not address:
             return None
-        from websocket._url import get_proxy_info
-
         scheme = own.get('proxy_type') or 'http'
         port = int(own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT))
         user, password = own.get('http_proxy_auth') or (None, '')
-        if not get_proxy_info(host, secure, address, port, None, own.get('http_no_proxy'))[0]:
-            return None, None
+        listed = own.get('http_no_proxy')
+        # Older versions of websocket-client otherwise use no proxy for localhost.
+        if listed or os.environ.get('no_proxy', os.environ.get('NO_PROXY')):
+            from websocket._url import get_proxy_info
+
+            if not get_proxy_info(host, secure, address, port, None, listed)[0]:
+                return None, None
         proxy = Proxy(scheme, address, port, user or None, password or '')
         return proxy, own.get('http_proxy_timeout')
 
