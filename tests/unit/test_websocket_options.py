@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import warnings
 
 import pytest
 import websocket
@@ -17,15 +16,12 @@ from engineio_gevent.transports.websocket_options import WebSocketOptions
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """Nothing has been warned of, and warnings are errors."""
+    """Nothing has been warned of."""
     monkeypatch.setattr(websocket_options, '_warned', set())
     monkeypatch.setattr('websocket._socket._default_timeout', None)
     names = ('WEBSOCKET_CLIENT_CA_BUNDLE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
     for name in (*names, 'no_proxy', 'NO_PROXY'):
         monkeypatch.delenv(name, raising=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        yield
 
 
 # -- What is valid ---------------------------------------------------------------------------------
