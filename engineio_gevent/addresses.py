@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from gevent import sleep, socket
 from gevent.lock import Semaphore
 
-from .net.dial import Dial, open_socket
+from .net.by_caller import Dial
+from .net.dial import open_socket
 from .net.errors import error_text
 from .net.plain import PlainSocket
 from .per_hub import PerHub

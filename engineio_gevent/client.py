@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json as _json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, TypeVar, overload
+from urllib.parse import urlsplit
 
 from . import process
 from .connecting import Connecting, choose_transports, connection_error
-from .net.dial import Dial, make_dialer
+from .net.by_caller import Dial
+from .net.dial import make_dialer
 from .net.race import SocketOptions
 from .options import Options, Reason, State, make_logger, total_timeout
 from .per_hub import give_way
@@ -86,11 +88,11 @@ class Client(Tools):
                      default is ``None``.
     :param dial: a function that is called with a host and a port for each TCP
                  connection, and returns a connected socket. The default, ``None``,
-                 looks up the host and connects to its addresses.
+                 connects to the host. See :mod:`engineio_gevent.addresses`.
     :param source_addresses: the IP address of this machine to connect from, or a
-                             list of them. The connections of all clients with the
-                             same list use them in turn. The default, ``None``,
-                             lets the operating system choose.
+                             list of them. The connections of all clients with equal
+                             lists use them in turn. The default, ``None``, lets the
+                             operating system choose.
     :param sockopt: ``setsockopt()`` arguments for each TCP connection, as a list
                     of tuples. The default is none.
     """
@@ -117,7 +119,7 @@ class Client(Tools):
         max_message_size: int | None = DEFAULT_MAX_MESSAGE_SIZE,
         ssl_cert: str | tuple[str, str] | None = None,
         dial: Dial | None = None,
-        source_addresses: str | Iterable[str] | None = None,
+        source_addresses: str | Collection[str] | None = None,
         sockopt: SocketOptions = (),
     ) -> None:
         json = _json if json is None else json

@@ -86,10 +86,7 @@ def _check_source(address: str) -> None:
         source = race.source_address(address)
         race.new_socket(source, (), source).close()
     except OSError as exc:
-        raise click.BadParameter(
-            f'cannot connect from {address}: {error_text(exc)}. Is it an address of this machine? '
-            '"ip address" lists them'
-        ) from exc
+        raise click.BadParameter(f'{error_text(exc)}. "ip address" lists the addresses') from exc
 
 
 _option = functools.partial(click.option, cls=ConnectionOption)

@@ -93,18 +93,6 @@ def listed_subprotocols(headers: Headers) -> list[str]:
     return [one.strip() for line in lines for one in line.split(',')]
 
 
-def late_response(data: bytes) -> Response | None:
-    """The HTTP response that a server sends after its status 101, in the place of frames."""
-    if not data.startswith(_HTTP):
-        return None
-    response = Response(MAX_REFUSAL)
-    try:
-        response.feed(data)
-    except EngineIOError:
-        return None
-    return response if response.status else None
-
-
 class LateRefusal:
     """The refusal that a server sends as an HTTP response after its status 101, as engine.io does.
 

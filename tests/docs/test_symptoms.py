@@ -119,11 +119,11 @@ def test_no_response(hostile_server, transport):
     assert text in str(refused(url, transports=transport))
 
 
-@sees('PySocks is not installed')
-def test_no_pysocks(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'socks', None)
+@sees('socksio is not installed')
+def test_no_socksio(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'socksio', None)
     monkeypatch.setenv('HTTP_PROXY', f'socks5://127.0.0.1:{support.free_port()}')
-    assert 'PySocks is not installed' in str(refused('http://host.test', transports='websocket'))
+    assert 'socksio is not installed' in str(refused('http://host.test', transports='websocket'))
 
 
 @sees('Unexpected status code 400', 'Transport unknown', 'Invalid transport')
@@ -396,7 +396,7 @@ def test_what_is_unpatched_and_waits_is_warned_of(monkeypatch):
         ):
             eio.connect(server.url)
     server.stop()
-    text = 'polling through a requests.Session or a proxy blocks all greenlets of this thread'
+    text = 'polling through a requests.Session blocks all greenlets of this thread'
     assert text in str(caught[0].message)
     assert on_page(text)
 

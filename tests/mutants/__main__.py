@@ -16,6 +16,7 @@ from .run import PACKAGE, ROOT, Runner
 
 #: What is mutated, and the tests that have to notice.
 FILES = {
+    'addresses.py': 'tests/unit/test_addresses.py',
     'connecting.py': 'tests/unit/test_connecting.py',
     'disconnect_handler.py': 'tests/unit/test_disconnect_handler.py',
     'dispatcher.py': 'tests/unit/test_dispatcher.py',
@@ -23,6 +24,7 @@ FILES = {
     'heartbeat.py': 'tests/unit/test_heartbeat.py',
     'incoming.py': 'tests/unit/test_session.py',
     'lifecycle.py': 'tests/unit/test_lifecycle.py',
+    'net/by_caller.py': 'tests/unit/test_by_caller.py',
     'net/caller_socket.py': 'tests/unit/test_caller_socket.py',
     'net/closing.py': 'tests/unit/test_closing.py',
     'net/deadlines.py': 'tests/unit/test_deadlines.py',
@@ -30,8 +32,12 @@ FILES = {
     'net/errors.py': 'tests/unit/test_errors.py',
     'net/outbox.py': 'tests/unit/test_outbox.py',
     'net/plain.py': 'tests/unit/test_plain.py',
+    'net/race.py': 'tests/unit/test_race.py',
+    'net/resolve.py': 'tests/unit/test_resolve.py',
+    'net/socks.py': 'tests/unit/test_socks.py',
     'net/stream.py': 'tests/unit/test_stream.py',
     'net/tls.py': 'tests/unit/test_tls.py',
+    'net/tls_over_tls.py': 'tests/unit/test_tls_over_tls.py',
     'net/tunnel.py': 'tests/unit/test_tunnel.py',
     'net/watchers.py': 'tests/unit/test_watchers.py',
     'other_threads.py': 'tests/unit/test_other_threads.py',
@@ -44,12 +50,14 @@ FILES = {
     'protocol/open_packet.py': 'tests/unit/test_open_packet.py',
     'protocol/packet.py': 'tests/unit/test_packet.py',
     'protocol/payload.py': 'tests/unit/test_payload.py',
+    'session.py': 'tests/unit/test_session.py',
     'transports/by_websocket_client.py': 'tests/unit/test_by_websocket_client.py',
+    'transports/connection.py': 'tests/unit/test_connection.py',
+    'transports/direct.py': 'tests/unit/test_direct.py',
     'transports/handshake.py': 'tests/unit/test_handshake.py',
     'transports/opening.py': 'tests/unit/test_opening.py',
     'transports/websocket.py': 'tests/unit/test_websocket.py',
     'transports/websocket_options.py': 'tests/unit/test_websocket_options.py',
-    'session.py': 'tests/unit/test_session.py',
     'upgrade.py': 'tests/unit/test_connecting.py',
 }
 #: Per cent of the mutants that are not equivalent.

@@ -289,15 +289,11 @@ def record_open_packet(step: Step, data: str | bytes) -> OpenPacket:
 
 
 def _followed(answer: Answer) -> redirects.Destination | None:
-    """Where the client sends the request again, for each transport."""
+    """Where the client sends the request again, by polling and for a websocket."""
     location = answer.response.headers.get('location')
-    if answer.status not in (307, 308) or not location:
-        return None
-    with contextlib.suppress(ProtocolError):
-        there = redirects.follow(answer.place, location)
-        if there.origin == answer.place.origin:
-            return there
-    return None
+    return redirects.next_destination(
+        answer.place, 'websocket', answer.status, location, anywhere=False
+    )
 
 
 def record_responses(

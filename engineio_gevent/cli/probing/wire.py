@@ -13,7 +13,7 @@ from ...exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from ...protocol import frames, packet
 from ...protocol.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, encode_close, encode_frame
 from ...protocol.http1 import Response, encode_request
-from ...transports.handshake import late_response
+from ...transports import handshake
 from ...transports.http_reader import read_response
 
 #: The largest response or message that is accepted, in bytes.
@@ -73,8 +73,8 @@ class Frames:
                 try:
                     self._packets.extend(self._decoder.feed(data))
                 except ProtocolError as exc:
-                    response = late_response(data)
-                    raise exc if response is None else LateRefusal(response) from exc
+                    self._read_refusal()
+                    raise exc
             opcode, message = self._packets.popleft()
             if opcode == PING:
                 self._sock.sendall(encode_frame(PONG, message))
@@ -85,6 +85,24 @@ class Frames:
                 raise ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason)
             elif opcode != PONG:
                 return packet.decode(message)
+
+    def _read_refusal(self) -> None:
+        """Read the HTTP response that the server sends in the place of frames, if it does; waits.
+
+        :raises LateRefusal: it does.
+        """
+        data = self._decoder.unread
+        if not data.startswith(handshake.LateRefusal.BEGINS):
+            return
+        response = Response(MAX_SIZE)
+        with contextlib.suppress(EngineIOError, OSError):
+            while not response.feed(data):
+                data = self._sock.recv(65536)
+                if not data:
+                    response.end()
+                    break
+        if response.status:
+            raise LateRefusal(response)
 
     def leave(self) -> None:
         """Send a CLOSE packet and a close frame, and wait until the server closes."""

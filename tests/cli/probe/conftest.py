@@ -1,8 +1,11 @@
 """Run `probe` in this process, which also runs the servers of a test."""
 
+import contextlib
 import json
 import os
 import re
+import socket
+import subprocess
 
 import gevent
 import pytest
@@ -106,6 +109,55 @@ def answering(hostile_server):
         return hostile_server(handle)
 
     return start
+
+
+SERVER = """
+const server = http.createServer();
+require('engine.io').attach(server).generateId = () => { throw new Error('no id'); };
+const kinds = { 'no-id': server, http2: require('http2').createServer() };
+kinds[process.argv[1]].listen(0, '127.0.0.1', function () { console.log(this.address().port); });
+process.stdin.resume().on('end', () => process.exit());
+"""
+
+
+@pytest.fixture
+def node_server():
+    """`node_server(kind)`: the URL of a server of Node.js.
+
+    'no-id' is engine.io that cannot make session ids. 'http2' does not speak HTTP/1.1.
+    """
+    folder = support.JS_SERVER.parent
+    support.need_node(folder)
+    with contextlib.ExitStack() as running:
+
+        def start(kind):
+            process = running.enter_context(
+                subprocess.Popen(
+                    ['node', '-e', SERVER, kind],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=folder,
+                )
+            )
+            running.callback(process.kill)
+            return f'http://127.0.0.1:{process.stdout.readline().strip()}'
+
+        yield start
+
+
+@pytest.fixture
+def silent_address():
+    """`(host, port)` that never answers: its queue is full, so that the system drops what comes."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(('127.0.0.2', 0))
+        listener.listen(0)
+        for _ in range(2):
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
 
 
 @pytest.fixture
