@@ -60,8 +60,9 @@ class WebSocketOptions:
                     f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}'
                 )
         for name in ('timeout', 'http_proxy_timeout'):
-            if not isinstance(given.get(name) or 0, (int, float)):
-                raise _invalid(f'{name} must be a number of seconds, or None: {given[name]!r}')
+            seconds = given.get(name)
+            if seconds is not None and not isinstance(seconds, (int, float)):
+                raise _invalid(f'{name} must be a number of seconds, or None: {seconds!r}')
         if (given.get('proxy_type') or 'http') not in _PROXY_TYPES:
             raise _invalid(f'proxy_type must be one of {", ".join(_PROXY_TYPES)}')
         _check_sslopt(given.get('sslopt') or {})
@@ -123,7 +124,8 @@ class WebSocketOptions:
         step = self.timeout(default)
         if step is None or default is None:
             return None
-        return max(default, step, self._given.get('http_proxy_timeout') or 0)
+        for_proxy: float | None = self._given.get('http_proxy_timeout')
+        return max(default, step) if for_proxy is None else max(default, step, for_proxy)
 
     @property
     def sockopt(self) -> Iterable[tuple[Any, ...]]:
@@ -146,7 +148,8 @@ class WebSocketOptions:
     @property
     def redirect_limit(self) -> int:
         """How many redirects are followed to any server. websocket-client's default is 3."""
-        return max(0, int(self._given.get('redirect_limit') or 0))
+        limit = self._given.get('redirect_limit')
+        return 0 if limit is None else max(0, int(limit))
 
     def socket(self) -> Any:
         """The caller's connected socket, or None. A function returns a new one each time.
