@@ -25,6 +25,7 @@ FILES = {
     'incoming.py': 'tests/unit/test_session.py',
     'lifecycle.py': 'tests/unit/test_lifecycle.py',
     'net/by_caller.py': 'tests/unit/test_by_caller.py',
+    'net/caller_socket.py': 'tests/unit/test_caller_socket.py',
     'net/closing.py': 'tests/unit/test_closing.py',
     'net/deadlines.py': 'tests/unit/test_deadlines.py',
     'net/dial.py': 'tests/unit/test_dial.py',
@@ -50,8 +51,13 @@ FILES = {
     'protocol/packet.py': 'tests/unit/test_packet.py',
     'protocol/payload.py': 'tests/unit/test_payload.py',
     'session.py': 'tests/unit/test_session.py',
+    'transports/by_websocket_client.py': 'tests/unit/test_by_websocket_client.py',
     'transports/connection.py': 'tests/unit/test_connection.py',
     'transports/direct.py': 'tests/unit/test_direct.py',
+    'transports/handshake.py': 'tests/unit/test_handshake.py',
+    'transports/opening.py': 'tests/unit/test_opening.py',
+    'transports/websocket.py': 'tests/unit/test_websocket.py',
+    'transports/websocket_options.py': 'tests/unit/test_websocket_options.py',
     'upgrade.py': 'tests/unit/test_connecting.py',
 }
 #: Per cent of the mutants that are not equivalent.
