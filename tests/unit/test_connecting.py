@@ -24,7 +24,7 @@ from engineio_gevent.net import unpatched
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG
 from engineio_gevent.transports.direct import DirectHTTP
-from engineio_gevent.transports.http import SessionHTTP
+from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
 from support import (
     FakeTransport,
