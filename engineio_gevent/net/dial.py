@@ -80,7 +80,7 @@ def make_dialer(
     """
     if dial is None and source_addresses is None and not options:
         return DIRECT
-    options = tuple(options)
+    options = tuple(options) if isinstance(options, Iterable) else (options,)
     if not all(isinstance(one, tuple) for one in options):
         raise ValueError('sockopt must be a list of tuples, the arguments of setsockopt()')
     if source_addresses is None:
@@ -89,9 +89,9 @@ def make_dialer(
         return Dialer(dial, None, options)
     if dial is not None:
         raise ValueError('dial and source_addresses cannot be combined: bind the socket in dial')
-    if isinstance(source_addresses, str):
+    if isinstance(source_addresses, str) or not isinstance(source_addresses, Iterable):
         source_addresses = (source_addresses,)
-    addresses = tuple(source_addresses)
+    addresses = tuple(map(str, source_addresses))
     turns = _turns.get(addresses)
     if turns is None:
         _check_sources(addresses)

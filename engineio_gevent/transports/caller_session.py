@@ -25,12 +25,15 @@ class Settings(NamedTuple):
 def session_from(session: Any) -> Any:
     """The session of a connection, from the client's option ``http_session``.
 
+    A function may return None, for no session.
+
     :raises ValueError: the option is not valid.
     """
-    if session is None or hasattr(session, 'request'):
+    is_class = isinstance(session, type)
+    if session is None or (hasattr(session, 'request') and not is_class):
         return session
     made = session() if callable(session) else session
-    if not hasattr(made, 'request'):
+    if made is not None and not callable(getattr(made, 'request', None)):
         by = f', not {made!r:.100}' if made is session else f', but it returned {made!r:.100}'
         raise ValueError(
             'http_session must be a requests.Session, an object with its interface, or a function '
@@ -41,8 +44,11 @@ def session_from(session: Any) -> Any:
 
 def cookies_of(session: Any) -> CookieJar | None:
     """The cookie jar of a session: requests', or that of Locust's FastHttpSession."""
-    jar: CookieJar | None = getattr(session, 'cookies', None)
-    return getattr(session, 'cookiejar', None) if jar is None else jar
+    for name in ('cookies', 'cookiejar'):
+        jar = getattr(session, name, None)
+        if isinstance(jar, CookieJar):
+            return jar
+    return None
 
 
 def settings(session: Any, url: str) -> Settings:

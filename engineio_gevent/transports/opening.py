@@ -16,7 +16,7 @@ from .connection import open_connection
 from .headers import Headers
 from .http import status_error
 from .http_reader import read_response
-from .redirects import MAX_REDIRECTS, REDIRECTS, Destination, headers_after_redirect
+from .redirects import MAX_REDIRECTS, Destination, headers_after_redirect
 from .route import Route
 
 #: Bytes of the body of a refusal that are read.
@@ -56,7 +56,7 @@ def open_websocket(
     """
     options = route.websocket_options
     headers = route.websocket_headers()
-    left = 0
+    limit = 0
     handshake: Any
     if options is None:
         handshake = Handshake(route)
@@ -65,10 +65,10 @@ def open_websocket(
 
         timeout = options.timeout(timeout)
         headers = options.merged(headers)
-        left = options.redirect_limit
+        limit = options.redirect_limit
         handshake = ByWebSocketClient(options, timeout)
     place = redirects.home(route, route.target('websocket', sid))
-    at_home = MAX_REDIRECTS
+    followed = 0
     if sock is None and options is not None:
         sock = options.socket()
     while True:
@@ -80,7 +80,15 @@ def open_websocket(
                     on_response(answer)
                 if answer.cookies:
                     route.cookies.store(place.url, answer.cookies)
-                there = _next_destination(place, answer, left, at_home)
+                there = None
+                if followed < max(limit, MAX_REDIRECTS):
+                    there = redirects.next_destination(
+                        place,
+                        'websocket',
+                        answer.status,
+                        answer.headers.get('location'),
+                        anywhere=followed < limit,
+                    )
                 if there is None:
                     handshake.check(answer, place)
                     return Opened(sock, answer.rest, handshake.get_mask_key)
@@ -90,31 +98,9 @@ def open_websocket(
         except OSError as exc:
             raise ConnectionClosed(f'{place.netloc}: {error_text(exc)}') from exc
         sock.close()
-        if there.origin == place.origin:
-            at_home -= 1
-        else:
-            left -= 1
+        followed += 1
         headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
         place, sock = there, None
-
-
-def _next_destination(
-    place: Destination, answer: Response, left: int, at_home: int
-) -> Destination | None:
-    """Where to ask again, or None to take the answer as it is.
-
-    :param left: how many redirects the caller allows, to any server.
-    :param at_home: how many more are followed by statuses 307 and 308 to the same server. Fronts
-                    send those from ``/engine.io/`` to ``/engine.io``.
-    """
-    location = answer.headers.get('location')
-    if answer.status not in REDIRECTS or not location:
-        return None
-    if answer.status in (307, 308) and at_home:
-        there = redirects.follow(place, location)
-        if there.origin == place.origin:
-            return there
-    return redirects.follow(place, location) if left else None
 
 
 class Handshake:

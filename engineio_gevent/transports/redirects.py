@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -46,30 +47,39 @@ def home(route: Route, target: str) -> Destination:
 
 
 def next_destination(
-    place: Destination, method: str, status: int, location: str | None
+    place: Destination, method: str, status: int, location: str | None, *, anywhere: bool = True
 ) -> Destination | None:
-    """Where a request has to be sent again, or None if its response is no redirect.
+    """Where a request has to be sent again, or None if its response is to be taken as it is.
 
     :param place: where the response came from.
-    :param method: ``'GET'`` or ``'POST'``.
+    :param method: ``'GET'``, ``'POST'``, or ``'websocket'``, which is a GET.
+    :param anywhere: whether to follow all redirects. If not, only those of status 307 or 308 to
+                     the same scheme, host and port. Many servers send one from ``/engine.io/``
+                     to ``/engine.io``.
     :raises ProtocolError: the redirect cannot be followed.
     """
     if status not in REDIRECTS or not location:
         return None
+    if not anywhere:
+        if status not in (307, 308):
+            return None
+        try:
+            there = follow(place, location)
+        except ProtocolError:
+            return None
+        return there if there.origin == place.origin else None
     # A POST that these turn into a GET would lose its packets (RFC 9110, section 15.4).
-    if status == 303 or (status in (301, 302) and method == 'POST'):
-        where = location.partition('?')[0][:100]
+    if (status == 303 and method != 'websocket') or (status in (301, 302) and method == 'POST'):
         raise ProtocolError(
-            f'{method} redirected by status {status} to {where}: connect to the final URL instead'
+            f'{method} redirected by status {status} to {shown(location)}: connect to the final '
+            'URL instead'
         )
     return follow(place, location)
 
 
 def follow(place: Destination, location: str) -> Destination:
-    """The next place.
+    """The place that the ``Location`` of a response names.
 
-    :param place: where the answer came from.
-    :param location: its ``Location``.
     :raises ProtocolError: that is no address, or one without TLS after one with TLS.
     """
     try:
@@ -78,15 +88,20 @@ def follow(place: Destination, location: str) -> Destination:
         scheme, port = _HTTP.get(parts.scheme), parts.port
         host = ascii_host(parts.hostname or '')
     except ValueError as exc:
-        raise ProtocolError(f'redirected to an invalid URL: {location[:100]!r}') from exc
+        raise ProtocolError(f'redirected to an invalid URL: {shown(location)!r}') from exc
     if scheme is None or not host or port == 0:
-        raise ProtocolError(f'redirected to a URL that is not HTTP: {url[:100]!r}')
+        raise ProtocolError(f'redirected to a URL that is not HTTP: {shown(url)!r}')
     secure = scheme == 'https'
     if place.secure and not secure:
-        raise ProtocolError(f'redirected from https to {url[:100]}, which has no TLS')
+        raise ProtocolError(f'redirected from https to {shown(url)}, which has no TLS')
     target = (parts.path or '/') + (f'?{parts.query}' if parts.query else '')
     netloc = parts.netloc.rpartition('@')[2]
     return Destination(secure, host, port or (443 if secure else 80), netloc, target)
+
+
+def shown(url: str) -> str:
+    """A URL for an error: without user, password and query, and not long."""
+    return re.sub(r'//[^/]*@', '//', re.split('[?#]', url, maxsplit=1)[0])[:100]
 
 
 def headers_after_redirect(

@@ -200,7 +200,8 @@ def test_headers_that_cannot_be_sent(headers):
 def test_headers_are_copied_and_cleaned():
     headers = {'X': ' a ', b'Y': b'b', 'None': None, 'Z': '\xfc', 'Tab': 'a\tb'}
     before = copy.deepcopy(headers)
-    assert checked_headers(headers.items()) == [('X', 'a'), ('Y', 'b'), ('Z', '\xfc'), ('Tab', 'a\tb')]
+    checked = checked_headers(headers.items())
+    assert checked == [('X', 'a'), ('Y', 'b'), ('Z', '\xfc'), ('Tab', 'a\tb')]
     assert headers == before
 
 
@@ -359,13 +360,9 @@ def test_an_auth_object_of_a_session(make_session):
 
 
 def test_the_user_agent_of_a_session_goes_where_it_was_set(make_session):
-    assert (
-        headers_of(Route('http://a.test', http_session=make_session())) == {}
-    )
+    assert headers_of(Route('http://a.test', http_session=make_session())) == {}
     session = make_session(headers={'User-Agent': 'mine'})
-    assert headers_of(Route('http://a.test', http_session=session)) == {
-        'user-agent': 'mine'
-    }
+    assert headers_of(Route('http://a.test', http_session=session)) == {'user-agent': 'mine'}
 
 
 def test_certificate_and_authorities_of_a_session(make_session, certificates):
