@@ -95,6 +95,7 @@ def make_options(**changes):
         'loads': json.loads,
         'parse_json': True,
         'request_timeout': 5,
+        'timeouts': None,
         'write_limit': 1000,
         'max_message_size': None,
         'handle_sigint': False,

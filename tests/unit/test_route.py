@@ -426,6 +426,6 @@ def test_nothing_of_the_caller_s_is_changed(make_session):
     assert (headers, options, dict(session.headers), session.proxies) == copies
 
 
-@pytest.mark.parametrize(('given', 'verify'), [(0, False), (1, True), (None, False), ('', False)])
+@pytest.mark.parametrize(('given', 'verify'), [(0, False), (1, True), (None, False)])
 def test_whether_to_verify_is_true_or_false(given, verify):
     assert Route('https://a.test', verify=given).verify is verify
