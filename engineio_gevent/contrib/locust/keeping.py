@@ -49,7 +49,7 @@ def _unreported(session: Any) -> Any:
         return _Unreported(session)
     if isinstance(session, FastHttpSession):
         quiet = copy.copy(session)  # it shares the cookies and the pool of connections
-        quiet.request_event = EventHook()
+        quiet.request_event = EventHook()  # type: ignore[no-untyped-call, unused-ignore]  # Locust's
         return quiet
     return session
 
@@ -74,7 +74,8 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     reconnect: bool = True
 
     #: Session for polling, for example ``self.client`` of an ``HttpUser`` or a ``FastHttpUser``, or
-    #: a function that returns it. Its cookies are sent with the websocket, too. None: an HTTP client of its own.
+    #: a function that returns it. Its cookies are sent with the websocket, too. None: a client of
+    #: its own.
     http_session: HTTPSession | Callable[[], HTTPSession | None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -104,8 +105,8 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         return {**completed, 'http_session': self._polling_session}
 
     def _polling_session(self) -> HTTPSession | None:
-        session = session_from(self.http_session)
-        return _unreported(session)
+        session: HTTPSession | None = _unreported(session_from(self.http_session))
+        return session
 
     def start(self, group: Group) -> gevent.Greenlet[..., Any]:
         """Start the greenlet of this user. The connection is closed when the greenlet ends."""
