@@ -91,13 +91,13 @@ def make_dialer(
         raise ValueError('dial and source_addresses cannot be combined: bind the socket in dial')
     if isinstance(source_addresses, str) or not isinstance(source_addresses, Iterable):
         source_addresses = (source_addresses,)
-    addresses = tuple(map(str, source_addresses))
+    addresses = tuple(source_addresses)
     turns = _turns.get(addresses)
     if turns is None:
         _check_sources(addresses)
         turns = _turns[addresses] = itertools.count()
     # All sockets of a connection have the same address: load balancers may go by it.
-    return Dialer(None, addresses[next(turns) % len(addresses)], options)
+    return Dialer(None, str(addresses[next(turns) % len(addresses)]), options)
 
 
 def _check_sources(addresses: tuple[str, ...]) -> None:
@@ -105,7 +105,7 @@ def _check_sources(addresses: tuple[str, ...]) -> None:
         raise ValueError('source_addresses is empty')
     for one in addresses:
         try:
-            ip_address(one)
+            ip_address(str(one))  # else a small number is an address
         except ValueError:
             raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
 

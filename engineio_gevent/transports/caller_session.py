@@ -29,17 +29,20 @@ def session_from(session: Any) -> Any:
 
     :raises ValueError: the option is not valid.
     """
-    is_class = isinstance(session, type)
-    if session is None or (hasattr(session, 'request') and not is_class):
+    if session is None or _is_session(session):
         return session
     made = session() if callable(session) else session
-    if made is not None and not callable(getattr(made, 'request', None)):
+    if made is not None and not _is_session(made):
         by = f', not {made!r:.100}' if made is session else f', but it returned {made!r:.100}'
         raise ValueError(
             'http_session must be a requests.Session, an object with its interface, or a function '
             f'that returns one{by}'
         )
     return made
+
+
+def _is_session(given: Any) -> bool:
+    return callable(getattr(given, 'request', None)) and not isinstance(given, type)
 
 
 def cookies_of(session: Any) -> CookieJar | None:
