@@ -15,7 +15,7 @@ from functools import lru_cache
 # The environment that may name a proxy.
 _PROXIES = tuple(
     name
-    for lower in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
+    for lower in ('http_proxy', 'https_proxy', 'ws_proxy', 'wss_proxy', 'all_proxy')
     for name in (lower, lower.upper())
 )
 _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')

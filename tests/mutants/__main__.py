@@ -44,6 +44,16 @@ FILES = {
     'protocol/packet.py': 'tests/unit/test_packet.py',
     'protocol/payload.py': 'tests/unit/test_payload.py',
     'session.py': 'tests/unit/test_session.py',
+    'transports/caller_session.py': 'tests/unit/test_caller_session.py',
+    'transports/cookies.py': 'tests/unit/test_cookies.py',
+    'transports/environment.py': 'tests/unit/test_environment.py',
+    'transports/headers.py': 'tests/unit/test_headers.py',
+    'transports/http.py': 'tests/unit/test_http.py',
+    'transports/http_reader.py': 'tests/unit/test_http_reader.py',
+    'transports/polling.py': 'tests/unit/test_polling.py',
+    'transports/redirects.py': 'tests/unit/test_redirects.py',
+    'transports/requests_session.py': 'tests/unit/test_requests_session.py',
+    'transports/route.py': 'tests/unit/test_route.py',
     'upgrade.py': 'tests/unit/test_connecting.py',
 }
 #: Per cent of the mutants that are not equivalent.
