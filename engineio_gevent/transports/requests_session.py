@@ -137,8 +137,7 @@ class SessionHTTP:
         body: bytes | None,
         timeout: float | None,
     ) -> tuple[Any, bytes]:
-        options = {
-            'data': body,
+        options: dict[str, Any] = {
             'timeout': self._timeouts(method, timeout),
             'verify': self._verify,
             'cert': self._route.cert,
@@ -146,6 +145,8 @@ class SessionHTTP:
             # These replace the session's, where it has some of its own.
             'hooks': {'response': [*_hooks(self._session), self._check_redirect]},
         }
+        if body is not None:
+            options['data'] = body
         url = self._route.http_origin + target
         request = functools.partial(
             self._session.request,

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gc
 import gzip
+import importlib.util
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from unittest import mock
 
+import gevent
 import pytest
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
+import support
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from engineio_gevent.net import unpatched
+from engineio_gevent.net.deadlines import Expired
 from engineio_gevent.net.errors import OutOfResources
 from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
@@ -317,3 +324,324 @@ def test_no_warning_where_sockets_are_patched(session, monkeypatch):
     monkeypatch.setattr(unpatched, '_warned', False)
     monkeypatch.setattr(unpatched, 'is_module_patched', lambda name: name == 'socket')
     SessionHTTP(Route('http://a.test', http_session=session), session, None)
+
+
+# -- What has the interface of a session -----------------------------------------------------------
+
+
+class NoResponse:
+    """As Locust's for a server that does not answer."""
+
+    status_code = 0
+    headers = None
+    content = None
+    error = None
+
+
+class Fake:
+    """Answers without a network; its `request()` takes what a test says."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = []
+
+    def request(self, method, url, headers=None, data=None):
+        self.asked.append((method, url, headers, data))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def through(session, max_size=None, url='http://a.test', **options):
+    return SessionHTTP(Route(url, http_session=session), session, max_size, **options)
+
+
+def answer(status=200, content=b'ok', **more):
+    return SimpleNamespace(status_code=status, headers={}, content=content, **more)
+
+
+def test_what_another_object_is_asked_for():
+    session = Fake(answer())
+    http = through(session)
+    assert http.cookies is None
+    assert http.get('/x', 5) == b'ok'
+    assert http.post('/x', b'4a', 5) == b'ok'
+    assert session.asked == [
+        ('GET', 'http://a.test/x', {}, None),
+        ('POST', 'http://a.test/x', {'Content-Type': 'text/plain;charset=UTF-8'}, b'4a'),
+    ]
+
+
+def test_no_response():
+    """Status 0, without `raw`, without headers."""
+    with pytest.raises(HTTPError) as caught:
+        through(Fake(NoResponse())).get('/x', 5)
+    assert str(caught.value) == (
+        'Unexpected status code 0 in server response to GET http://a.test/x'
+    )
+    assert (caught.value.status, caught.value.headers) == (0, {})
+    assert caught.value.__cause__ is None
+
+
+def test_no_response_with_its_cause():
+    response = NoResponse()
+    response.error = requests.ConnectionError(OSError(111, 'Connection refused'))
+    with pytest.raises(HTTPError) as caught:
+        through(Fake(response)).get('/x', 5)
+    assert str(caught.value) == (
+        'Unexpected status code 0 in server response to GET http://a.test/x: Connection refused'
+    )
+    assert caught.value.__cause__ is response.error
+
+
+def test_the_cause_of_another_status_is_none():
+    with pytest.raises(HTTPError) as caught:
+        through(Fake(answer(404, error=OSError('not that')))).get('/x', 5)
+    assert caught.value.__cause__ is None
+    assert str(caught.value).endswith('/x')
+
+
+def test_a_response_of_requests_without_raw(session, monkeypatch):
+    """Locust's session makes one where there was no response."""
+    response = requests.Response()
+    response.status_code = 0
+    monkeypatch.setattr(session, 'request', lambda method, url, headers: response)
+    with pytest.raises(HTTPError, match='status code 0'):
+        through(session).get('/x', 5)
+
+
+class Foreign(Exception):
+    """As httpx's, whose base is Exception."""
+
+
+def test_an_exception_of_another_library():
+    error = Foreign('no route')
+    with pytest.raises(ConnectionClosed) as caught:
+        through(Fake(error)).get('/x', 5)
+    assert str(caught.value) == 'a.test: no route'
+    assert caught.value.__cause__ is error
+
+
+def test_a_time_limit_of_this_package_goes_through():
+    error = Expired()
+    with pytest.raises(Expired) as caught:
+        through(Fake(error)).get('/x', 5)
+    assert caught.value is error
+
+
+def test_an_exception_of_the_caller_s_goes_through_requests(session, monkeypatch):
+    """As that of gevent.Timeout(2, Foreign)."""
+
+    def fail(*args, **kwargs):
+        raise Foreign
+
+    monkeypatch.setattr(session, 'send', fail)
+    with pytest.raises(Foreign):
+        through(session).get('/x', 5)
+
+
+def test_content_above_the_limit():
+    with pytest.raises(ProtocolError) as caught:
+        through(Fake(answer(content=b'x' * 11)), 10).get('/x', 5)
+    assert (str(caught.value), caught.value.code) == ('response larger than 10 bytes', 1009)
+    assert through(Fake(answer(content=b'x' * 10)), 10).get('/x', 5) == b'x' * 10
+
+
+def test_a_session_without_timeouts_is_bounded_all_the_same():
+    class Slow(Fake):
+        def request(self, method, url, headers=None):
+            gevent.sleep(60)
+
+    with pytest.raises(ConnectionClosed) as caught:
+        through(Slow(answer())).get('/x', 0.01)
+    assert str(caught.value) == 'a.test: no answer within 0.01 seconds'
+
+
+def test_a_session_with_timeouts_has_them():
+    class Patient(Fake):
+        def request(self, method, url, headers=None, timeout=None):
+            self.asked.append(timeout)
+            return self.answer
+
+    session = Patient(answer())
+    through(session).get('/x', 5)
+    assert session.asked == [5]
+
+
+@pytest.mark.parametrize(
+    ('pair', 'total', 'handshake', 'aborting', 'waiting'),
+    [
+        (None, 8, 8, 0.25, 50),
+        ((3, 5), 8, (3, 5), (3, 0.25), (3, 50)),
+        ((3, None), None, (3, None), (3, 0.25), (3, 50)),
+        ((None, 5), None, (None, 5), (None, 0.25), (None, 50)),
+        ((3, 47), 50, (3, 47), (3, 0.25), (3, 50)),
+    ],
+)
+def test_a_pair_of_timeouts(pair, total, handshake, aborting, waiting):
+    class Patient(Fake):
+        def request(self, method, url, headers=None, data=None, timeout=None):
+            self.asked.append(timeout)
+            return self.answer
+
+    session = Patient(answer(404))
+    http = through(session, pair=pair)
+    for _ in range(2):  # the second attempt of a handshake is one, too
+        with pytest.raises(HTTPError):
+            http.get('/x', total)
+        http = through(session, pair=pair)
+    session.answer = answer()
+    http.get('/x', total)
+    http.post('/x', b'', total)
+    http.post('/x', b'', 0.25)
+    http.get('/x', 50)
+    assert session.asked == [handshake] * 4 + [aborting, waiting]
+
+
+# -- What a session's request() takes --------------------------------------------------------------
+
+
+class Everything(requests.Session):
+    def request(self, *args, **kwargs):
+        self.given = kwargs
+        return super().request(*args, **kwargs)
+
+
+class Few(requests.Session):
+    def request(self, method, url, data=None, headers=None, verify=None):
+        self.given = {'data': data, 'verify': verify}
+        return super().request(method, url, data=data, headers=headers, verify=verify)
+
+
+class Renamed(requests.Session):
+    def request(self, method, url, headers=None, **rest):
+        self.given = rest
+        return super().request(method, url, headers=headers, **rest)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'given'),
+    [
+        (Everything, {'headers', 'data', 'timeout', 'verify', 'cert', 'stream', 'hooks'}),
+        (Few, {'data', 'verify'}),
+        (Renamed, {'data', 'timeout', 'verify', 'cert', 'stream', 'hooks'}),
+    ],
+)
+def test_options_that_a_subclass_takes(server, kind, given):
+    with kind() as session:
+        http = through(session, url=server.url)
+        assert http.post('/', b'4a', 5) == b'ok'
+        assert session.given.keys() == given
+        assert server.asked[0][3] == b'4a'
+
+
+@pytest.mark.parametrize(
+    ('verify', 'asked'), [(True, None), (False, False), ('/ca.pem', '/ca.pem')]
+)
+def test_whether_to_verify(server, certificates, verify, asked):
+    """What the session says applies, unless the client says something."""
+    with Everything() as session:
+        session.trust_env = False
+        route = Route(server.url, http_session=session, verify=verify, cert=certificates.client_pem)
+        SessionHTTP(route, session, None).get('/', 5)
+        assert (session.given['verify'], session.given['cert']) == (asked, certificates.client_pem)
+        assert session.given['stream'] is True
+
+
+def test_a_session_behind_a_mock():
+    """One that takes anything, and is not requests', gets what every session takes."""
+    session = mock.Mock()
+    session.cookies = None
+    session.request.return_value = answer()
+    del session.merge_environment_settings, session.prepare_request, session.cookiejar
+    assert through(session).get('/x', 5) == b'ok'
+    session.request.assert_called_once_with('GET', 'http://a.test/x', headers={})
+
+
+def test_requests_mock():
+    """A library that answers in place of the network."""
+    if importlib.util.find_spec('requests_mock') is None:
+        support.missing('requests-mock', 'pip install requests-mock')
+    import requests_mock
+
+    with requests.Session() as session, requests_mock.Mocker(session=session) as mocked:
+        mocked.get('http://a.test/x', content=b'4hello')
+        mocked.post('http://a.test/x', status_code=503, headers={'Retry-After': '5'}, json={'a': 1})
+        mocked.get('http://a.test/gone', exc=requests.exceptions.ConnectTimeout)
+        http = through(session)
+        assert http.get('/x', 5) == b'4hello'
+        with pytest.raises(HTTPError) as caught:
+            http.post('/x', b'4a', 5)
+        assert caught.value.body == {'a': 1}
+        assert caught.value.headers['retry-after'] == '5'
+        with pytest.raises(ConnectionClosed, match='ConnectTimeout'):
+            http.get('/gone', 5)
+        assert [one.body for one in mocked.request_history] == [None, b'4a', None]
+
+
+# -- Redirects, by requests ------------------------------------------------------------------------
+
+
+def test_redirects_are_followed(server, make_http):
+    server.answers += [
+        (302, {'Location': '/there'}, b'gone'),
+        (200, {}, b'4here'),
+        (307, {'Location': '/there'}, b''),
+        (200, {}, b'ok'),
+    ]
+    http = make_http()
+    assert http.get('/', 5) == b'4here'
+    assert http.post('/', b'4a', 5) == b'ok'
+    assert [(one[0], one[1]) for one in server.asked] == [
+        ('GET', '/'),
+        ('GET', '/there'),
+        ('POST', '/'),
+        ('POST', '/there'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('method', 'status', 'location'),
+    [('post', 302, '/there'), ('get', 303, '/there'), ('get', 302, 'ftp://a.test/')],
+)
+def test_redirects_that_are_not(server, make_http, method, status, location):
+    server.answers.append((status, {'Location': location}, b''))
+    http = make_http()
+    with pytest.raises(ProtocolError, match='redirected'):
+        if method == 'get':
+            http.get('/', 5)
+        else:
+            http.post('/', b'4a', 5)
+    assert len(server.asked) == 1
+
+
+def test_the_body_of_a_redirect_above_the_limit(server, make_http):
+    server.answers.append((302, {'Location': '/there'}, b'x' * 1001))
+    with pytest.raises(ProtocolError, match='larger than 1000'):
+        make_http(max_size=1000).get('/', 5)
+    assert len(server.asked) == 1
+
+
+def test_a_proxy_is_named(server, session):
+    session.proxies['http'] = server.url
+    http = through(session)
+    server.answers.append((502, {}, b''))
+    by = f' via proxy {server.url.removeprefix("http://")}'
+    with pytest.raises(HTTPError, match=f'http://a.test/x{by}$'):
+        http.get('/x', 5)
+    server.answers.append(b'')
+    with pytest.raises(ConnectionClosed, match=f'^a.test{by}: Remote end closed'):
+        http.get('/x', 5)
+
+
+def test_ssl_that_was_patched_too_late(session, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RecursionError('maximum recursion depth exceeded')
+
+    monkeypatch.setattr(session, 'send', fail)
+    with pytest.raises(RecursionError):
+        through(session).get('/x', 5)
+    monkeypatch.setattr(urllib3.util.ssl_, 'SSLContext', object())
+    with pytest.raises(ConnectionClosed, match=r'a\.test: requests cannot use TLS') as caught:
+        through(session).get('/x', 5)
+    assert isinstance(caught.value.__cause__, RecursionError)
