@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, TypeVar, overload
+from urllib.parse import urlsplit
 
 from . import options, process
 from .connecting import Connecting, choose_transports, connection_error
-from .net.dial import Dial, make_dialer
+from .net.by_caller import Dial
+from .net.dial import make_dialer
 from .net.race import SocketOptions
 from .options import Options, Reason, State
 from .per_hub import give_way
@@ -85,11 +87,11 @@ class Client(Tools):
                      default is ``None``.
     :param dial: a function that is called with a host and a port for each TCP
                  connection, and returns a connected socket. The default, ``None``,
-                 looks up the host and connects to its addresses.
+                 connects to the host. See :mod:`engineio_gevent.addresses`.
     :param source_addresses: the IP address of this machine to connect from, or a
-                             list of them. The connections of all clients with the
-                             same list use them in turn. The default, ``None``,
-                             lets the operating system choose.
+                             list of them. The connections of all clients with equal
+                             lists use them in turn. The default, ``None``, lets the
+                             operating system choose.
     :param sockopt: ``setsockopt()`` arguments for each TCP connection, as a list
                     of tuples. The default is none.
     """
@@ -116,7 +118,7 @@ class Client(Tools):
         max_message_size: int | None = DEFAULT_MAX_MESSAGE_SIZE,
         ssl_cert: str | tuple[str, str] | None = None,
         dial: Dial | None = None,
-        source_addresses: str | Iterable[str] | None = None,
+        source_addresses: str | Collection[str] | None = None,
         sockopt: SocketOptions = (),
     ) -> None:
         json = options.json_module(json)
@@ -333,7 +335,7 @@ class Client(Tools):
                 timestamp=self.timestamp_requests,
             )
         except OSError as exc:  # no descriptor for netrc, or for an import
-            raise connection_error(exc, url) from exc
+            raise connection_error(exc, urlsplit(url).netloc.rpartition('@')[2]) from exc
         chosen = Options(
             logger=self.logger,
             verbose=self._verbose,

@@ -178,8 +178,9 @@ class Connecting:
         if self._options.verbose:
             session.info('Attempting %s connection to %s', name, session.url(name))
         self._greenlet = getcurrent()
+        limit = self._time_limit(name)
         try:
-            with bounded(self._options.request_timeout):
+            with bounded(limit):
                 self._attach(session, name, upgrade)
                 assert session.transport is not None
                 session.transport.open()
@@ -187,12 +188,19 @@ class Connecting:
         except (Expired, _Interrupted) as exc:
             session.raise_if_failed()
             if session.phase is OPENING:
+                given = limit == self._options.request_timeout
+                option = 'request_timeout' if given else 'websocket_extra_options'
                 raise ConnectionClosed(
-                    f'{self._route.netloc}: no {name} handshake within '
-                    f'{self._options.request_timeout:g} seconds (request_timeout)'
+                    f'{self._route.netloc}: no {name} handshake within {limit:g} seconds ({option})'
                 ) from exc
         finally:
             self._greenlet = None
+
+    def _time_limit(self, name: str) -> float | None:
+        """Seconds for the handshake of a transport."""
+        seconds = self._options.request_timeout
+        extra = self._route.websocket_options
+        return seconds if extra is None or name == 'polling' else extra.time_limit(seconds)
 
     def _attach(self, session: Session, name: str, upgrade: bool) -> None:
         route, options = self._route, self._options
@@ -261,7 +269,7 @@ class Connecting:
         upgraded = False
         failure: Exception | None = None
         try:
-            with bounded(self._options.request_timeout):
+            with bounded(self._time_limit('websocket')):
                 probe.run(opened.sid, polling)
             if session.phase is OPEN:
                 session.switch(websocket, polling, session)

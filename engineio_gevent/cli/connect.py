@@ -14,6 +14,7 @@ from gevent.event import Event
 from .. import Client
 from ..exceptions import ConnectionClosed, ConnectionError
 from ..net.deadlines import timer_seconds
+from .address_options import address_options
 from .errors import CommandError, Exit
 from .options import ConnectingCommand, Connection, Number, cause_of, connection_options
 from .printer import ForPeople, ForPrograms, Printer
@@ -41,6 +42,7 @@ _HINT = 'Type a message and press Enter to send it. Ctrl-D disconnects.'
     """,
 )
 @connection_options
+@address_options
 @click.option(
     '-x',
     '--execute',

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..contrib._template import Template
+from .address_options import source_option
 from .colours import ACCENT
 from .errors import Exit, Interrupted
 from .limits import allow_descriptors
@@ -102,6 +103,7 @@ Its --run-time includes the start of Locust. Add --processes -1 to use all cores
     metavar='SECONDS',
     help='How long to wait for late messages and answers after that.',
 )
+@source_option
 @click.option('--no-echo', is_flag=True, help='Do not expect answers.')
 @click.option('--json', 'as_json', is_flag=True, help='Print the result as a JSON object.')
 def load(

@@ -7,19 +7,23 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from click.shell_completion import CompletionItem
 
-from .. import Client
+from .. import Client, addresses
 from ..exceptions import ConnectionClosed
 from ..net import tls
+from ..net.by_caller import Dial
+from ..net.dial import Dialer
 from ..net.errors import error_text
 from ..net.tls import Cert, Verify
-from ..net.tunnel import Proxy
+from ..net.tunnel import Proxy, authority
 from ..transports.environment import default_ca_bundle
 from ..transports.route import Route
 from .errors import SCHEME
@@ -49,6 +53,23 @@ class Connection:
     key: str | None
     #: Seconds for the handshake of a transport.
     timeout: float
+    #: By host and port, the address to connect to instead of those that a look-up finds.
+    pins: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    #: The UNIX socket of the server.
+    unix_socket: str | None = None
+    #: The addresses of this machine to connect from.
+    sources: tuple[str, ...] = ()
+
+    @property
+    def dial(self) -> Dial | None:
+        """The client's option ``dial``."""
+        if self.unix_socket is not None:
+            return addresses.unix_socket(self.unix_socket)
+        if self.pins:
+            return addresses.pinned(
+                {authority(host, port): address for (host, port), address in self.pins.items()}
+            )
+        return None
 
     @property
     def certificate(self) -> Cert:
@@ -67,9 +88,28 @@ class Connection:
         :raises click.UsageError: the URL, a header or a certificate file is invalid.
         """
         route = self.route()
+        self._check_pins(route)
         # A redirect may lead from http:// to https://, so the files matter for both.
         if route.secure or has_ca or self.cert is not None:
             self._check_files(route.verify)
+
+    def _check_pins(self, route: Route) -> None:
+        """Check that ``--resolve`` names a host to which this connection goes.
+
+        :raises click.UsageError: it does not.
+        """
+        try:
+            proxy = route.websocket_proxy
+        except ConnectionClosed:
+            return  # the connection reports it
+        host, port = (route.host, route.port) if proxy is None else (proxy.host, proxy.port)
+        if self.pins and (host, port) not in self.pins:
+            given = ', '.join(authority(*one) for one in self.pins)
+            what = 'the server' if proxy is None else 'a proxy, which looks up the server'
+            raise click.UsageError(
+                f'--resolve {given} has no effect: the connection goes to {what}. '
+                f'Use --resolve {authority(host, port)}:ADDR'
+            )
 
     def _check_files(self, verify: Verify) -> None:
         """Read the CA bundle and the client certificate.
@@ -106,6 +146,7 @@ class Connection:
                 self.path,
                 verify=self.verify,
                 cert=self.certificate,
+                dialer=Dialer(self.dial, self.sources[0] if self.sources else None),
             )
         except ValueError as exc:
             raise click.UsageError(one_line(str(exc))) from exc
@@ -119,6 +160,8 @@ class Connection:
             ssl_verify=self.verify,
             request_timeout=self.timeout,
             ssl_cert=self.certificate,
+            dial=self.dial,
+            source_addresses=self.sources or None,
             handle_sigint=False,
             **options,
         )
@@ -286,26 +329,54 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         key: str | None,
         proxy: str | None,
         timeout: float,
+        pins: Mapping[tuple[str, int], str] | None = None,
+        unix_socket: str | None = None,
+        sources: tuple[str, ...] = (),
         **others: Any,
     ) -> Any:
         if not url.strip():
             raise click.UsageError('the URL is empty')
         if not re.match(SCHEME, url):
             raise click.UsageError(f'the URL {url!r} has no scheme. Did you mean http://{url}?')
+        _check_path(url, path)
+        if unix_socket is not None and (proxy or pins):
+            other = '--resolve' if pins else '--proxy'
+            raise click.UsageError(f'--unix-socket and {other} cannot be used together')
         if key is not None and cert is None:
             raise click.UsageError('--key requires --cert')
         if ca is not None:
             # Both transports read these variables, and this process has no other clients.
             os.environ['REQUESTS_CA_BUNDLE'] = ca
+        if unix_socket is not None:
+            proxy = ''
         if proxy is not None:
             _set_proxy(proxy)
-        connection = Connection(url, headers, transports, path, not no_verify, cert, key, timeout)
+        connection = Connection(
+            url, headers, transports, path, not no_verify, cert, key, timeout, pins or {},
+            unix_socket, sources,
+        )  # fmt: skip
         connection.prepare(has_ca=ca is not None)
         return function(connection=connection, **others)
 
     for add in reversed(_OPTIONS):
         with_connection = add(with_connection)
     return with_connection
+
+
+def _check_path(url: str, path: str) -> None:
+    """Check that the URL has no other path than ``--path``.
+
+    :raises click.UsageError: it has.
+    """
+    try:
+        given = urlsplit(url).path.strip('/')
+    except ValueError:
+        return  # Connection.route() says what is wrong
+    if given not in ('', path.strip('/')):
+        raise click.UsageError(
+            f'the URL has the path /{one_line(given)}, but Engine.IO is at --path {path}. Remove '
+            f'the path from the URL. If Engine.IO is there, use --path {shlex.quote(given)}'
+        )
 
 
 def _set_proxy(url: str) -> None:

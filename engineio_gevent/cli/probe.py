@@ -6,6 +6,7 @@ import json
 
 import click
 
+from .address_options import address_options
 from .errors import Exit
 from .options import ConnectingCommand, Connection, connection_options
 
@@ -35,6 +36,7 @@ _CODES = {'ok': Exit.DONE, 'warning': Exit.DEGRADED, 'failed': Exit.FAILED}
 @click.option('--wait-ping', is_flag=True, help='Also wait for the first PING from the server.')
 @click.option('--json', 'as_json', is_flag=True, help='Print the report as a JSON object.')
 @connection_options
+@address_options
 def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) -> int:
     """Diagnose a connection step by step.
 
@@ -47,13 +49,14 @@ def probe(connection: Connection, count: int, wait_ping: bool, as_json: bool) ->
       engineio-gevent probe http://127.0.0.1:5000
       engineio-gevent probe https://example.com --path socket.io --count 10
     """
+    from .probing.reach import ProbeOptions
     from .probing.report import IGNORE, Run, document
     from .probing.show import Screen
-    from .probing.steps import ProbeOptions, run_steps
+    from .probing.steps import run_steps
     from .screen import console
 
     parameters = click.get_current_context().params
-    options = ProbeOptions(connection.transports, connection.timeout, wait_ping, parameters)
+    options = ProbeOptions(connection, connection.timeout, wait_ping, parameters)
     screen = Screen(console())
     runs: list[Run] = []
     for number in range(1, count + 1):

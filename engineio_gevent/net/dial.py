@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from gevent import socket
-
-from ..exceptions import ConnectionClosed
+from .by_caller import Dial, open_by_caller
 from .plain import PlainSocket
 from .race import (
-    DEFAULT_OPTIONS,
     SocketOptions,
     connect_first,
+    explained,
     in_order,
     new_socket,
     source_address,
 )
 from .resolve import look_up
-
-#: A function that is called with a host and a port, and returns a connected socket.
-Dial = Callable[[str, int], Any]
 
 _Key = tuple[str, int]  # host and port
 # The address of a host that answered before those that its look-up lists first.
@@ -58,9 +53,10 @@ class Dialer:
         :raises OSError: no address answered.
         :raises ConnectionClosed: the caller's function failed.
         """
+        options = (*self._options, *options)
         if self._dial is not None:
-            return _by_caller(self._dial, host, port)
-        return open_socket(host, port, (*self._options, *options), timeout, self._source)
+            return open_by_caller(self._dial, host, port, options)
+        return open_socket(host, port, options, timeout, self._source)
 
 
 #: Opens connections as most clients do.
@@ -110,21 +106,6 @@ def _check_sources(addresses: tuple[str, ...]) -> None:
             raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
 
 
-def _by_caller(dial: Dial, host: str, port: int) -> Any:
-    """The socket of a caller's function, ready for this package."""
-    try:
-        sock = dial(host, port)
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise ConnectionClosed(f'dial raised {type(exc).__name__}: {exc}') from exc
-    if not hasattr(sock, 'detach') or not hasattr(sock, 'getsockopt'):
-        raise ConnectionClosed(f'dial must return a connected socket, not {sock!r:.100}')
-    if hasattr(sock, 'do_handshake'):
-        return sock  # with TLS already, which a descriptor alone would lose
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(*DEFAULT_OPTIONS[0])
-    return PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
-
-
 def open_socket(
     host: str,
     port: int,
@@ -158,6 +139,9 @@ def open_socket(
             sock.settimeout(None if timeout is None else max(timeout, 0.001))
             sock.connect(addresses[0][4])
             sock.settimeout(None)
+        except OSError as exc:
+            sock.close()
+            raise explained(exc, bound) from None
         except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise

@@ -73,11 +73,28 @@ def new_socket(address: Address, options: SocketOptions, source: Address | None)
         if source is not None:
             if _BIND_ADDRESS_NO_PORT is not None:
                 sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-            sock.bind(source[4])
+            try:
+                sock.bind(source[4])
+            except OSError as exc:
+                why = exc.strerror
+                if exc.errno == errno.EADDRNOTAVAIL:
+                    why = 'this machine does not have this address'
+                raise OSError(exc.errno, f'source address {source[4][0]}: {why}') from None
     except BaseException:  # an option that the caller made up raises TypeError
         sock.close()
         raise
     return sock
+
+
+def explained(error: OSError, source: Address | None) -> OSError:
+    """The error of an attempt to connect. If ports are used up, it says what to do."""
+    if error.errno != errno.EADDRNOTAVAIL:
+        return error
+    if source is None:  # also a machine without IPv6 that connects to an IPv6 address
+        text = f'{error.strerror}. If this machine has no free port, use source_addresses'
+    else:
+        text = f'source address {source[4][0]}: no free port. Add source_addresses'
+    return OSError(error.errno, text)
 
 
 def connect_first(
@@ -170,7 +187,7 @@ class _Race:
             if sock.begin_to_connect(address[4]):
                 return sock
         except OSError as exc:
-            self._fail(sock, address, exc)
+            self._fail(sock, address, explained(exc, self._source))
             return None
         watcher = self._loop.io(sock.fileno(), _WRITE)
         self._running[sock] = address, watcher

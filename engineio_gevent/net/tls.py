@@ -6,9 +6,10 @@ Building one costs about 20 ms and 0.7 MB, most of it the certificate authoritie
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +27,17 @@ Cert = str | tuple[str, str] | None
 _PER_SOCKET = frozenset(
     ('context', 'server_hostname', 'do_handshake_on_connect', 'suppress_ragged_eofs')
 )
+# Those that name a file.
+_FILES = ('ca_certs', 'ca_cert_path', 'certfile', 'keyfile')
+#: All that have an effect.
+SSLOPT = _PER_SOCKET.union(
+    _FILES,
+    ('cert_chain', 'cert_reqs', 'check_hostname', 'ciphers', 'ecdh_curve', 'password'),
+    ('ssl_version',),
+)
+
+# Whether the log says that the keys of connections are written to a file.
+_keys_announced = False
 
 
 def context(
@@ -43,16 +55,20 @@ def context(
     :raises OSError: a file cannot be read, or holds no certificate.
     """
     sslopt = sslopt or {}
-    if sslopt.get('context') is not None:
+    if sslopt.get('context'):
         given: ssl.SSLContext = sslopt['context']
         return given
     special = {key: value for key, value in sslopt.items() if key not in _PER_SOCKET}
+    if 'cert_chain' in special:
+        special['cert_chain'] = tuple(special['cert_chain'])
     where = authorities() if verify is True else verify
-    files = tuple(_stamp(path) for path in (where, *_paths(cert)))
+    paths = where, *_paths(cert), *map(special.get, _FILES), *special.get('cert_chain', ())[:2]
+    stamps = tuple(map(_stamp, paths))
+    keylog = os.environ.get('SSLKEYLOGFILE') or None
     try:
-        return _shared(where, cert, files, tuple(sorted(special.items())))
+        return _shared(where, cert, stamps, keylog, tuple(sorted(special.items())))
     except TypeError:  # an option that cannot be hashed: a context of its own
-        return _build(where, cert, special)
+        return _build(where, cert, keylog, special)
 
 
 class _Socket(gevent.ssl.SSLSocket):
@@ -129,20 +145,44 @@ def _paths(cert: Cert) -> tuple[str, ...]:
     return (cert,) if isinstance(cert, str) else tuple(cert)
 
 
-def _stamp(path: Verify) -> float:
+def _stamp(path: Any) -> float:
     """When a file last changed: a renewed certificate is a new context."""
-    return os.stat(path).st_mtime if isinstance(path, str) else 0.0
+    if isinstance(path, (str, bytes, os.PathLike)):
+        with contextlib.suppress(OSError):  # it is reported where it is loaded, if it is
+            return os.stat(path).st_mtime
+    return 0.0
+
+
+@contextlib.contextmanager
+def _naming(*what: Any) -> Iterator[None]:
+    """Name the files in the error of an operation that does not."""
+    try:
+        yield
+    except OSError as exc:
+        names = ', '.join(str(one) for one in what if one)
+        exc.strerror = f'{exc.strerror or exc}: {names}'
+        raise
 
 
 @lru_cache(maxsize=64)
 def _shared(
-    verify: Verify, cert: Cert, _files: tuple[float, ...], special: tuple[tuple[str, Any], ...]
+    verify: Verify,
+    cert: Cert,
+    _stamps: Iterable[float],
+    keylog: str | None,
+    special: Iterable[tuple[str, Any]],
 ) -> ssl.SSLContext:
-    return _build(verify, cert, dict(special))
+    return _build(verify, cert, keylog, dict(special))
 
 
-def _build(verify: Verify, cert: Cert, special: dict[str, Any]) -> ssl.SSLContext:
-    """A new context; ``special`` has websocket-client's names and meanings."""
+def _build(
+    verify: Verify, cert: Cert, keylog: str | None, special: dict[str, Any]
+) -> ssl.SSLContext:
+    """A new context.
+
+    :param keylog: a file for the keys of its connections, or None.
+    :param special: websocket-client's ``sslopt``, with its names and meanings.
+    """
     ctx = gevent.ssl.SSLContext(special.get('ssl_version', ssl.PROTOCOL_TLS_CLIENT))
     required = special.get('cert_reqs', ssl.CERT_NONE if verify is False else ssl.CERT_REQUIRED)
     # In this order: a context refuses to check names of certificates it does not verify.
@@ -150,22 +190,41 @@ def _build(verify: Verify, cert: Cert, special: dict[str, Any]) -> ssl.SSLContex
     ctx.verify_mode = required
     ctx.check_hostname = required != ssl.CERT_NONE and special.get('check_hostname', True)
     if required != ssl.CERT_NONE:
-        own = special.get('ca_certs'), special.get('ca_cert_path')
-        if any(own):
-            ctx.load_verify_locations(*own)
-        elif isinstance(verify, str):
-            as_folder = os.path.isdir(verify)
-            ctx.load_verify_locations(**{'capath' if as_folder else 'cafile': verify})
+        where = special.get('ca_certs'), special.get('ca_cert_path')
+        if not any(where) and isinstance(verify, str):
+            where = (None, verify) if os.path.isdir(verify) else (verify, None)
+        if any(where):
+            with _naming(*where):
+                ctx.load_verify_locations(*where)
         else:
             ctx.load_default_certs()
     if special.get('certfile'):
-        ctx.load_cert_chain(special['certfile'], special.get('keyfile'), special.get('password'))
-    elif special.get('cert_chain'):
-        ctx.load_cert_chain(*special['cert_chain'])
-    elif cert is not None:
-        ctx.load_cert_chain(*_paths(cert))
+        own = special['certfile'], special.get('keyfile')
+        with _naming(*own):
+            ctx.load_cert_chain(*own, special.get('password'))
+    elif cert is not None and not special.get('cert_chain'):
+        with _naming(*_paths(cert)):
+            ctx.load_cert_chain(*_paths(cert))
+    if special.get('cert_chain'):  # after certfile, as websocket-client does
+        with _naming(*special['cert_chain'][:2]):
+            ctx.load_cert_chain(*special['cert_chain'])
     if 'ciphers' in special:
         ctx.set_ciphers(special['ciphers'])
     if 'ecdh_curve' in special:
         ctx.set_ecdh_curve(special['ecdh_curve'])
+    if keylog is not None and hasattr(ctx, 'keylog_filename'):  # PyPy may have none
+        with _naming(f'SSLKEYLOGFILE {keylog}'):
+            ctx.keylog_filename = keylog
+        _announce_keys(keylog)
     return ctx
+
+
+def _announce_keys(path: str) -> None:
+    """Log, once in a process, that whoever reads a file can decrypt its connections."""
+    global _keys_announced
+    if not _keys_announced:
+        _keys_announced = True
+        # Made only now: dictConfig() disables the loggers that exist.
+        logging.getLogger('engineio_gevent.tls').warning(
+            'SSLKEYLOGFILE is set: the keys of TLS connections are written to %s', path
+        )

@@ -103,6 +103,11 @@ class TLSOverTLS:
     # What else is asked of a socket
 
     @property
+    def tls(self) -> ssl.SSLObject:
+        """The inner TLS connection."""
+        return self._tls
+
+    @property
     def family(self) -> int:
         family: int = self._sock.family
         return family

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Callable
 
 from ..exceptions import ProtocolError
 from .masking import draw_keys, keys, mask, mask_short
@@ -22,6 +23,7 @@ __all__ = [
     'encode_close',
     'encode_frame',
     'parse_close',
+    'with_new_keys',
 ]
 
 # Section 5.2: opcodes.
@@ -153,6 +155,11 @@ class FrameDecoder:
             raise
         return messages
 
+    @property
+    def unread(self) -> bytes:
+        """What has come of a frame that is not whole, or whose header is invalid."""
+        return b''.join(self._waiting)
+
     def _read_frames(self, data: bytes, messages: list[tuple[int, str | bytes]]) -> None:
         """Append every message that is whole; keep the bytes of a frame that is not.
 
@@ -168,6 +175,7 @@ class FrameDecoder:
             length = data[position + 1]
             start = position + 2
             if first not in _FIRST_BYTES or length & _MASKED:
+                self._waiting = [data[position:]]
                 raise _header_fault(first, length)
             if length > _MAX_SHORT:
                 if first >= _FIN_CLOSE:  # section 5.5
@@ -328,6 +336,11 @@ class LargeFrame:
         length = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, len(payload))
         self._header = length + self._key
 
+    def change_key(self, key: bytes) -> None:
+        """Mask with this key of four bytes. Nothing may have been taken yet."""
+        self._header = self._header[:-4] + key
+        self._key = key
+
     def __len__(self) -> int:
         """The bytes that have not been taken."""
         return len(self._header) + len(self._payload) - self._at
@@ -368,6 +381,29 @@ def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> 
     else:
         header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, length)
     return b''.join((header, key, mask(payload, key)))
+
+
+def with_new_keys(data: bytes, new_key: Callable[[], bytes]) -> bytes:
+    """Whole frames of :func:`encode_frame`, masked with other keys.
+
+    :param data: the frames; the result is of the same type.
+    :param new_key: makes a key of four bytes, for each of them.
+    """
+    frames = []
+    start = 0
+    while start < len(data):
+        length = data[start + 1] & ~_MASKED
+        payload = start + 6
+        if length > _MAX_SHORT:
+            size = 2 if length == _TWO_BYTES else 8
+            length = int.from_bytes(data[start + 2 : start + 2 + size], 'big')
+            payload += size
+        end = payload + length
+        key = new_key()
+        plain = mask(bytes(data[payload:end]), bytes(data[payload - 4 : payload]))
+        frames += [data[start : payload - 4], key, mask(plain, key)]
+        start = end
+    return type(data)(b''.join(frames))
 
 
 # -- what is wrong with a frame --------------------------------------------

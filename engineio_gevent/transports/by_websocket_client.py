@@ -8,66 +8,81 @@ websocket-client's jar, which is shared by the whole process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import websocket
+import websocket._handshake
 
 from ..exceptions import ConnectionClosed, ProtocolError
+from ..net.caller_socket import cooperative
+from ..net.stream import Stream
+from ..protocol.frames import LargeFrame, with_new_keys
 from ..protocol.http1 import Response
+from .handshake import MAX_REFUSAL, check_answer
 from .headers import Headers
 from .http_reader import read_response
-from .opening import MAX_REFUSAL, check_answer
 from .redirects import Destination
-from .websocket_options import WebSocketOptions, warn
+from .websocket_options import warn
 
 # What an object of a class of the caller's would do after the handshake.
 _NEVER_CALLED = frozenset((
     'recv', 'recv_data', 'recv_data_frame', 'recv_frame', 'send', 'send_bytes', 'send_text',
-    'send_binary', 'send_frame', 'ping', 'pong', 'close', 'shutdown', 'abort', '_recv', '_send',
+    'send_binary', 'send_close', 'send_frame', 'ping', 'pong', 'close', 'shutdown', 'abort',
+    '_recv', '_send',
 ))  # fmt: skip
+
+#: Makes the masking key of a frame: it is called with 4, and returns so many bytes.
+GetMaskKey = Callable[[int], bytes | str]
 
 
 class Handshake:
     """One handshake.
 
-    :param options: the caller's options.
+    :param arguments: the caller's options, but for those of each request.
     :param timeout: seconds for each piece of the response; None: no limit.
     """
 
-    def __init__(self, options: WebSocketOptions, timeout: float | None) -> None:
-        self._options = options.request()
+    def __init__(self, arguments: dict[str, Any], timeout: float | None) -> None:
+        self._arguments = arguments
         self._timeout = timeout
         self._error: Exception | None = None
-        self._mask: Any = None
+        #: The caller's function that makes the keys of frames, or None.
+        self.get_mask_key: GetMaskKey | None = None
 
     def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
         """Send the request and read the response; waits."""
         special = {name.lower(): value for name, value in headers}
+        cookies = [value for name, value in headers if name.lower() == 'cookie']
         others = [one for one in headers if one[0].lower() not in ('cookie', 'host', 'origin')]
-        options: dict[str, Any] = {
-            **self._options,
-            **{name: special[name] for name in ('cookie', 'host', 'origin') if name in special},
+        options = {
+            **self._arguments,
+            'cookie': '; '.join(cookies),
             'header': _for_websocket_client(others),
+            'host': special.get('host') or place.netloc,
+            'origin': special.get('origin'),
             'redirect_limit': 0,
         }
-        options.setdefault('host', place.netloc)
         url = f'{"wss" if place.secure else "ws"}://{place.netloc}{place.target}'
-        reader = _Reader(sock)
+        reader = _Reader(cooperative(sock), _foreign_cookies(url))
         self._error = None
+        made = None
         try:
             made = websocket.create_connection(url, self._timeout, socket=reader, **options)
         except websocket.WebSocketTimeoutException as exc:
             raise TimeoutError(str(exc)) from exc
         except websocket.WebSocketException as exc:
             self._error = exc
-        else:
-            self._mask = getattr(made, 'get_mask_key', None)
-            _warn_of_methods(type(made))
-            made.sock = None  # the connection is not its own any more
         if reader.error is not None:
             raise reader.error
         if reader.answer is None:
-            raise ConnectionClosed(f'websocket-client did not send a request: {self._error}')
+            raise ConnectionClosed(
+                f'websocket-client did not use the connection: {self._error or type(made).__name__}'
+            )
+        if made is not None:
+            self.get_mask_key = getattr(made, 'get_mask_key', None)
+            _warn_of_methods(type(made))
         return reader.answer
 
     def check(self, answer: Response, place: Destination) -> None:
@@ -79,13 +94,11 @@ class Handshake:
         if answer.status == 101 and self._error is None:
             return
         # For an error that says what is wrong.
-        check_answer(answer, place, None, self._options.get('subprotocols') or ())
-        raise ProtocolError(f'websocket handshake: {self._error}') from self._error
-
-    @property
-    def get_mask_key(self) -> Any:
-        """The caller's function that makes the keys of frames, or None."""
-        return self._mask
+        check_answer(answer, place, None, self._arguments.get('subprotocols') or ())
+        accept = answer.headers.get('sec-websocket-accept')
+        raise ProtocolError(
+            f'websocket handshake: {self._error}, such as Sec-WebSocket-Accept: {accept}'
+        ) from self._error
 
 
 class _Reader:
@@ -93,21 +106,27 @@ class _Reader:
 
     The response is then the same as for other clients, cookies included, and is not read byte by
     byte from the system.
+
+    :param sock: the connected socket.
+    :param foreign: the cookies that websocket-client adds to the request, and that are left out.
     """
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, foreign: str) -> None:
         self._sock = sock
+        self._foreign = foreign.encode()
         self._head = b''
-        self._closed = False
         self.answer: Response | None = None
         #: Why there is no response.
         self.error: Exception | None = None
 
-    def send(self, data: Any) -> int:
-        self._sock.sendall(data)
+    def send(self, data: bytes) -> int:
+        self.sendall(data)
         return len(data)
 
-    def sendall(self, data: Any) -> None:
+    def sendall(self, data: bytes) -> None:
+        if self._foreign:
+            data = data.replace(b'\r\nCookie: %b; ' % self._foreign, b'\r\nCookie: ')
+            data = data.replace(b'\r\nCookie: %b\r\n' % self._foreign, b'\r\n')
         self._sock.sendall(data)
 
     def recv(self, size: int) -> bytes:
@@ -139,6 +158,44 @@ class _Reader:
 
     def close(self) -> None:
         """Nothing: the connection ends elsewhere."""
+
+
+class KeyedStream:
+    """A stream whose frames have masking keys from the caller's function.
+
+    :param stream: the stream.
+    :param get_mask_key: the function. It must not wait: frames are also written in the hub.
+    """
+
+    def __init__(self, stream: Stream, get_mask_key: GetMaskKey) -> None:
+        self._stream = stream
+        self._get_mask_key = get_mask_key
+
+    def write(self, data: bytes) -> int:
+        return self._stream.write(with_new_keys(data, self._new_key))
+
+    def write_first(self, kind: int, data: bytes) -> int:
+        return self._stream.write_first(kind, with_new_keys(data, self._new_key))
+
+    def write_large(self, frame: LargeFrame) -> int:
+        frame.change_key(self._new_key())
+        return self._stream.write_large(frame)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _new_key(self) -> bytes:
+        key = self._get_mask_key(4)
+        if isinstance(key, str):
+            key = key.encode('latin-1')
+        if len(key) != 4:
+            raise ValueError(f'get_mask_key must return 4 bytes, not {len(key)}')
+        return bytes(key)
+
+
+def _foreign_cookies(url: str) -> str:
+    """The cookies that websocket-client has for a host, from connections of others."""
+    return str(websocket._handshake.CookieJar.get(urlsplit(url).hostname or ''))
 
 
 def _head_of(answer: Response) -> bytes:

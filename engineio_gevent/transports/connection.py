@@ -35,7 +35,8 @@ def open_connection(
     :param tunnel: whether a proxy has to connect its end to the server. If not, an HTTP proxy
                    gets the requests to a server without TLS.
     :param sockopt: more ``setsockopt`` arguments.
-    :param sslopt: websocket-client's option of this name.
+    :param sslopt: websocket-client's option of this name. With it, the timeout is also that of the
+                   handshake of TLS.
     :returns: a connected socket, with TLS if the server wants it.
     :raises EngineIOError: with the cause chained.
     """
@@ -58,6 +59,8 @@ def open_connection(
         if not place.secure:
             return sock
         try:
+            if sslopt is not None:
+                sock.settimeout(timeout)
             return tls.wrap(sock, route.tls_context(options), place.host, options)
         except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()

@@ -11,6 +11,10 @@ _VALUE = re.compile(r'[^\x00-\x08\x0a-\x1f\x7f]*\Z')  # RFC 9110, section 5.5
 
 Headers = list[tuple[str, str]]
 
+#: Those of a websocket's handshake that the caller's headers, which may be meant for polling, do
+#: not decide.
+HANDSHAKE = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', 'upgrade'))
+
 
 def checked_headers(headers: Iterable[tuple[Any, Any]]) -> Headers:
     """A copy of a caller's headers that is safe to send. A value of None stands for no header.

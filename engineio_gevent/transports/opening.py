@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..exceptions import ConnectionClosed, EngineIOError, ProtocolError
+from ..exceptions import ConnectionClosed
 from ..net.errors import error_text
-from ..protocol.http1 import Response, encode_request
+from ..protocol.http1 import Response
 from . import redirects
 from .connection import open_connection
-from .headers import Headers
-from .http import status_error
-from .http_reader import read_response
+from .handshake import Handshake
 from .redirects import MAX_REDIRECTS, Destination, headers_after_redirect
 from .route import Route
-
-#: Bytes of the body of a refusal that are read.
-MAX_REFUSAL = 1 << 20
-
-# What the caller's headers, which may be meant for polling, do not decide.
-_OURS = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', 'upgrade'))
-
-_GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
 class Opened(NamedTuple):
@@ -66,14 +53,17 @@ def open_websocket(
         timeout = options.timeout(timeout)
         headers = options.merged(headers)
         limit = options.redirect_limit
-        handshake = ByWebSocketClient(options, timeout)
+        handshake = ByWebSocketClient(options.arguments(), timeout)
     place = redirects.home(route, route.target('websocket', sid))
     followed = 0
-    if sock is None and options is not None:
-        sock = options.socket()
+    given = None if options is None or sock is not None else options.socket()
     while True:
         try:
-            sock = sock or _connect(route, place, timeout)
+            if given is not None:
+                sock, given = given, None
+                sock.settimeout(timeout)
+            else:
+                sock = sock or _connect(route, place, timeout)
             try:
                 answer = handshake.ask(sock, place, headers)
                 if on_response is not None:
@@ -103,118 +93,25 @@ def open_websocket(
         place, sock = there, None
 
 
-class Handshake:
-    """The handshake as most clients do it (section 4.1)."""
-
-    get_mask_key = None
-
-    def __init__(self, route: Route) -> None:
-        self._origin = route.http_origin
-        self._key = base64.b64encode(os.urandom(16)).decode()
-        self._offered: list[str] = []
-
-    def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
-        """Send the request and read the response; waits."""
-        names = {name.lower(): name for name, _ in headers}
-        own = [one for one in headers if one[0].lower() not in _OURS]
-        self._offered = listed_subprotocols(own)
-        lines = [('Upgrade', 'websocket')]
-        if 'host' not in names:
-            lines.append(('Host', place.netloc))
-        if 'origin' not in names:
-            lines.append(('Origin', self._origin))
-        lines.append(('Sec-WebSocket-Key', self._key))
-        lines.append(('Sec-WebSocket-Version', '13'))
-        lines.append(('Connection', 'Upgrade'))
-        sock.sendall(encode_request('GET', place.target, lines + own, None))
-        return read_response(sock, MAX_REFUSAL, upgrading=True)
-
-    def check(self, answer: Response, place: Destination) -> None:
-        """Check the response; raises as :func:`check_answer`."""
-        check_answer(answer, place, self._key, self._offered)
-
-
-def check_answer(
-    answer: Response, place: Destination, key: str | None, offered: Sequence[str]
-) -> None:
-    """Section 4.1: what the client must see in the answer.
-
-    :param key: the key that was sent; None: not to be checked.
-    :param offered: the subprotocols that were offered.
-    :raises HTTPError: the server refused.
-    :raises ProtocolError: this is no answer to our request.
-    """
-    if answer.status != 101:
-        url = place.url.partition('?')[0]
-        what = f'the websocket handshake with {url}'
-        raise status_error(what, answer.status, answer.headers, answer.body)
-    headers = answer.headers
-    if headers.get('upgrade', '').lower() != 'websocket':
-        raise _fault('Upgrade', headers.get('upgrade'))
-    if 'upgrade' not in headers.get('connection', '').lower():
-        raise _fault('Connection', headers.get('connection'))
-    accept = headers.get('sec-websocket-accept')
-    if key is not None:
-        digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
-        if accept != base64.b64encode(digest).decode():
-            raise _fault('Sec-WebSocket-Accept', accept)
-    if headers.get('sec-websocket-extensions'):  # none was offered
-        raise _fault('Sec-WebSocket-Extensions', headers['sec-websocket-extensions'])
-    chosen = headers.get('sec-websocket-protocol')
-    fit = [one.lower() for one in offered]
-    # One that was not offered is a fault to the RFC; none, where some were, to websocket-client.
-    if (chosen or offered) and (chosen or '').lower() not in fit:
-        raise _fault('Sec-WebSocket-Protocol', chosen)
-
-
-def listed_subprotocols(headers: Headers) -> list[str]:
-    """The subprotocols that the caller offered by a header of his own."""
-    lines = (value for name, value in headers if name.lower() == 'sec-websocket-protocol')
-    return [one.strip() for line in lines for one in line.split(',')]
-
-
-def late_refusal(data: bytes, server: str) -> Exception | None:
-    """The refusal that a server sends as an HTTP response after its status 101, as engine.io does.
-
-    :param data: the bytes after the handshake.
-    :param server: its name for the error.
-    """
-    if not data.startswith(b'HTTP/'):
-        return None
-    response = Response(MAX_REFUSAL)
-    try:
-        response.feed(data)
-        content = response.content(MAX_REFUSAL)
-    except EngineIOError:
-        return None
-    if not response.status:
-        return None
-    what = f'the websocket handshake with {server}, after status 101'
-    return status_error(what, response.status, response.headers, content)
-
-
-def _fault(name: str, value: str | None) -> ProtocolError:
-    if value is None:
-        return ProtocolError(f'websocket handshake response without the header {name}')
-    return ProtocolError(
-        f'websocket handshake response with an invalid header {name}: {value[:100]!r}'
-    )
-
-
 def _connect(route: Route, place: Destination, timeout: float | None) -> Any:
     """A connected socket, with the handshake of TLS done if the server wants TLS."""
     options = route.websocket_options
     if options is None:
         return open_connection(route, place, route.websocket_proxy, timeout)
-    own = options.proxy(route.http_origin)
-    proxy, limit = (route.websocket_proxy, None) if own is None else own
+    own = options.proxy(place.host, place.secure)
+    if own is not None:
+        proxy, limit = own
+    elif place.origin == route.origin:
+        proxy, limit = route.websocket_proxy, None
+    else:
+        proxy, limit = route.proxy_for(place.origin, place.url), None
     sock = open_connection(
         route,
         place,
         proxy,
         timeout if limit is None else limit,
         sockopt=options.sockopt,
-        sslopt=options.sslopt,
+        sslopt=options.sslopt(route.verify),
     )
     sock.settimeout(timeout)
     return sock

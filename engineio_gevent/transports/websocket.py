@@ -8,7 +8,7 @@ from typing import Any
 from gevent.event import AsyncResult
 from gevent.hub import get_hub
 
-from ..exceptions import ConnectionClosed, ProtocolError
+from ..exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
 from ..net.deadlines import timer_seconds
 from ..net.errors import error_text
 from ..net.stream import Stream
@@ -28,7 +28,8 @@ from ..protocol.frames import (
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_message
 from .base import Limits, Sink, undelivered_error
-from .opening import late_refusal, open_websocket
+from .handshake import LateRefusal
+from .opening import open_websocket
 from .route import Route
 
 #: Seconds for which finish() waits for the server to close TCP after the close frames. Most servers
@@ -77,7 +78,7 @@ class WebSocket:
         self.sink = sink
         self._route = route
         self._limits = limits
-        self._decoder = FrameDecoder(limits.max_message_size)
+        self._decoder: FrameDecoder | LateRefusal = FrameDecoder(limits.max_message_size)
         self._state = _OPEN
         self._stream: Stream | None = None
         # While finish() waits: how the server ended the connection, which is not reported then.
@@ -98,7 +99,12 @@ class WebSocket:
         if self._state == _CLOSED:
             sock.close()
             raise ConnectionClosed('the connection was closed by this client while connecting')
-        self._stream = stream = Stream(sock, self._on_data, self._on_stream_lost)
+        stream: Any = Stream(sock, self._on_data, self._on_stream_lost)
+        if opened.get_mask_key is not None:
+            from .by_websocket_client import KeyedStream
+
+            stream = KeyedStream(stream, opened.get_mask_key)
+        self._stream = stream
         if leftover:
             self._on_data(leftover)
         if not stream.closed:
@@ -117,8 +123,14 @@ class WebSocket:
             messages = self._decoder.feed(data)
         except ProtocolError as exc:
             self._take(exc.decoded)
-            refusal = late_refusal(data, self._route.netloc) if not exc.decoded else None
-            self._fail(exc, refusal)
+            begun = self._decoder.unread
+            if begun.startswith(LateRefusal.BEGINS) and not exc.decoded:
+                self._decoder = LateRefusal(exc, self._route.netloc)
+                self._on_data(begun)
+            else:
+                self._fail(exc)
+        except HTTPError as exc:
+            self._refused(exc)
         else:
             self._take(messages)
 
@@ -166,7 +178,15 @@ class WebSocket:
             words = f'{self._route.netloc}: the server closed the websocket with code {code}'
             self._on_end(ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason))
 
+    def _refused(self, reason: EngineIOError) -> None:
+        """The server has refused after its status 101."""
+        assert isinstance(self._decoder, LateRefusal)
+        self._fail(self._decoder.fault, reason)
+
     def _on_stream_lost(self, error: Exception | None) -> None:
+        if isinstance(self._decoder, LateRefusal):
+            self._refused(self._decoder.error())
+            return
         server = self._route.netloc
         if error is None:
             lost: Exception = ConnectionClosed(f'{server}: the server closed the connection')

@@ -6,28 +6,33 @@ because it opens it, with the meaning that websocket-client gives them.
 
 from __future__ import annotations
 
+import os
+import ssl
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..exceptions import ConnectionClosed
-from ..net.tunnel import PROXY_PORTS, SOCKS_PORT, Proxy
+from ..net.tls import SSLOPT, Verify
+from ..net.tunnel import PROXY_PORTS, SOCKS, SOCKS_PORT, Proxy
 from . import environment
-from .headers import NAME, Headers, checked_headers
+from .headers import HANDSHAKE, NAME, Headers, checked_headers
 
+_PROXY = frozenset((
+    'http_proxy_port', 'http_no_proxy', 'http_proxy_auth', 'http_proxy_timeout', 'proxy_type'
+))  # fmt: skip
 #: For the connection, which this package opens.
-_CONNECTION = frozenset((
-    'sockopt', 'sslopt', 'socket', 'timeout', 'redirect_limit',
-    'http_proxy_host', 'http_proxy_port', 'http_no_proxy', 'http_proxy_auth', 'http_proxy_timeout',
-    'proxy_type',
+_CONNECTION = _PROXY | {'socket', 'timeout', 'redirect_limit', 'http_proxy_host'}
+#: For each request: a redirect changes them.
+_PER_REQUEST = frozenset(('header', 'cookie', 'origin', 'host'))
+#: For the object of websocket-client, which does the handshake.
+_OBJECT = frozenset((
+    'class_', 'connection', 'enable_multithread', 'get_mask_key', 'skip_utf8_validation', 'sockopt',
+    'sslopt', 'subprotocols', 'suppress_host', 'suppress_origin',
 ))  # fmt: skip
-#: For the request and its response, which are left to websocket-client.
-_REQUEST = frozenset((
-    'header', 'cookie', 'origin', 'host', 'connection', 'subprotocols', 'suppress_origin',
-    'suppress_host', 'class_',
-))  # fmt: skip
-#: For frames, where this package does the same, or does it in any case.
-_FRAMES = frozenset(('get_mask_key', 'skip_utf8_validation', 'enable_multithread'))
+#: Those that would act on messages in a way that Engine.IO has no use for.
+_WITHOUT_EFFECT = 'dispatcher', 'fire_cont_frame'
+_PROXY_TYPES = *PROXY_PORTS, *SOCKS
 
 _warned: set[str] = set()
 
@@ -39,12 +44,12 @@ class WebSocketOptions:
     :raises ValueError: one of them is not valid.
     """
 
-    __slots__ = ('_given', 'header')
+    __slots__ = ('_given', '_header')
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
-        #: The caller's headers: names and values in order.
-        self.header: Headers = _header_lines(given.get('header') or ())
+        # The caller's headers: names and values in order.
+        self._header = _header_lines(given.get('header') or ())
         for name in ('cookie', 'host', 'origin'):
             checked_headers([(name, given.get(name))])
         if given.get('connection'):
@@ -54,30 +59,52 @@ class WebSocketOptions:
                 raise ValueError(
                     f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}'
                 )
+        for name in ('timeout', 'http_proxy_timeout'):
+            if not isinstance(given.get(name) or 0, (int, float)):
+                raise _invalid(f'{name} must be a number of seconds, or None: {given[name]!r}')
+        if (given.get('proxy_type') or 'http') not in _PROXY_TYPES:
+            raise _invalid(f'proxy_type must be one of {", ".join(_PROXY_TYPES)}')
+        _check_sslopt(given.get('sslopt') or {})
+        self._warn()
+
+    def _warn(self) -> None:
+        """Warn of what has no effect."""
+        given = self._given
+        without = [name for name in _WITHOUT_EFFECT if given.get(name)]
         if 'class_' not in given:  # which may have arguments of its own
-            known = _CONNECTION | _REQUEST | _FRAMES
-            for name in given.keys() - known:
-                warn(f'{name} has no effect')
+            without += given.keys() - (_CONNECTION | _PER_REQUEST | _OBJECT | {*_WITHOUT_EFFECT})
+        without += (f'sslopt: {name}' for name in (given.get('sslopt') or {}).keys() - SSLOPT)
+        for name in sorted(without):
+            warn(f'{name} has no effect')
+        if not given.get('http_proxy_host'):
+            for name in sorted(_PROXY & given.keys()):
+                warn(f'{name} has no effect without http_proxy_host')
+
+    # The request
 
     def merged(self, headers: Headers) -> Headers:
-        """The headers of a request: these, and the options', which come first.
+        """The headers of a request: these, and the options', which replace them.
 
-        :param headers: those of the client and its session.
+        :param headers: those of the client and its session, which may be meant for polling.
         """
-        own = list(self.header)
+        own = list(self._header)
         for name in ('Cookie', 'Host', 'Origin'):
-            if self._given.get(name.lower()) is not None:
+            value = self._given.get(name.lower())
+            if value is not None:
                 own = [one for one in own if one[0].lower() != name.lower()]
-                own.append((name, self._given[name.lower()]))
-        names = {name.lower() for name, _ in own}
-        return [one for one in headers if one[0].lower() not in names] + own
+                own.append((name, value))
+        replaced = HANDSHAKE.union(name.lower() for name, _ in own)
+        return [one for one in headers if one[0].lower() not in replaced] + own
 
-    def request(self) -> dict[str, Any]:
-        """The arguments for websocket-client."""
-        return {name: value for name, value in self._given.items() if name not in _CONNECTION}
+    def arguments(self) -> dict[str, Any]:
+        """The arguments for websocket-client, but for those that each request has of its own."""
+        unwanted = _CONNECTION | _PER_REQUEST
+        return {name: value for name, value in self._given.items() if name not in unwanted}
+
+    # The connection
 
     def timeout(self, default: float | None) -> float | None:
-        """Seconds for the opening of the websocket; None: no limit.
+        """Seconds for each step of the opening; None: no limit.
 
         :param default: the client's ``request_timeout``.
         """
@@ -88,18 +115,38 @@ class WebSocketOptions:
             seconds = websocket.getdefaulttimeout()
         return seconds
 
+    def time_limit(self, default: float | None) -> float | None:
+        """Seconds for the whole opening: a longer timeout of the caller's extends it.
+
+        :param default: the client's ``request_timeout``.
+        """
+        step = self.timeout(default)
+        if step is None or default is None:
+            return None
+        return max(default, step, self._given.get('http_proxy_timeout') or 0)
+
     @property
     def sockopt(self) -> Iterable[tuple[Any, ...]]:
         return self._given.get('sockopt') or ()
 
-    @property
-    def sslopt(self) -> dict[str, Any]:
-        return dict(self._given.get('sslopt') or {})
+    def sslopt(self, verify: Verify) -> dict[str, Any]:
+        """The option ``sslopt``, with the CA bundle that the environment names for websockets.
+
+        :param verify: the setting of the client and its session. A CA bundle there goes before that
+                       of the environment.
+        """
+        sslopt = dict(self._given.get('sslopt') or {})
+        path = os.environ.get('WEBSOCKET_CLIENT_CA_BUNDLE')
+        if path and (not isinstance(verify, str) or verify == environment.ca_bundle()):
+            name = 'ca_certs' if os.path.isfile(path) else 'ca_cert_path'
+            if os.path.exists(path) and sslopt.get(name) is None:
+                sslopt[name] = path
+        return sslopt
 
     @property
     def redirect_limit(self) -> int:
         """How many redirects are followed to any server. websocket-client's default is 3."""
-        return int(self._given.get('redirect_limit') or 0)
+        return max(0, int(self._given.get('redirect_limit') or 0))
 
     def socket(self) -> Any:
         """The caller's connected socket, or None. A function returns a new one each time.
@@ -115,22 +162,24 @@ class WebSocketOptions:
             )
         return sock
 
-    def proxy(self, url: str) -> tuple[Proxy | None, float | None] | None:
-        """The caller's proxy for a URL, and its timeout in seconds.
+    def proxy(self, host: str, secure: bool) -> tuple[Proxy | None, float | None] | None:
+        """The caller's proxy for a host, and its timeout in seconds.
 
-        :returns: None if the options do not name a proxy. The proxy is None if ``http_no_proxy``
-                  names the host.
+        :returns: None if the options do not name a proxy. The proxy is None if ``http_no_proxy``,
+                  or else ``NO_PROXY``, names the host.
         """
         own = self._given
-        if not own.get('http_proxy_host'):
+        address = own.get('http_proxy_host')
+        if not address:
             return None
-        bypass = own.get('http_no_proxy')
-        if bypass and environment.bypasses_proxy(url, ','.join(bypass)):
-            return None, None
+        from websocket._url import get_proxy_info
+
         scheme = own.get('proxy_type') or 'http'
-        port = own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT)
+        port = int(own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT))
         user, password = own.get('http_proxy_auth') or (None, '')
-        proxy = Proxy(scheme, own['http_proxy_host'], int(port), user, password or '')
+        if not get_proxy_info(host, secure, address, port, None, own.get('http_no_proxy'))[0]:
+            return None, None
+        proxy = Proxy(scheme, address, port, user or None, password or '')
         return proxy, own.get('http_proxy_timeout')
 
 
@@ -149,6 +198,21 @@ def _header_lines(headers: Any) -> Headers:
             name, value = line
             pairs.append((name, value))
     return checked_headers(pairs)
+
+
+def _check_sslopt(sslopt: Mapping[str, Any]) -> None:
+    """Refuse what websocket-client refuses."""
+    if sslopt.get('context'):
+        return
+    if sslopt.get('cert_reqs', ssl.CERT_REQUIRED) == ssl.CERT_NONE and sslopt.get('check_hostname'):
+        raise _invalid('sslopt: check_hostname cannot be enabled when cert_reqs is CERT_NONE')
+    chain = sslopt.get('cert_chain', (None,) * 3)
+    if not isinstance(chain, (tuple, list)) or len(chain) != 3:
+        raise _invalid('sslopt: cert_chain must be a tuple or list (certfile, keyfile, password)')
+
+
+def _invalid(why: str) -> ValueError:
+    return ValueError(f'websocket_extra_options: {why}')
 
 
 def warn(what: str) -> None:

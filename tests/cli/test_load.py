@@ -1,9 +1,11 @@
 """`engineio-gevent load`: its counts are those of the server, and its Locust command runs."""
 
+import collections
 import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,60 @@ def test_binary(cli, make_js_server):
     assert figures(done)['answered'] == 10
     assert sorted(seen_by(server))[0] == b'message 1'
     assert len(seen_by(server)) == 10
+
+
+def peers_of(port):
+    """The addresses of this machine that have connections to a port of 127.0.0.1."""
+    found = collections.Counter()
+    for line in Path('/proc/net/tcp').read_text().splitlines()[1:]:
+        _, here, there, state, *_ = line.split()
+        if there.endswith(f':{port:04X}') and state == '01':
+            found[socket.inet_ntoa(bytes.fromhex(here.partition(':')[0])[::-1])] += 1
+    return found
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='127.0.0.2 is of this machine on Linux alone')
+@pytest.mark.parametrize(
+    'given',
+    [['127.0.0.2', '--source', '127.0.0.3'], ['127.0.0.2, 127.0.0.3']],
+    ids=['twice', 'list'],
+)
+def test_source_addresses(cli, make_js_server, given):
+    """The clients use them in turn, for each transport."""
+    server = make_js_server()
+    process = cli.start(
+        'load', server.url, '--clients', 10, '--duration', 3, '--json', '--source', *given
+    )
+    wanted = {'127.0.0.2': 5, '127.0.0.3': 5}
+    assert support.eventually(lambda: peers_of(server.port) == wanted, 20), peers_of(server.port)
+    out, err = process.communicate(timeout=support.patience(40))
+    found = json.loads(out)
+    assert (process.returncode, found['connected'], found['failed']) == (0, 10, {}), err
+    assert ' --engineio-source 127.0.0.2,127.0.0.3 ' in f'{found["locust"]} '
+
+
+@pytest.mark.parametrize(
+    ('value', 'told'),
+    [
+        ('here', "'here' is not an IP address"),
+        ('127.0.0.1,', "'' is not an IP address"),
+        ('192.0.2.1', '192.0.2.1'),
+    ],
+)
+def test_source_addresses_that_are_none(cli, value, told):
+    done = cli('load', 'http://127.0.0.1:1', '--source', value)
+    assert done.code == 2, done
+    line = done.err.splitlines()[-1]
+    assert line.startswith("Error: Invalid value for '--source': ")
+    assert told in line
+    if value == '192.0.2.1':
+        assert line.endswith('"ip address" lists the addresses')
+
+
+@pytest.mark.skipif(not support.has_ipv6(), reason='no IPv6 here')
+def test_a_source_address_of_another_family(cli, js_server, one_error):
+    done = cli('load', js_server.url, '--clients', 2, '--source', '::1')
+    assert 'the server has no address of the family of ::1 (--source)' in one_error(done)
 
 
 def test_all_messages_alike(cli, js_server):
@@ -402,55 +458,71 @@ def test_the_histogram():
     assert histogram([]) == []
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-def test_the_locust_command_runs(cli, make_js_server, processes, tmp_path):
+@pytest.fixture
+def run_locust(cli, tmp_path):
+    """`run_locust(done, ...)`: run the Locust command of a `load`; its rows by name."""
     locust = Path(sys.executable).with_name('locust')
     if not locust.exists():
         support.missing('Locust', 'pip install "engineio-gevent[locust]"')
+
+    def run(done, *more):
+        shown = done.out.split('[locust]')[1].split('\n\n')[1]
+        assert shown.count('\n') >= 3  # a line for each part
+        command = shlex.split(shown.replace('\\\n', ' '))
+        command[command.index('locust')] = str(locust)
+        ran = subprocess.run(
+            [*command, *more, '--only-summary', '--csv', tmp_path / 'run'],
+            check=False,
+            env={**cli.environment, **support.locust_port()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+        )
+        assert ran.returncode == 0, ran.stderr
+        rows = (tmp_path / 'run_stats.csv').read_text().splitlines()
+        asked = next((row.split(',') for row in rows if row.startswith('request,message,')), None)
+        assert asked is not None, (rows, ran.stderr)
+        assert int(asked[2]) > 10
+        assert int(asked[3]) == 0
+        return shown
+
+    return run
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_the_locust_command_runs(cli, make_js_server, processes, run_locust):
     server = make_js_server()
     done = cli(
-        'load',
-        server.url,
-        '--clients',
-        '4',
-        '--rate',
-        '5',
-        '--duration',
-        '5',
-        '--message',
-        "it's {n}",
-        '--size',
-        '50',
-        '--transports',
-        'websocket',
-        '-H',
-        'X-Load: some of it',
-    )
-    shown = done.out.split('[locust]')[1].split('\n\n')[1]
-    assert shown.count('\n') >= 3  # a line for each part
+        'load', server.url, '--clients', '4', '--rate', '5', '--duration', '5',
+        '--message', "it's {n}", '--size', '50', '--transports', 'websocket',
+        '-H', 'X-Load: some of it',
+    )  # fmt: skip
+    shown = run_locust(done, *(['--processes', str(processes)] if processes > 1 else []))
     assert '--run-time 16s' in shown  # 5 s to send, 1 s to connect, 10 s for Locust to start
-    command = shlex.split(shown.replace('\\\n', ' '))
-    assert command[0] == 'locust'
-    more = ['--processes', str(processes)] if processes > 1 else []
-    ran = subprocess.run(
-        [locust, *command[1:], *more, '--only-summary', '--csv', tmp_path / 'run'],
-        check=False,
-        env={**cli.environment, **support.locust_port()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=tmp_path,
-    )
-    assert ran.returncode == 0, ran.stderr
-    rows = (tmp_path / 'run_stats.csv').read_text().splitlines()
-    asked = next((row.split(',') for row in rows if row.startswith('request,message,')), None)
-    assert asked is not None, (rows, ran.stderr)
-    assert int(asked[2]) > 10
-    assert int(asked[3]) == 0
     assert {asked['headers'].get('x-load') for asked in server.requests()} == {'some of it'}
     assert all(
         re.fullmatch(r"it's \d+\.+", message) and len(message) == 50 for message in seen_by(server)
     )
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='127.0.0.2 is of this machine on Linux alone')
+def test_the_locust_command_has_certificates_and_addresses(
+    cli, make_js_server, certificates, run_locust
+):
+    server = make_js_server(tls=certificates.mutual_tls)
+    addresses = ['127.0.0.2', '127.0.0.3']
+    done = cli(
+        'load', server.url, '--clients', '4', '--rate', '5', '--duration', '3',
+        '--ca', certificates.ca, '--cert', certificates.client_cert,
+        '--key', certificates.client_key, '--source', ','.join(addresses),
+    )  # fmt: skip
+    assert done.code == 0, done
+    before = len(server.requests())
+    run_locust(done)
+    requests = server.requests()
+    assert {request['peer'] for request in requests[:before]} == set(addresses)
+    assert {request['peer'] for request in requests[before:]} == set(addresses)
 
 
 def test_clients_that_abort_do_so_together(monkeypatch):

@@ -1,8 +1,10 @@
 """The connection options with real servers, checked by the requests that arrive there."""
 
+import importlib.util
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -72,6 +74,11 @@ def mutual_server(js_server_with, certificates):
     return js_server_with(tls=certificates.mutual_tls)
 
 
+def need_socksio():
+    if importlib.util.find_spec('socksio') is None:
+        support.missing('socksio', 'pip install "engineio-gevent[socks]"')
+
+
 def sent_at_once(cli, url, *arguments, **options):
     """A message and its answer, then the server closes the connection."""
     return cli(
@@ -115,6 +122,19 @@ def test_a_certificate_with_its_key_in_one_file(cli, mutual_server, certificates
         cli, mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem
     )
     assert (done.code, answers(done)) == (0, ['hello']), done
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_verification(cli, mutual_server, certificates, transports, one_error):
+    """By the client's own connections, for each transport."""
+    own = '--cert', certificates.client_pem
+    for how in ['--no-verify'], ['--ca', certificates.ca]:
+        done = sent_at_once(cli, mutual_server.url, *own, *how, '--transports', transports)
+        assert (done.code, answers(done)) == (0, ['hello']), done
+        connected = done.events[0]
+        assert connected['transport'] == transports.rpartition(',')[2]
+    error = one_error(sent_at_once(cli, mutual_server.url, *own, '--transports', transports))
+    assert 'which is not in the CA bundle' in error
 
 
 def test_without_the_certificate_the_server_refuses(cli, mutual_server, certificates, one_error):
@@ -225,18 +245,14 @@ def test_a_proxy_that_refuses(cli, tls_server, native, one_error, transports):
 @pytest.mark.parametrize('transports', WAYS)
 def test_a_proxy_that_is_not_there(cli, one_error, kind, transports):
     if 'socks' in kind:
-        pytest.importorskip('socks')
+        need_socksio()
     proxy = f'127.0.0.1:{support.free_port()}'
     for command in ('connect', '-x', 'a'), ('load', '--clients', 2):
         done = cli(
             *command, 'http://127.0.0.1:1', '--proxy', f'{kind}{proxy}', '--transports', transports
         )
         host, _, port = proxy.partition(':')
-        reason = (
-            f'127.0.0.1:1 via proxy {proxy}: Connection refused'
-            if 'socks' in kind
-            else f'connection refused: no proxy listens at {host} port {port}'
-        )
+        reason = f'connection refused: no proxy listens at {host} port {port}'
         assert done.code == 1, done
         assert done.err.splitlines()[-1] == (
             f'engineio-gevent: cannot connect to http://127.0.0.1:1: {reason}. '
@@ -246,7 +262,7 @@ def test_a_proxy_that_is_not_there(cli, one_error, kind, transports):
 
 @pytest.mark.parametrize('transports', ['polling', 'websocket'])
 def test_a_socks_proxy_that_cannot_reach_the_server(cli, native, one_error, transports):
-    pytest.importorskip('socks')
+    need_socksio()
 
     def refuse(sock):
         support.read_exactly(sock, 3)
@@ -270,7 +286,7 @@ def test_a_socks_proxy_that_cannot_reach_the_server(cli, native, one_error, tran
     )
     assert (
         f': 127.0.0.1:1 via proxy 127.0.0.1:{proxy.port}: '
-        "the proxy answered '0x05: Connection refused'. "
+        'the SOCKS proxy refused: connection refused. '
     ) in error
 
 
@@ -419,7 +435,25 @@ def test_help_has_bounds_where_there_are_any(cli, command):
         assert 'x>0]' in shown
 
 
-# -- Starting again with patched sockets ---------------------------------------------------------
+@pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
+@pytest.mark.parametrize('path', ['socket.io', 'a b'])
+def test_a_path_in_the_url(cli, command, path):
+    """It is not dropped without a word. The error names the option of the command."""
+    done = cli(command, f'http://127.0.0.1:1/{path}/?a=b')
+    assert done.code == 2, done
+    assert done.err.splitlines()[-1] == (
+        f'Error: the URL has the path /{path}, but Engine.IO is at --path engine.io. Remove the '
+        f'path from the URL. If Engine.IO is there, use --path {shlex.quote(path)}'
+    )
+
+
+def test_the_path_of_the_option_in_the_url(cli, make_js_server):
+    server = make_js_server(path='/elsewhere/')
+    url = f'{server.url}/elsewhere/'
+    assert answers(sent_at_once(cli, url, '--path', 'elsewhere')) == ['hello']
+
+
+# -- Files of the current directory, prompts and Ctrl-C with a client certificate -----------------
 
 
 def test_it_imports_nothing_from_the_current_directory(cli, certificates, tmp_path):

@@ -19,7 +19,9 @@ def test_the_package():
         assert re.search(rf'(autoclass|data|automodule):: (engineio_gevent\.)?{name}\b', TEXT), name
 
 
-@pytest.mark.parametrize('module', ['contrib.locust', 'contrib.socketio', 'exceptions'])
+@pytest.mark.parametrize(
+    'module', ['addresses', 'contrib.locust', 'contrib.socketio', 'exceptions']
+)
 def test_modules_are_documented_whole(module):
     options = re.search(rf'automodule:: engineio_gevent\.{module}\n((?:   :.*\n)*)', TEXT)[1]
     assert ':members:\n' in options

@@ -191,7 +191,7 @@ class ServerProcess:
         return checked['counts']
 
     def requests(self, sid=None):
-        """The requests of this client, or all: dicts of method, url, headers, raw."""
+        """The requests of this client, or all: dicts of method, url, headers, raw, peer."""
         return self.control(f'requests?sid={sid}' if sid else 'requests')
 
     def suspend(self):

@@ -132,6 +132,7 @@ PUBLIC = tuple(
     f'engineio_gevent.{name}.'
     for name in (
         'Client',
+        'addresses',
         'client.Client',
         'exceptions',
         'options.Reason',
@@ -157,7 +158,7 @@ _NAMES = '''
 import ast, inspect, json, textwrap
 import locust
 import engineio_gevent
-from engineio_gevent import exceptions
+from engineio_gevent import addresses, exceptions
 from engineio_gevent.contrib import locust as load, socketio
 
 def public(name):
@@ -184,7 +185,7 @@ classes += [one for one in vars(exceptions).values()
             if isinstance(one, type) and one.__module__ == exceptions.__name__]
 classes += [getattr(load, name) for name in load.__all__]
 classes += [getattr(socketio, name) for name in socketio.__all__]
-names = {*engineio_gevent.__all__, *load.__all__, *socketio.__all__}
+names = {*engineio_gevent.__all__, *addresses.__all__, *load.__all__, *socketio.__all__}
 keywords = parameters(engineio_gevent.Client.__init__)
 for one in classes:
     names.add(one.__name__)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+from pathlib import Path
 from typing import Any, Literal
 
 import gevent
@@ -19,6 +21,7 @@ from typing_extensions import assert_type
 
 import engineio_gevent
 from engineio_gevent import Client, exceptions
+from engineio_gevent.addresses import Dial, pinned, unix_socket
 from engineio_gevent.contrib import socketio
 from engineio_gevent.contrib.locust import (
     EngineIOClient,
@@ -50,6 +53,25 @@ def with_all_options() -> Client:
         write_limit=1 << 16,
         max_message_size=None,
     )
+
+
+def ways_to_a_server() -> list[Client]:
+    """From where, and to what address."""
+
+    def through_a_bastion(host: str, port: int) -> socket.socket:
+        return socket.create_connection(('localhost', 2222))
+
+    dials: list[Dial] = [
+        unix_socket('/run/app.sock'),
+        unix_socket(path=b'\0app'),
+        unix_socket(Path('/run/app.sock')),
+        pinned({'example.org': '192.0.2.7', 'example.org:8443': '2001:db8::7'}),
+        pinned(hosts={}),
+        through_a_bastion,
+    ]
+    clients = [Client(dial=dial) for dial in dials]
+    clients += [Client(source_addresses='192.0.2.1'), Client(source_addresses=['192.0.2.1'])]
+    return [*clients, Client(sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])]
 
 
 def settings(eio: Client) -> None:
@@ -249,6 +271,7 @@ class Visitor(EngineIOUser):
     reconnect = False
     connect_timeout = 2.5
     connect_retry_delay = 0.5
+    source_addresses = ('192.0.2.1', '192.0.2.2')
     http_session = requests.Session()
 
     def message_name(self, message: Any) -> str:
@@ -292,6 +315,7 @@ class Guest(SocketIOUser):
     auth = {'token': '1'}
     transports = 'websocket'
     namespaces = '/chat'
+    source_addresses = '192.0.2.1'
     socketio_path = 'socket.io'
     reconnect = True
 

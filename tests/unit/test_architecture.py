@@ -23,6 +23,7 @@ LAYERS = {
     'disconnect_handler': set(),
     'protocol': {'exceptions'},
     'net': {'exceptions', 'per_hub'},
+    'addresses': {'net', 'per_hub'},
     'other_threads': {'per_hub'},
     'dispatcher': {'own_loggers', 'per_hub'},
     'process': {'dispatcher', 'other_threads'},
@@ -74,13 +75,25 @@ LAYERS = {
         'transports',
         'upgrade',
     },
-    'client': {'connecting', 'net', 'options', 'per_hub', 'process', 'session', 'transports'},
+    'tools': {'net'},
+    'client': {
+        'connecting',
+        'net',
+        'options',
+        'per_hub',
+        'process',
+        'session',
+        'tools',
+        'transports',
+    },
     '': {'exceptions', 'client'},
     'contrib': {
         '',
+        'addresses',
         'exceptions',
         'client',
         'disconnect_handler',
+        'options',
         'per_hub',
         'process',
         'protocol',
@@ -89,6 +102,7 @@ LAYERS = {
     },
     'cli': {
         '',
+        'addresses',
         'exceptions',
         'client',
         'protocol',
@@ -102,11 +116,17 @@ LAYERS = {
 
 # Who alone may import these; a name that ends with a dot stands for all below it.
 ONLY = {
-    'requests': {'transports.http', 'transports.route', 'cli.options', 'contrib.locust.'},
+    'requests': {
+        'transports.caller_session',
+        'transports.environment',
+        'transports.requests_session',
+        'contrib.locust.',
+    },
     'click': {'cli.'},
     'prompt_toolkit': {'cli.prompt'},
     'rich': {'cli.'},
-    'websocket': set(),
+    'socksio': {'net.socks'},
+    'websocket': {'transports.by_websocket_client', 'transports.websocket_options'},
     'locust': {'contrib.locust.'},
     'socketio': {'contrib.socketio', 'contrib.locust.'},
     'engineio': {'contrib.socketio', 'cli', 'cli.demonstration.'},
@@ -185,7 +205,9 @@ def test_the_reader_of_imports_reads_them():
     assert inner_imports('client') >= {'session', 'connecting'}
     assert 'protocol.packet' in inner_imports('incoming')
     assert {'exceptions', 'protocol.frames'} <= inner_imports('transports.websocket')
-    assert {'json', 'requests'} <= {layer(name) for name in imports('transports.http')}
+    assert {'inspect', 'requests'} <= {
+        layer(name) for name in imports('transports.requests_session')
+    }
 
 
 @every_module
@@ -365,14 +387,14 @@ def test_the_reader_of_classes_reads_them():
     def chain(module, name):
         return [(file, one.name) for file, one in ancestors(module, classes(module)[name])]
 
-    client = ('client', 'Client')
+    client = [('client', 'Client'), ('tools', 'Tools')]
     assert chain('session', 'Session') == [
         ('incoming', 'Incoming'),
         ('outgoing', 'Outgoing'),
         ('lifecycle', 'Lifecycle'),
     ]
-    assert chain('contrib.locust.client', 'EngineIOClient') == [client]
-    assert chain('contrib.socketio', 'EngineIOClient') == [client]
+    assert chain('contrib.locust.client', 'EngineIOClient') == client
+    assert chain('contrib.socketio', 'EngineIOClient') == client
     assert chain('contrib.locust.load', 'LoadUser') == [
         ('contrib.locust.engineio_user', 'EngineIOUser'),
         ('contrib.locust.keeping', 'ConnectedUser'),
@@ -440,7 +462,7 @@ def test_only_sockets_watch_descriptors(module):
         and node.func.attr == 'io'
     ]
     # cli.app: signals of the command wake the hub by a pair of sockets
-    known = module in {'net.closing', 'net.plain', 'net.stream', 'cli.app'}
+    known = module in {'net.closing', 'net.plain', 'net.race', 'net.stream', 'cli.app'}
     assert bool(calls) == known, f'.io() in lines {calls}'
 
 

@@ -810,8 +810,7 @@ def test_a_fork_during_a_handshake_in_another_thread(world):
 def test_what_an_error_says(cause, text):
     error = connection_error(cause, 'a.test')
     assert isinstance(error, ConnectionError)
-    body = (None,) if isinstance(cause, HTTPError) else ()  # as python-engineio's
-    assert error.args == (text, *body)
+    assert error.args == ((text, None) if isinstance(cause, HTTPError) else (text,))
 
 
 def test_an_error_with_the_body_of_the_server(world):

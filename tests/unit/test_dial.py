@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
-import socket as standard
 
 import gevent
 import pytest
 from gevent import socket
 
-from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.net import dial, race
 from support import free_port, has_ipv6, no_leaks, settle
 
@@ -243,8 +242,42 @@ def test_only_addresses_of_the_family_of_the_source(hosts, listener):
 
 
 def test_a_source_address_that_this_machine_does_not_have(listener):
-    with no_leaks(), pytest.raises(OSError, match=os.strerror(99)):
+    with no_leaks(), pytest.raises(OSError, match=r'.') as caught:
         dial.open_socket(*listener.getsockname(), source='192.0.2.1')
+    assert (caught.value.errno, caught.value.strerror) == (
+        errno.EADDRNOTAVAIL,
+        'source address 192.0.2.1: this machine does not have this address',
+    )
+
+
+def test_another_error_of_a_source_address(listener, monkeypatch):
+    def refuse(self, address):
+        raise PermissionError(errno.EACCES, 'not you')
+
+    monkeypatch.setattr('engineio_gevent.net.plain.PlainSocket.bind', refuse, raising=False)
+    with no_leaks(), pytest.raises(PermissionError) as caught:
+        dial.open_socket(*listener.getsockname(), source='127.0.0.9')
+    assert caught.value.strerror == 'source address 127.0.0.9: not you'
+
+
+@pytest.mark.parametrize('count', [1, 2])
+@pytest.mark.parametrize(
+    ('source', 'text'),
+    [
+        ('127.0.0.1', 'source address 127.0.0.1: no free port. Add source_addresses'),
+        (None, '{}. If this machine has no free port, use source_addresses'),
+    ],
+)
+def test_a_machine_without_free_ports(hosts, monkeypatch, count, source, text):
+    def refuse(self, address):
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+    hosts['x.test'] = [address('127.0.0.1')] * count
+    monkeypatch.setattr('engineio_gevent.net.plain.PlainSocket.begin_to_connect', refuse)
+    with no_leaks(), pytest.raises(OSError, match=r'.') as caught:
+        dial.open_socket('x.test', 80, source=source)
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert caught.value.strerror == text.format(os.strerror(errno.EADDRNOTAVAIL))
 
 
 def sources(addresses, count):
@@ -265,6 +298,8 @@ def test_source_addresses_take_turns():
         ((None, 'eth0', ()), "source_addresses: 'eth0' is not an IP address"),
         ((None, ['127.0.0.1', 'x.test'], ()), "source_addresses: 'x.test' is not an IP address"),
         ((None, [None], ()), 'source_addresses: None is not an IP address'),
+        ((None, [7], ()), 'source_addresses: 7 is not an IP address'),
+        ((None, 7, ()), 'source_addresses: 7 is not an IP address'),
         ((None, [], ()), 'source_addresses is empty'),
         (('x', None, ()), "dial must be a function of a host and a port: 'x'"),
         ((print, '127.0.0.1', ()), 'dial and source_addresses cannot be combined'),
@@ -289,74 +324,3 @@ def test_options_of_the_client_come_before_those_of_a_websocket(listener):
         assert not sock.getsockopt(*nodelay)
     with dialer.open(*listener.getsockname(), None, [(*nodelay, 1)]) as sock:
         assert sock.getsockopt(*nodelay)
-
-
-# -- By the caller ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('kind', [socket.create_connection, standard.create_connection])
-def test_a_socket_of_the_caller(listener, kind):
-    asked = []
-
-    def connect(host, port):
-        asked.append((host, port))
-        return kind(listener.getsockname())
-
-    dialer = dial.make_dialer(connect, None, ())
-    with no_leaks(), dialer.open('server.test', 80, None) as sock:
-        assert asked == [('server.test', 80)]
-        assert sock.getpeername() == listener.getsockname()
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert (sock.gettimeout(), sock.getblocking()) == (None, False)
-
-
-def test_a_unix_socket_of_the_caller(tmp_path):
-    path = str(tmp_path / 'socket')
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-
-        def connect(host, port):
-            sock = socket.socket(socket.AF_UNIX)
-            sock.connect(path)
-            return sock
-
-        with no_leaks(), dial.make_dialer(connect, None, ()).open('x.test', 80, None) as sock:
-            assert (sock.family, sock.getpeername()) == (socket.AF_UNIX, path)
-
-
-@pytest.mark.parametrize(
-    ('error', 'message'),
-    [
-        (ValueError('no such host'), 'dial raised ValueError: no such host'),
-        (KeyError('x.test'), "dial raised KeyError: 'x.test'"),
-        (TypeError('2 arguments'), 'dial raised TypeError: 2 arguments'),
-    ],
-)
-def test_a_function_of_the_caller_that_fails(error, message):
-    def connect(host, port):
-        raise error
-
-    with pytest.raises(ConnectionClosed) as caught:
-        dial.make_dialer(connect, None, ()).open('x.test', 80, None)
-    assert str(caught.value) == message
-    assert caught.value.__cause__ is error
-
-
-class Stop(Exception):
-    """As that of `gevent.Timeout(5, Stop)`."""
-
-
-@pytest.mark.parametrize('error', [OSError(5, 'no'), Stop(), gevent.GreenletExit()])
-def test_exceptions_that_are_not_a_fault_of_the_function(error):
-    def connect(host, port):
-        raise error
-
-    with pytest.raises(type(error)):
-        dial.make_dialer(connect, None, ()).open('x.test', 80, None)
-
-
-@pytest.mark.parametrize('wrong', [None, 7, 'socket'])
-def test_what_is_no_socket(wrong):
-    with pytest.raises(ConnectionClosed, match=f'not {wrong!r}'):
-        dial.make_dialer(lambda host, port: wrong, None, ()).open('x.test', 80, None)

@@ -22,7 +22,7 @@ def context(certificates):
     """`context(verify, cert, sslopt)`; True stands for the tests' own authority."""
 
     def make(verify=True, cert=None, sslopt=None):
-        return tls.context(verify, cert, certificates.ca, sslopt)
+        return tls.context(verify, cert, lambda: certificates.ca, sslopt)
 
     return make
 

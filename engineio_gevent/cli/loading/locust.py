@@ -55,6 +55,8 @@ def locust_command(
     if connection.transports is not None:
         words += ['--engineio-transports', ','.join(connection.transports)]
     words += [f'--engineio-header={name}: {value}' for name, value in connection.headers.items()]
+    if connection.sources:
+        words += ['--engineio-source', ','.join(connection.sources)]
     if connection.timeout != 5:
         words += ['--engineio-timeout', f'{connection.timeout:g}']
     if not connection.verify:

@@ -52,10 +52,12 @@ class Answer:
 
     :param response: the response.
     :param place: the server and path of the request.
+    :param redirected: whether a redirect led there.
     """
 
     response: Response
     place: Destination
+    redirected: bool = False
 
     @property
     def status(self) -> int:
@@ -118,12 +120,15 @@ class Answer:
     def facts(self) -> dict[str, Any]:
         """The facts for the report, without the values of cookies."""
         headers = self.response.headers
-        return {
+        found = {
             'status': self.status,
             'headers': {name: headers[name][:300] for name in TELLING if name in headers},
             'content_encoding': headers.get('content-encoding'),
             'cookies': [_cookie(line) for line in self.response.cookies],
         }
+        if self.redirected:
+            found['redirected_to'] = self.place.target.partition('?')[0][:300]
+        return found
 
     @property
     def origin(self) -> str:
@@ -205,6 +210,12 @@ def no_upgrade(answer: Answer) -> str:
     return _any_other(answer)
 
 
+def late_refusal(answer: Answer) -> str:
+    """Why the server refused a websocket that it had opened."""
+    known = _session_unknown(answer) or _for_every_request(answer) or _any_other(answer)
+    return f'{known}. The server sent this after it had opened the websocket (HTTP 101)'
+
+
 def _session_unknown(answer: Answer) -> str:
     if answer.code != _UNKNOWN_SESSION:
         return ''
@@ -237,11 +248,12 @@ def _for_every_request(answer: Answer) -> str:
     if status == 403:
         return f'HTTP 403{answer.origin}: forbidden{_said(answer)}'
     if status == 429:
-        return f'HTTP 429{answer.origin}: too many requests{_said(answer)}'
+        return f'HTTP 429{answer.origin}: too many requests{_said(answer)}{_retry_after(answer)}'
     if status == 400 and 'HTTPS port' in answer.body.decode(errors='replace'):
         return SPEAKS_TLS
     if status in _UNAVAILABLE:
-        return f'HTTP {status}{answer.origin}{_said(answer)}. {_UNAVAILABLE[status]}'
+        reason = f'{_said(answer)}. {_UNAVAILABLE[status]}'
+        return f'HTTP {status}{answer.origin}{reason}{_retry_after(answer)}'
     return ''
 
 
@@ -253,13 +265,21 @@ def _redirect(here: Destination, location: str) -> str:
         return f': {exc}'
     (url, path), (_, path_here) = _given(there), _given(here)
     whole = f'{url.partition("/?")[0]}{path}'
-    rule = 'polling follows redirects, a websocket does not'
+    rule = 'polling follows redirects, a websocket only 307 and 308 to the same server'
     if (url, path) == _given(here):
         return f' redirects to the same URL, {whole} ({rule})'
     if path == path_here:
         return f' redirects to {whole}. Use {shlex.quote(url)} ({rule})'
     given = f'{shlex.quote(url)} --path {shlex.quote(path.strip("/") or "/")}'
     return f' redirects to {whole}. If Engine.IO is there, use {given} ({rule})'
+
+
+def _retry_after(answer: Answer) -> str:
+    """When the server allows the next request (RFC 9110, section 10.2.3)."""
+    value = answer.response.headers.get('retry-after', '')[:60]
+    if value.isascii() and value.isdigit():
+        value = f'{int(value):,} seconds'
+    return f'. Retry-After: {value}' if value else ''
 
 
 def _given(place: Destination) -> tuple[str, str]:

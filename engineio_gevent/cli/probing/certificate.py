@@ -18,7 +18,7 @@ _OTHER_NAME = 62, 64
 Decoded = dict[str, Any]
 
 
-def sent_by(sock: ssl.SSLSocket) -> list[Decoded]:
+def sent_by(sock: ssl.SSLSocket | ssl.SSLObject) -> list[Decoded]:
     """The certificates that the server sent, its own first; empty if Python cannot read them.
 
     ``getpeercert()`` returns only verified certificates, and a failed verification is what has to
@@ -27,7 +27,7 @@ def sent_by(sock: ssl.SSLSocket) -> list[Decoded]:
     decode themselves.
     """
     try:
-        chain = sock._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # see above
+        chain = sock._sslobj.get_unverified_chain()  # type: ignore[union-attr]  # see above
         return [one.get_info() for one in chain or ()]
     except (AttributeError, ValueError, ssl.SSLError):
         pass

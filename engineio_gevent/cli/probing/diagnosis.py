@@ -10,8 +10,9 @@ from click.core import ParameterSource
 from ...net.deadlines import Expired
 from ..errors import CommandError
 from ..options import Connection, ConnectionOption
+from .reach import ProbeOptions
 from .report import FAILED, IGNORE
-from .steps import ProbeOptions, run_steps
+from .steps import run_steps
 
 #: Seconds to wait for each step, if the first attempt has already waited in vain.
 _WAIT = 2.0
@@ -24,8 +25,7 @@ def no_connection(connection: Connection, error: Exception | None, cause: str) -
 
     :param connection: the settings of the failed attempt.
     :param error: why the attempt failed, if that is known.
-    :param cause: the same in words. They are used if the second attempt succeeds, or if ``probe``
-                  does not support these settings.
+    :param cause: the same in words. They are used if the second attempt succeeds.
     """
     problem = (_problem(connection, error) or cause).removesuffix('.')
     end = '' if problem.endswith('?') else '.'
@@ -55,16 +55,13 @@ def _problem(connection: Connection, error: Exception | None) -> str | None:
     context = click.get_current_context(silent=True)
     timeout = connection.timeout
     options = ProbeOptions(
-        connection.transports,
+        connection,
         min(timeout, _WAIT) if _timed_out(error) else timeout,
-        False,
-        {} if context is None else context.params,
-        stated_timeout=timeout,
+        wait_ping=False,
+        parameters={} if context is None else context.params,
         only_handshake=True,
     )
     route = connection.route()
-    if (route.proxy or '').lower().startswith('https:'):
-        return None
     try:
         run = run_steps(route, options, IGNORE)
     finally:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -13,15 +13,15 @@ from gevent import sleep
 from ...exceptions import EngineIOError, ProtocolError
 from ...net.deadlines import within
 from ...net.errors import error_text
-from ...net.tunnel import Proxy
 from ...protocol import open_packet, packet, payload
-from ...protocol.http1 import NothingCame
+from ...protocol.http1 import NothingCame, Response
 from ...protocol.open_packet import OpenPacket
 from ...transports import redirects
 from ...transports.cookies import joined
 from ...transports.direct import polling_headers
 from ...transports.http import CONTENT_TYPE
 from ...transports.polling import NOOP_PAUSE
+from ...transports.route import Route
 from . import answers, secure
 from .answers import Answer
 from .reach import FORWARD, LOOK, Reach
@@ -35,8 +35,10 @@ LATE = 'no PING from the server within {:g} seconds (pingInterval + pingTimeout)
 SILENT = 'The server may be busy (try a longer --timeout), or the port may not speak HTTP'
 BUSY = 'The server or a proxy may be busy (try a longer --timeout)'
 
-# In the error about a response that is not HTTP: the first bytes of a TLS alert.
+# In the error about a response that is not HTTP: the first bytes of a TLS alert, and those of the
+# SETTINGS frame with which a server of HTTP/2 begins (RFC 9113, sections 3.4, 4.1 and 6.5).
 _TLS_RECORD = "begins '\\x15\\x03"
+_HTTP_2 = re.compile(r"begins '\\x00\\x00(\\x..|\\.|.)\\x04\\x00\\x00\\x00\\x00\\x00")
 
 
 class Session:
@@ -67,9 +69,30 @@ class Session:
         target = route.target('polling', self._sid)
         if path is not None:
             target = path + '?' + target.partition('?')[2]
-        place = redirects.home(route, target)
-        if self._reach.how('polling') == FORWARD:
-            target = route.http_origin + target  # RFC 9112, section 3.2.2
+        home = place = redirects.home(route, target)
+        with contextlib.ExitStack() as others:
+            for _ in range(redirects.MAX_REDIRECTS + 1):
+                response = self._ask_once(sock, method, body, place, timeout)
+                answer = Answer(response, place, redirected=place is not home)
+                there = _followed(answer)
+                if there is None:
+                    return answer
+                place = there
+                if not response.keep_alive:
+                    sock = others.enter_context(contextlib.closing(self._reach.again('polling')[0]))
+        raise Fault(f'more than {redirects.MAX_REDIRECTS} redirects, the last to {place.url}')
+
+    def _ask_once(
+        self,
+        sock: Any,
+        method: str,
+        body: bytes | None,
+        place: redirects.Destination,
+        timeout: float | None,
+    ) -> Response:
+        route = self._reach.route
+        # RFC 9112, section 3.2.2
+        target = place.url if self._reach.how('polling') == FORWARD else place.target
         headers = self._headers(body is not None)
         try:
             response = within(
@@ -77,15 +100,16 @@ class Session:
             )
         except (OSError, EngineIOError) as exc:
             raise self._lost(exc) from exc
-        route.cookies.store(route.http_origin + target, response.cookies)
-        return Answer(response, place)
+        route.cookies.store(place.url, response.cookies)
+        return response
 
     def _headers(self, has_body: bool) -> list[tuple[str, str]]:
         route = self._reach.route
         headers = {name.lower(): (name, value) for name, value in polling_headers(route).items()}
         proxy = self._reach.proxy('polling')
         if proxy is not None and self._reach.how('polling') == FORWARD:
-            headers.update(proxy.authorization())
+            own = proxy.authorization().items()
+            headers.update((name.lower(), (name, value)) for name, value in own)
         cookies = joined(route.polling_cookies())
         if cookies:
             headers['cookie'] = 'Cookie', cookies
@@ -98,13 +122,13 @@ class Session:
         refused = secure.refused_certificate(error, self._reach.route, first=first)
         if refused:
             return Fault(*refused)
-        plain = not self._reach.route.secure
+        other = other_protocol(error, self._reach.route)
+        if other is not None:
+            return Fault(other)
         if isinstance(error, TimeoutError):
             text = no_response(self._reach)
             return Fault(f'{text}. {SILENT if first else BUSY}', summary=text)
-        if isinstance(error, ProtocolError) and plain and _TLS_RECORD in str(error):
-            return Fault(answers.SPEAKS_TLS)
-        if isinstance(error, NothingCame) and plain:
+        if isinstance(error, NothingCame) and not self._reach.route.secure:
             return Fault(f'{error}. The port may not speak HTTP', summary=str(error))
         return Fault(error_text(error))
 
@@ -264,12 +288,40 @@ def record_open_packet(step: Step, data: str | bytes) -> OpenPacket:
     return found
 
 
+def _followed(answer: Answer) -> redirects.Destination | None:
+    """Where the client sends the request again, by polling and for a websocket."""
+    location = answer.response.headers.get('location')
+    return redirects.next_destination(
+        answer.place, 'websocket', answer.status, location, anywhere=False
+    )
+
+
+def record_responses(
+    step: Step, place: redirects.Destination, responses: Sequence[Response]
+) -> Answer:
+    """Record a response as facts, and the redirects that led to it.
+
+    :param place: the server and path of the first request.
+    :returns: the last one.
+    """
+    answer = Answer(responses[0], place)
+    for response in responses[1:]:
+        answer = Answer(response, _followed(answer) or place, redirected=True)
+    step.facts.update(answer.facts())
+    return answer
+
+
+def other_protocol(error: Exception, route: Route) -> str | None:
+    """What a server without TLS speaks, if it is another protocol than HTTP/1.1."""
+    if not isinstance(error, ProtocolError) or route.secure:
+        return None
+    if _TLS_RECORD in str(error):
+        return answers.SPEAKS_TLS
+    if _HTTP_2.search(str(error)):
+        return 'this port speaks only HTTP/2, and this client speaks HTTP/1.1'
+    return None
+
+
 def no_response(reach: Reach) -> str:
     """The problem after a timeout."""
     return f'no response within {reach.stated_timeout:g} seconds'
-
-
-def _proxy_credentials(proxy: Proxy) -> str:
-    """The value of the ``Proxy-Authorization`` header."""
-    token = base64.b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()
-    return f'Basic {token}'

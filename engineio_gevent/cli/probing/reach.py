@@ -1,10 +1,12 @@
-"""The steps to the server: host name, proxy, TCP, TLS."""
+"""The steps to the server: host name, proxy, TCP or UNIX socket, TLS."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic, perf_counter
 from typing import Any
@@ -13,17 +15,24 @@ from gevent import socket
 from gevent.hub import get_hub
 
 from ...exceptions import ConnectionClosed, EngineIOError
-from ...net import dial, tls, tunnel
+from ...net import race, socks, tls, tunnel
 from ...net.deadlines import within
+from ...net.dial import Dialer
 from ...net.errors import error_text
+from ...net.race import SocketOptions
+from ...net.resolve import Address, look_up
 from ...net.tunnel import Proxy
+from ...transports import redirects
+from ...transports.connection import open_connection
+from ...transports.environment import default_ca_bundle
 from ...transports.route import Route
+from ..options import Connection
 from . import secure
 from .report import SKIPPED, Fault, Run, Step
 from .wire import exchange
 
 #: Seconds that unreachable addresses may cost before that is a warning.
-SLOW = 0.25
+SLOW = 0.2
 
 #: Seconds to look for another way to connect, after a request without a response.
 LOOK = 2.0
@@ -32,28 +41,55 @@ LOOK = 2.0
 DIRECT, CONNECT, FORWARD, SOCKS = 'none', 'connect', 'forward', 'socks'
 
 
+@dataclass(frozen=True)
+class ProbeOptions:
+    """The settings of a probe."""
+
+    connection: Connection
+    #: Seconds for each step. The reports name those of the connection.
+    timeout: float
+    #: Whether to wait for the first PING of the server.
+    wait_ping: bool
+    #: The parameters of the command by name, to report where a setting comes from.
+    parameters: dict[str, Any]
+    #: Whether to disconnect after the handshake.
+    only_handshake: bool = False
+
+
+class _Remembering(Dialer):
+    """Connects to the address that answered in a step, as the client remembers it.
+
+    :param dialer: the dialer of the connection.
+    :param addresses: by host and port, the address that answered.
+    """
+
+    def __init__(self, dialer: Dialer, addresses: dict[tuple[str, int], str]) -> None:
+        super().__init__()
+        self._dialer = dialer
+        self._addresses = addresses
+
+    def open(self, host: str, port: int, timeout: float | None, options: SocketOptions = ()) -> Any:
+        address = self._addresses.get((host, port), host)
+        return self._dialer.open(address, port, timeout, options)
+
+
 class Reach:
     """Opens connections to the server, as the client does for a transport.
 
-    :param route: the client's route to the server.
-    :param timeout: seconds for each step.
-    :param stated_timeout: seconds to report after a timeout; None: ``timeout``.
-    :param parameters: the parameters of the command by name, to report where a setting comes from.
+    :param route: the client's route to the server. It gets another dialer.
+    :param options: the settings.
     """
 
-    def __init__(
-        self,
-        route: Route,
-        timeout: float,
-        stated_timeout: float | None,
-        parameters: dict[str, Any],
-    ) -> None:
+    def __init__(self, route: Route, options: ProbeOptions) -> None:
         self.route = route
-        self.timeout = timeout
-        self.stated_timeout = timeout if stated_timeout is None else stated_timeout
-        self._parameters = parameters
-        #: By host and port, the address that accepted a connection.
+        self.timeout = options.timeout
+        #: The seconds to report after a timeout.
+        self.stated_timeout = options.connection.timeout
+        self._connection = options.connection
+        self._parameters = options.parameters
+        #: By host and port, the address that answered.
         self._addresses: dict[tuple[str, int], str] = {}
+        route.dialer = _Remembering(route.dialer, self._addresses)
 
     def proxy(self, transport: str) -> Proxy | None:
         """The proxy for a transport."""
@@ -66,7 +102,7 @@ class Reach:
         proxy = self.proxy(transport)
         if proxy is None:
             return DIRECT
-        if proxy.scheme.startswith('socks'):
+        if proxy.scheme in tunnel.SOCKS:
             return SOCKS
         return CONNECT if self.route.secure or transport == 'websocket' else FORWARD
 
@@ -87,14 +123,22 @@ class Reach:
             return sock
         with run.step('tls') as step:
             try:
-                sock = secure.shake_hands(
-                    step, self.route, sock, self.timeout, self.stated_timeout, self._authorities()
-                )
+                sock = self._shake_hands(step, sock, None)
             except Fault as exc:
                 if secure.NO_TLS_OR_HOST in exc.problem and self._speaks_http(transport):
                     raise Fault(secure.SPEAKS_HTTP) from exc
                 raise
         return sock
+
+    def _shake_hands(self, step: Step, sock: Any, proxy: Proxy | None) -> Any:
+        """The handshake of TLS with the server, or with the proxy."""
+        route = self.route
+        if proxy is None:
+            peer = secure.Peer('server', route.host, route.tls_context, route.cert is not None)
+        else:
+            peer = secure.Peer('proxy', proxy.host, route.proxy_tls_context, has_certificate=False)
+        authorities = self._authorities() if route.verify else None
+        return secure.shake_hands(step, peer, sock, self.timeout, self.stated_timeout, authorities)
 
     def _reported_proxy(self, run: Run, transport: str) -> Proxy | None:
         """The proxy for a transport. An invalid URL is reported as a failed step."""
@@ -108,76 +152,114 @@ class Reach:
             raise  # never reached: the failed step raises Stop
 
     def _dial(self, run: Run, host: str, port: int, proxy: Proxy | None) -> Any:
-        known = _as_address(host)
-        if not known:
+        what = 'server' if proxy is None else 'proxy'
+        if self._connection.unix_socket is not None:
+            return self._dial_unix(run, self._connection.unix_socket)
+        pinned = self._connection.pins.get((host, port))
+        known = pinned or _as_address(host)
+        if known is None:
             # Names are looked up in a thread pool. Starting it takes some milliseconds, which would
             # count as the resolver's.
             get_hub().threadpool.apply(int)
         with run.step('dns') as step:
-            step.facts.update(host=host, of='server' if proxy is None else 'proxy')
-            found = known or within(self.timeout, _look_up, host, port)
-            step.facts['addresses'] = found
+            step.facts.update(host=host, of=what, pinned=pinned is not None)
+            if known is None:
+                found = within(self.timeout, _look_up, host, port)
+            else:
+                found = look_up(known, port)
+            step.facts['addresses'] = [str(one[4][0]) for one in found]
         with run.step('tcp') as step:
             step.facts.update(address=None, port=port, refused_by=[])
-            sock = self._connect(step, host, port, found, proxy)
+            sock, address = self._connect(step, port, found, what)
+            step.facts['address'] = self._addresses[host, port] = address
         return sock
 
-    def _connect(
-        self, step: Step, host: str, port: int, addresses: list[str], proxy: Proxy | None
-    ) -> Any:
-        """Connect to the first address that accepts, as the client does."""
+    def _connect(self, step: Step, port: int, found: list[Address], what: str) -> tuple[Any, str]:
+        """Connect to the first address that answers, as the client does.
+
+        :returns: the socket, and the address.
+        """
+        source = None
+        if self._connection.sources:
+            source = race.source_address(self._connection.sources[0])
+            found = [one for one in found if one[0] == source[0]]
+            if not found:
+                raise Fault(f'the {what} has no address of the family of {source[4][0]} (--source)')
+        tried = race.in_order(found, None)
+        refused: list[Address] = []
+
+        def on_failure(address: Address, error: OSError) -> None:
+            refused.append(address)
+            _record(step, address, error_text(error))
+
         begun = monotonic()
-        deadline = begun + self.timeout
-        error = OSError('no address')
-        for index, address in enumerate(addresses):
-            share = (deadline - monotonic()) / (len(addresses) - index)
+        try:
+            sock, answered = race.connect_first(tried, (), self.timeout, source, on_failure)
+        except OSError as exc:
+            if isinstance(exc, TimeoutError):
+                _record_silent(step, tried, refused, self.stated_timeout)
+            where = f'{tried[0][4][0]} port {port}'
+            if len(tried) > 1:
+                where = f'port {port} of all {len(tried)} addresses'
+            raise Fault(_unreachable(exc, where, what)) from exc
+        lost = monotonic() - begun
+        address = str(answered[4][0])
+        _record_silent(step, tried[: tried.index(answered)], refused, lost)
+        if step.facts['refused_by'] and lost > SLOW:
+            gone = ', '.join(one['address'] for one in step.facts['refused_by'])
+            step.warn(
+                f'{gone} cannot be reached. The first connection of each process loses {lost:.1f} '
+                f'seconds before it reaches {address}'
+            )
+        return sock, address
+
+    def _dial_unix(self, run: Run, path: str) -> Any:
+        with run.step('unix') as step:
+            step.facts['path'] = path
+            dialer, route = self.route.dialer, self.route
             try:
-                sock = dial.open_socket(address, port, (), max(share, 0.001))
+                return within(self.timeout, dialer.open, route.host, route.port, self.timeout)
             except OSError as exc:
-                error = exc
-                step.facts['refused_by'].append({'address': address, 'problem': error_text(exc)})
-                continue
-            step.facts['address'] = self._addresses[host, port] = address
-            lost = monotonic() - begun
-            if step.facts['refused_by'] and lost > SLOW:
-                gone = ', '.join(one['address'] for one in step.facts['refused_by'])
-                step.warn(
-                    f'{gone} cannot be reached. Each client tries it before {address}, which takes '
-                    f'{lost:.1f} seconds'
-                )
-            return sock
-        where = f'{addresses[0]} port {port}'
-        if len(addresses) > 1:
-            where = f'port {port} of all {len(addresses)} addresses'
-        raise Fault(_unreachable(error, where, 'server' if proxy is None else 'proxy'))
+                raise Fault(_no_unix_socket(exc, path)) from exc
 
     def _by_proxy(self, run: Run, proxy: Proxy, transport: str) -> Any:
-        how = self.how(transport)
-        sock = None
-        if how != SOCKS and proxy.scheme == 'http':
-            sock = self._dial(run, proxy.host, proxy.port, proxy)
+        sock = self._dial(run, proxy.host, proxy.port, proxy)
         try:
+            if proxy.scheme == 'https':
+                with run.step('proxy-tls') as step:
+                    sock = self._shake_hands(step, sock, proxy)
             with run.step('proxy') as step:
-                step.facts.update(
-                    url=f'{proxy.scheme}://{str(proxy).removeprefix("proxy ")}',
-                    source=self._source(),
-                    how=how,
-                )
-                host, port = self.route.host, self.route.port
-                if proxy.scheme == 'https':
-                    raise Fault(
-                        'TLS to a proxy (https://) works only for polling, not for websockets or '
-                        'for probe'
-                    )
-                if how == SOCKS:
-                    sock = tunnel.open_tunnel(proxy, host, port, (), self.timeout)
-                elif how == CONNECT:
-                    within(self.timeout, tunnel.connect, sock, proxy, host, port)
+                how = self.how(transport)
+                url = f'{proxy.scheme}://{tunnel.authority(proxy.host, proxy.port)}'
+                step.facts.update(url=url, source=self._source(), how=how)
+                if how != FORWARD:
+                    self._tunnel(sock, proxy)
         except BaseException:  # Ctrl-C must not leave a socket open either
-            if sock is not None:
-                sock.close()
+            sock.close()
             raise
         return sock
+
+    def _tunnel(self, sock: Any, proxy: Proxy) -> None:
+        """Let the proxy connect its end of a connection to the server."""
+        host, port = self.route.host, self.route.port
+        ask: Callable[[], None]
+        if proxy.scheme in tunnel.SOCKS:
+            who = proxy.user, proxy.password
+
+            def ask() -> None:
+                socks.connect(sock, proxy.scheme, host, port, *who)
+        else:
+
+            def ask() -> None:
+                tunnel.connect(sock, proxy, host, port)
+
+        try:
+            within(self.timeout, ask)
+        except OSError as exc:
+            problem = f'{tunnel.authority(host, port)} via {proxy}: {error_text(exc)}'
+            if "'407" in problem:
+                problem += '. Pass --proxy http://USER:PASSWORD@HOST:PORT'
+            raise Fault(problem) from exc
 
     def _source(self) -> str:
         if self._parameters.get('proxy'):
@@ -211,10 +293,11 @@ class Reach:
         """Open another connection, to the address that accepted the first one.
 
         :returns: the connected socket, and the seconds that it took.
-        :raises OSError: the connection failed.
+        :raises OSError: the connection took too long.
+        :raises EngineIOError: the connection failed.
         """
         begun = perf_counter()
-        sock = within(self.timeout, self._open, transport)
+        sock = within(self.timeout, self._open, transport, self.route.secure)
         return sock, perf_counter() - begun
 
     def speaks_tls(self, transport: str) -> bool:
@@ -223,66 +306,62 @@ class Reach:
             return False
         try:
             sock, _ = self.again(transport)
-            context = tls.context(False, None, '')
+            context = tls.context(False, None, default_ca_bundle)
             within(min(self.timeout, LOOK), tls.wrap, sock, context, self.route.host).close()
-        except (OSError, ConnectionClosed):
+        except (OSError, EngineIOError):
             return False
         return True
 
     def _speaks_http(self, transport: str) -> bool:
         """Whether a server that was addressed by https:// answers plain HTTP."""
         try:
-            with contextlib.closing(self._open_tcp(transport)) as sock:
+            with contextlib.closing(within(self.timeout, self._open, transport, False)) as sock:
                 headers = [('Host', self.route.netloc), ('Connection', 'close')]
                 within(min(self.timeout, LOOK), exchange, sock, 'GET', '/', headers, None)
         except (OSError, EngineIOError):
             return False
         return True
 
-    def _open_tcp(self, transport: str) -> Any:
-        """Connect to the server, or to a proxy that forwards requests."""
+    def _open(self, transport: str, secure: bool) -> Any:
+        place = redirects.home(self.route, '/')._replace(secure=secure)
+        forward = self.how(transport) == FORWARD
         proxy = self.proxy(transport)
-        if self.how(transport) in (CONNECT, SOCKS):
-            assert proxy is not None
-            host, port = self.route.host, self.route.port
-            return tunnel.open_tunnel(proxy, host, port, (), self.timeout)
-        host, port = (
-            (self.route.host, self.route.port) if proxy is None else (proxy.host, proxy.port)
-        )
-        address = self._addresses.get((host, port), host)
-        return dial.open_socket(address, port, (), self.timeout)
-
-    def _open(self, transport: str) -> Any:
-        sock, route = self._open_tcp(transport), self.route
-        if not route.secure:
-            return sock
-        try:
-            return tls.wrap(sock, route.tls_context(), route.host)
-        except BaseException:  # Ctrl-C must not leave a socket open either
-            sock.close()
-            raise
+        return open_connection(self.route, place, proxy, self.timeout, tunnel=not forward)
 
 
-def _as_address(host: str) -> list[str]:
-    """The host, if it is an IP address; else an empty list."""
+def _record(step: Step, address: Address, problem: str) -> None:
+    step.facts['refused_by'].append({'address': str(address[4][0]), 'problem': problem})
+
+
+def _record_silent(
+    step: Step, tried: list[Address], refused: list[Address], seconds: float
+) -> None:
+    """Record the addresses that have neither answered nor refused."""
+    for one in tried:
+        if one not in refused:
+            _record(step, one, f'no answer within {seconds:.3g} seconds')
+
+
+def _as_address(host: str) -> str | None:
+    """The host, if it is an IP address."""
     try:
         ip_address(host.partition('%')[0])
     except ValueError:
-        return []
-    return [host]
+        return None
+    return host
 
 
-def _look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host, as from :func:`.dial.look_up`, but without its cache."""
+def _look_up(host: str, port: int) -> list[Address]:
+    """The addresses of a host, as from :func:`.resolve.look_up`, but without its cache."""
     try:
         host.encode('idna')  # not in gevent's native thread, which would print the exception
     except UnicodeError:
         raise Fault(f'{host} is not a valid host name') from None
     try:
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        found: list[Address] = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as exc:
         raise Fault(f'host {host} not found: {error_text(exc)}') from exc
-    return [str(address[0]) for *_, address in found]
+    return found
 
 
 def _unreachable(error: OSError, where: str, what: str) -> str:
@@ -294,3 +373,15 @@ def _unreachable(error: OSError, where: str, what: str) -> str:
     if error.errno == errno.ECONNREFUSED:
         return f'connection refused: no {what} listens at {where}'
     return f'no connection to the {what} at {where}: {error_text(error)}'
+
+
+def _no_unix_socket(error: OSError, path: str) -> str:
+    if isinstance(error, TimeoutError):
+        return f'the server at the UNIX socket {path} did not answer. It may be busy'
+    if error.errno == errno.ENOENT:
+        return f'there is no UNIX socket {path}. Check the path, and whether the server runs'
+    if error.errno == errno.ECONNREFUSED:
+        return f'connection refused: no server listens at the UNIX socket {path}'
+    if error.errno == errno.EACCES:
+        return f'this user may not write to the UNIX socket {path}'
+    return f'no connection to the UNIX socket {error_text(error)}'

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ...net import tls
 from ...net.deadlines import within
+from ...net.tls_over_tls import TLSOverTLS
 from ...protocol.http1 import NothingCame
 from ...transports.route import Route
 from . import certificate
@@ -37,13 +39,43 @@ NO_TLS_OR_HOST = 'Perhaps this port does not speak TLS, or the server does not s
 _CLOSES = 'the server closed the connection after the TLS handshake without a response'
 
 
+class Peer(NamedTuple):
+    """The other side of a TLS handshake.
+
+    :param what: ``'server'`` or ``'proxy'``.
+    :param host: the name that its certificate must have.
+    :param context: makes the TLS context.
+    :param has_certificate: whether the client sends a certificate.
+    """
+
+    what: str
+    host: str
+    context: Callable[[], ssl.SSLContext]
+    has_certificate: bool
+
+    def named(self, problem: str) -> str:
+        """A problem of a server as one of this peer."""
+        if self.what == 'server':
+            return problem
+        return problem.replace('the server', f'the {self.what}').replace(
+            'Try http:// instead of https://', 'Try --proxy http://HOST:PORT'
+        )
+
+
 def shake_hands(
-    step: Step, route: Route, sock: Any, timeout: float, stated_timeout: float, authorities: str
-) -> ssl.SSLSocket:
+    step: Step,
+    peer: Peer,
+    sock: Any,
+    timeout: float,
+    stated_timeout: float,
+    authorities: str | None,
+) -> Any:
     """Do the handshake as the client does, and record its facts.
 
     :param stated_timeout: seconds to report after a timeout.
-    :param authorities: the source of the CA bundle: an option, a variable or a package.
+    :param authorities: the source of the CA bundle: an option, a variable or a package. None: the
+                        certificate is not verified.
+    :returns: the socket with TLS.
     :raises Fault: the handshake failed.
     """
     facts = step.facts
@@ -52,52 +84,63 @@ def shake_hands(
         cipher=None,
         alpn=None,
         verified=False,
-        authorities=authorities if route.verify else None,
-        client_certificate=route.cert is not None,
+        authorities=authorities,
+        client_certificate=peer.has_certificate,
         chain=None,
         certificate=None,
     )
     try:
-        wrapped = tls.before_handshake(sock, route.tls_context(), route.host, {})
+        wrapped = tls.before_handshake(sock, peer.context(), peer.host, {})
     except BaseException:  # Ctrl-C must not leave a socket open either
         sock.close()
         raise
+    inner = wrapped.tls if isinstance(wrapped, TLSOverTLS) else wrapped
     chain: list[certificate.Decoded] = []
     try:
         try:
             within(timeout, wrapped.do_handshake)
         finally:
-            chain = certificate.sent_by(wrapped)
+            chain = certificate.sent_by(inner)
             if chain:
                 facts['chain'] = len(chain)
                 facts['certificate'] = certificate.facts(chain[0])
-        cipher = wrapped.cipher()
+        cipher = inner.cipher()
         facts.update(
-            version=wrapped.version(),
+            version=inner.version(),
             cipher=cipher and cipher[0],
             # the client offers no protocols, since it supports only HTTP/1.1
-            alpn=wrapped.selected_alpn_protocol(),
-            verified=bool(route.verify),
+            alpn=inner.selected_alpn_protocol(),
+            verified=authorities is not None,
         )
         _look_at_days(step)
         return wrapped
     except BaseException as exc:  # Ctrl-C must not leave a socket open either
         wrapped.close()
-        if isinstance(exc, TimeoutError):
-            raise Fault(
-                f'no TLS handshake within {stated_timeout:g} seconds. Does this port speak TLS?'
-            ) from exc
-        if isinstance(exc, ssl.SSLCertVerificationError):
-            problem = certificate.problem(exc, chain, route.host, authorities)
-            raise Fault(problem) from exc
-        if isinstance(exc, ssl.SSLError):
-            raise Fault(explain(exc, route.cert is not None)) from exc
-        if isinstance(exc, OSError):
-            raise Fault(
-                f'the connection was lost in the TLS handshake ({exc.strerror or exc}). '
-                f'{NO_TLS_OR_HOST}'
-            ) from exc
-        raise
+        problem = _handshake_problem(exc, peer, chain, stated_timeout, authorities or '')
+        if problem is None:
+            raise
+        raise Fault(peer.named(problem)) from exc
+
+
+def _handshake_problem(
+    error: BaseException,
+    peer: Peer,
+    chain: list[certificate.Decoded],
+    stated_timeout: float,
+    authorities: str,
+) -> str | None:
+    if isinstance(error, TimeoutError):
+        return f'no TLS handshake within {stated_timeout:g} seconds. Does this port speak TLS?'
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return certificate.problem(error, chain, peer.host, authorities)
+    if isinstance(error, ssl.SSLError):
+        return explain(error, peer.has_certificate)
+    if isinstance(error, OSError):
+        return (
+            f'the connection was lost in the TLS handshake ({error.strerror or error}). '
+            f'{NO_TLS_OR_HOST}'
+        )
+    return None
 
 
 def _look_at_days(step: Step) -> None:

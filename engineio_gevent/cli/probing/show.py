@@ -127,7 +127,9 @@ _Facts = dict[str, Any]
 def _dns(facts: _Facts) -> Iterator[str]:
     of = ' (the proxy)' if facts['of'] == 'proxy' else ''
     found = facts.get('addresses', [])
-    if found == [facts['host']]:
+    if facts['pinned']:
+        yield f'{facts["host"]}{of}: {", ".join(found)}, set by --resolve: no lookup'
+    elif found == [facts['host']]:
         yield f'{facts["host"]}{of} is an IP address: no lookup'
     else:
         yield f'{facts["host"]}{of}: {", ".join(found) or "no address"}'
@@ -138,6 +140,10 @@ def _tcp(facts: _Facts) -> Iterator[str]:
         yield f'{one["address"]} port {facts["port"]}: {one["problem"]}'
     if facts['address'] is not None:
         yield f'connected to {facts["address"]} port {facts["port"]}'
+
+
+def _unix(facts: _Facts) -> Iterator[str]:
+    yield f'UNIX socket {facts["path"]}'
 
 
 def _proxy(facts: _Facts) -> Iterator[str]:
@@ -170,7 +176,8 @@ def _tls(facts: _Facts) -> Iterator[str]:
 def _http(facts: _Facts) -> Iterator[str]:
     if facts.get('status') is None:
         return
-    yield f'HTTP {facts["status"]}'
+    where = f', redirected to {facts["redirected_to"]}' if 'redirected_to' in facts else ''
+    yield f'HTTP {facts["status"]}{where}'
     usual = ('content-type', 'cache-control') if facts['status'] == 200 else ()
     headers = [f'{name}: {value}' for name, value in facts['headers'].items() if name not in usual]
     if headers:
@@ -224,6 +231,8 @@ def _transport(facts: _Facts) -> Iterator[str]:
 _DESCRIBE: dict[str, Callable[[_Facts], Iterator[str]]] = {
     'dns': _dns,
     'tcp': _tcp,
+    'unix': _unix,
+    'proxy-tls': _tls,
     'proxy': _proxy,
     'tls': _tls,
     'handshake': _handshake,

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from ...exceptions import ConnectionClosed
+from ...exceptions import ConnectionClosed, EngineIOError
 from ...protocol.open_packet import OpenPacket
 from ...transports.route import Route
 from . import answers
 from .polling import Session
-from .reach import Reach
+from .reach import ProbeOptions, Reach
 from .report import IGNORE, Fault, Run, Step, Stop, Watcher
 from .upgrading import WebSocket
 
 #: Usual paths, which are tried if there is no Engine.IO at the given one.
 _PATHS = 'engine.io', 'socket.io'
-
-
-@dataclass(frozen=True)
-class ProbeOptions:
-    """The settings of a probe."""
-
-    #: The client's; None: polling, then the upgrade.
-    transports: Sequence[str] | None
-    #: Seconds for each step.
-    timeout: float
-    #: Whether to wait for the first PING of the server.
-    wait_ping: bool
-    #: The parameters of the command by name, to report where a setting comes from.
-    parameters: dict[str, Any]
-    #: The seconds to report after a timeout, if that is not ``timeout``.
-    stated_timeout: float | None = None
-    #: Whether to disconnect after the handshake.
-    only_handshake: bool = False
 
 
 def run_steps(route: Route, options: ProbeOptions, watcher: Watcher) -> Run:
@@ -46,8 +25,8 @@ def run_steps(route: Route, options: ProbeOptions, watcher: Watcher) -> Run:
     :param watcher: is notified of the steps.
     """
     run = Run(watcher)
-    reach = Reach(route, options.timeout, options.stated_timeout, options.parameters)
-    transports = options.transports or ('polling', 'websocket')
+    reach = Reach(route, options)
+    transports = options.connection.transports or ('polling', 'websocket')
     with contextlib.suppress(Stop):
         if transports[0] == 'websocket':
             _by_websocket(run, reach, options)
@@ -159,5 +138,5 @@ def _websocket_works(reach: Reach) -> bool:
             websocket.connect(silent, sock)
             websocket.leave(silent)
         return True
-    except (Stop, OSError):
+    except (Stop, OSError, EngineIOError):
         return False

@@ -16,10 +16,18 @@ from ...transports import redirects
 from ...transports.opening import open_websocket
 from . import answers, secure
 from .answers import Answer
-from .polling import BUSY, LATE, SILENT, no_response, record_open_packet
+from .polling import (
+    BUSY,
+    LATE,
+    SILENT,
+    no_response,
+    other_protocol,
+    record_open_packet,
+    record_responses,
+)
 from .reach import Reach
 from .report import FAILED, WARNING, Fault, Run, Step, milliseconds
-from .wire import Frames
+from .wire import Frames, LateRefusal
 
 _WORD = 'probe'
 
@@ -34,12 +42,13 @@ class WebSocket:
         self._reach = reach
         self._sock: Any = None
         self._frames: Frames | None = None
+        self._place = redirects.home(reach.route, '/')
 
     def _open(self, step: Step, sock: Any, sid: str | None) -> None:
         """Do the websocket handshake over a connected socket."""
         route = self._reach.route
         self._sock = sock
-        place = redirects.home(route, route.target('websocket', sid))
+        place = self._place = redirects.home(route, route.target('websocket', sid))
         step.facts.update(status=None, permessage_deflate=False)
         responses: list[Response] = []
         try:
@@ -59,7 +68,7 @@ class WebSocket:
             causes = SILENT if sid is None else f'A proxy may hold the request back. {BUSY}'
             raise Fault(f'{text}. {causes}', summary=text) from exc
         except HTTPError as exc:
-            answer = Answer(responses[0], place)
+            answer = record_responses(step, place, responses)
             if sid is None:
                 path = route.target('websocket').partition('?')[0]
                 raise Fault(answers.refusal(answer, path, 'websocket')) from exc
@@ -67,14 +76,17 @@ class WebSocket:
         except (OSError, EngineIOError) as exc:
             raise self._lost(exc, first=sid is None) from exc
         finally:
-            for response in responses:
-                step.facts.update(Answer(response, place).facts())
+            if responses:
+                record_responses(step, place, responses)
 
     def _lost(self, error: Exception, first: bool) -> Fault:
         refused = secure.refused_certificate(error, self._reach.route, first=first)
         if refused:
             return Fault(*refused)
         text = error_text(error)
+        other = other_protocol(error, self._reach.route)
+        if other is not None:
+            return Fault(other)
         if isinstance(error, ConnectionClosed):
             return Fault(
                 f'{text}. A proxy or firewall may block websockets, or the server may not accept '
@@ -99,6 +111,8 @@ class WebSocket:
                 or f'the websocket opened, but no {what} came within '
                 f'{self._reach.stated_timeout:g} seconds. A proxy may hold frames back'
             ) from exc
+        except LateRefusal as exc:
+            raise Fault(answers.late_refusal(Answer(exc.response, self._place))) from exc
         except (EngineIOError, OSError) as exc:
             raise Fault(
                 f'the websocket opened, but was lost before the {what} ({error_text(exc)})'

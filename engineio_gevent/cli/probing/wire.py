@@ -9,10 +9,11 @@ from typing import Any
 
 from gevent import sleep
 
-from ...exceptions import ConnectionClosed
+from ...exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from ...protocol import frames, packet
 from ...protocol.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, encode_close, encode_frame
 from ...protocol.http1 import Response, encode_request
+from ...transports import handshake
 from ...transports.http_reader import read_response
 
 #: The largest response or message that is accepted, in bytes.
@@ -25,6 +26,17 @@ def exchange(
     """Send a request and read the response; waits."""
     sock.sendall(encode_request(method, target, headers, body))
     return read_response(sock, MAX_SIZE)
+
+
+class LateRefusal(EngineIOError):
+    """The server sent an HTTP response over the open websocket, as engine.io does.
+
+    :param response: the response.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f'HTTP {response.status} after the websocket opened')
+        self.response = response
 
 
 class Frames:
@@ -49,6 +61,7 @@ class Frames:
 
         :raises ConnectionClosed: the server closed the websocket.
         :raises ProtocolError: the bytes are not an Engine.IO packet.
+        :raises LateRefusal: they are an HTTP response.
         """
         while True:
             while not self._packets:
@@ -57,7 +70,11 @@ class Frames:
                 data, self._leftover = self._leftover or self._sock.recv(65536), b''
                 if not data:
                     raise ConnectionClosed('the server closed the connection')
-                self._packets.extend(self._decoder.feed(data))
+                try:
+                    self._packets.extend(self._decoder.feed(data))
+                except ProtocolError as exc:
+                    self._read_refusal()
+                    raise exc
             opcode, message = self._packets.popleft()
             if opcode == PING:
                 self._sock.sendall(encode_frame(PONG, message))
@@ -68,6 +85,24 @@ class Frames:
                 raise ConnectionClosed(f'{words}: {reason}' if reason else words, code, reason)
             elif opcode != PONG:
                 return packet.decode(message)
+
+    def _read_refusal(self) -> None:
+        """Read the HTTP response that the server sends in the place of frames, if it does; waits.
+
+        :raises LateRefusal: it does.
+        """
+        data = self._decoder.unread
+        if not data.startswith(handshake.LateRefusal.BEGINS):
+            return
+        response = Response(MAX_SIZE)
+        with contextlib.suppress(EngineIOError, OSError):
+            while not response.feed(data):
+                data = self._sock.recv(65536)
+                if not data:
+                    response.end()
+                    break
+        if response.status:
+            raise LateRefusal(response)
 
     def leave(self) -> None:
         """Send a CLOSE packet and a close frame, and wait until the server closes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import gevent
@@ -24,6 +24,7 @@ from ...transports.http import HTTPSession
 from .presence import Presence
 from .reports import Reports
 from .retry_after import requested_delay
+from .sources import next_source
 
 #: Maximum seconds between two attempts to connect, unless ``connect_retry_delay`` is longer.
 MAX_RETRY_DELAY = 30.0
@@ -78,6 +79,11 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     #: its own.
     http_session: HTTPSession | Callable[[], HTTPSession | None] | None = None
 
+    #: IP address of this machine to connect from, or a list of them. The users of all workers use
+    #: them evenly, and a user keeps its address when it reconnects. None, or an empty list: the
+    #: operating system chooses. An ``http_session`` chooses its own.
+    source_addresses: str | Collection[str] | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.host is None:
@@ -101,6 +107,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             'handle_sigint': False,  # it is Locust's
             **options,
         }
+        if self.source_addresses:
+            worker = getattr(self.environment.runner, 'worker_index', 0)
+            completed.setdefault('source_addresses', next_source(self.source_addresses, worker))
         self.http_session = completed.get('http_session', self.http_session)
         return {**completed, 'http_session': self._polling_session}
 

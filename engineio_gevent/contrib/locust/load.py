@@ -33,6 +33,7 @@ def _add_arguments(parser: Any) -> None:
     add('--engineio-path', default='engine.io', help='path of Engine.IO on the server')
     add('--engineio-transports', default='', help='polling, websocket, or both with a comma')
     add('--engineio-timeout', type=float, default=5.0, help='timeout of a handshake, in seconds')
+    add('--engineio-source', default='', help='addresses to connect from, with commas')
     add('--no-verify', action='store_true', help="do not verify the server's certificate")
     add('--client-cert', default='', help='client certificate (PEM file)')
     add('--client-key', default='', help='key of the certificate, if in another file')
@@ -41,15 +42,6 @@ def _add_arguments(parser: Any) -> None:
         '--engineio-header', action='append', default=[], help='NAME:VALUE',
         include_in_web_ui=False,
     )  # fmt: skip
-
-
-def _session(certificate: str, key: str) -> Any:
-    """What polls with a client certificate."""
-    import requests
-
-    session = requests.Session()
-    session.cert = (certificate, key) if key else certificate
-    return session
 
 
 @functools.cache
@@ -69,10 +61,13 @@ class LoadUser(EngineIOUser):
         if options.engineio_header:
             pairs = (header.partition(':') for header in options.engineio_header)
             self.headers = {name.strip(): value.strip() for name, _, value in pairs}
+        if options.engineio_source:
+            self.source_addresses = options.engineio_source.split(',')
         self.connect_timeout = options.engineio_timeout
         self.client_options = {'parse_json': False, 'ssl_verify': not options.no_verify}
-        if options.client_cert:
-            self.client_options['http_session'] = _session(options.client_cert, options.client_key)
+        certificate, key = options.client_cert, options.client_key
+        if certificate:
+            self.client_options['ssl_cert'] = (certificate, key) if key else certificate
         super().__init__(environment)
         self._options = options
         self._messages = _template(options.message, options.message_size, options.binary)

@@ -1,8 +1,11 @@
 """Run `probe` in this process, which also runs the servers of a test."""
 
+import contextlib
 import json
 import os
 import re
+import socket
+import subprocess
 
 import gevent
 import pytest
@@ -106,6 +109,66 @@ def answering(hostile_server):
         return hostile_server(handle)
 
     return start
+
+
+SERVER = """
+const [what, where, cert, key] = process.argv.slice(1);
+const engineio = require('engine.io');
+const files = cert ? {cert: fs.readFileSync(cert), key: fs.readFileSync(key)} : null;
+let server;
+if (what === 'http2') {
+  server = require('http2').createServer();
+} else {
+  const refuse = (request, response) => response.writeHead(404).end();
+  server = files ? https.createServer(files, refuse) : http.createServer(refuse);
+  const io = engineio.attach(server);
+  if (what === 'no-id') io.generateId = () => { throw new Error('no id'); };
+  io.on('connection', (socket) => socket.on('message', (data) => socket.send(data)));
+}
+server.listen(isNaN(where) ? where : +where, () => console.log(server.address().port || where));
+process.stdin.resume().on('end', () => process.exit());
+"""
+
+
+@pytest.fixture
+def node_server():
+    """`node_server('engine.io', path)`: a server of Node.js at a UNIX socket or a port.
+
+    It returns the port or the path. The other kinds are 'no-id', which refuses each client, and
+    'http2', without HTTP/1.1.
+    """
+    folder = support.JS_SERVER.parent
+    support.need_node(folder)
+    with contextlib.ExitStack() as running:
+
+        def start(kind, where, *tls):
+            process = running.enter_context(
+                subprocess.Popen(
+                    ['node', '-e', SERVER, kind, str(where), *tls],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=folder,
+                )
+            )
+            running.callback(process.kill)
+            return process.stdout.readline().strip()
+
+        yield start
+
+
+@pytest.fixture
+def silent_address():
+    """`(host, port)` that never answers: its queue is full, so that the system drops what comes."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(('127.0.0.2', 0))
+        listener.listen(0)
+        for _ in range(2):
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
 
 
 @pytest.fixture

@@ -7,7 +7,14 @@ import re
 import engineio
 import gevent.pywsgi
 import pytest
-from intermediaries.conftest import HAProxy, MicroSocks, Nginx, TinyProxy, require_module
+from intermediaries.conftest import (
+    HAProxy,
+    MicroSocks,
+    Nginx,
+    TinyProxy,
+    TLSFront,
+    require_module,
+)
 
 import support
 
@@ -44,6 +51,17 @@ def between(tmp_path_factory):
     yield begin
     for one in made:
         one.stop()
+
+
+@pytest.fixture
+def tls_server(js_server_with, certificates):
+    return js_server_with(tls=certificates.tls)
+
+
+@pytest.fixture
+def origin(scheme, request):
+    """A server of that scheme."""
+    return request.getfixturevalue({'http': 'js_server', 'https': 'tls_server'}[scheme])
 
 
 @pytest.fixture(params=['js', 'python'])
@@ -120,19 +138,15 @@ class TestBalancers:
 
 
 class TestProxies:
-    """These run in processes, because with a proxy the command starts again."""
-
     @pytest.fixture
-    def by(self, cli):
-        """`by(proxy, url, ...)`: exit code and report."""
+    def by(self, probe, environment):
+        """`by(proxy, url, ...)`: exit code, verdict and steps."""
 
         def run(proxy, url, *arguments, env=()):
-            option = ['--proxy', proxy] if proxy else []
-            result = cli('probe', url, '--json', *option, *arguments, env=env)
-            assert result.err == ''
-            report = json.loads(result.out)
-            steps = {step['name']: step for step in report['runs'][0]['steps']}
-            return result.code, report['verdict'], steps
+            for name, value in dict(env).items():
+                environment.setenv(name, value)
+            outcome = probe(url, *(['--proxy', proxy] if proxy else []), *arguments)
+            return outcome.code, outcome.verdict, outcome.steps
 
         return run
 
@@ -192,11 +206,12 @@ class TestProxies:
         assert 'connection refused: no proxy listens at' in verdict['text']
 
     def test_socks(self, by, between, js_server):
-        require_module('socks', 'PySocks')
+        require_module('socksio', 'socksio')
         proxy = between(MicroSocks)
         code, verdict, steps = by(proxy.url, js_server.url)
         assert code == 0, verdict
-        assert list(steps) == ['proxy', 'handshake', 'polling', 'upgrade', 'leave']
+        assert list(steps) == ['dns', 'tcp', 'proxy', 'handshake', 'polling', 'upgrade', 'leave']
+        assert steps['dns']['facts']['of'] == 'proxy'
         assert steps['proxy']['facts'] == {'url': proxy.url, 'source': '--proxy', 'how': 'socks'}
         assert set(proxy.trips()) == {js_server.netloc}
 
@@ -231,14 +246,138 @@ class TestProxies:
         assert list(steps) == ['proxy']
         assert steps['proxy']['facts'] == {'url': None, 'source': variable, 'how': 'none'}
 
-    def test_a_proxy_with_tls(self, by, js_server):
-        code, verdict, _ = by('https://127.0.0.1:9', js_server.url)
-        assert (code, verdict['step']) == (1, 'proxy')
-        assert 'TLS to a proxy (https://) works only for polling' in verdict['text']
-
-    def test_for_people(self, cli, between, js_server):
+    def test_for_people(self, shown, between, js_server):
         proxy = between(TinyProxy)
-        result = cli('probe', js_server.url, '--proxy', proxy.url, '--count', 2)
-        assert result.code == 0, result
-        assert f'{proxy.url}, set by --proxy, used by absolute URLs' in result.out
-        assert '(the proxy) is an IP address' in result.out
+        code, text = shown(js_server.url, '--proxy', proxy.url, '--count', 2)
+        assert code == 0, text
+        assert f'{proxy.url}, set by --proxy, used by absolute URLs' in text
+        assert '(the proxy) is an IP address' in text
+
+    def test_a_socks_proxy_that_cannot_reach_the_server(self, by, between):
+        require_module('socksio', 'socksio')
+        proxy = between(MicroSocks)
+        port = support.free_port()
+        code, verdict, _ = by(proxy.url, f'http://127.0.0.1:{port}')
+        assert (code, verdict['step']) == (1, 'proxy')
+        assert verdict['text'] == (
+            f'proxy: 127.0.0.1:{port} via proxy {proxy.netloc}: '
+            'the SOCKS proxy refused: connection refused'
+        )
+
+    def test_a_proxy_that_wants_credentials(self, by, between, tls_server):
+        proxy = between(TinyProxy, 'someone', 'pass.word-1')
+        code, verdict, _ = by(proxy.url_for(None), tls_server.url)
+        assert (code, verdict['step']) == (1, 'proxy')
+        assert "the proxy answered CONNECT with '407" in verdict['text']
+        assert verdict['text'].endswith('. Pass --proxy http://USER:PASSWORD@HOST:PORT')
+
+
+class TestTLSToTheProxy:
+    """The URL of the proxy begins with https://."""
+
+    @pytest.fixture
+    def proxy(self, between):
+        return between(TinyProxy, 'someone', 'pass.word-1')
+
+    @pytest.fixture
+    def front(self, between, proxy, certificates):
+        return between(TLSFront, proxy.port, certificates)
+
+    @pytest.fixture
+    def url(self, front):
+        return f'https://someone:pass.word-1@127.0.0.1:{front.port}'
+
+    @pytest.mark.parametrize(
+        ('scheme', 'transports'),
+        [
+            # Not http alone by polling: tinyproxy closes kept connections without a word.
+            ('http', 'websocket'),
+            ('http', 'polling,websocket'),
+            ('https', 'polling'),
+            ('https', 'websocket'),
+            ('https', 'polling,websocket'),
+        ],
+    )
+    def test_well(self, probe, proxy, front, url, origin, certificates, scheme, transports):
+        outcome = probe(
+            origin.url, '--proxy', url, '--ca', certificates.ca, '--transports', transports
+        )
+        assert outcome.code == 0, outcome
+        begins = ['dns', 'tcp', 'proxy-tls', 'proxy', *(['tls'] if scheme == 'https' else [])]
+        assert list(outcome.steps)[: len(begins)] == begins
+        names = outcome.facts('proxy-tls')['certificate']['names']
+        assert '127.0.0.1' in names
+        assert outcome.facts('proxy-tls')['verified']
+        assert outcome.facts('proxy-tls')['version'].startswith('TLS')
+        if scheme == 'https':  # TLS within TLS
+            assert outcome.facts('tls')['verified']
+            assert outcome.facts('tls')['certificate']['names'] == names
+            assert outcome.facts('tls')['version'].startswith('TLS')
+        forward = scheme == 'http' and transports.startswith('polling')
+        assert outcome.facts('proxy') == {
+            'url': f'https://127.0.0.1:{front.port}',
+            'source': '--proxy',
+            'how': 'forward' if forward else 'connect',
+        }
+        methods = {method for method, _ in proxy.trips()}
+        assert methods == ({'GET', 'POST', 'CONNECT'} if forward else {'CONNECT'})
+
+    def test_for_people(self, shown, url, front, tls_server, certificates):
+        _, text = shown(tls_server.url, '--proxy', url, '--ca', certificates.ca)
+        assert text.count('verified with the CA bundle of --ca') == 2
+        assert f'https://127.0.0.1:{front.port}, set by --proxy, used by CONNECT' in text
+        assert 'pass.word-1' not in text
+
+    def test_an_unknown_authority(self, failed, url, js_server):
+        text = failed('proxy-tls', js_server.url, '--proxy', url)
+        assert 'which is not in the CA bundle (certifi). Pass --ca FILE' in text
+
+    def test_it_does_not_speak_tls(self, failed, python_server):
+        text = failed('proxy-tls', python_server.url, '--proxy', f'https://{python_server.netloc}')
+        assert text == (
+            'proxy-tls: the proxy does not speak TLS on this port. Try --proxy http://HOST:PORT'
+        )
+
+    def test_a_certificate_of_another_host(self, failed, front, js_server, certificates):
+        proxy = f'proxy.test:{front.port}'
+        text = failed(
+            'proxy-tls', js_server.url, '--proxy', f'https://{proxy}', '--ca', certificates.ca,
+            '--resolve', f'{proxy}:127.0.0.1',
+        )  # fmt: skip
+        assert text.endswith(', not for proxy.test')
+
+
+class Moved(Nginx):
+    """nginx that redirects /engine.io/ to another path of the same server."""
+
+    def configure(self, **settings):
+        path = super().configure(**settings)
+        moved = """
+        location /engine.io/ { return 308 /moved/$is_args$args; }
+        location /moved/ {
+            proxy_pass http://$backend/engine.io/$is_args$args;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header Host $http_host;
+            add_header Set-Cookie $set_route always;
+        }
+
+        location / {"""
+        path.write_text(path.read_text().replace('\n        location / {', moved))
+        return path
+
+
+@pytest.mark.parametrize('transports', ['polling', 'websocket', 'polling,websocket'])
+def test_redirects_within_the_server_are_followed(probe, shown, between, servers, transports):
+    """As the client does with both transports."""
+    nginx = between(Moved, servers)
+    outcome = probe(nginx.url, '--transports', transports)
+    assert outcome.code == 0, outcome
+    first = transports.partition(',')[0].replace('polling', 'handshake')
+    assert outcome.facts(first)['redirected_to'] == '/moved/'
+    assert outcome.facts(first)['status'] == {'handshake': 200, 'websocket': 101}[first]
+    status = outcome.facts(first)['status']
+    assert (
+        f'HTTP {status}, redirected to /moved/' in shown(nginx.url, '--transports', transports)[1]
+    )

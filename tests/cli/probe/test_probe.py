@@ -9,7 +9,7 @@ import support
 
 #: The stable names of the facts by step.
 FACTS = {
-    'dns': {'host', 'of', 'addresses'},
+    'dns': {'host', 'of', 'addresses', 'pinned'},
     'tcp': {'address', 'port', 'refused_by'},
     'handshake': {
         'transport',
@@ -58,7 +58,12 @@ def test_all_is_well(probe, any_server):
         step['ms'] > 0 and step['problem'] is None and step['status'] == 'ok'
         for step in outcome.steps.values()
     )
-    assert outcome.facts('dns') == {'host': '127.0.0.1', 'of': 'server', 'addresses': ['127.0.0.1']}
+    assert outcome.facts('dns') == {
+        'host': '127.0.0.1',
+        'of': 'server',
+        'addresses': ['127.0.0.1'],
+        'pinned': False,
+    }
     assert outcome.facts('tcp') == {
         'address': '127.0.0.1',
         'port': any_server.port,

@@ -1,5 +1,6 @@
 """`probe` with problems: the verdict names the step, the problem and what to try."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shlex
 import subprocess
 import sys
 
+import gevent.server
 import pytest
 
 import support
@@ -84,6 +86,96 @@ def test_unavailable(failed, answering, status, told):
     )
     text = failed('handshake', server.url)
     assert text.startswith(f'handshake: HTTP {status}: The database is down. {told}')
+
+
+@pytest.mark.parametrize('way', ['polling', 'websocket'])
+@pytest.mark.parametrize(
+    ('status', 'value', 'told'),
+    [
+        (
+            '429 Too Many Requests',
+            '1200',
+            'too many requests: Slow down. Retry-After: 1,200 seconds',
+        ),
+        ('503 Service Unavailable', '7', 'is overloaded or down. Retry-After: 7 seconds'),
+        (
+            '503 Service Unavailable',
+            'Wed, 21 Oct 2037 07:28:00 GMT',
+            'down. Retry-After: Wed, 21 Oct 2037 07:28:00 GMT',
+        ),
+    ],
+)
+def test_retry_after(probe, answering, status, value, told, way):
+    server = answering(
+        lambda request: support.response('Slow down', status, [('Retry-After', value)])
+    )
+    outcome = probe(server.url, '--transports', way)
+    assert outcome.code == 1
+    assert outcome.text.endswith(told), outcome
+    step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
+    assert outcome.facts(step)['headers']['retry-after'] == value
+
+
+class TestRefusalsAfterTheOpening:
+    """A server answers 101, then sends an HTTP response in the place of frames."""
+
+    def test_engine_io(self, probe, node_server):
+        """It does so if it cannot make a session id."""
+        url = f'http://127.0.0.1:{node_server("no-id", 0)}'
+        outcome = probe(url, '--transports', 'websocket')
+        assert (outcome.code, outcome.verdict['step']) == (1, 'handshake'), outcome
+        assert outcome.text == (
+            'handshake: HTTP 400: Bad request. The server sent this after it had opened the '
+            'websocket (HTTP 101)'
+        )
+
+    def test_of_an_upgrade(self, probe, hostile_server):
+        def handle(sock):
+            while True:
+                request = support.read_request(sock)
+                if 'transport=websocket' in request.target:
+                    support.accept_websocket(sock, request)
+                    # It may come in any pieces.
+                    refusal = support.response('Session ID unknown', '400 Bad Request')
+                    for piece in refusal[:1], refusal[1:20], refusal[20:]:
+                        sock.sendall(piece)
+                        gevent.sleep(0.01)
+                    support.read_to_end(sock)
+                    return
+                support.respond(
+                    sock,
+                    'ok'
+                    if request.method == 'POST'
+                    else support.open_packet(upgrades=['websocket']),
+                )
+
+        outcome = probe(hostile_server(handle).url)
+        assert (outcome.code, outcome.verdict['step']) == (4, 'upgrade'), outcome
+        assert 'HTTP 400: unknown sid.' in outcome.text
+        assert 'after it had opened the websocket (HTTP 101). Polling works' in outcome.text
+
+
+@pytest.mark.parametrize('way', ['polling', 'websocket'])
+def test_a_server_of_http_2(failed, node_server, way):
+    url = f'http://127.0.0.1:{node_server("http2", 0)}'
+    step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
+    assert failed(step, url, '--transports', way) == (
+        f'{step}: this port speaks only HTTP/2, and this client speaks HTTP/1.1'
+    )
+
+
+@pytest.mark.parametrize('way', ['polling', 'websocket'])
+def test_an_alert_of_tls(failed, hostile_server, way):
+    """It has seven bytes, and the server waits after it."""
+
+    def handle(sock):
+        support.read_request(sock)
+        sock.sendall(b'\x15\x03\x01\x00\x02\x02\x16')
+        support.read_to_end(sock)
+
+    step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
+    text = failed(step, hostile_server(handle).url, '--transports', way)
+    assert text.endswith('this port speaks TLS. Try https:// instead of http://')
 
 
 def test_authenticate(failed, answering):
@@ -245,14 +337,47 @@ class TestConnections:
             f'tcp: connection refused: no server listens at 127.0.0.1 port {port}'
         )
 
-    def test_no_answer_to_tcp(self, failed, monkeypatch):
-        def silent(host, port, options, timeout):
-            raise TimeoutError('timed out')
+    def test_no_answer_to_tcp(self, probe, silent_address):
+        host, port = silent_address
+        outcome = probe(f'http://{host}:{port}', '--timeout', 0.5)
+        assert (outcome.code, outcome.verdict['step']) == (1, 'tcp'), outcome
+        assert 'did not answer. Check the address, and whether a firewall' in outcome.text
+        assert outcome.facts('tcp')['refused_by'] == [
+            {'address': host, 'problem': 'no answer within 0.5 seconds'}
+        ]
 
-        monkeypatch.setattr(reach.dial, 'open_socket', silent)
-        assert 'did not answer. Check the address, and whether a firewall' in failed(
-            'tcp', 'http://127.0.0.1:7'
+    def test_a_silent_address_of_two(
+        self, probe, shown, monkeypatch, silent_address, native_server
+    ):
+        """The next one is tried beside it (RFC 8305), and the silent one is named."""
+        host, port = silent_address
+
+        def serve(sock, address):
+            with contextlib.suppress(OSError):  # the client closes the connection
+                while True:
+                    posted = support.read_request(sock).method == 'POST'
+                    support.respond(sock, 'ok' if posted else support.open_packet())
+
+        server = gevent.server.StreamServer(('127.0.0.1', port), serve)
+        server.start()
+        found = [(2, 1, 6, '', (address, port)) for address in (host, '127.0.0.1')]
+        monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: found)
+        try:
+            outcome = probe(f'http://two.test:{port}')
+            text = shown(f'http://two.test:{port}')[1]
+        finally:
+            server.stop()
+        assert outcome.code == 4, outcome
+        assert outcome.facts('tcp')['address'] == '127.0.0.1'
+        (silent,) = outcome.facts('tcp')['refused_by']
+        assert silent['address'] == host
+        assert silent['problem'].startswith('no answer within 0.')
+        assert outcome.text.startswith(
+            f'tcp: {host} cannot be reached. The first connection of each process loses '
         )
+        # The second connection goes to the address that answered.
+        assert outcome.facts('polling')['connect_ms'] < 200
+        assert f'{host} port {port}: no answer within' in text
 
     def test_one_address_of_two(self, probe, monkeypatch, js_server):
         found = [(2, 1, 6, '', ('127.0.0.1', js_server.port))]
@@ -270,7 +395,7 @@ class TestConnections:
         monkeypatch.setattr(reach, 'SLOW', 0)
         outcome = probe(url)
         assert outcome.code == 4
-        assert outcome.text.startswith('tcp: 127.0.0.2 cannot be reached. Each client tries it')
+        assert outcome.text.startswith('tcp: 127.0.0.2 cannot be reached. The first')
 
         monkeypatch.setattr(reach.socket, 'getaddrinfo', lambda *arguments: refusing * 2)
         outcome = probe(url)

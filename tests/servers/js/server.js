@@ -13,6 +13,8 @@
  *                     name alone)
  *     host            address to listen on ("127.0.0.1"; "::1" for IPv6)
  *     port            port to listen on (a free one)
+ *     socket          path of a UNIX socket to listen on, instead of host and port
+ *     backlog         how many connections may wait until they are accepted (511)
  *     path            ("/engine.io/")
  *     tls             {"key": file, "cert": file, "ca": file, "requestCert": true}
  *     refuse          HTTP status that every handshake is refused with; 403 goes through
@@ -28,8 +30,9 @@
  *     drop         destroys the client's TCP connections: no close packet, no close frame
  *     silence      no more pings to this client, nor does the server time it out
  *     transport    the name of the server's transport for this client
- *     headers      JSON: every request of this client in order, [{method, url, headers, raw}, ..],
- *                  headers by lower-case name, raw as [[name, value], ..] as they were sent
+ *     headers      JSON: every request of this client in order, [{method, url, headers, raw, peer}, ..],
+ *                  headers by lower-case name, raw as [[name, value], ..] as they were sent, peer the
+ *                  IP address that it came from
  *     log          JSON: the messages received before this one; binary as {"b64": ..}
  *
  * With greet=N in the handshake's query, N messages "g0", "g1", .. are sent from the connection
@@ -114,7 +117,8 @@ function addRequest(req, sid) {
   for (let i = 0; i < req.rawHeaders.length; i += 2) {
     raw.push([req.rawHeaders[i], req.rawHeaders[i + 1]]);
   }
-  const request = { method: req.method, url: req.url, headers: req.headers, raw };
+  const peer = req.socket.remoteAddress;
+  const request = { method: req.method, url: req.url, headers: req.headers, raw, peer };
   remember(allRequests, request, MAX_REQUESTS_REMEMBERED);
   req.described = request;
   const record = sid && records.get(sid);
@@ -398,10 +402,11 @@ const server = createServer();
 if (engine.opts.transports.includes('websocket')) server.on('upgrade', onUpgrade);
 server.on('clientError', (error, socket) => socket.destroy());
 
-server.listen(options.port || 0, host, () => {
-  const { port } = server.address();
+const where = options.socket ? { path: options.socket } : { port: options.port || 0, host };
+server.listen({ ...where, backlog: options.backlog || 511 }, () => {
+  const { port = null } = server.address();
   const announce = (controlPort) => console.log(JSON.stringify({ port, control: controlPort }));
-  if (!options.tls) {
+  if (!options.tls && !options.socket) {
     announce(port);
     return;
   }
