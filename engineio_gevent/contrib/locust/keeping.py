@@ -19,8 +19,6 @@ from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from ...net.deadlines import timer_seconds
-from ...transports.caller_session import session_from
-from ...transports.http import HTTPSession
 from .presence import Presence
 from .reports import Reports
 from .retry_after import requested_delay
@@ -33,6 +31,8 @@ ATTEMPT_TIMEOUT = 1.0
 
 _log = logging.getLogger(__name__)
 
+_Session = requests.Session | FastHttpSession
+
 
 class _Unreported(requests.Session):
     """One of Locust's sessions, without a row in the report for the URL of each request.
@@ -44,7 +44,7 @@ class _Unreported(requests.Session):
         self.__dict__ = session.__dict__
 
 
-def _unreported(session: Any) -> Any:
+def _unreported(session: _Session | None) -> _Session | None:
     """A session whose requests make no rows in the report, if it is one of Locust's."""
     if isinstance(session, HttpSession):
         return _Unreported(session)
@@ -77,7 +77,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     #: Session for polling, for example ``self.client`` of an ``HttpUser`` or a ``FastHttpUser``, or
     #: a function that returns it. Its cookies are sent with the websocket, too. None: a client of
     #: its own.
-    http_session: HTTPSession | Callable[[], HTTPSession | None] | None = None
+    http_session: _Session | Callable[[], _Session | None] | None = None
 
     #: IP address of this machine to connect from, or a list of them. The users of all workers use
     #: them evenly, and a user keeps its address when it reconnects. None, or an empty list: the
@@ -113,9 +113,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self.http_session = completed.get('http_session', self.http_session)
         return {**completed, 'http_session': self._polling_session}
 
-    def _polling_session(self) -> HTTPSession | None:
-        session: HTTPSession | None = _unreported(session_from(self.http_session))
-        return session
+    def _polling_session(self) -> _Session | None:
+        session = self.http_session
+        return _unreported(session() if callable(session) else session)
 
     def start(self, group: Group) -> gevent.Greenlet[..., Any]:
         """Start the greenlet of this user. The connection is closed when the greenlet ends."""
