@@ -47,18 +47,15 @@ def _is_session(given: Any) -> bool:
 
 def cookies_of(session: Any) -> CookieJar | None:
     """The cookie jar of a session: requests', or that of Locust's FastHttpSession."""
-    for name in ('cookies', 'cookiejar'):
-        jar = getattr(session, name, None)
-        if isinstance(jar, CookieJar):
-            return jar
-    return None
+    jars = (getattr(session, name, None) for name in ('cookies', 'cookiejar'))
+    return next((jar for jar in jars if isinstance(jar, CookieJar)), None)
 
 
 def settings(session: Any, url: str) -> Settings:
     """Proxies, verification and the client certificate for a URL."""
     if not hasattr(session, 'merge_environment_settings'):
         return Settings(environment.proxies_for(url), environment.ca_bundle(), None)
-    found = session.merge_environment_settings(url, {}, False, None, None)
+    found = session.merge_environment_settings(url, {}, None, None, None)
     return Settings(found['proxies'], found['verify'], found['cert'])
 
 

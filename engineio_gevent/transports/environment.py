@@ -52,10 +52,7 @@ def bypasses_proxy(url: str, no_proxy: str) -> bool:
 
 def ca_bundle() -> str | None:
     """The CA bundle that the environment names."""
-    for name in _BUNDLES:
-        if path := os.environ.get(name):
-            return path
-    return None
+    return next(filter(None, map(os.environ.get, _BUNDLES)), None)
 
 
 def default_ca_bundle() -> str:

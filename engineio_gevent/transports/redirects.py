@@ -102,7 +102,7 @@ def follow(place: Destination, location: str) -> Destination:
 
 def shown(url: str) -> str:
     """A URL for an error: without user, password and query, and not long."""
-    return re.sub(r'//[^/]*@', '//', re.split('[?#]', url, maxsplit=1)[0])[:100]
+    return re.sub(r'//[^/]*@', '//', re.split('[?#]', url)[0])[:100]
 
 
 def headers_after_redirect(

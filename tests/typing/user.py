@@ -166,7 +166,8 @@ def look(eio: Client) -> None:
     assert_type(eio.is_asyncio_based(), bool)
     if eio.http is not None and eio.http.cookies is not None:
         for cookie in eio.http.cookies:
-            assert_type(cookie.name, str)
+            name: str = cookie.name
+            print(name)
 
 
 def tools(eio: Client) -> None:
