@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
@@ -87,11 +88,9 @@ def status_error(
     """
     decoded: object = None
     if body:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             text = body.decode(json.detect_encoding(body))
             decoded = None if too_deep(text) else json.loads(text)
-        except (ValueError, RecursionError):
-            decoded = None
     detail = ''
     if isinstance(decoded, dict) and isinstance(decoded.get('message'), str):
         detail = f': {decoded["message"]}'

@@ -41,3 +41,28 @@ def test_the_body_of_a_refusal(body, decoded, words):
     error = status_error('it', 400, {}, body)
     assert error.body == decoded
     assert str(error).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ('status', 'headers', 'end'),
+    [
+        (302, {'location': '/there?token=1'}, 'it, which redirects to /there'),
+        (308, {'Location': 'http://u:p@b.test/x'}, 'it, which redirects to http://b.test/x'),
+        (302, {}, 'it'),
+        (302, {'location': ''}, 'it'),
+        (404, {'location': '/there'}, 'it'),
+        (201, {'location': '/there'}, 'it'),
+    ],
+)
+def test_where_a_redirect_leads_that_is_not_followed(status, headers, end):
+    error = status_error('it', status, headers, b'')
+    assert str(error) == f'Unexpected status code {status} in server response to {end}'
+
+
+def test_the_headers_of_a_refusal():
+    error = status_error('it', 503, {'Retry-After': '5', 'SERVER': 'x'}, b'{"message": "no"}')
+    assert error.headers == {'retry-after': '5', 'server': 'x'}
+    with pytest.raises(HTTPError) as caught:
+        body_of_success('GET', Route('http://a.test'), '/x', 429, {'A': 'b'}, b'', ' via proxy p')
+    assert caught.value.headers == {'a': 'b'}
+    assert str(caught.value).endswith('GET http://a.test/x via proxy p')

@@ -558,13 +558,18 @@ def test_a_session_behind_a_mock():
     session.request.assert_called_once_with('GET', 'http://a.test/x', headers={})
 
 
-def test_requests_mock():
+@pytest.fixture
+def mocking():
     """A library that answers in place of the network."""
     if importlib.util.find_spec('requests_mock') is None:
         support.missing('requests-mock', 'pip install requests-mock')
     import requests_mock
 
-    with requests.Session() as session, requests_mock.Mocker(session=session) as mocked:
+    return requests_mock
+
+
+def test_requests_mock(mocking):
+    with requests.Session() as session, mocking.Mocker(session=session) as mocked:
         mocked.get('http://a.test/x', content=b'4hello')
         mocked.post('http://a.test/x', status_code=503, headers={'Retry-After': '5'}, json={'a': 1})
         mocked.get('http://a.test/gone', exc=requests.exceptions.ConnectTimeout)
@@ -645,3 +650,36 @@ def test_ssl_that_was_patched_too_late(session, monkeypatch):
     with pytest.raises(ConnectionClosed, match=r'a\.test: requests cannot use TLS') as caught:
         through(session).get('/x', 5)
     assert isinstance(caught.value.__cause__, RecursionError)
+
+
+def test_the_cause_of_no_response_is_the_deepest():
+    response = NoResponse()
+    beneath = urllib3.exceptions.ProtocolError('broken', OSError(104, 'Connection reset by peer'))
+    response.error = requests.ConnectionError(beneath)
+    with pytest.raises(HTTPError, match=r'/x: Connection reset by peer$'):
+        through(Fake(response)).get('/x', 5)
+
+
+def test_a_response_that_is_too_large_is_not_read_on(server, make_http):
+    """Its connection is closed, not kept for another request."""
+    server.answers.append((200, {'Content-Length': 1 << 30}, b'x' * 200_000))
+    with pytest.raises(ProtocolError):
+        make_http(max_size=1000).get('/', 5)
+    assert eventually(lambda: not server.open)
+
+
+@pytest.mark.parametrize(
+    ('location', 'followed'),
+    [('https://b.test/y', True), ('/y', True), ('http://a.test/y', False)],
+)
+def test_redirects_from_tls(mocking, location, followed):
+    with requests.Session() as session, mocking.Mocker(session=session) as mocked:
+        mocked.get('https://a.test/x', status_code=302, headers={'Location': location})
+        mocked.get(mocking.ANY, additional_matcher=lambda one: one.path == '/y', text='4y')
+        http = through(session, url='https://a.test')
+        if followed:
+            assert http.get('/x', 5) == b'4y'
+        else:
+            with pytest.raises(ProtocolError, match='which has no TLS'):
+                http.get('/x', 5)
+            assert len(mocked.request_history) == 1
