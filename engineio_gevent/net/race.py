@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import itertools
 import os
@@ -72,7 +73,8 @@ def new_socket(address: Address, options: SocketOptions, source: Address | None)
             sock.setsockopt(*option)
         if source is not None:
             if _BIND_ADDRESS_NO_PORT is not None:
-                sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+                with contextlib.suppress(OSError):  # a system that looks like Linux
+                    sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
             try:
                 sock.bind(source[4])
             except OSError as exc:
@@ -147,9 +149,14 @@ class _Race:
                 if self._waiting and (not self._running or now >= next_at):
                     next_at = now + ATTEMPT_DELAY
                     address = self._waiting.pop()
-                    sock = self._attempt(address)
-                    if sock is not None:
-                        return sock, address
+                    try:
+                        sock = self._attempt(address)
+                    except OSError as exc:
+                        self._fail(address, exc)
+                        next_at = 0.0
+                    else:
+                        if sock is not None:
+                            return sock, address
                     continue
                 times = [next_at] if self._waiting else []
                 if deadline is not None:
@@ -164,7 +171,8 @@ class _Race:
                     try:
                         sock.raise_error()
                     except OSError as exc:
-                        self._fail(sock, address, exc)
+                        sock.close()
+                        self._fail(address, exc)
                         next_at = 0.0
                     else:
                         return sock, address
@@ -177,18 +185,17 @@ class _Race:
                 sock.close()
 
     def _attempt(self, address: Address) -> PlainSocket | None:
-        """Begin to connect to an address; returns the socket if it is connected at once."""
-        try:
-            sock = new_socket(address, self._options, self._source)
-        except OSError as exc:
-            self._fail(None, address, exc)
-            return None
+        """Begin to connect to an address; returns the socket if it is connected at once.
+
+        :raises OSError: it has failed already.
+        """
+        sock = new_socket(address, self._options, self._source)
         try:
             if sock.begin_to_connect(address[4]):
                 return sock
         except OSError as exc:
-            self._fail(sock, address, explained(exc, self._source))
-            return None
+            sock.close()
+            raise explained(exc, self._source) from None
         watcher = self._loop.io(sock.fileno(), _WRITE)
         self._running[sock] = address, watcher
         watcher.start(self._on_ready, sock, watcher)
@@ -200,9 +207,7 @@ class _Race:
         self._ended.append(sock)
         self._changed.set()
 
-    def _fail(self, sock: PlainSocket | None, address: Address, error: OSError) -> None:
-        if sock is not None:
-            sock.close()
+    def _fail(self, address: Address, error: OSError) -> None:
         self._error = error
         if self._on_failure is not None:
             self._on_failure(address, error)

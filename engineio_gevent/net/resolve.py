@@ -23,6 +23,9 @@ CACHE_SIZE = 256
 #: Names that a hub looks up at the same time. gevent's thread pool has 10 threads by default, and
 #: a name server that does not answer blocks one of them for as long as the system's resolver waits.
 CONCURRENCY = 5
+#: Look-ups beyond these, for which nobody waits any more: names that are not answered must not
+#: keep the others waiting. Together they leave threads to the rest of the program.
+ABANDONED = 3
 
 #: What ``getaddrinfo()`` returns for an address: family, type, protocol, name and socket address.
 Address = tuple[Any, ...]
@@ -59,6 +62,18 @@ def _remember(key: _Key, found: list[Address]) -> None:
     _cache[key] = (monotonic() + CACHE_SECONDS, found)
 
 
+class _LookUp:
+    """One look-up, and how many greenlets wait for it."""
+
+    __slots__ = ('abandoned', 'askers', 'has_slot', 'result')
+
+    def __init__(self) -> None:
+        self.result: AsyncResult[list[Address]] = AsyncResult()
+        self.askers = 0
+        # One of the CONCURRENCY, or one of the ABANDONED; neither before it begins.
+        self.has_slot = self.abandoned = False
+
+
 class _Lookups:
     """The look-ups of one hub. No greenlet can wait for the result of another hub."""
 
@@ -68,7 +83,8 @@ class _Lookups:
     def _start(self) -> None:
         self._process = os.getpid()
         self._slots = Semaphore(CONCURRENCY)
-        self._asked: dict[_Key, AsyncResult[list[Address]]] = {}
+        self._abandoned = 0
+        self._under_way: dict[_Key, _LookUp] = {}
 
     def ask(self, key: _Key) -> list[Address]:
         """Look a name up, or wait for the look-up that another greenlet has started.
@@ -79,39 +95,54 @@ class _Lookups:
         if self._process != os.getpid():
             self._start()  # the threads of the pool are not in this forked child
         while True:
-            asked = self._asked.get(key)
-            if asked is None:
-                asked = self._asked[key] = AsyncResult()
+            one = self._under_way.get(key)
+            if one is None:
+                one = self._under_way[key] = _LookUp()
                 # Without the context, the locals and the spawning tree of one that asks.
-                spawn_raw(self._look_up, key, asked, self._asked)
+                spawn_raw(self._look_up, key, one, self._under_way)
+            one.askers += 1
             try:
-                return asked.get() or []
+                return one.result.get() or []
             except _Stopped:
                 continue
             except OSError as exc:
                 # A copy: each greenlet adds its own traceback.
                 raise type(exc)(*exc.args) from None
+            finally:
+                one.askers -= 1
+                if not one.askers:
+                    self._abandon(one)
 
-    def _look_up(
-        self,
-        key: _Key,
-        asked: AsyncResult[list[Address]],
-        pending: dict[_Key, AsyncResult[list[Address]]],
-    ) -> None:
+    def _abandon(self, one: _LookUp) -> None:
+        """Nobody waits for a look-up: the next one may begin beside it."""
+        if one.has_slot and self._abandoned < ABANDONED:
+            one.has_slot, one.abandoned = False, True
+            self._abandoned += 1
+            self._slots.release()
+
+    def _look_up(self, key: _Key, one: _LookUp, under_way: dict[_Key, _LookUp]) -> None:
+        slots = self._slots
         try:
-            with self._slots:
-                found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
-        except Exception as exc:
-            pending.pop(key)
-            asked.set_exception(exc)
-        except BaseException:  # a program may kill all greenlets that it finds
-            pending.pop(key)
-            asked.set_exception(_Stopped())
-            raise
-        else:
+            slots.acquire()
+            one.has_slot = True
+            if not one.askers:
+                return  # all have given up before it has begun
+            found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
             _remember(key, found)
-            pending.pop(key)
-            asked.set(found)
+            one.result.set(found)
+        except RuntimeError as exc:  # there is no native thread left
+            one.result.set_exception(OSError(errno.EAGAIN, str(exc)))
+        except Exception as exc:
+            one.result.set_exception(exc)
+        finally:
+            del under_way[key]
+            if not one.result.ready():  # a program may kill all greenlets that it finds
+                one.result.set_exception(_Stopped())
+            if one.has_slot:
+                one.has_slot = False
+                slots.release()
+            elif one.abandoned and slots is self._slots:  # else it was begun before a fork
+                self._abandoned -= 1
 
 
 class _Stopped(Exception):

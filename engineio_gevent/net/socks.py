@@ -7,13 +7,24 @@ from typing import Any
 
 from .resolve import look_up
 
-# Bytes after the first four of a SOCKS 5 reply, by the type of the address (RFC 1928, section 6).
-_IPV4, _NAME, _IPV6 = 1, 3, 4
-_REST = {_IPV4: 4 + 2, _IPV6: 16 + 2}
+# Bytes of address and port in a SOCKS 5 reply, by the type of the address (RFC 1928, section 6):
+# IPv4, IPv6, and a name with its length before it.
+_SIZES = {1: 4 + 2, 4: 16 + 2, 3: None}
 
 
 class Refused(OSError):
     """The proxy refused, or is not a SOCKS proxy."""
+
+
+def require() -> None:
+    """Check that what this module needs is installed.
+
+    :raises Refused: it is not.
+    """
+    try:
+        import socksio  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise Refused('socksio is not installed: pip install "engineio-gevent[socks]"') from None
 
 
 def connect(sock: Any, scheme: str, host: str, port: int, user: str | None, password: str) -> None:
@@ -23,10 +34,10 @@ def connect(sock: Any, scheme: str, host: str, port: int, user: str | None, pass
                    only with ``socks4a`` and ``socks5h``.
     :raises OSError: it refused, or the connection to it was lost.
     """
-    try:
-        import socksio
-    except ImportError:
-        raise Refused('socksio is not installed: pip install "engineio-gevent[socks]"') from None
+    import socksio
+
+    if len(host) > 255:
+        raise Refused('the host name is too long for SOCKS')
     version_4 = scheme.startswith('socks4')
     target = host if scheme in ('socks4a', 'socks5h') else _address(host, port, version_4)
     try:
@@ -34,7 +45,7 @@ def connect(sock: Any, scheme: str, host: str, port: int, user: str | None, pass
             _connect_4(sock, target, port, user)
         else:
             _connect_5(sock, target, port, user, password)
-    except (socksio.ProtocolError, ValueError) as exc:
+    except (socksio.SOCKSError, ValueError) as exc:
         raise Refused(f'invalid SOCKS answer from the proxy: {exc}') from exc
 
 
@@ -49,9 +60,10 @@ def _address(host: str, port: int, only_ipv4: bool) -> str:
 def _connect_4(sock: Any, target: str, port: int, user: str | None) -> None:
     import socksio
 
-    connection = socksio.SOCKS4Connection((user or '').encode())
+    who = (user or '').encode()
+    connection = socksio.SOCKS4Connection(who)
     kind = socksio.SOCKS4Request if _is_address(target) else socksio.SOCKS4ARequest
-    connection.send(kind.from_address(socksio.SOCKS4Command.CONNECT, (target, port)))
+    connection.send(kind.from_address(socksio.SOCKS4Command.CONNECT, (target, port), who))
     sock.sendall(connection.data_to_send())
     reply = connection.receive_data(_read(sock, 8))
     if reply.reply_code is not socksio.SOCKS4ReplyCode.REQUEST_GRANTED:
@@ -90,12 +102,12 @@ def _connect_5(sock: Any, target: str, port: int, user: str | None, password: st
     connection.send(request)
     sock.sendall(connection.data_to_send())
     reply = _read(sock, 4)
-    if reply[3] == _NAME:
-        reply += _read(sock, 1)
-        reply += _read(sock, reply[4] + 2)
-    else:
-        reply += _read(sock, _REST.get(reply[3], 0))
-    answer = connection.receive_data(reply)
+    kind = reply[3]
+    if kind not in _SIZES:
+        raise ValueError('unknown type of address')
+    _read(sock, _SIZES[kind] or _read(sock, 1)[0] + 2)
+    # The address is of no use, and socksio takes no long names in its place.
+    answer = connection.receive_data(reply[:3] + b'\1' + bytes(6))
     if answer.reply_code is not socksio.SOCKS5ReplyCode.SUCCEEDED:
         raise _refusal(answer.reply_code.name)
 

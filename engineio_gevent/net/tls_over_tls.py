@@ -5,8 +5,12 @@ The standard library's ``SSLSocket`` needs a socket without TLS beneath it.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Result = TypeVar('_Result')
 
 #: Bytes of a TLS record at most (RFC 8446, section 5.1): the proxy's records are read whole.
 _RECORD = 16384 + 256
@@ -43,32 +47,22 @@ class TLSOverTLS:
 
     def do_handshake(self) -> None:
         """Do the handshake; waits."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self._flush()
-                self._fill()
-                continue
-            except ssl.SSLError:
-                # The alert says why.
-                self._flush()
-                raise
-            self._flush()
-            return
+        try:
+            self._run(self._tls.do_handshake)
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                self._flush()  # the alert that says why
+            raise
+        self._flush()
 
     def recv(self, size: int) -> bytes:
         """Up to ``size`` bytes, empty at end of file."""
-        while True:
-            try:
-                return self._tls.read(size)
-            except ssl.SSLWantReadError:
-                self._flush()  # the answer to a key update
-                self._fill()
-            except ssl.SSLEOFError:
-                if self._suppress:
-                    return b''
-                raise
+        try:
+            return self._run(self._tls.read, size)
+        except ssl.SSLEOFError:
+            if self._suppress:
+                return b''
+            raise
 
     def send(self, data: Any) -> int:
         """Send some of ``data``; returns how much.
@@ -77,7 +71,7 @@ class TLSOverTLS:
         call has to begin with the same bytes.
         """
         if not self._accepted:
-            self._accepted = self._tls.write(memoryview(data)[:_PIECE])
+            self._accepted = self._run(self._tls.write, memoryview(data)[:_PIECE])
         self._flush()
         accepted, self._accepted = self._accepted, 0
         return accepted
@@ -87,6 +81,18 @@ class TLSOverTLS:
         view = memoryview(data)
         while view:
             view = view[self.send(view) :]
+
+    def _run(self, step: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Take a step of the inner TLS, for which the peer may have to send something."""
+        while True:
+            try:
+                return step(*arguments)
+            except ssl.SSLWantReadError:
+                # What it has to say first: a part of the handshake, or the answer to a key update.
+                # A peer that does not read now may still send.
+                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    self._flush()
+                self._fill()
 
     def _fill(self) -> None:
         data = self._sock.recv(_RECORD)
@@ -98,7 +104,10 @@ class TLSOverTLS:
     def _flush(self) -> None:
         self._unsent += self._to_peer.read()
         while self._unsent:
-            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            sent = self._sock.send(self._unsent)
+            if not sent:  # so gevent's TLS sockets say that they would have to wait
+                raise ssl.SSLWantWriteError
+            self._unsent = self._unsent[sent:]
 
     # What else is asked of a socket
 

@@ -13,7 +13,7 @@ from gevent import socket
 from ..exceptions import ConnectionClosed
 from . import socks, tls
 from .dial import Dialer
-from .errors import error_text
+from .errors import connection_error, error_text
 from .race import SocketOptions
 
 #: The port of a proxy whose URL names none.
@@ -98,6 +98,8 @@ def open_tunnel(
     :raises ConnectionClosed: with the proxy named and the cause chained.
     """
     try:
+        if proxy.scheme in SOCKS:
+            socks.require()
         sock = open_to_proxy(proxy, dialer, timeout, options, tls_context)
         try:
             sock.settimeout(timeout)
@@ -111,7 +113,8 @@ def open_tunnel(
             raise
         return sock
     except OSError as exc:
-        raise ConnectionClosed(f'{authority(host, port)} via {proxy}: {error_text(exc)}') from exc
+        kind = connection_error(exc)
+        raise kind(f'{authority(host, port)} via {proxy}: {error_text(exc)}') from exc
 
 
 def open_to_proxy(
@@ -131,6 +134,9 @@ def open_to_proxy(
     assert tls_context is not None
     try:
         return tls.wrap(sock, tls_context(), proxy.host)
+    except OSError as exc:
+        sock.close()
+        raise _Refused(exc.errno, f'TLS to the proxy: {error_text(exc)}') from exc
     except BaseException:  # a time-out or a kill, too, leaves no socket open
         sock.close()
         raise

@@ -21,7 +21,7 @@ def warn_if_unpatched(what: str) -> None:
     warnings.warn(
         f'{what} blocks all greenlets of this thread while it waits, because the standard '
         "library's sockets are not monkey-patched. Call gevent.monkey.patch_all() at the start "
-        'of the program, or connect without http_session and without a proxy.',
+        'of the program, or connect without http_session.',
         RuntimeWarning,
         stacklevel=2,
     )

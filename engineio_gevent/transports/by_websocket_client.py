@@ -72,10 +72,12 @@ class Handshake:
             made = websocket.create_connection(url, self._timeout, socket=reader, **options)
         except websocket.WebSocketTimeoutException as exc:
             raise TimeoutError(str(exc)) from exc
-        except websocket.WebSocketException as exc:
+        except (websocket.WebSocketException, OSError) as exc:
+            if reader.error is not None:
+                raise reader.error from None
+            if isinstance(exc, OSError):
+                raise
             self._error = exc
-        if reader.error is not None:
-            raise reader.error
         if reader.answer is None:
             raise ConnectionClosed(
                 f'websocket-client did not use the connection: {self._error or type(made).__name__}'

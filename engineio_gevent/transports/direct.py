@@ -205,7 +205,8 @@ class _Connection:
             raise ConnectionClosed('the connection was closed by this client')
         place, proxy = self._place, self._proxy
         target = place.target
-        if proxy is not None and forwards(proxy, place):
+        forwarded = proxy is not None and forwards(proxy, place)
+        if proxy is not None and forwarded:
             target = place.url  # RFC 9112, section 3.2.2
             headers = {**headers, **proxy.authorization()}
         request = encode_request(method, target, headers.items(), body)
@@ -227,6 +228,9 @@ class _Connection:
                 response = self._exchange(request, timeout)
             # RFC 9112, section 9.6: nothing is sent after a request to close.
             keep = response.keep_alive and 'close' not in headers.get('Connection', '').lower()
+            if forwarded:
+                # Some proxies (tinyproxy) close without a word, when the next request is under way.
+                keep = keep and 'keep-alive' in response.headers.get('connection', '').lower()
             server_closes = not keep
             self._good_until = _good_until(response)
             return response

@@ -19,6 +19,7 @@ from .route import Route
 #: Bytes of the body of a refusal that are read.
 MAX_REFUSAL = 1 << 20
 
+_HTTP = b'HTTP/'
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'  # section 1.3
 
 
@@ -102,7 +103,7 @@ class LateRefusal:
     """
 
     #: How it begins. No frame begins so.
-    BEGINS = b'HT'
+    BEGINS = _HTTP[:2]
     #: It keeps nothing for another decoder.
     unread = b''
 
@@ -111,6 +112,7 @@ class LateRefusal:
         self.fault = fault
         self._server = server
         self._response = Response(MAX_REFUSAL)
+        self._begins = b''
 
     def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:
         """Take the next bytes.
@@ -119,6 +121,9 @@ class LateRefusal:
         :raises HTTPError: it is.
         :raises ProtocolError: this is no HTTP response.
         """
+        self._begins = (self._begins + data)[: len(_HTTP)]
+        if not _HTTP.startswith(self._begins):
+            raise self.fault
         try:
             complete = self._response.feed(data)
         except ProtocolError as exc:

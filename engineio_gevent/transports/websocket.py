@@ -67,6 +67,7 @@ class WebSocket:
         '_end_awaited',
         '_fin_timer',
         '_limits',
+        '_may_refuse',
         '_never_sent',
         '_route',
         '_state',
@@ -85,10 +86,13 @@ class WebSocket:
         self._end_awaited: AsyncResult[Exception | None] | None = None
         self._fin_timer: Any = None
         self._never_sent = 0
+        # Whether the server may still refuse, as it has accepted the HTTP request alone.
+        self._may_refuse = True
 
     def report_to(self, sink: Sink) -> None:
-        """Report packets and the end to another sink from now on."""
+        """Report packets and the end to another sink from now on: the probe has succeeded."""
         self.sink = sink
+        self._may_refuse = False
 
     # Opening
 
@@ -111,7 +115,8 @@ class WebSocket:
             stream.start()
 
     def apply_open_packet(self, open_packet: OpenPacket) -> None:
-        """Nothing to do: only polling has a limit for what it sends at once."""
+        """The server has accepted. Only polling has a limit for what it sends at once."""
+        self._may_refuse = False
 
     def start(self) -> None:
         """Nothing to do: an open websocket carries packets."""
@@ -124,7 +129,7 @@ class WebSocket:
         except ProtocolError as exc:
             self._take(exc.decoded)
             begun = self._decoder.unread
-            if begun.startswith(LateRefusal.BEGINS) and not exc.decoded:
+            if self._may_refuse and begun.startswith(LateRefusal.BEGINS):
                 self._decoder = LateRefusal(exc, self._route.netloc)
                 self._on_data(begun)
             else:

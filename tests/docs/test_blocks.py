@@ -256,6 +256,7 @@ def here(tmp_path, python_server, socketio_server):
             'http://127.0.0.1:5001': socketio_server,
             'http://example.test': python_server.url,
             'example.com:5000': f'example.com:{python_server.port}',
+            'app.test:5000': f'app.test:{python_server.port}',
             'demo --serve': f'demo --serve --port {echo_port}',
             'examples/socketio_server.py': f'examples/socketio_server.py {socketio_port}',
         },

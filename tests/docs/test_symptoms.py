@@ -102,13 +102,28 @@ def test_refusal(web, status):
     assert exc.args[1] == {'why': 'not you'}
 
 
-@sees('Unexpected status code 200', 'Unexpected status code 301', 'the websocket handshake')
+@sees(
+    'Unexpected status code 200',
+    'Unexpected status code 301',
+    'the websocket handshake',
+    'which redirects to',
+)
 @pytest.mark.parametrize('status', ['200 OK', '301 Moved Permanently'])
 def test_no_websocket_there(web, status):
     url = web(status=status, headers=[('Location', '/')])
     text = str(refused(url, transports='websocket'))
     assert f'Unexpected status code {status[:3]}' in text
     assert 'the websocket handshake' in text
+    assert ('which redirects to /' in text) == (status[:3] == '301')
+
+
+@sees('Unexpected status code 503', '429')
+@pytest.mark.parametrize('status', ['503 Service Unavailable', '429 Too Many Requests'])
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_no_room(web, status, transport):
+    exc = refused(web(status=status, headers=[('Retry-After', '30')]), transports=transport)
+    assert f'Unexpected status code {status[:3]}' in str(exc)
+    assert exc.__cause__.headers['retry-after'] == '30'
 
 
 @sees('the server closed the connection without a response')
@@ -119,11 +134,11 @@ def test_no_response(hostile_server, transport):
     assert text in str(refused(url, transports=transport))
 
 
-@sees('PySocks is not installed')
-def test_no_pysocks(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'socks', None)
+@sees('socksio is not installed')
+def test_no_socksio(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'socksio', None)
     monkeypatch.setenv('HTTP_PROXY', f'socks5://127.0.0.1:{support.free_port()}')
-    assert 'PySocks is not installed' in str(refused('http://host.test', transports='websocket'))
+    assert 'socksio is not installed' in str(refused('http://host.test', transports='websocket'))
 
 
 @sees('Unexpected status code 400', 'Transport unknown', 'Invalid transport')
@@ -396,7 +411,7 @@ def test_what_is_unpatched_and_waits_is_warned_of(monkeypatch):
         ):
             eio.connect(server.url)
     server.stop()
-    text = 'polling through a requests.Session or a proxy blocks all greenlets of this thread'
+    text = 'polling through a requests.Session blocks all greenlets of this thread'
     assert text in str(caught[0].message)
     assert on_page(text)
 

@@ -414,7 +414,7 @@ def test_usual_nesting_is_read():
     [
         'packet.parse_text(text, json.loads)',
         'open_packet.parse(text)',
-        'status_error("request", 400, text.encode())',
+        'status_error("request", 400, {}, text.encode())',
     ],
 )
 def test_deep_nesting_does_not_crash_where_the_stack_is_small(reader, open_):

@@ -355,31 +355,35 @@ class MicroSocks(Proxy):
         return ['-i', '127.0.0.1', '-p', self.port, *who]
 
 
-class TLSFront(Intermediary):
-    """HAProxy as nothing but TLS, before a port."""
+class TLSFront(Proxy):
+    """HAProxy as nothing but TLS, before another proxy; a trip is 1 with a client's certificate."""
 
-    name, template = 'haproxy', 'tls_front.cfg'
+    name, template, scheme = 'haproxy', 'tls_front.cfg', 'https'
+    trip = r'client certificate: (\d)'
 
     def __init__(self, folder, target, certificates):
+        self.user, self.password = target.user, target.password
         (folder / 'server.pem').write_bytes(
             Path(certificates.server_key).read_bytes() + Path(certificates.server_cert).read_bytes()
         )
-        super().__init__(folder, target=target)
+        # Without a user and a password of its own.
+        Intermediary.__init__(self, folder, target=target.port, authority=certificates.ca)
 
     def command(self):
         return ['-f', self.configure()]
 
 
-# -- A monkey-patched client, as proxies want it ------------------------------------------------
+# -- A client in a process of its own -----------------------------------------------------------
 
 
 class PatchedClient:
     """A process that connects as it is told, one job after the other; see `patched_client.py`.
 
     :param unavailable: modules that it cannot import.
+    :param patches: whether it monkey-patches.
     """
 
-    def __init__(self, *unavailable):
+    def __init__(self, *unavailable, patches=True):
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -388,7 +392,7 @@ class PatchedClient:
         path = os.pathsep.join([str(support.PROJECT), str(HERE.parent)])
         self._process = subprocess.Popen(
             [sys.executable, '-W', 'error', PATCHED_CLIENT, *unavailable],
-            env={**kept, 'PYTHONPATH': path, 'NETRC': os.devnull},
+            env={**kept, 'PYTHONPATH': path, 'NETRC': os.devnull, 'PATCHES': str(int(patches))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -412,8 +416,8 @@ class PatchedClient:
             outcome = self._do(url, job)
             assert not outcome.left, f'left open: {outcome}'
             outcome.attempts = attempt
-            # tinyproxy closes its connections after each answer and does not say so in it, now
-            # and then just when the next request is on its way: lost, and not ours to repeat.
+            # tinyproxy closes its connections after each answer and does not say so in it. requests
+            # sends the next request over them all the same, now and then.
             if 'Remote end closed connection without response' not in (outcome.lost or ''):
                 break
         return outcome
@@ -585,22 +589,28 @@ def guarded_http_proxy(running):
 
 
 @pytest.fixture
-def tls_front(running, certificates, http_proxy):
+def https_proxy(running, certificates, http_proxy):
     """`http_proxy`, behind TLS."""
-    return running(TLSFront, http_proxy.port, certificates)
+    return rested(running(TLSFront, http_proxy, certificates))
+
+
+@pytest.fixture
+def guarded_https_proxy(running, certificates, guarded_http_proxy):
+    """`guarded_http_proxy`, behind TLS."""
+    return rested(running(TLSFront, guarded_http_proxy, certificates))
 
 
 @pytest.fixture
 def socks_proxy(running):
     """A SOCKS5 proxy without credentials."""
-    require_module('socks', 'PySocks')
+    require_module('socksio', 'socksio')
     return rested(running(MicroSocks))
 
 
 @pytest.fixture
 def guarded_socks_proxy(running):
     """A SOCKS5 proxy that wants credentials, such as must be quoted in a URL."""
-    require_module('socks', 'PySocks')
+    require_module('socksio', 'socksio')
     return rested(running(MicroSocks, 'some@one', 'pass:w/rd?%'))
 
 
@@ -625,5 +635,11 @@ def patched(pool):
 @pytest.fixture
 def bare_patched(pool):
     """A `PatchedClient` without what SOCKS needs."""
-    unavailable = 'socks', 'python_socks'
+    unavailable = 'socksio', 'socks', 'python_socks'
     return pool.get(unavailable, lambda: PatchedClient(*unavailable))
+
+
+@pytest.fixture
+def unpatched(pool):
+    """A `PatchedClient` that does not patch."""
+    return pool.get('unpatched', lambda: PatchedClient(patches=False))

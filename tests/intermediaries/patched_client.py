@@ -1,5 +1,5 @@
 # ruff: noqa: E402 - it patches before it imports
-"""A program with patched sockets that connects as it is told; for routes through proxies.
+"""A program that connects as it is told; for routes through proxies.
 
     python patched_client.py [module ..]
 
@@ -13,18 +13,21 @@ Each line of its standard input is a job, a JSON object:
     quiet       whether warnings of unverified connections are no errors
 
 For each it prints a line, a JSON object with the fields of `Outcome` in `conftest.py`, or with
-`crash`, a traceback, alone. The modules that its arguments name cannot be imported.
+`crash`, a traceback, alone. The modules that its arguments name cannot be imported. It
+monkey-patches if the environment variable PATCHES is 1.
 """
+
+import os
 
 from gevent import monkey
 
-monkey.patch_all()
+if os.environ['PATCHES'] == '1':
+    monkey.patch_all()
 
 import contextlib
 import gc
 import json
 import logging
-import os
 import socket
 import sys
 import time

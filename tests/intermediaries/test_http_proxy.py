@@ -80,28 +80,6 @@ def test_with_credentials(patched, guarded_http_proxy, scheme, origin, env, way)
     went_through(outcome, guarded_http_proxy, origin, way)
 
 
-class TestTLSToTheProxy:
-    """A proxy whose own URL is https; a websocket would need TLS within TLS."""
-
-    @pytest.fixture
-    def tls_env(self, env, tls_front):
-        return {**env, 'https_proxy': f'https://127.0.0.1:{tls_front.port}'}
-
-    @pytest.mark.parametrize('way', ['polling', 'upgraded'], indirect=True)
-    def test_polling_works(self, patched, tls_front, tls_server, tls_env, way, http_proxy):
-        outcome = patched(tls_server.url, env=tls_env, way=way, send=MESSAGES)
-        assert outcome.errors == []
-        assert (outcome.transport, outcome.echoes) == ('polling', MESSAGES)
-        assert set(outcome.peers) == {tls_front.port}
-        assert http_proxy.trips()
-
-    def test_the_websocket_says_so(self, patched, tls_front, tls_server, tls_env, http_proxy):
-        text = patched(tls_server.url, env=tls_env, transports=['websocket']).text
-        assert f'127.0.0.1:{tls_front.port}' in text
-        assert 'https' in text
-        assert http_proxy.trips() == []
-
-
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 class TestErrors:
     """One clear exception that says what is wrong and where."""

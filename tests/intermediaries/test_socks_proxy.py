@@ -126,15 +126,14 @@ class TestErrors:
         assert 'refused' in text.lower()
 
     def test_without_the_package(self, bare_patched, socks_proxy, js_server, transport):
-        """One says so; where it needs none, it goes by the proxy all the same."""
         outcome = bare_patched(
             js_server.url, env={'all_proxy': socks_proxy.url}, transports=[transport]
         )
-        if transport == 'websocket' and not outcome.errors:
-            assert socks_proxy.trips() == [js_server.netloc]
-        else:
-            assert 'socks' in outcome.text.lower()
-            assert socks_proxy.trips() == []
+        assert outcome.text == (
+            f'{js_server.netloc} via proxy {socks_proxy.netloc}: socksio is not installed: '
+            'pip install "engineio-gevent[socks]"'
+        )
+        assert socks_proxy.trips() == []
 
 
 def test_over_and_over(patched, socks_proxy, js_server, way):

@@ -111,11 +111,9 @@ def test_the_extra_socks(installed, python_server, hostile_server):
     made = installed('socks')
     proxy = hostile_server(relay)
     variables = {'ALL_PROXY': f'socks5h://127.0.0.1:{proxy.port}', 'NO_PROXY': ''}
-    # Through a proxy, polling is by requests, which wants patches; see the docs.
-    patched = 'import gevent.monkey; gevent.monkey.patch_all()\n' + ECHO
     # This process serves: it must not block on that one.
     gevent.get_hub().threadpool.apply(
-        made.run_python, (patched, python_server.url), {'env': variables}
+        made.run_python, (ECHO, python_server.url), {'env': variables}
     )
     assert proxy.accepted >= 2  # polling and the websocket
 

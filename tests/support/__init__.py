@@ -40,7 +40,7 @@ from .leaks import (
 )
 from .missing import missing, need_node
 from .pool import Pool
-from .ports import free_port, has_ipv6, listens
+from .ports import free_port, has_ipv6, listens, swallowing
 from .processes import (
     JS_SERVER,
     PYTHON_SERVER,
@@ -117,5 +117,6 @@ __all__ = [
     'response',
     'send_frame',
     'settle',
+    'swallowing',
     'watchers',
 ]

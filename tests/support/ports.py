@@ -1,6 +1,10 @@
 """Ports and addresses of this machine."""
 
+import contextlib
 import socket
+
+import gevent.socket
+import pytest
 
 
 def has_ipv6():
@@ -24,3 +28,22 @@ def listens(port):
     """Whether somebody listens on this port of 127.0.0.1."""
     with socket.socket() as sock:
         return sock.connect_ex(('127.0.0.1', port)) == 0
+
+
+@contextlib.contextmanager
+def swallowing(host='127.0.0.1', port=0):
+    """A listening gevent socket that takes no connection, though it refuses none, for a block."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(gevent.socket.socket())
+        full.bind((host, port))
+        full.listen(0)
+        for _ in range(10):
+            filler = stack.enter_context(gevent.socket.socket())
+            filler.settimeout(0.1)
+            try:
+                filler.connect(full.getsockname())
+            except OSError:
+                break
+        else:
+            pytest.skip('this system lets any number of connections wait')
+        yield full

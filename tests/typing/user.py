@@ -53,6 +53,10 @@ def with_all_options() -> Client:
         parse_json=False,
         write_limit=1 << 16,
         max_message_size=None,
+        ssl_cert=('cert.pem', 'key.pem'),
+        dial=None,
+        source_addresses=None,
+        sockopt=(),
     )
 
 
@@ -77,9 +81,9 @@ def ways_to_a_server() -> list[Client]:
 
 def settings(eio: Client) -> None:
     """What can be set on a client."""
-    assert_type(eio.ssl_verify, bool)
+    assert_type(eio.ssl_verify, bool | str)
     assert_type(eio.handle_sigint, bool)
-    assert_type(eio.request_timeout, float | None)
+    assert_type(eio.request_timeout, float | tuple[float, float] | None)
     assert_type(eio.timestamp_requests, bool)
     assert_type(eio.websocket_extra_options, dict[str, Any])
     assert_type(eio.try_all_transports, bool)
@@ -88,6 +92,10 @@ def settings(eio: Client) -> None:
     assert_type(eio.write_limit, int | None)
     assert_type(eio.max_message_size, int | None)
     assert_type(eio.logger, logging.Logger)
+    assert_type(eio.ssl_cert, str | tuple[str, str] | None)
+    assert_type(eio.dial, Dial | None)
+    eio.source_addresses = None
+    eio.sockopt = ()
     eio.request_timeout = None
     eio.write_limit = 0
     eio.max_message_size = 1 << 20

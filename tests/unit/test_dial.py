@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -12,7 +11,7 @@ import pytest
 from gevent import socket
 
 from engineio_gevent.net import dial, race
-from support import free_port, has_ipv6, no_leaks, settle
+from support import free_port, has_ipv6, no_leaks, settle, swallowing
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -66,31 +65,10 @@ def test_ipv6():
             assert sock.family == socket.AF_INET6
 
 
-def swallowing():
-    """A listener that takes no connection, though it does not refuse any; None if it cannot be."""
-    full = socket.socket()
-    full.bind(('127.0.0.1', 0))
-    full.listen(0)
-    fillers = []
-    for _ in range(10):
-        filler = socket.socket()
-        filler.settimeout(0.1)
-        fillers.append(filler)
-        try:
-            filler.connect(full.getsockname())
-        except OSError:
-            return full, fillers
-    return None, fillers
-
-
 @pytest.fixture
 def black_hole():
-    full, fillers = swallowing()
-    if full is None:
-        pytest.skip('this system lets any number of connections wait')
-    yield full.getsockname()
-    for sock in (full, *fillers):
-        sock.close()
+    with swallowing() as full:
+        yield full.getsockname()
 
 
 @pytest.fixture
@@ -142,34 +120,6 @@ def test_the_address_that_answered_is_tried_first(hosts, listener, black_hole, m
         for _ in range(2):
             with dial.open_socket('two.test', 80) as sock:
                 assert sock.getpeername() == other.getsockname()
-
-
-def test_one_that_answers_late_still_wins(hosts, delay):
-    """The attempts go on side by side: nothing but the deadline ends one."""
-    full, fillers = swallowing()
-    if full is None:
-        pytest.skip('this system lets any number of connections wait')
-    hosts['late.test'] = [address(*full.getsockname()), address('127.0.0.1', free_port())]
-    connecting = gevent.spawn(dial.open_socket, 'late.test', 80, (), 5)
-    settle()
-    taken = []
-    full.settimeout(0.1)
-    while not connecting.ready():  # the system asks again after a second
-        with contextlib.suppress(TimeoutError):
-            taken.append(full.accept()[0])
-    with connecting.get() as sock:
-        assert sock.getpeername() == full.getsockname()
-    for sock in (full, *fillers, *taken):
-        sock.close()
-
-
-def test_families_take_turns():
-    v6 = [address(f'::{number}', family=socket.AF_INET6) for number in range(3)]
-    v4 = [address(f'192.0.2.{number}') for number in range(2)]
-    assert race.in_order(v6 + v4, None) == [v6[0], v4[0], v6[1], v4[1], v6[2]]
-    assert race.in_order(v4 + v6, None) == [v4[0], v6[0], v4[1], v6[1], v6[2]]
-    assert race.in_order(v6 + v4, v4[1][4]) == [v4[1], v6[0], v4[0], v6[1], v6[2]]
-    assert race.in_order(v4, ('198.51.100.1', 80)) == v4
 
 
 def test_an_address_whose_time_is_over(listener):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
+import os
 import re
 
 import gevent
@@ -861,3 +863,121 @@ def test_abandoning_sends_nothing(start):
         with pytest.raises(ConnectionClosed):
             ask()
     assert server.accepted == 2
+
+
+# -- By way of a proxy -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start_proxy(hostile_server, make_http, monkeypatch):
+    """`start_proxy(*answers)`: a script, its server, and an HTTP whose proxy that is."""
+    for name in list(os.environ):
+        if name.lower().endswith('_proxy'):
+            monkeypatch.delenv(name)
+
+    def begin(*answers, url='http://server.test', **settings):
+        script = Server(*answers)
+        server = hostile_server(script)
+        monkeypatch.setenv('ALL_PROXY', f'http://us%40er:secret@127.0.0.1:{server.port}')
+        return script, server, make_http(url, **settings)
+
+    return begin
+
+
+def kept(body='ok'):
+    return response(body, headers=[('Connection', 'Keep-Alive')])
+
+
+def test_a_proxy_gets_the_whole_url(start_proxy):
+    script, _, http = start_proxy(kept(), kept(), url='http://server.test:81')
+    assert http.get('/x?y', 5) == b'ok'
+    http.post('/z', b'4', 5)
+    get, post = script.requests
+    assert (get.target, post.target) == ('http://server.test:81/x?y', 'http://server.test:81/z')
+    assert get.headers['host'] == post.headers['host'] == 'server.test:81'
+    assert get.headers['proxy-authorization'] == post.headers['proxy-authorization']
+    assert get.headers['proxy-authorization'] == 'Basic dXNAZXI6c2VjcmV0'
+
+
+def test_a_proxy_that_keeps_its_connection(start_proxy):
+    script, _, http = start_proxy(kept(), kept())
+    http.get('/', 5)
+    http.get('/', 5)
+    assert script.connections == 1
+
+
+def test_a_proxy_that_does_not_say_that_it_keeps_its_connection(start_proxy):
+    """tinyproxy closes it, perhaps just when the next request is on its way."""
+    script, _, http = start_proxy(response('ok'), response('ok'))
+    http.get('/', 5)
+    http.get('/', 5)
+    assert script.connections == 2
+
+
+def test_a_request_through_a_tunnel_has_nothing_for_the_proxy(
+    start_proxy, hostile_server, certificates, monkeypatch
+):
+    """And the server alone decides what is kept."""
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
+
+    def relay(sock):
+        with gevent.socket.create_connection(('127.0.0.1', server.port)) as there:
+            sock.sendall(b'HTTP/1.1 200 OK\r\n\r\n')
+            back = gevent.spawn(pump, there, sock)
+            pump(sock, there)
+            back.join()
+
+    def pump(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(gevent.socket.SHUT_WR)
+
+    script = Server()
+    server = hostile_server(script, ssl_context=certificates.server_context())
+    asked, _, http = start_proxy(lambda sock: relay(sock), url=f'https://127.0.0.1:{server.port}')
+    assert [http.get('/x', 5), http.get('/y', 5)] == [b'ok', b'ok']
+    assert [request.method for request in asked.requests] == ['CONNECT']
+    assert 'proxy-authorization' in asked.requests[0].headers
+    assert [request.target for request in script.requests] == ['/x', '/y']
+    assert 'proxy-authorization' not in script.requests[0].headers
+    assert script.connections == 1
+
+
+@pytest.mark.parametrize('status', ['407 Proxy Authentication Required', '502 Bad Gateway'])
+def test_a_proxy_is_named_in_the_error(start_proxy, status):
+    _, server, http = start_proxy(response('no', status))
+    with pytest.raises(HTTPError) as caught:
+        http.get('/engine.io/?x', 5)
+    assert str(caught.value) == (
+        f'Unexpected status code {status[:3]} in server response to GET '
+        f'http://server.test/engine.io/ via proxy 127.0.0.1:{server.port}'
+    )
+
+
+def test_a_proxy_that_is_not_there(start_proxy):
+    _, server, http = start_proxy()
+    server.stop()
+    with pytest.raises(ConnectionClosed) as caught:
+        http.get('/', 5)
+    assert str(caught.value) == (
+        f'server.test:80 via proxy 127.0.0.1:{server.port}: Connection refused'
+    )
+
+
+@pytest.mark.parametrize('answer', [reset, lambda sock: None])
+def test_a_proxy_that_breaks_off(start_proxy, answer):
+    _, _, http = start_proxy(answer)
+    with pytest.raises(ConnectionClosed, match='connection'):
+        http.get('/', 5)
+
+
+def test_a_redirect_has_the_proxy_of_its_own_place(start_proxy, hostile_server, monkeypatch):
+    script = Server(response('there'))
+    there = hostile_server(script)
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    place = f'http://127.0.0.1:{there.port}/'
+    asked, _, http = start_proxy(response(status='307 x', headers=[('Location', place)]))
+    assert http.get('/', 5) == b'there'
+    assert (len(asked.requests), script.requests[0].target) == (1, '/')
+    assert 'proxy-authorization' not in script.requests[0].headers

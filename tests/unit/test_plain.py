@@ -314,7 +314,7 @@ WRITE = 2
         ([errno.EINPROGRESS, errno.ECONNABORTED], [0], [], errno.ECONNABORTED),
         ([errno.EINPROGRESS, errno.EALREADY], [0, 0], [WRITE], None),
         ([errno.EWOULDBLOCK, errno.EINPROGRESS], [0, 0], [WRITE], None),
-        ([errno.EALREADY, errno.EWOULDBLOCK], [0, errno.EISCONN], [WRITE], None),
+        ([errno.EALREADY, errno.EWOULDBLOCK], [0, 0], [WRITE], None),
         (
             [errno.EINPROGRESS, errno.EALREADY],
             [0, errno.ECONNREFUSED],

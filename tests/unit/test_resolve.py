@@ -126,7 +126,7 @@ def test_many_who_ask_together_ask_once(resolver):
     resolver.may_answer.set()
     assert [one.get(timeout=5) for one in asking] == [resolver.answer] * 1000
     assert len(resolver.asked) == 1
-    assert resolve._lookups.get()._asked == {}
+    assert resolve._lookups.get()._under_way == {}
 
 
 def test_many_who_ask_together_fail_together(resolver):
@@ -145,7 +145,7 @@ def test_many_who_ask_together_fail_together(resolver):
     gevent.joinall(asking, timeout=5, raise_error=True)
     assert len(failures) == 10
     assert len(resolver.asked) == 1
-    assert resolve._lookups.get()._asked == {}
+    assert resolve._lookups.get()._under_way == {}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_one_that_gives_up(resolver, hub_errors, error, which):
     resolver.may_answer.set()
     assert [one.get(timeout=5) for one in asking] == [resolver.answer] * 3
     assert resolver.asked == [('example.test', 80)]
-    assert resolve._lookups.get()._asked == {}
+    assert resolve._lookups.get()._under_way == {}
 
 
 def test_all_give_up_and_others_come(resolver):
@@ -198,6 +198,94 @@ def test_names_that_are_not_answered_leave_the_resolver_to_others(resolver):
     assert [one.get(timeout=5) for one in asking] == [resolver.answer] * 30
 
 
+def give_up(*hosts):
+    """Ask for these names, and do not wait for the answers."""
+    asking = [gevent.spawn(resolve.look_up, host, 80) for host in hosts]
+    settle()
+    gevent.killall(asking)
+
+
+def test_names_whose_askers_gave_up_keep_nobody_waiting(resolver):
+    """Those that had not begun are not looked up at all."""
+    resolver.may_answer.clear()
+    give_up(*(f'host-{number}.test' for number in range(50)))
+    assert len(resolver.asked) == resolve.CONCURRENCY
+    asking = gevent.spawn(resolve.look_up, 'other.test', 80)
+    settle()
+    assert resolver.asked[resolve.CONCURRENCY :] == [('other.test', 80)]
+    resolver.may_answer.set()
+    assert asking.get(timeout=5) == resolver.answer
+    settle()
+    assert len(resolver.asked) == resolve.CONCURRENCY + 1
+    lookups = resolve._lookups.get()
+    assert (lookups._under_way, lookups._abandoned) == ({}, 0)
+    assert lookups._slots.counter == resolve.CONCURRENCY
+
+
+def test_they_leave_threads_to_the_rest_of_the_program(resolver):
+    resolver.may_answer.clear()
+    for number in range(30):
+        give_up(f'host-{number}.test')
+    assert len(resolver.asked) == resolve.CONCURRENCY + resolve.ABANDONED
+    assert len(resolver.asked) < gevent.get_hub().threadpool_size
+    for _ in range(2):  # the first ones are still under way
+        give_up('host-0.test', 'host-7.test')
+    assert len(resolver.asked) == resolve.CONCURRENCY + resolve.ABANDONED
+    resolver.may_answer.set()
+    assert resolve.look_up('other.test', 80) == resolver.answer
+    settle()
+    lookups = resolve._lookups.get()
+    assert (lookups._under_way, lookups._abandoned) == ({}, 0)
+    assert lookups._slots.counter == resolve.CONCURRENCY
+
+
+def test_an_asker_who_comes_back_to_an_abandoned_name(resolver):
+    """It is counted once, however often it is abandoned."""
+    resolver.may_answer.clear()
+    for _ in range(10):
+        give_up('host-0.test')
+    assert resolve._lookups.get()._abandoned == 1
+    asking = gevent.spawn(resolve.look_up, 'host-0.test', 80)
+    settle()
+    resolver.may_answer.set()
+    assert asking.get(timeout=5) == resolver.answer
+    settle()
+    assert resolve._lookups.get()._abandoned == 0
+    assert len(resolver.asked) == 1
+
+
+def test_a_look_up_that_waits_for_its_turn_is_killed(resolver):
+    resolver.may_answer.clear()
+    asking = [gevent.spawn(resolve.look_up, f'host-{number}.test', 80) for number in range(5)]
+    settle()
+    before = greenlets()
+    late = gevent.spawn(resolve.look_up, 'late.test', 80)
+    settle()
+    (waiting,) = greenlets() - before - {late}
+    gevent.kill(waiting)
+    settle()
+    resolver.may_answer.set()
+    assert late.get(timeout=5) == resolver.answer
+    gevent.joinall(asking, timeout=5)
+    settle()
+    lookups = resolve._lookups.get()
+    assert (lookups._under_way, lookups._abandoned) == ({}, 0)
+    assert lookups._slots.counter == resolve.CONCURRENCY
+
+
+def test_a_machine_without_native_threads(resolver):
+    resolver.answer = RuntimeError("can't start new thread")
+    with pytest.raises(OSError, match="can't start new thread") as caught:
+        resolve.look_up('example.test', 80)
+    assert caught.value.errno == errno.EAGAIN
+
+
+def test_a_fault_of_the_resolver(resolver):
+    resolver.answer = TypeError('unexpected')
+    with pytest.raises(TypeError, match='unexpected'):
+        resolve.look_up('example.test', 80)
+
+
 def test_the_greenlet_of_a_look_up_is_killed(resolver, hub_errors):
     """As by a program that kills all greenlets that the garbage collector finds."""
     resolver.may_answer.clear()
@@ -209,7 +297,7 @@ def test_the_greenlet_of_a_look_up_is_killed(resolver, hub_errors):
     resolver.may_answer.set()
     assert asking.get(timeout=5) == resolver.answer
     assert len(resolver.asked) == 2
-    assert resolve._lookups.get()._asked == {}
+    assert resolve._lookups.get()._under_way == {}
 
 
 def greenlets():
@@ -249,16 +337,17 @@ def test_a_child_does_not_wait_for_a_look_up_of_its_parent(resolver):
         assert len(resolver.asked) == 2
         resolver.may_answer.set()
         assert child.get(timeout=5) == asking.get(timeout=5) == resolver.answer
-    assert lookups._asked == {}
+    assert lookups._under_way == {}
 
 
 def test_native_threads_that_ask_together_ask_each_for_itself(resolver, monkeypatch):
     """A greenlet cannot wait for the answer that a greenlet of another hub gets."""
     all_ask = threading.Barrier(3)
 
-    def getaddrinfo(*arguments):
+    def getaddrinfo(host, *_):
+        resolver.asked.append(host)
         all_ask.wait(timeout=5)
-        return resolver.getaddrinfo(*arguments)
+        return resolver.answer
 
     monkeypatch.setattr(resolve.socket, 'getaddrinfo', getaddrinfo)
 

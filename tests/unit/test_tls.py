@@ -157,7 +157,7 @@ def test_an_authority_that_nobody_knows_is_refused(shake_hands):
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake_hands(tls.context(True, None, DEFAULT_CA_BUNDLE_PATH))
+        shake_hands(tls.context(True, None, lambda: DEFAULT_CA_BUNDLE_PATH))
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,15 @@ def test_a_folder_of_authorities(certificates, shake_hands, tmp_path, context):
         pytest.skip('no openssl to name the files of the folder')
     subprocess.run(['openssl', 'rehash', str(tmp_path)], check=True)
     shake_hands(context(str(tmp_path)))
-    shake_hands(tls.context(True, None, __file__, {'ca_cert_path': str(tmp_path)}))
+    shake_hands(tls.context(True, None, lambda: __file__, {'ca_cert_path': str(tmp_path)}))
 
 
 def test_the_authority_in_sslopt_goes_first(certificates, shake_hands):
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-    shake_hands(tls.context(True, None, DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca}))
+    shake_hands(
+        tls.context(True, None, lambda: DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca})
+    )
 
 
 def test_the_authorities_of_the_system(certificates, shake_hands, context, monkeypatch):

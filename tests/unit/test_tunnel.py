@@ -1,18 +1,28 @@
-"""A way through a proxy by CONNECT, byte by byte; SOCKS as far as no proxy is needed for it."""
+"""A way through an HTTP proxy by CONNECT, byte by byte, with and without TLS to the proxy."""
 
 from __future__ import annotations
 
 import base64
-import sys
+import errno
+import os
 
+import certifi
 import gevent
 import pytest
 from gevent import socket
 
 from engineio_gevent.exceptions import ConnectionClosed
-from engineio_gevent.net import tunnel, unpatched
-from engineio_gevent.net.tunnel import Proxy, authority, open_tunnel, root_cause_text
-from support import HostileServer, no_leaks, read_request, settle
+from engineio_gevent.net import tls
+from engineio_gevent.net.dial import DIRECT, Dialer
+from engineio_gevent.net.errors import OutOfResources
+from engineio_gevent.net.tunnel import (
+    Proxy,
+    authority,
+    open_to_proxy,
+    open_tunnel,
+    root_cause_text,
+)
+from support import HostileServer, no_leaks, read_request, read_to_end, settle
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -22,11 +32,13 @@ DONE = b'HTTP/1.1 200 Connection established\r\n\r\n'
 class ProxyServer:
     """An HTTP proxy that answers each CONNECT with these pieces, one segment each."""
 
-    def __init__(self, *pieces, then=None):
+    def __init__(self, *pieces, then=None, certificates=None):
         self.pieces = pieces
         self.then = then
         self.requests = []
-        self.server = HostileServer(self.handle)
+        self.certificates = certificates
+        context = certificates and certificates.server_context()
+        self.server = HostileServer(self.handle, ssl_context=context)
 
     def handle(self, sock):
         self.requests.append(read_request(sock))
@@ -38,8 +50,12 @@ class ProxyServer:
             self.then(sock)
 
     def open(self, user=None, password='', timeout=5, host='server.test', port=443, options=()):
-        proxy = Proxy('http', '127.0.0.1', self.server.port, user, password)
-        return open_tunnel(proxy, host, port, options, timeout)
+        scheme = 'https' if self.certificates else 'http'
+        proxy = Proxy(scheme, '127.0.0.1', self.server.port, user, password)
+        return open_tunnel(proxy, host, port, DIRECT, timeout, options, self.tls_context)
+
+    def tls_context(self):
+        return tls.context(self.certificates.ca, None, certifi.where)
 
     @property
     def via(self):
@@ -239,27 +255,95 @@ def test_a_proxy_that_does_not_listen(proxy):
     assert str(caught.value) == f'{one.via}: Connection refused'
 
 
-# -- Other proxies ---------------------------------------------------------------------------------
+def test_a_machine_without_descriptors():
+    """Nothing was sent: polling may try again."""
+
+    def connect(host, port):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with pytest.raises(OutOfResources) as caught:
+        open_tunnel(Proxy('http', 'p.test', 1), 'server.test', 80, Dialer(connect), 5)
+    assert str(caught.value) == 'server.test:80 via proxy p.test:1: Too many open files'
 
 
-def test_a_proxy_with_tls():
-    with pytest.raises(ConnectionClosed) as caught:
-        open_tunnel(Proxy('https', 'p.test', 443), 'server.test', 80, (), 5)
-    assert str(caught.value) == (
-        'server.test:80 via proxy p.test:443: websockets through https:// proxies are not '
-        'supported: use an http:// or SOCKS proxy'
-    )
+# -- A proxy with TLS ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('scheme', ['socks4', 'socks4a', 'socks5', 'socks5h'])
-def test_socks_without_pysocks(monkeypatch, scheme):
-    monkeypatch.setitem(sys.modules, 'socks', None)
-    with pytest.raises(ConnectionClosed) as caught:
-        open_tunnel(Proxy(scheme, 'p.test', 1), 'server.test', 80, (), 5)
-    assert str(caught.value) == (
-        'server.test:80 via proxy p.test:1: PySocks is not installed: '
-        'pip install "engineio-gevent[socks]"'
-    )
+@pytest.fixture
+def tls_proxy(proxy, certificates):
+    return lambda *pieces, **settings: proxy(*pieces, certificates=certificates, **settings)
+
+
+@pytest.mark.parametrize('pieces', [(DONE + b'first',), (DONE[:7], DONE[7:] + b'first')])
+def test_a_tunnel_over_tls(tls_proxy, pieces):
+    one = tls_proxy(*pieces, then=echo)
+    with one.open('user', 'secret') as sock:
+        received = b''
+        while len(received) < 5:
+            received += sock.recv(100)
+        assert received == b'first'
+        sock.sendall(b'hello')
+        assert sock.recv(100) == b'hello'
+        assert sock.gettimeout() is None
+    assert 'proxy-authorization' in one.requests[0].headers
+
+
+def test_a_proxy_with_tls_that_is_not_trusted(tls_proxy, hub_errors):
+    one = tls_proxy(DONE)
+    one.tls_context = lambda: tls.context(True, None, certifi.where)
+    with pytest.raises(ConnectionClosed, match=r'^server.test:443 via proxy .*verify failed'):
+        one.open()
+    assert one.requests == []
+    settle()
+    hub_errors.clear()  # the server hears of it
+
+
+def test_a_proxy_with_tls_that_closes(tls_proxy):
+    one = tls_proxy(DONE[:-1])
+    with pytest.raises(ConnectionClosed, match='the proxy closed the connection'):
+        one.open()
+
+
+def test_a_proxy_with_tls_that_says_nothing(tls_proxy):
+    one = tls_proxy(then=lambda sock: sock.recv(1))
+    with pytest.raises(ConnectionClosed, match=r'timed out$'):
+        one.open(timeout=0.05)
+
+
+def test_who_is_killed_in_the_handshake_with_the_proxy(certificates):
+    """The socket is closed."""
+    closed = []
+    with no_leaks(), HostileServer(lambda sock: closed.append(read_to_end(sock)[:1])) as server:
+        proxy = Proxy('https', '127.0.0.1', server.port)
+        context = tls.context(certificates.ca, None, certifi.where)
+        opening = gevent.spawn(open_to_proxy, proxy, DIRECT, None, (), lambda: context)
+        server.wait_open(1)
+        settle()
+        opening.kill()
+        server.wait_open(0)
+    assert closed == [b'\x16']
+
+
+def test_an_invalid_bundle_for_the_proxy():
+    """The socket is closed."""
+
+    def broken():
+        raise OSError(2, 'no such bundle')
+
+    with no_leaks(), HostileServer(read_to_end) as server:
+        proxy = Proxy('https', '127.0.0.1', server.port)
+        with pytest.raises(OSError, match='no such bundle'):
+            open_to_proxy(proxy, DIRECT, None, (), broken)
+        server.wait_open(0)
+
+
+def test_to_a_proxy_without_tls(proxy):
+    one = proxy()
+    option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    target = Proxy('http', '127.0.0.1', one.server.port)
+    with open_to_proxy(target, DIRECT, 5, [option]) as sock:
+        assert sock.getpeername()[1] == one.server.port
+        assert sock.getsockopt(*option[:2]) == 0
 
 
 def test_the_root_cause():
@@ -274,52 +358,3 @@ def test_the_root_cause():
     assert root_cause_text(OSError('0x05: Connection refused')) == (
         "the proxy answered '0x05: Connection refused'"
     )
-
-
-class FakeSocks:
-    """Stands for PySocks: keeps what it is asked for."""
-
-    SOCKS4, SOCKS5 = 'four', 'five'
-
-    def __init__(self, port):
-        self.port = port
-        self.asked = []
-
-    def create_connection(self, address, timeout, **settings):
-        self.asked.append((address, timeout, settings))
-        return socket.create_connection(('127.0.0.1', self.port))
-
-
-@pytest.mark.parametrize(
-    ('scheme', 'kind', 'by_proxy'),
-    [
-        ('socks4', 'four', False),
-        ('socks4a', 'four', True),
-        ('socks5', 'five', False),
-        ('socks5h', 'five', True),
-    ],
-)
-def test_what_pysocks_is_asked_for(monkeypatch, proxy, scheme, kind, by_proxy):
-    monkeypatch.setattr(unpatched, '_warned', False)
-    one = proxy()
-    one.server.handler = echo
-    fake = FakeSocks(one.server.port)
-    monkeypatch.setitem(sys.modules, 'socks', fake)
-    option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
-    asked = Proxy(scheme, 'p.test', 9, 'user', 'secret')
-    with pytest.warns(RuntimeWarning, match='^a websocket through a SOCKS proxy blocks'):
-        sock = open_tunnel(asked, 'server.test', 80, [option], 5)
-    with sock:
-        sock.sendall(b'hello')
-        assert sock.recv(100) == b'hello'
-    [(address, timeout, settings)] = fake.asked
-    assert (address, timeout) == (('server.test', 80), 5)
-    assert settings == {
-        'proxy_type': kind,
-        'proxy_addr': 'p.test',
-        'proxy_port': 9,
-        'proxy_rdns': by_proxy,
-        'proxy_username': 'user',
-        'proxy_password': 'secret',
-        'socket_options': [*tunnel.dial.DEFAULT_OPTIONS, option],
-    }

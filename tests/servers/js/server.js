@@ -20,6 +20,8 @@
  *     refuse          HTTP status that every handshake is refused with; 403 goes through
  *                     engine.io's own allowRequest, any other has a body of the same form
  *     refuseMessage   the "message" of that body
+ *     failIds         true: no session can be made. engine.io refuses then, by websocket after its
+ *                     response with status 101
  *
  * What a client's text message does; any other message, text or binary, is echoed:
  *
@@ -102,6 +104,7 @@ if (options.refuse === 403) {
 }
 
 const engine = new engineio.Server(engineOptions);
+if (options.failIds) engine.generateId = () => { throw new Error('no id'); };
 const records = new Map(); // sid -> {requests, received, sockets}, oldest first
 const closed = [];
 const allRequests = [];
