@@ -187,13 +187,8 @@ class SessionHTTP:
         location = response.headers.get('location')
         method = str(response.request.method)
         parts = urlsplit(str(response.url))
-        here = Destination(
-            parts.scheme == 'https',
-            parts.hostname or '',
-            parts.port or 0,
-            parts.netloc,
-            parts.path,
-        )
+        # Host and port do not matter: what requests follows, it follows anywhere.
+        here = Destination(parts.scheme == 'https', '', 0, parts.netloc, parts.path)
         try:
             if next_destination(here, method, response.status_code, location) is None:
                 return

@@ -239,17 +239,9 @@ except engineio_gevent.exceptions.ConnectionError as exc:
 
 
 @sees('requests cannot use TLS (RecursionError)')
-@pytest.mark.parametrize('through', ['session', 'proxy'])
-def test_requests_imported_before_patching(hostile_server, monkeypatch, through):
-    def handler(sock):
-        support.read_request(sock)
-        support.respond(sock)  # to CONNECT
-
-    server = hostile_server(handler)
-    if through == 'proxy':
-        monkeypatch.setenv('HTTPS_PROXY', server.url)
-    url = 'https://a.test' if through == 'proxy' else server.url.replace('http', 'https')
-    program = support.Program('-c', PATCHED_LATE, argv=[url, through == 'session' or None])
+def test_requests_imported_before_patching(hostile_server):
+    url = hostile_server(support.read_request).url.replace('http', 'https')
+    program = support.Program('-c', PATCHED_LATE, argv=[url, True])
     assert 'requests cannot use TLS (RecursionError)' in program.result()[0]
     program.kill()
 
