@@ -183,7 +183,9 @@ def test_a_folder_of_authorities(certificates, shake_hands, tmp_path, context):
 def test_the_authority_in_sslopt_goes_first(certificates, shake_hands):
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-    shake_hands(tls.context(True, None, lambda: DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca}))
+    shake_hands(
+        tls.context(True, None, lambda: DEFAULT_CA_BUNDLE_PATH, {'ca_certs': certificates.ca})
+    )
 
 
 def test_the_authorities_of_the_system(certificates, shake_hands, context, monkeypatch):
