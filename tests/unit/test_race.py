@@ -318,3 +318,39 @@ def test_a_source_address():
 def test_an_option_that_is_refused_closes_the_socket(options):
     with no_leaks(), pytest.raises((OSError, TypeError)):
         race.new_socket(address('127.0.0.1'), options, None)
+
+
+def test_a_source_address_that_this_machine_does_not_have():
+    with no_leaks(), pytest.raises(OSError, match='this machine') as caught:
+        race.new_socket(address('127.0.0.1'), (), race.source_address('192.0.2.1'))
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert caught.value.strerror == (
+        'source address 192.0.2.1: this machine does not have this address'
+    )
+
+
+def test_a_source_address_that_cannot_be_bound():
+    source = (*race.source_address('127.0.0.1')[:4], ('127.0.0.1', 1 << 15))
+    with socket.socket() as sock:
+        sock.bind(source[4])
+        sock.listen()
+        with no_leaks(), pytest.raises(OSError, match='in use') as caught:
+            race.new_socket(address('127.0.0.1'), (), source)
+    text = os.strerror(errno.EADDRINUSE)
+    assert caught.value.strerror == f'source address 127.0.0.1: {text}'
+
+
+@pytest.mark.parametrize(
+    ('source', 'text'),
+    [
+        (None, 'none left. If this machine has no free port, use source_addresses'),
+        ('127.0.0.9', 'source address 127.0.0.9: no free port. Add source_addresses'),
+    ],
+)
+def test_a_machine_without_free_ports(source, text):
+    found = race.explained(
+        OSError(errno.EADDRNOTAVAIL, 'none left'), source and race.source_address(source)
+    )
+    assert (found.errno, found.strerror) == (errno.EADDRNOTAVAIL, text)
+    other = OSError(errno.ECONNREFUSED, 'refused')
+    assert race.explained(other, None) is other

@@ -108,6 +108,7 @@ def test_there_and_back(connect):
 def test_what_it_says_of_itself(connect):
     wire, sock = connect()
     assert sock.version() == wire.peer.version()
+    assert isinstance(sock.tls, ssl.SSLObject)
     assert sock.cipher() == wire.peer.cipher()
     assert ('DNS', 'localhost') in sock.getpeercert()['subjectAltName']
     assert sock.getpeercert(True) == sock.getpeercert(binary_form=True) != sock.getpeercert()
