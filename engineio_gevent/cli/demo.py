@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from .options import other_path
+from .screen import one_line
+
 
 @click.command(
     epilog="""
@@ -47,6 +50,10 @@ def demo(clients: int, url: str | None, serve: bool, port: int | None) -> None:
     """
     if serve and url:
         raise click.UsageError('--url and --serve cannot be used together')
+    if url is not None and (path := other_path(url, 'engine.io')):
+        raise click.UsageError(
+            f'the URL has the path /{one_line(path)}. Remove it: the demo uses /engine.io/'
+        )
     if port is not None and not serve:
         raise click.UsageError('--port requires --serve')
     if serve:

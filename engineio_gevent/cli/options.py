@@ -363,16 +363,22 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_connection
 
 
+def other_path(url: str, path: str) -> str:
+    """The path in a URL, if it is another one than that of Engine.IO; else an empty string."""
+    try:
+        given = urlsplit(url).path.strip('/')
+    except ValueError:
+        return ''  # Connection.route() says what is wrong
+    return '' if given == path.strip('/') else given
+
+
 def _check_path(url: str, path: str) -> None:
     """Check that the URL has no other path than ``--path``.
 
     :raises click.UsageError: it has.
     """
-    try:
-        given = urlsplit(url).path.strip('/')
-    except ValueError:
-        return  # Connection.route() says what is wrong
-    if given not in ('', path.strip('/')):
+    given = other_path(url, path)
+    if given:
         raise click.UsageError(
             f'the URL has the path /{one_line(given)}, but Engine.IO is at --path {path}. Remove '
             f'the path from the URL. If Engine.IO is there, use --path {shlex.quote(given)}'

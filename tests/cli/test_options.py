@@ -435,6 +435,65 @@ def test_help_has_bounds_where_there_are_any(cli, command):
         assert 'x>0]' in shown
 
 
+@pytest.mark.parametrize('transports', WAYS)
+def test_a_unix_socket(cli, make_js_server, tmp_path, transports):
+    path = tmp_path / 'server.sock'
+    make_js_server(socket=str(path))
+    done = sent_at_once(
+        cli, 'http://any.test', '--unix-socket', path, '--transports', transports,
+        env={'http_proxy': 'http://127.0.0.1:9'},
+    )  # fmt: skip
+    assert (done.code, answers(done)) == (0, ['hello']), done
+
+
+def test_no_unix_socket(cli, tmp_path, one_error):
+    """The error says what probe says, and probe needs the same options for it."""
+    path = tmp_path / 'none'
+    assert one_error(cli('connect', 'http://any.test', '--unix-socket', path, '-x', 'a')) == (
+        f'cannot connect to http://any.test: there is no UNIX socket {path}. Check the path, and '
+        'whether the server runs. Run "engineio-gevent probe http://any.test" with the same '
+        'options for a diagnosis.'
+    )
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_a_pinned_host(cli, tls_server, certificates, transports):
+    """The certificate has the name of the URL."""
+    port = tls_server.port
+    done = sent_at_once(
+        cli, f'https://localhost:{port}', '--ca', certificates.ca, '--transports', transports,
+        '--resolve', f'localhost:{port}:127.0.0.1',
+    )  # fmt: skip
+    assert (done.code, answers(done)) == (0, ['hello']), done
+
+
+@pytest.mark.parametrize('transports', WAYS)
+def test_a_pinned_proxy(cli, tls_server, certificates, proxy, transports):
+    done = cli(
+        'connect', tls_server.url, '-x', 'hello', '-w', '0.5', '--json', '--ca',
+        certificates.ca, '--transports', transports, '--proxy', f'http://proxy.test:{proxy.port}',
+        '--resolve', f'proxy.test:{proxy.port}:127.0.0.1',
+    )  # fmt: skip
+    assert (done.code, answers(done)) == (0, ['hello']), done
+    assert set(proxy.trips) == {f'CONNECT {tls_server.netloc}'}
+
+
+def test_no_server_at_the_pinned_address(cli, one_error):
+    port = support.free_port()
+    error = one_error(
+        cli('connect', f'http://a.test:{port}', '--resolve', f'a.test:{port}:127.0.0.9', '-x', 'a')
+    )
+    assert f': connection refused: no server listens at 127.0.0.9 port {port}. ' in error
+
+
+def test_a_path_in_the_url_of_the_demo(cli):
+    done = cli('demo', '--url', 'http://127.0.0.1:1/socket.io/')
+    assert done.code == 2, done
+    assert done.err.endswith(
+        'Error: the URL has the path /socket.io. Remove it: the demo uses /engine.io/\n'
+    )
+
+
 @pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
 @pytest.mark.parametrize('path', ['socket.io', 'a b'])
 def test_a_path_in_the_url(cli, command, path):

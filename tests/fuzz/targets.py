@@ -402,7 +402,9 @@ def _response(pieces: list[bytes]) -> tuple[Any, ...]:
         assert len(content) <= LIMIT
         packets = payload.decode(content)
     except ProtocolError as error:
-        return 'fault', error.code, str(error), error.decoded
+        # What is no HTTP is refused at the first byte that shows it, of what has come by then.
+        text = str(error).partition(': it begins ')[0]
+        return 'fault', error.code, text, error.decoded
     except ConnectionClosed as error:
         return type(error).__name__, str(error)
     return response.status, response.headers, content, response.cookies, packets
@@ -543,19 +545,35 @@ class _Server(Socket):
         self.answer = self.answer.replace(b'ACCEPT', base64.b64encode(digest))
         self._pieces = cut(self._random, self.answer)[::-1]
 
+    def send(self, request: bytes) -> int:
+        self.sendall(bytes(request))
+        return len(request)
+
+    def gettimeout(self) -> float | None:
+        return None
+
+    def settimeout(self, seconds: float | None) -> None:
+        pass
+
+    def setblocking(self, flag: bool) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 
 
-_options: dict[str, Any] = {'header': {}}
-_route = Route('ws://127.0.0.1:9', websocket_options=_options, timestamp=False)
+# By this package's own handshake, and by websocket-client's.
+_routes = [
+    Route('ws://127.0.0.1:9', websocket_options=options, timestamp=False)
+    for options in ({}, {'header': {'A': 'b'}})
+]
 
 
 def check_opening(data: bytes, random: Random) -> object:
     server = _Server(data, random)
-    _options['socket'] = server
+    route = _routes[int(random.random() * 2)]
     try:
-        sock, leftover = open_websocket(_route, None, None)
+        sock, leftover, _ = open_websocket(route, None, None, sock=server)
     except EngineIOError as error:
         assert server.closed, 'the socket is left open'
         return _kind(error)

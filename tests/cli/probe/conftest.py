@@ -112,39 +112,28 @@ def answering(hostile_server):
 
 
 SERVER = """
-const [what, where, cert, key] = process.argv.slice(1);
-const engineio = require('engine.io');
-const files = cert ? {cert: fs.readFileSync(cert), key: fs.readFileSync(key)} : null;
-let server;
-if (what === 'http2') {
-  server = require('http2').createServer();
-} else {
-  const refuse = (request, response) => response.writeHead(404).end();
-  server = files ? https.createServer(files, refuse) : http.createServer(refuse);
-  const io = engineio.attach(server);
-  if (what === 'no-id') io.generateId = () => { throw new Error('no id'); };
-  io.on('connection', (socket) => socket.on('message', (data) => socket.send(data)));
-}
-server.listen(isNaN(where) ? where : +where, () => console.log(server.address().port || where));
+const server = http.createServer();
+require('engine.io').attach(server).generateId = () => { throw new Error('no id'); };
+const kinds = { 'no-id': server, http2: require('http2').createServer() };
+kinds[process.argv[1]].listen(0, '127.0.0.1', function () { console.log(this.address().port); });
 process.stdin.resume().on('end', () => process.exit());
 """
 
 
 @pytest.fixture
 def node_server():
-    """`node_server('engine.io', path)`: a server of Node.js at a UNIX socket or a port.
+    """`node_server(kind)`: the URL of a server of Node.js.
 
-    It returns the port or the path. The other kinds are 'no-id', which refuses each client, and
-    'http2', without HTTP/1.1.
+    'no-id' is engine.io that cannot make session ids. 'http2' does not speak HTTP/1.1.
     """
     folder = support.JS_SERVER.parent
     support.need_node(folder)
     with contextlib.ExitStack() as running:
 
-        def start(kind, where, *tls):
+        def start(kind):
             process = running.enter_context(
                 subprocess.Popen(
-                    ['node', '-e', SERVER, kind, str(where), *tls],
+                    ['node', '-e', SERVER, kind],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -152,7 +141,7 @@ def node_server():
                 )
             )
             running.callback(process.kill)
-            return process.stdout.readline().strip()
+            return f'http://127.0.0.1:{process.stdout.readline().strip()}'
 
         yield start
 

@@ -134,20 +134,24 @@ class TestResolve:
 
 
 class TestUnixSocket:
+    @pytest.fixture
+    def path(self, tmp_path):
+        return str(tmp_path / 'server.sock')
+
     @pytest.mark.parametrize('transports', TRANSPORTS)
-    def test_well(self, probe, shown, node_server, tmp_path, transports):
-        path = node_server('engine.io', tmp_path / 'server.sock')
+    def test_well(self, probe, shown, make_js_server, path, transports):
+        server = make_js_server(socket=path)
         arguments = 'http://any.test', '--unix-socket', path, '--transports', transports
         outcome = probe(*arguments)
         assert outcome.code == 0, outcome
         assert list(outcome.steps) == ['unix', *STEPS[transports]]
         assert outcome.facts('unix') == {'path': path}
+        requests = server.requests(outcome.facts('handshake')['sid'])
+        assert {request['headers']['host'] for request in requests} == {'any.test'}
         assert f'UNIX socket {path}\n' in shown(*arguments)[1]
 
-    def test_tls(self, probe, failed, node_server, tmp_path, certificates):
-        path = node_server(
-            'engine.io', tmp_path / 's', certificates.server_cert, certificates.server_key
-        )
+    def test_tls(self, probe, failed, make_js_server, path, certificates):
+        make_js_server(socket=path, tls=certificates.tls)
         arguments = '--unix-socket', path, '--ca', certificates.ca
         outcome = probe('https://localhost', *arguments)
         assert outcome.code == 0, outcome
@@ -155,9 +159,9 @@ class TestUnixSocket:
         assert outcome.facts('tls')['verified']
         assert failed('tls', 'https://any.test', *arguments).endswith('not for any.test')
 
-    def test_without_the_proxy_of_the_environment(self, probe, environment, node_server, tmp_path):
+    def test_without_the_proxy_of_the_environment(self, probe, environment, make_js_server, path):
         environment.setenv('http_proxy', 'http://127.0.0.1:9')
-        path = node_server('engine.io', tmp_path / 's')
+        make_js_server(socket=path)
         outcome = probe('http://any.test', '--unix-socket', path)
         assert outcome.code == 0, outcome
         assert 'proxy' not in outcome.steps

@@ -121,8 +121,7 @@ class TestRefusalsAfterTheOpening:
 
     def test_engine_io(self, probe, node_server):
         """It does so if it cannot make a session id."""
-        url = f'http://127.0.0.1:{node_server("no-id", 0)}'
-        outcome = probe(url, '--transports', 'websocket')
+        outcome = probe(node_server('no-id'), '--transports', 'websocket')
         assert (outcome.code, outcome.verdict['step']) == (1, 'handshake'), outcome
         assert outcome.text == (
             'handshake: HTTP 400: Bad request. The server sent this after it had opened the '
@@ -157,9 +156,8 @@ class TestRefusalsAfterTheOpening:
 
 @pytest.mark.parametrize('way', ['polling', 'websocket'])
 def test_a_server_of_http_2(failed, node_server, way):
-    url = f'http://127.0.0.1:{node_server("http2", 0)}'
     step = {'polling': 'handshake', 'websocket': 'websocket'}[way]
-    assert failed(step, url, '--transports', way) == (
+    assert failed(step, node_server('http2'), '--transports', way) == (
         f'{step}: this port speaks only HTTP/2, and this client speaks HTTP/1.1'
     )
 
