@@ -28,6 +28,11 @@ def test_families_take_turns():
     assert race.in_order(v4 + v6, None) == [v4[0], v6[0], v4[1], v6[1], v6[2]]
     assert race.in_order(v6 + v4, v4[1][4]) == [v4[1], v6[0], v4[0], v6[1], v6[2]]
     assert race.in_order(v4, ('198.51.100.1', 80)) == v4
+    assert race.in_order([v6[0], *v4], None) == [v6[0], *v4]
+
+
+def test_the_time_that_the_rfc_recommends():
+    assert race.ATTEMPT_DELAY == 0.25
 
 
 @pytest.fixture
@@ -304,6 +309,13 @@ def test_a_system_without_the_option_for_ports(listener, monkeypatch):
         source = race.source_address('127.0.0.9')
         with race.new_socket(address(*listener.getsockname()), (), source) as sock:
             assert sock.getsockname()[0] == '127.0.0.9'
+
+
+def test_a_socket_without_options():
+    with race.new_socket(address('127.0.0.1'), (), None) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockname() == ('0.0.0.0', 0)  # it is bound nowhere
 
 
 def test_a_source_address():
