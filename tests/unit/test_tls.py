@@ -493,3 +493,17 @@ def test_a_detached_socket_is_no_longer_watched(context, certificates):
     os.close(descriptor)
     receiving.kill()
     serving.get().close()
+
+
+def test_a_socket_without_time_says_what_it_waits_for(context, certificates):
+    """gevent's own `send()` returns 0 whether TLS waits for room or for the peer."""
+    ours, theirs = socket.socketpair()
+    serving = gevent.spawn(certificates.server_context().wrap_socket, theirs, server_side=True)
+    with tls.wrap(ours, context(), 'localhost') as sock, serving.get(timeout=5) as peer:
+        sock.sendall(b'hello')  # by send()
+        sock.settimeout(0)
+        assert sock.send(b'hello') == 5
+        with pytest.raises(ssl.SSLWantWriteError):
+            for _ in range(1000):
+                sock.send(bytes(65536))
+        assert peer.recv(10) == b'hello'
