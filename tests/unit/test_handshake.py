@@ -15,7 +15,6 @@ from engineio_gevent.transports.handshake import (
     Handshake,
     LateRefusal,
     check_answer,
-    late_response,
     listed_subprotocols,
 )
 from engineio_gevent.transports.redirects import Destination
@@ -269,15 +268,6 @@ def test_a_late_refusal_has_a_limit():
 def test_it_keeps_nothing_and_begins_as_no_frame_does():
     assert refusal().unread == b''
     assert LateRefusal.BEGINS == b'HT'
-
-
-def test_the_response_of_a_late_refusal():
-    """For the command `probe`."""
-    found = late_response(REFUSAL)
-    assert (found.status, found.body) == (400, b'{"message": "no"}')
-    assert late_response(REFUSAL[:-1]).status == 400
-    for other in (b'', b'HTM', REFUSAL[:20], b'HTTP/1.1 x\r\n\r\n', b'x' + REFUSAL):
-        assert late_response(other) is None
 
 
 def test_a_compressed_response_is_within_the_limit(monkeypatch):
