@@ -139,26 +139,26 @@ class _Race:
         self._ended: list[PlainSocket] = []
         self._changed = Event()
         self._error: OSError = OSError('the host name has no address')
+        # When the next one may begin beside those that are under way.
+        self._next_at = monotonic()
 
     def run(self, timeout: float | None) -> tuple[PlainSocket, Address]:
         deadline = None if timeout is None else monotonic() + timeout
-        next_at = 0.0
         try:
             while self._waiting or self._running:
                 now = monotonic()
-                if self._waiting and (not self._running or now >= next_at):
-                    next_at = now + ATTEMPT_DELAY
+                if self._waiting and (not self._running or now >= self._next_at):
+                    self._next_at = now + ATTEMPT_DELAY
                     address = self._waiting.pop()
                     try:
                         sock = self._attempt(address)
                     except OSError as exc:
                         self._fail(address, exc)
-                        next_at = 0.0
                     else:
                         if sock is not None:
                             return sock, address
                     continue
-                times = [next_at] if self._waiting else []
+                times = [self._next_at] if self._waiting else []
                 if deadline is not None:
                     times.append(deadline)
                 left = min(times) - now if times else None
@@ -173,7 +173,6 @@ class _Race:
                     except OSError as exc:
                         sock.close()
                         self._fail(address, exc)
-                        next_at = 0.0
                     else:
                         return sock, address
                 if deadline is not None and monotonic() >= deadline:
@@ -209,5 +208,6 @@ class _Race:
 
     def _fail(self, address: Address, error: OSError) -> None:
         self._error = error
+        self._next_at = monotonic()
         if self._on_failure is not None:
             self._on_failure(address, error)

@@ -23,9 +23,9 @@ CACHE_SIZE = 256
 #: Names that a hub looks up at the same time. gevent's thread pool has 10 threads by default, and
 #: a name server that does not answer blocks one of them for as long as the system's resolver waits.
 CONCURRENCY = 5
-#: Look-ups beyond these, for which nobody waits any more: names that are not answered must not
-#: keep the others waiting. Together they leave threads to the rest of the program.
-ABANDONED = 3
+#: Look-ups beyond these, for which nobody waits any more. Each gets a native thread of its own:
+#: names that are not answered must not delay other names, nor fill gevent's pool.
+ABANDONED = 50
 
 #: What ``getaddrinfo()`` returns for an address: family, type, protocol, name and socket address.
 Address = tuple[Any, ...]
@@ -78,6 +78,7 @@ class _Lookups:
     """The look-ups of one hub. No greenlet can wait for the result of another hub."""
 
     def __init__(self, hub: Hub) -> None:
+        self._hub = hub
         self._start()
 
     def _start(self) -> None:
@@ -119,6 +120,7 @@ class _Lookups:
             one.has_slot, one.abandoned = False, True
             self._abandoned += 1
             self._slots.release()
+            self._hub.threadpool.maxsize += 1
 
     def _look_up(self, key: _Key, one: _LookUp, under_way: dict[_Key, _LookUp]) -> None:
         slots = self._slots
@@ -141,8 +143,10 @@ class _Lookups:
             if one.has_slot:
                 one.has_slot = False
                 slots.release()
-            elif one.abandoned and slots is self._slots:  # else it was begun before a fork
+            elif one.abandoned and slots is self._slots and self._hub.loop is not None:
+                # Not after a fork, nor in a hub that was destroyed.
                 self._abandoned -= 1
+                self._hub.threadpool.maxsize -= 1
 
 
 class _Stopped(Exception):

@@ -86,6 +86,18 @@ class _Socket(gevent.ssl.SSLSocket):
                 self.close()
             raise
 
+    def send(self, data: Any, *arguments: Any, **timeout: Any) -> int:
+        """Send some of ``data``; without time to wait, it raises what TLS waits for.
+
+        gevent's own returns 0 then. A stream would wait for room, and find it at once, again and
+        again, while TLS waits for the peer.
+        """
+        tls: Any = self._sslobj  # type: ignore[attr-defined]  # its stubs do not have it
+        if self.timeout == 0 and tls:
+            sent: int = tls.write(data)
+            return sent
+        return super().send(data, *arguments, **timeout)
+
     def detach(self) -> int:
         """Give up the descriptor, and watch it no longer: the owner may close it at once.
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 _Result = TypeVar('_Result')
 
-#: Bytes of a TLS record at most (RFC 8446, section 5.1): the proxy's records are read whole.
-_RECORD = 16384 + 256
+#: Bytes of a TLS record at most, 16384 + 256 (RFC 8446, section 5.2): the records of the proxy
+#: are read whole.
+_RECORD = 16640
 #: Bytes that are encrypted at a time. They become one record.
 _PIECE = 16384
 
@@ -33,7 +34,7 @@ class TLSOverTLS:
     __slots__ = ('_accepted', '_from_peer', '_sock', '_suppress', '_tls', '_to_peer', '_unsent')
 
     def __init__(
-        self, sock: Any, context: ssl.SSLContext, host: str, suppress_ragged_eofs: bool = True
+        self, sock: Any, context: ssl.SSLContext, host: str, suppress_ragged_eofs: bool
     ) -> None:
         self._sock = sock
         self._suppress = suppress_ragged_eofs

@@ -87,3 +87,83 @@ def test_no_address_answers(two_addresses, attempts, make_client, transport):
         error = support.outcome(client.connect, f'http://{NAME}:{port}', transports=[transport])
         assert 'request_timeout' in str(error) or 'timed out' in str(error)
         assert attempts == ['127.0.0.2', '127.0.0.1']
+
+
+# -- A name server that does not answer ------------------------------------------------------------
+
+HANGING = """
+    import _socket
+    import os
+    import threading
+
+    import gevent
+
+    (url,) = argv
+    known = _socket.getaddrinfo
+    may_answer = threading.Event()
+    hanging = []
+
+
+    def getaddrinfo(host, port, family=0, kind=0, proto=0, flags=0):
+        # In a native thread of gevent's pool.
+        if host.startswith('hang') and not flags & _socket.AI_NUMERICHOST:
+            hanging.append(host)
+            may_answer.wait()
+        return known(host, port, family, kind, proto, flags)
+
+
+    _socket.getaddrinfo = getaddrinfo
+
+    import engineio_gevent
+    import gevent.socket
+
+
+    def refused(name, timeout):
+        try:
+            engineio_gevent.Client(request_timeout=timeout).connect(f'http://{name}:1')
+        except engineio_gevent.exceptions.ConnectionError as error:
+            return 'request_timeout' in str(error)
+
+
+    def works():
+        with engineio_gevent.Client(request_timeout=20, handle_sigint=False) as client:
+            client.connect(url)
+            return client.transport()
+
+
+    def in_a_thread(function, *arguments):
+        done = []
+
+        # Its hub is not destroyed: that would wait for the look-ups.
+        thread = threading.Thread(target=lambda: done.append(function(*arguments)))
+        thread.start()
+        while thread.is_alive():
+            gevent.sleep(0.01)
+        return done[0]
+
+
+    asking = [gevent.spawn(refused, f'hang-{number}', 0.2) for number in range(50)]
+    say(all(one.get() for one in asking))
+    say(5 <= len(hanging) <= 50)
+    say(len(gevent.socket.getaddrinfo('localhost', 80)) > 0)
+    say(works())
+    say([in_a_thread(refused, 'hang-1', 0.2), in_a_thread(works), works()])
+    child = os.fork()
+    if child == 0:
+        gevent.reinit()
+        os._exit(0 if refused('hang-1', 0.2) and works() == 'websocket' else 1)
+    say(os.waitpid(child, 0)[1])
+    may_answer.set()
+"""
+
+
+def test_a_name_server_that_does_not_answer(script, js_server):
+    """Fifty clients give up. A look-up of another name is answered, by gevent and by a client.
+
+    So it is in another native thread, after one that ended while it asked, and after a fork.
+    """
+    program = script(HANGING, f'http://localhost:{js_server.port}')
+    assert [program.hear() for _ in range(4)] == [True, True, True, 'websocket']
+    assert program.hear() == [True, 'websocket', 'websocket']
+    assert program.hear() == 0
+    assert program.result() == []

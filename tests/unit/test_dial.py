@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -126,6 +127,21 @@ def test_an_address_whose_time_is_over(listener):
     """It still gets a moment."""
     with dial.open_socket(*listener.getsockname(), timeout=-1) as sock:
         assert sock.getpeername() == listener.getsockname()
+
+
+def test_one_that_answers_late_still_wins(delay):
+    """The attempts go on side by side: nothing but the deadline ends one."""
+    with swallowing() as full, contextlib.ExitStack() as taken:
+        addresses = [address(*full.getsockname()), address('127.0.0.1', free_port())]
+        connecting = gevent.spawn(race.connect_first, addresses, timeout=5)
+        settle()
+        full.settimeout(0.1)
+        while not connecting.ready():  # the system asks again after a second
+            with contextlib.suppress(TimeoutError):
+                taken.enter_context(full.accept()[0])
+        sock, _ = connecting.get()
+        with sock:
+            assert sock.getpeername() == full.getsockname()
 
 
 def test_addresses_that_all_swallow(hosts, black_hole, delay):

@@ -12,7 +12,7 @@ from gevent import socket
 
 from engineio_gevent.net import race
 from engineio_gevent.net.plain import PlainSocket
-from support import free_port, has_ipv6, no_leaks, outcome, settle, swallowing, watchers
+from support import free_port, has_ipv6, no_leaks, outcome, settle, watchers
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -28,6 +28,11 @@ def test_families_take_turns():
     assert race.in_order(v4 + v6, None) == [v4[0], v6[0], v4[1], v6[1], v6[2]]
     assert race.in_order(v6 + v4, v4[1][4]) == [v4[1], v6[0], v4[0], v6[1], v6[2]]
     assert race.in_order(v4, ('198.51.100.1', 80)) == v4
+    assert race.in_order([v6[0], *v4], None) == [v6[0], *v4]
+
+
+def test_the_time_that_the_rfc_recommends():
+    assert race.ATTEMPT_DELAY == 0.25
 
 
 @pytest.fixture
@@ -147,6 +152,7 @@ def test_the_next_one_begins_at_once_after_a_failure(attempts, long_delay, first
 @pytest.mark.parametrize('second', ['refused', 'nosocket'])
 def test_also_if_another_one_is_under_way(attempts, monkeypatch, second):
     """The third does not wait because of the second, which has ended."""
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.02)
     racing = start('slow', second, 'ok')
     assert attempts.begun == ['slow']
     monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
@@ -164,10 +170,10 @@ def test_the_next_one_begins_after_a_failure_that_took_long(attempts, long_delay
 
 
 def test_each_has_its_time_to_itself(attempts, monkeypatch):
-    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.2)
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.1)
     racing = start('slow', 'slow2', 'slow3')
     assert attempts.begun == ['slow']
-    gevent.sleep(0.25)
+    gevent.sleep(0.11)
     assert attempts.begun == ['slow', 'slow2']
     attempts.decide('slow')
     assert racing.get(timeout=2) == 'slow'
@@ -305,6 +311,13 @@ def test_a_system_without_the_option_for_ports(listener, monkeypatch):
             assert sock.getsockname()[0] == '127.0.0.9'
 
 
+def test_a_socket_without_options():
+    with race.new_socket(address('127.0.0.1'), (), None) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockname() == ('0.0.0.0', 0)  # it is bound nowhere
+
+
 def test_a_source_address():
     assert race.source_address('192.0.2.1')[0] == socket.AF_INET
     assert race.source_address('192.0.2.1')[4] == ('192.0.2.1', 0)
@@ -319,16 +332,37 @@ def test_an_option_that_is_refused_closes_the_socket(options):
         race.new_socket(address('127.0.0.1'), options, None)
 
 
-def test_one_that_answers_late_still_wins(no_delay):
-    """The attempts go on side by side: nothing but the deadline ends one."""
-    with swallowing() as full, contextlib.ExitStack() as taken:
-        addresses = [address(*full.getsockname()), address('127.0.0.1', free_port())]
-        connecting = gevent.spawn(race.connect_first, addresses, timeout=5)
-        settle()
-        full.settimeout(0.1)
-        while not connecting.ready():  # the system asks again after a second
-            with contextlib.suppress(TimeoutError):
-                taken.enter_context(full.accept()[0])
-        sock, _ = connecting.get()
-        with sock:
-            assert sock.getpeername() == full.getsockname()
+def test_a_source_address_that_this_machine_does_not_have():
+    with no_leaks(), pytest.raises(OSError, match='this machine') as caught:
+        race.new_socket(address('127.0.0.1'), (), race.source_address('192.0.2.1'))
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert caught.value.strerror == (
+        'source address 192.0.2.1: this machine does not have this address'
+    )
+
+
+def test_a_source_address_that_cannot_be_bound():
+    source = (*race.source_address('127.0.0.1')[:4], ('127.0.0.1', 1 << 15))
+    with socket.socket() as sock:
+        sock.bind(source[4])
+        sock.listen()
+        with no_leaks(), pytest.raises(OSError, match='in use') as caught:
+            race.new_socket(address('127.0.0.1'), (), source)
+    text = os.strerror(errno.EADDRINUSE)
+    assert caught.value.strerror == f'source address 127.0.0.1: {text}'
+
+
+@pytest.mark.parametrize(
+    ('source', 'text'),
+    [
+        (None, 'none left. If this machine has no free port, use source_addresses'),
+        ('127.0.0.9', 'source address 127.0.0.9: no free port. Add source_addresses'),
+    ],
+)
+def test_a_machine_without_free_ports(source, text):
+    found = race.explained(
+        OSError(errno.EADDRNOTAVAIL, 'none left'), source and race.source_address(source)
+    )
+    assert (found.errno, found.strerror) == (errno.EADDRNOTAVAIL, text)
+    other = OSError(errno.ECONNREFUSED, 'refused')
+    assert race.explained(other, None) is other

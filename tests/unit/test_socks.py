@@ -112,6 +112,30 @@ def test_the_address_in_the_answer_is_read(bound):
     through(Script((b'\5\1\0', b'\5\0'), (b'\5\1\0' + NAME, answer)), 'socks5h')
 
 
+def test_an_answer_in_pieces_and_the_first_bytes_of_the_server():
+    def serve(sock):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        read_exactly(sock, 3)
+        sock.sendall(b'\5\0')
+        read_exactly(sock, 3 + len(NAME))
+        sock.sendall(OK_5[:6])
+        settle()  # it has been read
+        sock.sendall(OK_5[6:] + b'first')
+        read_to_end(sock)
+
+    with no_leaks(), HostileServer(serve) as server:
+        proxy = Proxy('socks5h', '127.0.0.1', server.port)
+        with open_tunnel(proxy, 'server.test', 80, DIRECT, 5) as sock:
+            assert read_exactly(sock, 5) == b'first'
+        server.wait_open(0)
+
+
+def test_the_longest_name():
+    host = 'x' * 255
+    target = b'\3\xff' + host.encode() + b'\0\x50'
+    through(Script((b'\5\1\0', b'\5\0'), (b'\5\1\0' + target, OK_5)), 'socks5h', host)
+
+
 def test_credentials():
     script = Script(
         (b'\5\2\0\2', b'\5\2'),

@@ -108,6 +108,7 @@ def test_there_and_back(connect):
 def test_what_it_says_of_itself(connect):
     wire, sock = connect()
     assert sock.version() == wire.peer.version()
+    assert isinstance(sock.tls, ssl.SSLObject)
     assert sock.cipher() == wire.peer.cipher()
     assert ('DNS', 'localhost') in sock.getpeercert()['subjectAltName']
     assert sock.getpeercert(True) == sock.getpeercert(binary_form=True) != sock.getpeercert()
@@ -224,7 +225,7 @@ def test_an_end_within_the_handshake(certificates, context):
     wire = Wire(certificates.server_context())
     wire.ended = wire.shaken = True  # it says nothing
     with pytest.raises(ssl.SSLEOFError):
-        TLSOverTLS(wire, context, 'localhost').do_handshake()
+        TLSOverTLS(wire, context, 'localhost', True).do_handshake()
     assert wire.sizes  # our part of the handshake went out
 
 
@@ -233,7 +234,7 @@ def test_a_certificate_that_is_not_trusted(certificates):
     wire = Wire(certificates.server_context())
     ctx = tls.context(True, None, certifi.where)
     with pytest.raises(ssl.SSLCertVerificationError, match='verify failed'):
-        TLSOverTLS(wire, ctx, 'localhost').do_handshake()
+        TLSOverTLS(wire, ctx, 'localhost', True).do_handshake()
     with pytest.raises(ssl.SSLError, match=r'(?i)unknown.?ca'):
         wire.peer.do_handshake()
 
@@ -241,7 +242,7 @@ def test_a_certificate_that_is_not_trusted(certificates):
 def test_a_certificate_of_another_host(certificates, context):
     wire = Wire(certificates.server_context())
     with pytest.raises(ssl.SSLCertVerificationError, match=r'example\.test'):
-        TLSOverTLS(wire, context, 'example.test').do_handshake()
+        TLSOverTLS(wire, context, 'example.test', True).do_handshake()
 
 
 def test_an_alert_that_cannot_be_sent(certificates):
@@ -257,7 +258,7 @@ def test_an_alert_that_cannot_be_sent(certificates):
 
     wire.recv = recv
     with pytest.raises(ssl.SSLCertVerificationError, match='verify failed'):
-        TLSOverTLS(wire, ctx, 'localhost').do_handshake()
+        TLSOverTLS(wire, ctx, 'localhost', True).do_handshake()
 
 
 # -- Over real sockets -----------------------------------------------------------------------------
@@ -300,9 +301,9 @@ def tunnelled(certificates, context):
         gevent.joinall(greenlets, timeout=5)
 
 
-def test_megabytes_both_ways(tunnelled):
-    """More than all buffers hold, at the same time."""
-    data = bytes(range(256)) * (4 << 12)
+def test_a_megabyte_both_ways(tunnelled):
+    """More than the buffers hold, at the same time."""
+    data = bytes(range(256)) * (1 << 12)
     got = []
 
     def serve(sock):
