@@ -159,7 +159,8 @@ def test_what_is_set_on_a_session(server_with, script):
         polled = len(seen) - (used == 'websocket')
         assert mounted >= polled
         assert unused == 0
-        assert hooked == mounted
+        # The last GET is killed by disconnect(), before or after its response.
+        assert polled - 1 <= hooked <= mounted
         if polled:
             assert cookies == ['io', 'mine']
             assert all('io=' in cookie for _, _, _, cookie in seen[1:])

@@ -152,6 +152,14 @@ def test_an_odd_age_warns_of_nothing(cookies, line):
     assert 'b=2' in cookies.header(HERE)
 
 
+def test_a_date_over_which_the_jar_fails(cookies):
+    """It is not in the jar, nor is a warning of the standard library in the log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        cookies.store(HERE, ['a=1; Expires=Thu, 01 Jxx 2970 00:00:00 GMT', 'b=2'])
+    assert cookies.header(HERE) == 'b=2'
+
+
 def test_an_age_that_is_no_number_is_ignored(cookies):
     cookies.store(HERE, ['a=1; Max-Age=never', 'b=2; Max-Age=1e3', 'c=3; Max-Age="0"'])
     assert sorted(cookies.header(HERE).split('; ')) == ['a=1', 'b=2']

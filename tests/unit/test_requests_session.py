@@ -141,6 +141,12 @@ def test_cookies_are_the_session_s(server, session, make_http):
     assert server.asked[1][2]['Cookie'] == 'a=1'
 
 
+def test_the_caller_s_cookies_go_with_the_session_s(server, session, make_http):
+    session.cookies.set('a', '1')
+    make_http({'cookie': 'own=2'}).get('/', 5)
+    assert server.asked[0][2]['Cookie'] == 'own=2; a=1'
+
+
 @pytest.mark.parametrize(
     ('answer', 'kind'),
     [

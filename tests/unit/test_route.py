@@ -429,3 +429,80 @@ def test_nothing_of_the_caller_s_is_changed(make_session):
 @pytest.mark.parametrize(('given', 'verify'), [(0, False), (1, True), (None, False)])
 def test_whether_to_verify_is_true_or_false(given, verify):
     assert Route('https://a.test', verify=given).verify is verify
+
+
+# -- What is given beside the URL ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('cert', [None, 'both.pem', ('cert.pem', 'key.pem')])
+def test_client_certificates(cert):
+    assert Route('https://a.test', cert=cert).cert == cert
+
+
+@pytest.mark.parametrize('cert', [5, (), ('a',), ('a', 5), ('a', 'b', 'c'), ['a', 'b']])
+def test_no_client_certificates(cert):
+    with pytest.raises(ValueError, match='ssl_cert must be the path'):
+        Route('https://a.test', cert=cert)
+
+
+@pytest.mark.parametrize('verify', ['', 1.5, [], object()])
+def test_no_way_to_verify(verify):
+    with pytest.raises(ValueError, match='ssl_verify must be True, False or the path'):
+        Route('https://a.test', verify=verify)
+
+
+def test_the_certificate_of_the_client_goes_before_the_session_s(make_session):
+    session = make_session(cert='session.pem')
+    assert Route('https://a.test', cert='own.pem', http_session=session).cert == 'own.pem'
+
+
+def test_the_proxy_for_a_redirect_to_another_server(monkeypatch, make_session):
+    """That of the route is for its own server; for another, the environment says."""
+    monkeypatch.setenv('http_proxy', 'http://env.test:1')
+    monkeypatch.setenv('no_proxy', 'b.test')
+    own = make_session(proxies={'http': 'http://own.test:2'}, trust_env=False)
+    route = Route('http://a.test', http_session=own)
+    assert route.proxy_for(route.origin, 'http://a.test/') == Proxy('http', 'own.test', 2)
+    other = route.proxy_for((False, 'c.test', 80), 'http://c.test/')
+    assert other == Proxy('http', 'env.test', 1)
+    assert route.proxy_for((False, 'b.test', 80), 'http://b.test/') is None
+    assert Route('http://b.test').proxy_for((False, 'b.test', 80), 'http://b.test/') is None
+
+
+@pytest.mark.parametrize(
+    ('query', 'kept'),
+    [
+        ('EIO=3', ''),
+        ('transport=x&a=1', 'a=1&'),
+        ('a=1&sid=x', 'a=1&'),
+        ('t=5', ''),
+        ('%45IO=3', ''),
+        ('eio=3&T=5&tt=1', 'eio=3&T=5&tt=1&'),
+        ('&&a=1&&', 'a=1&'),
+        ('=', '=&'),
+    ],
+)
+def test_what_the_client_puts_into_the_query_is_sent_once(query, kept):
+    route = Route(f'http://a.test?{query}', timestamp=False)
+    assert route.target('polling') == f'/engine.io/?{kept}transport=polling&EIO=4'
+
+
+@pytest.mark.parametrize(
+    ('url', 'path', 'shown'),
+    [
+        ('http://a.test/x', 'engine.io', "'/x'"),
+        ('http://a.test/engine.io/x', 'engine.io', "'/engine.io/x'"),
+        ('http://a.test/x', '', "'/x'"),
+    ],
+)
+def test_another_path(url, path, shown):
+    with pytest.raises(ValueError, match='URL has the path') as caught:
+        Route(url, path=path)
+    assert shown in str(caught.value)
+    assert f'engineio_path is {path!r}' in str(caught.value)
+
+
+def test_a_path_that_is_quoted():
+    assert Route('http://a.test/a%20b/', path='a b', timestamp=False).target('polling') == (
+        '/a%20b/?transport=polling&EIO=4'
+    )
