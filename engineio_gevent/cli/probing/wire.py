@@ -72,9 +72,9 @@ class Frames:
                     raise ConnectionClosed('the server closed the connection')
                 try:
                     self._packets.extend(self._decoder.feed(data))
-                except ProtocolError as exc:
+                except ProtocolError:
                     self._read_refusal()
-                    raise exc
+                    raise
             opcode, message = self._packets.popleft()
             if opcode == PING:
                 self._sock.sendall(encode_frame(PONG, message))
