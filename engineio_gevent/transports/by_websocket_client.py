@@ -199,10 +199,8 @@ def _foreign_cookies(url: str) -> str:
 
 
 def _head_of(answer: Response) -> bytes:
-    """The head of a response for websocket-client: without cookies, and with the body's size."""
+    """A response for websocket-client: without its cookies, and with the size of its body."""
     headers = {**answer.headers, 'content-length': str(len(answer.body))}
-    headers.pop('set-cookie', None)
-    headers.pop('transfer-encoding', None)
     lines = [f'HTTP/1.1 {answer.status} -', *(f'{n}: {v}' for n, v in headers.items())]
     return '\r\n'.join([*lines, '', '']).encode() + answer.body
 
