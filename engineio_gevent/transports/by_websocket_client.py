@@ -47,9 +47,6 @@ class Handshake:
     def __init__(self, arguments: dict[str, Any], timeout: float | None) -> None:
         self._arguments = arguments
         self._timeout = timeout
-        self._error: Exception | None = None
-        #: The caller's function that makes the keys of frames, or None.
-        self.get_mask_key: GetMaskKey | None = None
 
     def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
         """Send the request and read the response; waits."""
@@ -66,7 +63,8 @@ class Handshake:
         }
         url = f'{"wss" if place.secure else "ws"}://{place.netloc}{place.target}'
         reader = _Reader(cooperative(sock), _foreign_cookies(url))
-        self._error = None
+        # What websocket-client says of the response.
+        self._error: Exception | None = None
         made = None
         try:
             made = websocket.create_connection(url, self._timeout, socket=reader, **options)
@@ -83,7 +81,8 @@ class Handshake:
                 f'websocket-client did not use the connection: {self._error or type(made).__name__}'
             )
         if made is not None:
-            self.get_mask_key = getattr(made, 'get_mask_key', None)
+            #: The caller's function that makes the keys of frames, or None.
+            self.get_mask_key: GetMaskKey | None = getattr(made, 'get_mask_key', None)
             _warn_of_methods(type(made))
         return reader.answer
 
@@ -116,7 +115,6 @@ class _Reader:
     def __init__(self, sock: Any, foreign: str) -> None:
         self._sock = sock
         self._foreign = foreign.encode()
-        self._head = b''
         self.answer: Response | None = None
         #: Why there is no response.
         self.error: Exception | None = None
@@ -140,7 +138,7 @@ class _Reader:
             except Exception as exc:
                 self.error = exc
                 raise OSError(str(exc)) from exc
-            self._head = _head_of(self.answer)
+            self._head: bytes = _head_of(self.answer)
         piece, self._head = self._head[:size], self._head[size:]
         return piece
 
@@ -201,12 +199,8 @@ def _foreign_cookies(url: str) -> str:
 
 
 def _head_of(answer: Response) -> bytes:
-    """The head of a response for websocket-client: without cookies, and with the body's size."""
+    """A response for websocket-client: without its cookies, and with the size of its body."""
     headers = {**answer.headers, 'content-length': str(len(answer.body))}
-    headers.pop('set-cookie', None)
-    headers.pop('transfer-encoding', None)
-    if answer.status == 101:
-        del headers['content-length']
     lines = [f'HTTP/1.1 {answer.status} -', *(f'{n}: {v}' for n, v in headers.items())]
     return '\r\n'.join([*lines, '', '']).encode() + answer.body
 

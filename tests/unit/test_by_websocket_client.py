@@ -235,6 +235,14 @@ def test_a_redirect_is_followed_elsewhere(location):
         one.check(answer, PLACE)
 
 
+def test_no_connection_is_made_elsewhere(hostile_server):
+    server = hostile_server(lambda sock: None)
+    location = f'Location: ws://127.0.0.1:{server.port}/\r\n'.encode()
+    ask(b'HTTP/1.1 302 Found\r\nContent-Length: 0\r\n' + location + b'\r\n')
+    gevent.sleep(0.01)
+    assert server.accepted == 0
+
+
 def test_a_handshake_can_be_done_again():
     """After a redirect; the fault of the first answer is not that of the second."""
     one = Handshake({}, 5)

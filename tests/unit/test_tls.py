@@ -126,7 +126,9 @@ def test_a_chain_may_be_a_list(context, certificates):
     assert context(sslopt={'cert_chain': chain}) is context(sslopt={'cert_chain': tuple(chain)})
 
 
-@pytest.mark.parametrize('option', ['ca_certs', 'ca_cert_path', 'certfile', 'keyfile', 'chain'])
+@pytest.mark.parametrize(
+    'option', ['ca_certs', 'ca_cert_path', 'certfile', 'keyfile', 'chain', 'key of chain']
+)
 @pytest.mark.parametrize('kind', [str, Path, os.fsencode])
 def test_a_file_of_sslopt_that_changed_is_a_new_context(
     context, certificates, tmp_path, option, kind
@@ -135,13 +137,16 @@ def test_a_file_of_sslopt_that_changed_is_a_new_context(
         path = tmp_path
     else:
         path = tmp_path / 'file.pem'
-        name = {'ca_certs': 'ca', 'keyfile': 'client_key'}.get(option, 'client_pem')
+        names = {'ca_certs': 'ca', 'keyfile': 'client_key', 'key of chain': 'client_key'}
+        name = names.get(option, 'client_pem')
         shutil.copy(getattr(certificates, name), path)
     sslopt = {option: kind(path)}
     if option == 'keyfile':
         sslopt['certfile'] = certificates.client_cert
     elif option == 'chain':
         sslopt = {'cert_chain': (kind(path), None, None)}
+    elif option == 'key of chain':
+        sslopt = {'cert_chain': (certificates.client_cert, kind(path), None)}
     before = context(sslopt=sslopt)
     assert context(sslopt=sslopt) is before
     os.utime(path, (1, 1))
@@ -175,6 +180,10 @@ def test_a_context_of_the_caller_s_own(context):
         ({'sslopt': {'ca_certs': '/nowhere/ca.pem'}}, ['/nowhere/ca.pem']),
         ({'sslopt': {'certfile': '/nowhere/a.pem'}}, ['/nowhere/a.pem']),
         ({'sslopt': {'cert_chain': ('/nowhere/a.pem', None, 's3')}}, ['/nowhere/a.pem']),
+        (
+            {'sslopt': {'cert_chain': ('/nowhere/a.pem', '/nowhere/a.key', 's3')}},
+            ['/nowhere/a.pem', '/nowhere/a.key'],
+        ),
         ({'verify': __file__}, [__file__]),
         ({'cert': __file__}, [__file__]),
     ],
@@ -329,6 +338,21 @@ def test_a_certificate_is_verified_for_sslopt_alone(context, certificates, requi
     assert context(certificates.ca, None, {'check_hostname': False}).get_ca_certs()
 
 
+@pytest.mark.parametrize(('name', 'shown'), [(None, 'a.test'), ('b.test', 'b.test')])
+def test_tls_in_tls(monkeypatch, name, shown):
+    """Over a socket that has TLS already, with the same options."""
+
+    class Outer:
+        do_handshake = None
+
+    monkeypatch.setattr(tls, 'TLSOverTLS', lambda *arguments: arguments)
+    outer = Outer()
+    made = tls.before_handshake(outer, 'context', 'a.test', {'server_hostname': name})
+    assert made == (outer, 'context', shown, True)
+    made = tls.before_handshake(outer, 'context', 'a.test', {'suppress_ragged_eofs': False})
+    assert made == (outer, 'context', 'a.test', False)
+
+
 # -- SSLKEYLOGFILE ---------------------------------------------------------------------------------
 
 
@@ -338,6 +362,14 @@ def keylog(monkeypatch, tmp_path):
     monkeypatch.setenv('SSLKEYLOGFILE', str(path))
     monkeypatch.setattr(tls, '_keys_announced', False)
     return path
+
+
+# Before any test.
+ANNOUNCED = tls._keys_announced
+
+
+def test_nothing_has_been_announced_at_first():
+    assert ANNOUNCED is False
 
 
 def test_keys_are_written_with_one_warning(context, shake_hands, keylog, caplog, monkeypatch):
