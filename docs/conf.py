@@ -46,7 +46,7 @@ nitpick_ignore_regex = [
     (
         r'py:.*',
         r'(gevent|requests|logging|locust|socketio|engineio|contextlib|collections|types|'
-        r'typing|ssl)(\..*)?',
+        r'typing|ssl|os)(\..*)?',
     ),
     (
         r'py:.*',

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json as _json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, TypeVar, overload
 from urllib.parse import urlsplit
 
-from . import process
+from . import options, process
 from .connecting import Connecting, choose_transports, connection_error
 from .net.by_caller import Dial
 from .net.dial import make_dialer
 from .net.race import SocketOptions
-from .options import Options, Reason, State, make_logger, total_timeout
+from .options import Options, Reason, State
 from .per_hub import give_way
 from .session import Session
 from .tools import Tools
@@ -122,9 +121,9 @@ class Client(Tools):
         source_addresses: str | Collection[str] | None = None,
         sockopt: SocketOptions = (),
     ) -> None:
-        json = _json if json is None else json
+        json = options.json_module(json)
         #: The logger that this client uses.
-        self.logger: logging.Logger = make_logger(logger)
+        self.logger: logging.Logger = options.make_logger(logger)
         #: The registered handlers, by event name.
         self.handlers: dict[str, Callable[..., Any]] = {}
         #: The transports of the last ``connect()``, in order of preference.
@@ -133,7 +132,9 @@ class Client(Tools):
         self.handle_sigint = handle_sigint
         self.request_timeout = request_timeout
         self.timestamp_requests = timestamp_requests
-        self.websocket_extra_options: dict[str, Any] = dict(websocket_extra_options or {})
+        self.websocket_extra_options: dict[str, Any] = options.keyword_arguments(
+            'websocket_extra_options', websocket_extra_options
+        )
         self.try_all_transports = try_all_transports
         self.remember_upgrade = remember_upgrade
         self.parse_json = parse_json
@@ -335,16 +336,16 @@ class Client(Tools):
             )
         except OSError as exc:  # no descriptor for netrc, or for an import
             raise connection_error(exc, urlsplit(url).netloc.rpartition('@')[2]) from exc
-        options = Options(
+        chosen = Options(
             logger=self.logger,
             verbose=self._verbose,
             dumps=self._dumps,
             loads=self._loads,
             parse_json=self.parse_json,
-            request_timeout=total_timeout(self.request_timeout),
+            request_timeout=options.total_timeout(self.request_timeout),
             timeouts=self.request_timeout if isinstance(self.request_timeout, tuple) else None,
-            write_limit=self.write_limit,
-            max_message_size=self.max_message_size,
+            write_limit=options.size_limit('write_limit', self.write_limit),
+            max_message_size=options.size_limit('max_message_size', self.max_message_size),
             handle_sigint=self.handle_sigint,
         )
         if self.handle_sigint:
@@ -353,7 +354,7 @@ class Client(Tools):
         if websocket_first:
             order = sorted(order, key='websocket'.__ne__)
         self._upgraded_before = False
-        connecting = Connecting(options, self.handlers, route, own=self._own, disown=self._disown)
+        connecting = Connecting(chosen, self.handlers, route, own=self._own, disown=self._disown)
         first, last = connecting.run(
             order if self.try_all_transports else order[:1], 'websocket' in order
         )

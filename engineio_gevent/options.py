@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json as _json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from .own_loggers import CLIENT
@@ -42,6 +43,8 @@ class Options(NamedTuple):
 def make_logger(logger: bool | logging.Logger) -> logging.Logger:
     """The logger of a client, from its option ``logger``."""
     if not isinstance(logger, bool):
+        if not hasattr(logger, 'error'):
+            raise ValueError(f'logger must be True, False or a logger: {logger!r:.100}')
         return logger
     if logger:
         # The application asked for it: only now, and only our own logger.
@@ -58,11 +61,45 @@ def total_timeout(timeout: Any) -> float | None:
     :raises ValueError: it is not valid.
     """
     parts = timeout if isinstance(timeout, tuple) else (timeout,)
-    if len(parts) not in (1, 2) or not all(
-        one is None or (isinstance(one, (int, float)) and one >= 0) for one in parts
-    ):
+    if len(parts) not in (1, 2) or not all(one is None or _is_number(one) for one in parts):
         raise ValueError(
             'request_timeout must be a number of seconds, None, or a pair for connecting and '
-            f'reading: {timeout!r}'
+            f'reading: {timeout!r:.100}'
         )
     return None if None in parts else sum(parts)
+
+
+def size_limit(name: str, size: Any) -> int | None:
+    """An option that limits bytes; None: no limit.
+
+    :raises ValueError: it is not valid.
+    """
+    if size is not None and not _is_number(size):
+        raise ValueError(f'{name} must be a number of bytes, or None: {size!r:.100}')
+    limit: int | None = size
+    return limit
+
+
+def json_module(json: Any) -> Any:
+    """The module of the option ``json``; the default is the standard library's.
+
+    :raises ValueError: it is not valid.
+    """
+    json = _json if json is None else json
+    if not callable(getattr(json, 'dumps', None)) or not callable(getattr(json, 'loads', None)):
+        raise ValueError(f'json must be a module with dumps() and loads(): {json!r:.100}')
+    return json
+
+
+def keyword_arguments(name: str, given: Any) -> dict[str, Any]:
+    """A copy of an option that is a mapping of keyword arguments.
+
+    :raises ValueError: it is not valid.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f'{name} must be a dict of keyword arguments: {given!r:.100}')
+    return dict(given or {})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0

@@ -366,10 +366,11 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def other_path(url: str, path: str) -> str:
     """The path in a URL, if it is another one than that of Engine.IO; else an empty string."""
     try:
-        given = urlsplit(url).path.strip('/')
+        parts = urlsplit(url)
     except ValueError:
         return ''  # Connection.route() says what is wrong
-    return '' if given == path.strip('/') else given
+    given = parts.path.strip('/')
+    return given if parts.netloc and given != path.strip('/') else ''
 
 
 def _check_path(url: str, path: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Any
 
+import gevent.ssl
 from gevent import Greenlet, GreenletExit, socket, spawn
 
 from ..exceptions import ConnectionClosed
@@ -73,7 +73,8 @@ def _ready(sock: Any, options: SocketOptions) -> Any:
     """
     if sock.fileno() == -1:
         raise ConnectionClosed('dial returned a closed socket')
-    if isinstance(sock, ssl.SSLSocket):
+    tls = hasattr(sock, 'do_handshake')
+    if tls and not isinstance(sock, gevent.ssl.SSLSocket):
         raise ConnectionClosed(
             'dial returned a TLS socket that would block the thread: use gevent.ssl.SSLContext'
         )
@@ -85,7 +86,7 @@ def _ready(sock: Any, options: SocketOptions) -> Any:
         options = (*DEFAULT_OPTIONS, *options)
     for option in options:
         sock.setsockopt(*option)
-    if hasattr(sock, 'do_handshake'):
+    if tls:
         sock.settimeout(None)
         return sock  # with TLS already, which a descriptor alone would lose
     return PlainSocket(sock.family, sock.type, sock.proto, sock.detach())

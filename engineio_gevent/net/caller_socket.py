@@ -28,7 +28,7 @@ class _Waiting:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._seconds: float | None = sock.gettimeout()
+        self._seconds: float | None = sock.gettimeout() or None
         sock.setblocking(False)
 
     def recv(self, size: int) -> bytes:

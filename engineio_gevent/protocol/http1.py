@@ -56,8 +56,8 @@ def encode_request(
 class Response:
     """A response that is fed the bytes of a connection until it is complete.
 
-    The result is independent of how the bytes are cut into pieces. After an error, the response
-    must not be fed any more.
+    The result is independent of how the bytes are cut into pieces, except the text of an error
+    that shows bytes that are not HTTP. After an error, the response must not be fed any more.
 
     :param max_size: the largest body in bytes, or None for no limit.
     :param upgrading: whether the request asked for another protocol. Status 101 then completes

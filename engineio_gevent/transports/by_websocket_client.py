@@ -127,8 +127,8 @@ class _Reader:
 
     def sendall(self, data: bytes) -> None:
         if self._foreign:
-            data = data.replace(b'\r\nCookie: %b; ' % self._foreign, b'\r\nCookie: ')
-            data = data.replace(b'\r\nCookie: %b\r\n' % self._foreign, b'\r\n')
+            line = b'\r\nCookie: ' + self._foreign
+            data = data.replace(line + b'\r\n', b'\r\n').replace(line + b'; ', b'\r\nCookie: ')
         self._sock.sendall(data)
 
     def recv(self, size: int) -> bytes:

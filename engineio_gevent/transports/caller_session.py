@@ -29,11 +29,10 @@ def session_from(session: Any) -> Any:
 
     :raises ValueError: the option is not valid.
     """
-    is_class = isinstance(session, type)
-    if session is None or (hasattr(session, 'request') and not is_class):
+    if session is None or _is_session(session):
         return session
     made = session() if callable(session) else session
-    if made is not None and not callable(getattr(made, 'request', None)):
+    if made is not None and not _is_session(made):
         by = f', not {made!r:.100}' if made is session else f', but it returned {made!r:.100}'
         raise ValueError(
             'http_session must be a requests.Session, an object with its interface, or a function '
@@ -42,20 +41,21 @@ def session_from(session: Any) -> Any:
     return made
 
 
+def _is_session(given: Any) -> bool:
+    return callable(getattr(given, 'request', None)) and not isinstance(given, type)
+
+
 def cookies_of(session: Any) -> CookieJar | None:
     """The cookie jar of a session: requests', or that of Locust's FastHttpSession."""
-    for name in ('cookies', 'cookiejar'):
-        jar = getattr(session, name, None)
-        if isinstance(jar, CookieJar):
-            return jar
-    return None
+    jars = (getattr(session, name, None) for name in ('cookies', 'cookiejar'))
+    return next((jar for jar in jars if isinstance(jar, CookieJar)), None)
 
 
 def settings(session: Any, url: str) -> Settings:
     """Proxies, verification and the client certificate for a URL."""
     if not hasattr(session, 'merge_environment_settings'):
         return Settings(environment.proxies_for(url), environment.ca_bundle(), None)
-    found = session.merge_environment_settings(url, {}, False, None, None)
+    found = session.merge_environment_settings(url, {}, None, None, None)
     return Settings(found['proxies'], found['verify'], found['cert'])
 
 

@@ -183,7 +183,8 @@ class _Connection:
             headers = dict(redirects.headers_after_redirect(headers.items(), place, there, cookies))
             place = there
         raise ProtocolError(
-            f'more than {redirects.MAX_REDIRECTS} redirects, the last to {place.url}'
+            f'more than {redirects.MAX_REDIRECTS} redirects, the last to '
+            f'{redirects.shown(place.url)}'
         )
 
     def _go_to(self, place: Destination) -> None:

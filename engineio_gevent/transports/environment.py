@@ -15,7 +15,7 @@ from functools import lru_cache
 # The environment that may name a proxy.
 _PROXIES = tuple(
     name
-    for lower in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
+    for lower in ('http_proxy', 'https_proxy', 'ws_proxy', 'wss_proxy', 'all_proxy')
     for name in (lower, lower.upper())
 )
 _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
@@ -52,10 +52,7 @@ def bypasses_proxy(url: str, no_proxy: str) -> bool:
 
 def ca_bundle() -> str | None:
     """The CA bundle that the environment names."""
-    for name in _BUNDLES:
-        if path := os.environ.get(name):
-            return path
-    return None
+    return next(filter(None, map(os.environ.get, _BUNDLES)), None)
 
 
 def default_ca_bundle() -> str:

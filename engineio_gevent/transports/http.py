@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 from ..exceptions import HTTPError
 from ..protocol.json_depth import too_deep
-from .redirects import REDIRECTS
+from .redirects import REDIRECTS, shown
 from .route import Route
 
 #: The type of every posted body: version 4 of the protocol is all text.
@@ -87,17 +88,16 @@ def status_error(
     """
     decoded: object = None
     if body:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             text = body.decode(json.detect_encoding(body))
             decoded = None if too_deep(text) else json.loads(text)
-        except (ValueError, RecursionError):
-            decoded = None
     detail = ''
     if isinstance(decoded, dict) and isinstance(decoded.get('message'), str):
         detail = f': {decoded["message"]}'
+    headers = {name.lower(): value for name, value in headers.items()}
     location = headers.get('location')
     if status in REDIRECTS and location:
-        detail += f', which redirects to {location.partition("?")[0][:100]}'
+        detail += f', which redirects to {shown(location)}'
     return HTTPError(
         f'Unexpected status code {status} in server response to {what}{detail}',
         status,

@@ -10,7 +10,6 @@ from ..net.errors import error_text
 from ..protocol.http1 import Response
 from . import redirects
 from .connection import open_connection
-from .cookies import joined
 from .handshake import Handshake
 from .redirects import MAX_REDIRECTS, Destination, headers_after_redirect
 from .route import Route
@@ -57,7 +56,6 @@ def open_websocket(
         handshake = ByWebSocketClient(options.arguments(), timeout)
     place = redirects.home(route, route.target('websocket', sid))
     followed = 0
-    at_home = True
     given = None if options is None or sock is not None else options.socket()
     while True:
         try:
@@ -91,19 +89,8 @@ def open_websocket(
             raise ConnectionClosed(f'{place.netloc}: {error_text(exc)}') from exc
         sock.close()
         followed += 1
-        at_home = at_home and there.origin == place.origin
-        cookies = route.cookies.header(there.url)
-        if at_home:
-            cookies = joined(_own_cookies(route), cookies)
-        headers = headers_after_redirect(headers, place, there, cookies)
+        headers = headers_after_redirect(headers, place, there, route.cookies.header(there.url))
         place, sock = there, None
-
-
-def _own_cookies(route: Route) -> str:
-    """The caller's cookies, without those that servers have set."""
-    options = route.websocket_options
-    headers = route.headers if options is None else options.merged(route.headers)
-    return joined(*(value for name, value in headers if name.lower() == 'cookie'))
 
 
 def _connect(route: Route, place: Destination, timeout: float | None) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from ..exceptions import ProtocolError
+from .cookies import joined
 from .environment import quoted
 from .route import Route, ascii_host
 
@@ -101,17 +102,28 @@ def follow(place: Destination, location: str) -> Destination:
 
 def shown(url: str) -> str:
     """A URL for an error: without user, password and query, and not long."""
-    return re.sub(r'//[^/]*@', '//', re.split('[?#]', url, maxsplit=1)[0])[:100]
+    return re.sub(r'//[^/]*@', '//', re.split('[?#]', url)[0])[:100]
 
 
 def headers_after_redirect(
-    headers: Iterable[tuple[str, str]], here: Destination, there: Destination, cookies: str
+    headers: Collection[tuple[str, str]], here: Destination, there: Destination, cookies: str
 ) -> list[tuple[str, str]]:
     """The headers of the next request: what is secret stays with the host it was meant for.
+
+    The caller's own ``Cookie`` header goes to the same scheme, host and port only.
 
     :param cookies: what the jar has for that place.
     """
     same_host = (here.host, here.port) == (there.host, there.port)
     left = {'cookie', 'host'} if same_host else {'authorization', 'cookie', 'host'}
     kept = [('Host', there.netloc), *(one for one in headers if one[0].lower() not in left)]
+    if here.origin == there.origin:
+        new = {_name(one) for one in cookies.split(';')}
+        earlier = (value for name, value in headers if name.lower() == 'cookie')
+        own = (one.strip() for line in earlier for one in line.split(';'))
+        cookies = joined(*(one for one in own if _name(one) not in new), cookies)
     return [*kept, ('Cookie', cookies)] if cookies else kept
+
+
+def _name(cookie: str) -> str:
+    return cookie.partition('=')[0].strip()

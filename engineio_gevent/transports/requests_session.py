@@ -1,4 +1,7 @@
-"""Polling through the caller's ``requests.Session``. Only a client that has one imports this."""
+"""Polling through the caller's ``requests.Session``, or an object with its interface.
+
+Only a client with an ``http_session`` imports this.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import inspect
 import ssl
 import sys
 import traceback
-from collections.abc import Mapping
 from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import Any
@@ -17,7 +19,7 @@ import requests
 import urllib3
 from urllib3.exceptions import NewConnectionError
 
-from ..exceptions import ConnectionClosed, ProtocolError
+from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
 from ..net.deadlines import within
 from ..net.errors import connection_error
 from ..net.tunnel import Proxy, root_cause_text
@@ -34,14 +36,25 @@ _PATCHED_LATE = (
 )
 
 
+#: Seconds for connecting and for reading; None: no limit.
+Pair = tuple[float | None, float | None]
+
+
 class SessionHTTP:
-    """Every request through a ``requests.Session``, which stays the caller's own."""
+    """Sends every request through a session of the caller's, and never closes it.
+
+    :param route: the way to the server.
+    :param session: the session.
+    :param max_size: the largest body of a response in bytes, or None for no limit.
+    :param pair: the caller's timeouts for connecting and for reading, in place of their sum.
+    """
 
     __slots__ = (
         '_by',
         '_headers',
         '_joins_cookies',
         '_max_size',
+        '_opened',
         '_options',
         '_pair',
         '_route',
@@ -54,7 +67,7 @@ class SessionHTTP:
         route: Route,
         session: Any,
         max_size: int | None,
-        pair: tuple[float, float] | None = None,
+        pair: Pair | None = None,
     ) -> None:
         warn_if_unpatched('polling through a requests.Session')
         self._route = route
@@ -65,11 +78,11 @@ class SessionHTTP:
         self._joins_cookies = route.has_header('cookie')
         # For errors: not every status or refusal is the server's.
         self._by = '' if route.proxy is None else f' via {Proxy.parse(route.proxy)}'
-        # None: as the session says. Only a False is ours to add.
-        self._verify = None if route.verify else False
+        # None: as the session says. False and a path are the client's.
+        self._verify = None if route.verify is True else route.verify
         self._options = _accepted_options(session)
-        # The caller's timeouts for connecting and for reading, in place of their sum.
         self._pair = pair
+        self._opened = False
 
     @property
     def cookies(self) -> CookieJar | None:
@@ -91,19 +104,30 @@ class SessionHTTP:
             headers = {**headers, 'Cookie': self._route.polling_cookies()}
         handled = sys.exc_info()[1]
         try:
-            status, received, content = self._exchange(method, target, headers, body, timeout)
+            response, content = self._exchange(method, target, headers, body, timeout)
         except Exception as exc:
             _cut_from_pool(exc, handled)
             if isinstance(exc, RecursionError) and _imported_before_patching():
                 raise ConnectionClosed(f'{self._route.netloc}{self._by}: {_PATCHED_LATE}') from exc
-            if not isinstance(exc, requests.RequestException):
+            if not isinstance(exc, requests.RequestException) and not self._is_foreign(exc):
                 raise
             causes = _causes(exc)
             root = causes[-1]
             unconnected = any(isinstance(one, NewConnectionError) for one in causes)
             kind = connection_error(root) if unconnected else ConnectionClosed
             raise kind(f'{self._route.netloc}{self._by}: {_error_text(root)}') from exc
-        return body_of_success(method, self._route, target, status, received, content, self._by)
+        self._opened = True
+        status, received = response.status_code, response.headers or {}
+        # Locust's sessions return a response of status 0 where there was none.
+        error = None if status else getattr(response, 'error', None)
+        by = self._by
+        if error is not None:
+            _cut_from_pool(error, handled)
+            by += f': {_error_text(_causes(error)[-1])}'
+        try:
+            return body_of_success(method, self._route, target, status, received, content, by)
+        except HTTPError as exc:
+            raise exc from error
 
     def _exchange(
         self,
@@ -112,16 +136,17 @@ class SessionHTTP:
         headers: dict[str, str],
         body: bytes | None,
         timeout: float | None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        options = {
-            'data': body,
-            'timeout': self._pair if self._pair and timeout == sum(self._pair) else timeout,
+    ) -> tuple[Any, bytes]:
+        options: dict[str, Any] = {
+            'timeout': self._timeouts(method, timeout),
             'verify': self._verify,
             'cert': self._route.cert,
             'stream': True,
             # These replace the session's, where it has some of its own.
             'hooks': {'response': [*_hooks(self._session), self._check_redirect]},
         }
+        if body is not None:
+            options['data'] = body
         url = self._route.http_origin + target
         request = functools.partial(
             self._session.request,
@@ -133,25 +158,37 @@ class SessionHTTP:
         # A session that has no timeouts waits no longer for that.
         response = request() if 'timeout' in self._options else within(timeout, request)
         try:
-            return response.status_code, response.headers or {}, self._read(response)
+            return response, self._read(response)
         finally:
             if isinstance(response, requests.Response):
                 if response.raw is not None:  # Locust's session has none if there is no connection
                     response.close()
                 _detach(response)
 
+    def _timeouts(self, method: str, timeout: float | None) -> Pair | float | None:
+        if self._pair is None:
+            return timeout
+        connect, read = self._pair
+        if method == 'GET' and self._opened:  # it waits for messages, for as long as the heartbeat
+            return connect, timeout
+        return connect, min((one for one in (read, timeout) if one is not None), default=None)
+
+    def _is_foreign(self, error: Exception) -> bool:
+        """Whether an exception is that of another library than requests, such as httpx.
+
+        Time limits of this package, which end a request, pass through it.
+        """
+        package = __name__.partition('.')[0]
+        ours = type(error).__module__.partition('.')[0] == package
+        return not ours and not isinstance(self._session, requests.Session)
+
     def _check_redirect(self, response: requests.Response, **_options: object) -> None:
         """A hook of requests, before it follows a redirect: by the rules of our own connections."""
         location = response.headers.get('location')
         method = str(response.request.method)
         parts = urlsplit(str(response.url))
-        here = Destination(
-            parts.scheme == 'https',
-            parts.hostname or '',
-            parts.port or 0,
-            parts.netloc,
-            parts.path,
-        )
+        # Host and port do not matter: what requests follows, it follows anywhere.
+        here = Destination(parts.scheme == 'https', '', 0, parts.netloc, parts.path)
         try:
             if next_destination(here, method, response.status_code, location) is None:
                 return

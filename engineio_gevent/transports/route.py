@@ -26,7 +26,7 @@ from .websocket_options import WebSocketOptions
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 # The names that this package puts into the query. Servers refuse a second value.
-_OURS = frozenset(('', 'EIO', 'transport', 'sid', 't'))
+_OURS = frozenset(('EIO', 'transport', 'sid', 't'))
 _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 
 
@@ -47,6 +47,8 @@ class ServerAddress(NamedTuple):
 @lru_cache(maxsize=256)  # 12 us, for the next of many clients of one server
 def _server_address(url: str, path: str) -> ServerAddress:
     for what, text in (('URL', url), ('engineio_path', path)):
+        if not isinstance(text, str):
+            raise ValueError(f'{what} must be a string: {text!r:.100}')
         if _CONTROL.search(text):
             raise ValueError(f'{what} contains a control character: {_shown(text)}')
     try:
@@ -62,12 +64,12 @@ def _server_address(url: str, path: str) -> ServerAddress:
     host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
     path = path.strip('/')
-    if parts.path.strip('/') not in ('', path):
+    if unquote(parts.path.strip('/')) not in ('', unquote(path)):
         raise ValueError(
             f'URL has the path {parts.path!r}, but engineio_path is {path!r}: remove the path from '
             f'the URL, and pass engineio_path={parts.path.strip("/")!r} if Engine.IO is there'
         )
-    query = '&'.join(one for one in parts.query.split('&') if one.partition('=')[0] not in _OURS)
+    query = '&'.join(one for one in parts.query.split('&') if one and _name(one) not in _OURS)
     return ServerAddress(
         secure,
         host,
@@ -77,6 +79,11 @@ def _server_address(url: str, path: str) -> ServerAddress:
         parts.username,
         parts.password,
     )
+
+
+def _name(parameter: str) -> str:
+    """The name of a query parameter."""
+    return unquote(parameter.partition('=')[0])
 
 
 def _shown(url: str) -> str:
@@ -139,6 +146,8 @@ class Route:
         self._prefix: str = where.prefix
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
+        if headers is not None and not isinstance(headers, Mapping):
+            raise ValueError(f'headers must be a dict of names and values, not {type(headers)}')
         self.headers: Headers = checked_headers((headers or {}).items())
         self.http_session: Any = caller_session.session_from(http_session)
         #: The caller's keyword arguments for websocket-client, if there are any.
@@ -154,6 +163,16 @@ class Route:
 
     def _resolve_settings(self, verify: tls.Verify, cert: tls.Cert) -> None:
         """Settle proxies, verification and client certificate."""
+        if not isinstance(verify, (str, bool, int, type(None))) or verify == '':
+            raise ValueError(
+                f'ssl_verify must be True, False or the path of a CA bundle: {verify!r:.100}'
+            )
+        pair = isinstance(cert, tuple) and len(cert) == 2 and all(isinstance(i, str) for i in cert)
+        if cert is not None and not isinstance(cert, str) and not pair:
+            raise ValueError(
+                'ssl_cert must be the path of a certificate with its key, or the paths of both: '
+                f'{cert!r:.100}'
+            )
         url = self.http_origin
         session = self.http_session
         if session is not None:

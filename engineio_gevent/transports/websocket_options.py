@@ -60,8 +60,9 @@ class WebSocketOptions:
                     f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}'
                 )
         for name in ('timeout', 'http_proxy_timeout'):
-            if not isinstance(given.get(name) or 0, (int, float)):
-                raise _invalid(f'{name} must be a number of seconds, or None: {given[name]!r}')
+            seconds = given.get(name)
+            if seconds is not None and not isinstance(seconds, (int, float)):
+                raise _invalid(f'{name} must be a number of seconds, or None: {seconds!r}')
         if (given.get('proxy_type') or 'http') not in _PROXY_TYPES:
             raise _invalid(f'proxy_type must be one of {", ".join(_PROXY_TYPES)}')
         _check_sslopt(given.get('sslopt') or {})
@@ -123,7 +124,8 @@ class WebSocketOptions:
         step = self.timeout(default)
         if step is None or default is None:
             return None
-        return max(default, step, self._given.get('http_proxy_timeout') or 0)
+        for_proxy: float | None = self._given.get('http_proxy_timeout')
+        return max(default, step) if for_proxy is None else max(default, step, for_proxy)
 
     @property
     def sockopt(self) -> Iterable[tuple[Any, ...]]:
@@ -146,7 +148,8 @@ class WebSocketOptions:
     @property
     def redirect_limit(self) -> int:
         """How many redirects are followed to any server. websocket-client's default is 3."""
-        return max(0, int(self._given.get('redirect_limit') or 0))
+        limit = self._given.get('redirect_limit')
+        return 0 if limit is None else max(0, int(limit))
 
     def socket(self) -> Any:
         """The caller's connected socket, or None. A function returns a new one each time.
@@ -172,13 +175,16 @@ class WebSocketOptions:
         address = own.get('http_proxy_host')
         if not address:
             return None
-        from websocket._url import get_proxy_info
-
         scheme = own.get('proxy_type') or 'http'
         port = int(own.get('http_proxy_port') or PROXY_PORTS.get(scheme, SOCKS_PORT))
         user, password = own.get('http_proxy_auth') or (None, '')
-        if not get_proxy_info(host, secure, address, port, None, own.get('http_no_proxy'))[0]:
-            return None, None
+        listed = own.get('http_no_proxy')
+        # Older versions of websocket-client otherwise use no proxy for localhost.
+        if listed or os.environ.get('no_proxy', os.environ.get('NO_PROXY')):
+            from websocket._url import get_proxy_info
+
+            if not get_proxy_info(host, secure, address, port, None, listed)[0]:
+                return None, None
         proxy = Proxy(scheme, address, port, user or None, password or '')
         return proxy, own.get('http_proxy_timeout')
 

@@ -15,10 +15,48 @@ WAYS = ['polling', 'websocket', None]
 
 @pytest.mark.parametrize('scheme', ['http', 'ws'])
 def test_scheme_does_not_choose_the_transport(any_server, client, scheme, transport):
-    for suffix in ['', '/', '/ignored/path']:
+    for suffix in ['', '/', '/engine.io', '/engine.io/']:
         client.connect(f'{scheme}://{any_server.netloc}{suffix}', transports=transport)
         assert client.ask('transport') == client.transport() == transport
         client.disconnect()
+
+
+@pytest.mark.parametrize('path', ['/socket.io/', '/socket.io', '/a/engine.io/', '/engine.io/x'])
+def test_another_path_in_the_url(any_server, client, path):
+    """It is not dropped: the error names the option, which takes it."""
+    with pytest.raises(ValueError, match='engineio_path') as caught:
+        client.connect(f'{any_server.url}{path}?token=s3cret')
+    assert f'engineio_path={path.strip("/")!r}' in str(caught.value)
+    assert 's3cret' not in str(caught.value)
+    assert client.state == 'disconnected'
+
+
+def test_the_path_in_the_url_and_in_the_option(server_with, client, way):
+    server = server_with(path='/a/b/')
+    for url in (server.url, f'{server.url}/a/b', f'{server.url}/a/b/'):
+        for path in ('a/b', '/a/b/'):
+            client.connect(url, transports=way, engineio_path=path)
+            assert client.ask('hello') == 'hello'
+            client.disconnect()
+
+
+def test_a_pasted_query(any_server, client, way):
+    """The names that are the client's own are sent once, and the others as they were written."""
+    pasted = 'b=2&EIO=3&a=%20x&transport=pigeon&sid=old&a=1&t=5&&c&%45IO=2&=&d=a+b'
+    client.connect(f'{any_server.url}/engine.io/?{pasted}', transports=way)
+    assert client.ask('hello') == 'hello'
+    requests = any_server.requests(client.sid)
+    assert {request['method'] for request in requests} == (
+        {'GET', 'POST'} if way == ['polling'] else {'GET'}
+    )
+    for first, request in zip([True] + [False] * len(requests), requests, strict=False):
+        path, _, query = request['url'].partition('?')
+        assert path == '/engine.io/'
+        transport = 'websocket' if 'sec-websocket-key' in request['headers'] else 'polling'
+        sid = '' if first else f'&sid={client.sid}'
+        own, _, time = query.rpartition('&t=')
+        assert own == f'b=2&a=%20x&a=1&c&=&d=a+b&transport={transport}&EIO=4{sid}'
+        assert float(time) > 1e9
 
 
 def test_default_is_polling_and_the_upgrade(any_server, client):
@@ -267,7 +305,7 @@ def test_refused_with_json(server_with, make_client, status, transport):
         body = {'code': 4, 'message': 'not you'}
     with pytest.raises(ConnectionError, match=f'status code {status}') as caught:
         client.connect(server.url, transports=transport)
-    assert caught.value.args[1:] == (() if body is None else (body,))
+    assert caught.value.args[1:] == (body,)
     assert isinstance(caught.value.__cause__, HTTPError)
     assert caught.value.__cause__.status == status
     assert client.events == []

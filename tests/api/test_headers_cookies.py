@@ -10,7 +10,7 @@ import requests
 
 import support
 from engineio_gevent.net import unpatched
-from engineio_gevent.transports.http import SessionHTTP
+from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
 
 HEADERS = {'Authorization': 'Bearer abc', 'X-Custom': 'some value', 'User-Agent': 'mine/1.0'}

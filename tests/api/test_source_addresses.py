@@ -5,6 +5,7 @@ import itertools
 import os
 
 import pytest
+import requests
 from gevent import socket
 
 import support
@@ -79,6 +80,14 @@ def test_the_port_is_chosen_for_the_destination(js_server, make_client, addresse
     client = make_client(source_addresses=addresses)
     connect(client, js_server, None)
     assert set(bound) == {((addresses[0], 0), 1)}
+
+
+def test_the_websocket_of_a_session(js_server, make_client, addresses):
+    """A session polls over its own connections."""
+    with requests.Session() as session:
+        client = make_client(source_addresses=addresses[2], http_session=session)
+        connect(client, js_server, ['websocket'])
+        assert set(peers(js_server, client)) == {addresses[2]}
 
 
 @pytest.mark.skipif(not support.has_ipv6(), reason='no IPv6 here')

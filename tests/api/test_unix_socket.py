@@ -1,5 +1,7 @@
 """An Engine.IO server from npm on a UNIX socket."""
 
+import resource
+
 import gevent
 import pytest
 
@@ -7,7 +9,7 @@ import support
 from engineio_gevent.addresses import unix_socket
 from engineio_gevent.exceptions import ConnectionError
 
-CROWD = 1000
+CROWD = 2000
 
 
 @pytest.fixture
@@ -51,8 +53,20 @@ def test_the_server_ends(make_js_server, make_client, path, way):
     assert str(caught.value).startswith('localhost:8080: ')
 
 
+@pytest.fixture
+def many_descriptors():
+    limit = CROWD + 1000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < limit:
+        support.missing(f'a limit of {limit} descriptors', f'ulimit -Hn {limit}')
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.mark.time_limit(120)
-def test_a_crowd_at_once(make_js_server, make_client, path):
+def test_a_crowd_at_once(many_descriptors, make_js_server, make_client, path):
     """The queue of the server takes eight, and a connect to a full queue fails at once."""
     server = make_js_server(socket=path, backlog=8)
     dial = unix_socket(path)

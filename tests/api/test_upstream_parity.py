@@ -2,6 +2,10 @@
 
 import pytest
 
+import support
+
+MODULE = 'engineio_gevent'
+
 PROGRAM = '''
     module, scenarios = argv
     engineio = __import__(module)
@@ -173,3 +177,55 @@ def test_same(setting, script):
         assert one.process.returncode == 0, one.stderr
     assert len(theirs) > 50
     assert ours == theirs
+
+
+REFUSALS = {
+    'object': ('400 Bad Request', b'{"code": 3, "message": "no"}'),
+    'text': ('401 Unauthorized', b'"not you"'),
+    'number': ('403 Forbidden', b'0'),
+    'html': ('503 Service Unavailable', b'<html>busy</html>'),
+    'empty': ('429 Too Many Requests', b''),
+    'bytes': ('500 Internal Server Error', b'\xff\xfe'),
+    'null': ('404 Not Found', b'null'),
+}
+
+REFUSED = """
+    import importlib
+
+    for url, transports in argv[1]:
+        engineio = importlib.import_module(argv[0])
+        try:
+            engineio.Client().connect(url, transports=[transports])
+        except engineio.exceptions.ConnectionError as exc:
+            say(exc.args[1:])
+"""
+
+
+def test_the_second_argument_of_a_refusal(hostile_server, script):
+    """Programs read it. Upstream has none for a websocket, and this client has the same as ever."""
+
+    def refusing(status, body):
+        def handle(sock):
+            support.read_request(sock)
+            support.respond(sock, body, status, [('Connection', 'close')])
+
+        return hostile_server(handle).url
+
+    urls = [refusing(*refusal) for refusal in REFUSALS.values()]
+    both = []
+    for transport in ('polling', 'websocket'):
+        targets = [[url, transport] for url in urls]
+        both.append([script(REFUSED, module, targets) for module in ('engineio', MODULE)])
+    (theirs, ours), (upstream, websocket) = ([one.result() for one in pair] for pair in both)
+    assert ours == theirs
+    assert ours == [
+        [{'code': 3, 'message': 'no'}],
+        ['not you'],
+        [0],
+        [None],
+        [None],
+        [None],
+        [None],
+    ]
+    assert websocket == ours
+    assert upstream == [[]] * len(REFUSALS)

@@ -182,9 +182,20 @@ def test_what_a_server_says_when_it_refuses_is_told(cli, make_js_server, one_err
 
 
 def test_what_a_server_says_in_other_words_is_told(cli, make_python_server, one_error):
-    server = make_python_server()
-    done = cli('connect', f'{server.url}/?sid=unknown', '-x', 'hello')
-    assert ': HTTP 400: Invalid session' in one_error(done)
+    server = make_python_server(transports=['websocket'])
+    done = cli('connect', server.url, '-x', 'hello')
+    assert (
+        ': HTTP 400: the server does not allow a connection to begin with polling, but a websocket '
+        'works: use --transports websocket. '
+    ) in one_error(done)
+
+
+def test_the_query_of_another_connection(cli, any_server):
+    """Of a pasted URL, what this package puts into the query itself is left out."""
+    url = f'{any_server.url}/?EIO=3&transport=polling&sid=unknown&t=1'
+    done = cli('connect', url, '-x', 'hello', '-w', '0.5')
+    assert done.code == 0, done
+    assert ' < hello' in done.out
 
 
 @pytest.mark.parametrize('url', ['127.0.0.1:5000', 'example.com'])

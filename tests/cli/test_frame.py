@@ -31,12 +31,14 @@ def test_help_fits_a_narrow_terminal(cli, command, option):
 @pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
 def test_what_commands_share_stands_apart_in_their_help(cli, command):
     own, shared = cli(command, '--help').out.split('\nConnection options:\n')
+    addresses = [] if command == 'load' else [('', '--resolve'), ('', '--unix')]
     assert re.findall(r'^  (-\S+ )?(--\w+)', shared, re.MULTILINE) == [
         ('-H, ', '--header'),
         *(
             ('', f'--{name}')
             for name in ('transports', 'path', 'no', 'ca', 'cert', 'key', 'proxy', 'timeout')
         ),
+        *addresses,
     ]
     assert '--help' in own
     assert '--proxy' not in own

@@ -102,13 +102,28 @@ def test_refusal(web, status):
     assert exc.args[1] == {'why': 'not you'}
 
 
-@sees('Unexpected status code 200', 'Unexpected status code 301', 'the websocket handshake')
+@sees(
+    'Unexpected status code 200',
+    'Unexpected status code 301',
+    'the websocket handshake',
+    'which redirects to',
+)
 @pytest.mark.parametrize('status', ['200 OK', '301 Moved Permanently'])
 def test_no_websocket_there(web, status):
     url = web(status=status, headers=[('Location', '/')])
     text = str(refused(url, transports='websocket'))
     assert f'Unexpected status code {status[:3]}' in text
     assert 'the websocket handshake' in text
+    assert ('which redirects to /' in text) == (status[:3] == '301')
+
+
+@sees('Unexpected status code 503', '429')
+@pytest.mark.parametrize('status', ['503 Service Unavailable', '429 Too Many Requests'])
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_no_room(web, status, transport):
+    exc = refused(web(status=status, headers=[('Retry-After', '30')]), transports=transport)
+    assert f'Unexpected status code {status[:3]}' in str(exc)
+    assert exc.__cause__.headers['retry-after'] == '30'
 
 
 @sees('the server closed the connection without a response')
@@ -224,17 +239,9 @@ except engineio_gevent.exceptions.ConnectionError as exc:
 
 
 @sees('requests cannot use TLS (RecursionError)')
-@pytest.mark.parametrize('through', ['session', 'proxy'])
-def test_requests_imported_before_patching(hostile_server, monkeypatch, through):
-    def handler(sock):
-        support.read_request(sock)
-        support.respond(sock)  # to CONNECT
-
-    server = hostile_server(handler)
-    if through == 'proxy':
-        monkeypatch.setenv('HTTPS_PROXY', server.url)
-    url = 'https://a.test' if through == 'proxy' else server.url.replace('http', 'https')
-    program = support.Program('-c', PATCHED_LATE, argv=[url, through == 'session' or None])
+def test_requests_imported_before_patching(hostile_server):
+    url = hostile_server(support.read_request).url.replace('http', 'https')
+    program = support.Program('-c', PATCHED_LATE, argv=[url, True])
     assert 'requests cannot use TLS (RecursionError)' in program.result()[0]
     program.kill()
 

@@ -32,10 +32,19 @@ def sslopt(**options):
 
 
 # By the first cell of a row: what makes the client's options, from two bundles. The environment
-# has the first bundle where the row names REQUESTS_CA_BUNDLE; the second is that of the session,
-# or of sslopt where both have one.
+# has the first bundle where the row names REQUESTS_CA_BUNDLE, and the second in
+# WEBSOCKET_CLIENT_CA_BUNDLE. The second is that of the session, or of sslopt where both have one.
 SETTINGS = {
     '`ssl_verify=False`': lambda one, two: {'ssl_verify': False},
+    '`ssl_verify=FILE`, `REQUESTS_CA_BUNDLE` set': lambda one, two: {'ssl_verify': two},
+    "`ssl_verify=FILE` and `sslopt={'ca_certs': OTHER}`": lambda one, two: {
+        'ssl_verify': one,
+        **sslopt(ca_certs=two),
+    },
+    '`sslopt` without CA bundle, `WEBSOCKET_CLIENT_CA_BUNDLE=OTHER`': lambda one, two: sslopt(),
+    '`ssl_verify=FILE` and `sslopt` without CA bundle, `WEBSOCKET_CLIENT_CA_BUNDLE=OTHER`': (
+        lambda one, two: {'ssl_verify': one, **sslopt()}
+    ),
     '`ssl_verify=False` and `sslopt` without `cert_reqs`': lambda one, two: {
         'ssl_verify': False,
         **sslopt(ca_certs=two),
@@ -94,13 +103,15 @@ def test_every_row_is_tested():
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 @pytest.mark.parametrize('row', SETTINGS)
 def test_row(row, transport, url, certificates, wrong, monkeypatch):
-    for name in ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'):
+    for name in ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'WEBSOCKET_CLIENT_CA_BUNDLE'):
         monkeypatch.delenv(name, raising=False)
     said = ROWS[row][transport == 'websocket'].strip('*')
     accepted = {}
     for bundles in (certificates.ca, wrong), (wrong, certificates.ca):
         if 'REQUESTS_CA_BUNDLE` set' in row:
             monkeypatch.setenv('REQUESTS_CA_BUNDLE', bundles[0])
+        if 'WEBSOCKET_CLIENT_CA_BUNDLE' in row:
+            monkeypatch.setenv('WEBSOCKET_CLIENT_CA_BUNDLE', bundles[1])
         accepted[bundles] = accepts(url, transport, SETTINGS[row](*bundles))
     first_is_right, second_is_right = accepted.values()
     if said == 'not verified':
@@ -113,8 +124,9 @@ def test_row(row, transport, url, certificates, wrong, monkeypatch):
         assert second_is_right
         assert not first_is_right
     elif said == 'verified against `FILE`':
-        assert first_is_right
-        assert not second_is_right
+        # That of the client or of the session; the second where the environment has the first.
+        assert first_is_right is not row.startswith('`ssl_verify=FILE`, `REQUESTS_CA_BUNDLE`')
+        assert second_is_right is not first_is_right
     else:
         assert said == 'verified'
         assert not first_is_right

@@ -119,7 +119,7 @@ def test_another_status(hostile_server, witness, transport, status, body, conten
     assert isinstance(cause, HTTPError)
     assert (cause.status, cause.body) == (int(status[:3]), decoded)
     assert status[:3] in str(error)
-    assert error.args[1:] == (() if decoded is None else (decoded,))
+    assert error.args[1:] == (decoded,)
     if decoded == REFUSAL:
         assert REFUSAL['message'] in error.args[0]
 

@@ -540,3 +540,21 @@ def test_disconnecting_while_the_server_breaks(hostile_server, witness):
     assert one.ends == [('client disconnect', 'disconnecting')]
     assert script.posted.get(timeout=5) == b'1'
     server.wait_open(0)
+
+
+def test_a_limit_of_0_bytes_is_no_limit(hostile_server, witness):
+    """As of servers whose limit is configured so."""
+    script = PollingServer(maxPayload=0)
+    one = witness().connect(hostile_server(script))
+    messages = ['x' * 200_000, b'y' * 1000, 'z']
+    for message in messages:
+        one.client.send(message)
+    assert one.client.unsent == 3
+    bodies = []
+    while one.client.unsent:
+        bodies.append(script.posted.get(timeout=5))
+        gevent.sleep(0.01)
+    packets = [part for body in bodies for part in body.split(b'\x1e')]
+    assert len(packets) == 3
+    assert packets[0] == b'4' + b'x' * 200_000
+    one.client.disconnect()

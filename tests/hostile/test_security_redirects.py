@@ -11,7 +11,7 @@ import requests
 
 from engineio_gevent.exceptions import ConnectionError, EngineIOError
 from engineio_gevent.net import unpatched
-from engineio_gevent.transports.http import SessionHTTP
+from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
 from support import (
     NativeServer,

@@ -235,6 +235,47 @@ class Nginx(Balancer):
         return super().log + (self.folder / 'error.log').read_text(errors='replace')
 
 
+class RedirectingNginx(Intermediary):
+    """Redirects `/engine.io/`; `/engine.io` is the server's.
+
+    :param server: the server.
+    :param target: what the `Location` is, the query apart.
+    """
+
+    name, template = 'nginx', 'redirect.conf'
+
+    def __init__(self, folder, server, target='/engine.io', status=308):
+        super().__init__(folder, server=server.port, target=target, status=status)
+
+    def command(self):
+        # what root starts would run as nobody, who may not enter the folder
+        path = self.configure(user='user root;' if os.geteuid() == 0 else '')
+        return ['-e', self.folder / 'error.log', '-p', self.folder, '-c', path]
+
+    @property
+    def asked(self):
+        """Paths and statuses of all requests so far."""
+        lines = (self.folder / 'access.log').read_text().splitlines()
+        fields = [line.split('"') for line in lines]
+        return [(one[1].split(' ')[1].partition('?')[0], int(one[2].split()[0])) for one in fields]
+
+
+@pytest.fixture
+def redirecting_nginx(tmp_path):
+    """`redirecting_nginx(server, ...)` starts a `RedirectingNginx`."""
+    running = []
+
+    def start(server, **options):
+        folder = tmp_path / f'nginx{len(running)}'
+        folder.mkdir()
+        running.append(RedirectingNginx(folder, server, **options))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
 class HAProxy(Balancer):
     name, template, reload_signal = 'haproxy', 'haproxy.cfg', signal.SIGUSR2
 

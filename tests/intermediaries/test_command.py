@@ -102,11 +102,8 @@ def kind(request):
 @pytest.fixture
 def through(kind, request, certificates):
     """The options of the command for a proxy, and the proxy whose `trips()` count."""
-    name = {'http': 'http_proxy', 'https': 'http_proxy', 'socks': 'socks_proxy'}[kind]
-    proxy = request.getfixturevalue(name)
-    url = proxy.url
-    if kind == 'https':
-        url = f'https://127.0.0.1:{request.getfixturevalue("tls_front").port}'
+    proxy = request.getfixturevalue(f'{"http" if kind == "https" else kind}_proxy')
+    url = request.getfixturevalue(f'{kind}_proxy').url
     return ['--proxy', url, '--ca', certificates.ca], proxy
 
 

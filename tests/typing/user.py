@@ -30,6 +30,7 @@ from engineio_gevent.contrib.locust import (
     SocketIOClient,
     SocketIOUser,
 )
+from engineio_gevent.transports.http import HTTPSession
 
 # The client
 
@@ -173,7 +174,8 @@ def look(eio: Client) -> None:
     assert_type(eio.is_asyncio_based(), bool)
     if eio.http is not None and eio.http.cookies is not None:
         for cookie in eio.http.cookies:
-            assert_type(cookie.name, str)
+            name: str = cookie.name
+            print(name)
 
 
 def tools(eio: Client) -> None:
@@ -221,6 +223,8 @@ def failures(eio: Client) -> int | None:
         cause = exc.__cause__
         if isinstance(cause, exceptions.HTTPError):
             assert_type(cause.body, Any)
+            assert_type(cause.headers, dict[str, str])
+            assert_type(cause.headers.get('retry-after'), str | None)
             return assert_type(cause.status, int)
         if isinstance(cause, exceptions.ProtocolError):
             assert_type(cause.decoded, list[Any])
@@ -231,6 +235,27 @@ def failures(eio: Client) -> int | None:
         if isinstance(cause, (exceptions.HeartbeatTimeout, exceptions.EngineIOError)):
             return None
     return 0
+
+
+class OwnSession:
+    """Has requests' interface, as far as the client needs it."""
+
+    def __init__(self) -> None:
+        self.cookies = requests.cookies.RequestsCookieJar()
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:
+        return requests.request(method, url, **options)
+
+
+def sessions() -> list[Client]:
+    """Each form of the option ``http_session``, and timeouts for connecting and for reading."""
+    shared: HTTPSession = requests.Session()
+    return [
+        Client(http_session=shared, request_timeout=(3, 5)),
+        Client(http_session=OwnSession(), request_timeout=(3.5, 5.5)),
+        Client(http_session=OwnSession),
+        Client(http_session=lambda: requests.Session()),
+    ]
 
 
 # Socket.IO

@@ -40,7 +40,7 @@ def test_a_path(listener, path, kind):
         with peer:
             sock.sendall(b'hello')
             assert peer.recv(5) == b'hello'
-        assert (sock.family, sock.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
+        assert (sock.family, sock.type, sock.proto) == (socket.AF_UNIX, socket.SOCK_STREAM, 0)
         assert not sock.getblocking()
 
 

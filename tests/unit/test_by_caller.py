@@ -114,8 +114,11 @@ def test_a_pair_of_sockets():
         assert sock.recv(1) == b'x'
 
 
-def test_a_socket_with_tls(certificates):
+@pytest.mark.parametrize('patched', [False, True])
+def test_a_socket_with_tls(certificates, patched, monkeypatch):
     """It stays as it is: the descriptor alone would lose the TLS."""
+    if patched:
+        monkeypatch.setattr(ssl, 'SSLSocket', gevent.ssl.SSLSocket)
 
     def serve(sock):
         sock.sendall(sock.recv(1))
@@ -285,9 +288,11 @@ def test_a_function_whose_greenlet_is_killed():
 def test_a_socket_that_comes_too_late(listener, returned):
     """It is closed, whether it comes after the time-out or before it in the same turn."""
     go_on = gevent.event.Event()
+    opened = []
 
     def connect(host, port):
         sock = socket.create_connection(listener.getsockname())
+        opened.append(sock)
         try:
             go_on.wait()
         except gevent.GreenletExit:
@@ -296,7 +301,7 @@ def test_a_socket_that_comes_too_late(listener, returned):
 
     with no_leaks():
         opening = gevent.spawn(outcome, connect)
-        settle()
+        assert support.eventually(lambda: opened)
         if returned:
             go_on.set()
             gevent.get_hub().loop.run_callback(opening.throw, Stop())
@@ -304,6 +309,24 @@ def test_a_socket_that_comes_too_late(listener, returned):
             opening.kill(Stop())
         assert isinstance(opening.get(), Stop)
         settle()
+        assert opened[0].fileno() == -1
+
+
+def test_a_function_that_does_not_end_delays_nobody():
+    go_on = gevent.event.Event()
+
+    def connect(host, port):
+        with contextlib.suppress(gevent.GreenletExit):
+            gevent.sleep(60)
+        go_on.wait()
+
+    opening = gevent.spawn(outcome, connect)
+    settle()
+    opening.kill(Stop(), block=False)
+    settle()
+    assert opening.ready()
+    go_on.set()
+    settle()
 
 
 def test_what_comes_too_late_may_be_anything():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from http.cookiejar import CookieJar
 
 import pytest
@@ -100,3 +101,57 @@ def test_joining():
     assert joined() == ''
     assert joined('', '') == ''
     assert joined('a=1', '', 'b=2; c=3') == 'a=1; b=2; c=3'
+
+
+# -- Limits ----------------------------------------------------------------------------------------
+
+
+def test_a_server_does_not_fill_the_jar(cookies):
+    cookies.store(HERE, [f'n{number}=1; Path=/' for number in range(250)])
+    assert len(cookies.jar) == 200
+    cookies.store(HERE, ['n5=2; Path=/', 'n249=2; Path=/', 'n5=3; Path=/other'])
+    assert len(cookies.jar) == 200
+    values = dict(one.split('=') for one in cookies.header(HERE).split('; '))
+    assert (values['n5'], values.get('n249')) == ('2', None)
+
+
+@pytest.mark.parametrize(('length', 'taken'), [(4096, True), (4097, False)])
+def test_the_longest_cookie(cookies, length, taken):
+    cookies.store(HERE, ['a=' + 'x' * (length - 2)])
+    assert bool(cookies.header(HERE)) is taken
+
+
+@pytest.mark.parametrize('character', ['\x00', '\x08', '\x0a', '\x0d', '\x1f', '\x7f'])
+def test_a_cookie_with_a_control_character(cookies, character):
+    cookies.store(HERE, [f'a=1{character}2', 'b=2'])
+    assert cookies.header(HERE) == 'b=2'
+
+
+@pytest.mark.parametrize('character', ['\t', ' ', '~', '\xfc'])
+def test_a_cookie_with_another_character(cookies, character):
+    cookies.store(HERE, [f'a=1{character}2'])
+    assert f'1{character}2' in cookies.header(HERE)
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'a=1; Expires=Wed, 99 Foo 99999999999999999999 00:00:00 GMT',
+        'a=1; Expires=Thu, 01 Jan 99999999999999999999999 00:00:00 GMT',
+        'a=1; Max-Age=' + '9' * 400,
+        'a=1; Max-Age=never',
+        'a=1; Max-Age=',
+        'a=1; Max-Age',
+    ],
+)
+def test_an_odd_age_warns_of_nothing(cookies, line):
+    """The standard library's jar warns with a traceback where it fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        cookies.store(HERE, [line, 'b=2'])
+    assert 'b=2' in cookies.header(HERE)
+
+
+def test_an_age_that_is_no_number_is_ignored(cookies):
+    cookies.store(HERE, ['a=1; Max-Age=never', 'b=2; Max-Age=1e3', 'c=3; Max-Age="0"'])
+    assert sorted(cookies.header(HERE).split('; ')) == ['a=1', 'b=2']

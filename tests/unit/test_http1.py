@@ -39,11 +39,15 @@ def facts(response):
 
 
 def outcome(*pieces, max_size=None):
-    """What comes of these pieces: the facts of a response, or the error."""
+    """What comes of these pieces: the facts of a response, or the error.
+
+    Of bytes that are no response, an error shows those that have come by then.
+    """
     try:
         return facts(read(*pieces, max_size=max_size))
     except EngineIOError as error:
-        return type(error), str(error), getattr(error, 'code', None)
+        text = str(error).partition('it begins')[0]
+        return type(error), text, getattr(error, 'code', None)
 
 
 def bytewise(data):
@@ -439,8 +443,24 @@ def test_the_limit_of_the_body(data, size, over):
     assert caught.value.code == 1009
 
 
-@pytest.mark.parametrize('banner', [b'SSH-2.0-OpenSSH\r\n', b'HTTQ\n', bytes(40)])
+@pytest.mark.parametrize(
+    'banner',
+    [
+        b'SSH-2.0-OpenSSH\r',
+        b'HTTQ\n',
+        b'SSH-2.0' + b'x' * 33,
+        b'\x00',
+        b'\x08',
+        b'\x0a',
+        b'\x1f',
+        b'\x7f',
+        b'\xff',
+        b'HT\x15',
+        b'*1\r',
+    ],
+)
 def test_what_is_no_response_is_refused_before_its_end(banner):
+    """A line that has ended, or a byte that no text has, is enough."""
     with pytest.raises(ProtocolError, match='not an HTTP response: it begins'):
         Response(None).feed(banner)
     response = Response(None)
@@ -449,13 +469,21 @@ def test_what_is_no_response_is_refused_before_its_end(banner):
         response.feed(banner[-1:])
 
 
-@pytest.mark.parametrize('alien', [b'SSH', b'\x15\x03\x01\0\x02\x02\x46', b'HTTQ'])
+@pytest.mark.parametrize('alien', [b'SSH', b'S\tH', b'HTTQ'])
 def test_a_few_bytes_that_are_no_response(alien):
-    """As of a server that wants TLS, and closes."""
     for cut in range(1, len(alien) + 1):
         with pytest.raises(ProtocolError) as caught:
             read(alien[:cut], alien[cut:])
         assert str(caught.value) == f'not an HTTP response: it begins {alien.decode()!r}'
+
+
+def test_a_short_binary_answer_is_not_waited_for():
+    """A server that wants TLS sends an alert."""
+    with pytest.raises(ProtocolError) as caught:
+        Response(None).feed(b'\x15\x03\x01\0\x02\x02\x46')
+    assert str(caught.value) == (
+        "not an HTTP response: it begins '\\x15\\x03\\x01\\x00\\x02\\x02F'"
+    )
 
 
 @pytest.mark.parametrize('start', [b'', b'HT', b'HTTP/1.1 200'])

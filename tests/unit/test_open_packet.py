@@ -55,6 +55,7 @@ def test_max_payload_may_be_missing():
     without = {field: value for field, value in GOOD.items() if field != 'maxPayload'}
     assert open_packet.parse(json.dumps(without)).max_payload is None
     assert parse_with(maxPayload=None).max_payload is None
+    assert parse_with(maxPayload=0).max_payload is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ _FAULTS = (
     + [('upgrades', value) for value in (None, 'websocket', {}, [1], ['websocket', None], 5)]
     + [('pingInterval', value) for value in (*_NOT_A_TIME, 0, 0.0)]
     + [('pingTimeout', value) for value in _NOT_A_TIME]
-    + [('maxPayload', value) for value in (0, -1, '1000', True, 1e6, [], {})]
+    + [('maxPayload', value) for value in (-1, '1000', True, False, 1e6, [], {})]
 )
 
 
@@ -98,7 +99,7 @@ def test_a_wrong_field_is_named_with_what_came(field, value):
         ('upgrades', 'a list of strings'),
         ('pingInterval', 'a number of milliseconds above 0'),
         ('pingTimeout', 'a number of milliseconds of at least 0'),
-        ('maxPayload', 'a positive integer in bytes'),
+        ('maxPayload', 'an integer in bytes, or 0 for no limit'),
     ],
 )
 def test_an_error_says_what_was_expected(field, expected):

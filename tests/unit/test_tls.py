@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
+import warnings
+from pathlib import Path
 
 import gevent
 import gevent.ssl
@@ -12,7 +14,14 @@ import pytest
 from gevent import socket
 
 from engineio_gevent.net import tls
+from engineio_gevent.net.errors import error_text
 from support import reset
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    monkeypatch.delenv('SSLKEYLOGFILE', raising=False)
+
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -104,30 +113,88 @@ def test_a_client_certificate_that_changed_is_a_new_context(context, certificate
 
 
 def test_options_that_cannot_be_compared_are_taken_all_the_same(context, certificates):
+    class Strange(str):
+        __hash__ = None
+
+    one, other = (context(sslopt={'ciphers': Strange('AES128-SHA')}) for _ in range(2))
+    assert one is not other
+    assert any(cipher['name'] == 'AES128-SHA' for cipher in one.get_ciphers())
+
+
+def test_a_chain_may_be_a_list(context, certificates):
     chain = [certificates.client_cert, certificates.client_key, None]
-    assert isinstance(context(sslopt={'cert_chain': chain}), ssl.SSLContext)
+    assert context(sslopt={'cert_chain': chain}) is context(sslopt={'cert_chain': tuple(chain)})
+
+
+@pytest.mark.parametrize('option', ['ca_certs', 'ca_cert_path', 'certfile', 'keyfile', 'chain'])
+@pytest.mark.parametrize('kind', [str, Path, os.fsencode])
+def test_a_file_of_sslopt_that_changed_is_a_new_context(
+    context, certificates, tmp_path, option, kind
+):
+    if option == 'ca_cert_path':
+        path = tmp_path
+    else:
+        path = tmp_path / 'file.pem'
+        name = {'ca_certs': 'ca', 'keyfile': 'client_key'}.get(option, 'client_pem')
+        shutil.copy(getattr(certificates, name), path)
+    sslopt = {option: kind(path)}
+    if option == 'keyfile':
+        sslopt['certfile'] = certificates.client_cert
+    elif option == 'chain':
+        sslopt = {'cert_chain': (kind(path), None, None)}
+    before = context(sslopt=sslopt)
+    assert context(sslopt=sslopt) is before
+    os.utime(path, (1, 1))
+    assert context(sslopt=sslopt) is not before
+
+
+def test_a_file_that_has_gone(context, certificates, tmp_path):
+    path = str(tmp_path / 'ca.pem')
+    shutil.copy(certificates.ca, path)
+    context(path)
+    os.unlink(path)
+    with pytest.raises(FileNotFoundError):
+        context(path)
+    # One that is not needed is not missed.
+    context(sslopt={'cert_reqs': ssl.CERT_NONE, 'ca_certs': path})
 
 
 def test_a_context_of_the_caller_s_own(context):
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     assert context(sslopt={'context': own, 'ciphers': 'nonsense'}) is own
+    assert context(sslopt={'context': None}) is context()
+    assert context(sslopt={'context': 0}) is context()
 
 
 @pytest.mark.parametrize(
-    'settings',
+    ('settings', 'named'),
     [
-        {'verify': '/nowhere/ca.pem'},
-        {'cert': '/nowhere/client.pem'},
-        {'cert': ('/nowhere/client.pem', '/nowhere/client.key')},
-        {'sslopt': {'ca_certs': '/nowhere/ca.pem'}},
-        {'sslopt': {'certfile': '/nowhere/client.pem'}},
-        {'verify': __file__},
-        {'cert': __file__},
+        ({'verify': '/nowhere/ca.pem'}, ['/nowhere/ca.pem']),
+        ({'cert': '/nowhere/a.pem'}, ['/nowhere/a.pem']),
+        ({'cert': ('/nowhere/a.pem', '/nowhere/a.key')}, ['/nowhere/a.pem', '/nowhere/a.key']),
+        ({'sslopt': {'ca_certs': '/nowhere/ca.pem'}}, ['/nowhere/ca.pem']),
+        ({'sslopt': {'certfile': '/nowhere/a.pem'}}, ['/nowhere/a.pem']),
+        ({'sslopt': {'cert_chain': ('/nowhere/a.pem', None, 's3')}}, ['/nowhere/a.pem']),
+        ({'verify': __file__}, [__file__]),
+        ({'cert': __file__}, [__file__]),
     ],
 )
-def test_files_that_are_not_there_or_hold_no_certificate(context, settings):
-    with pytest.raises(OSError, match=r'.+'):
+def test_files_that_are_not_there_or_hold_no_certificate(context, settings, named):
+    with pytest.raises(OSError, match=r'.+') as caught:
         context(**settings)
+    assert error_text(caught.value).endswith(': ' + ', '.join(named))
+    assert 'None' not in str(caught.value)
+    assert 's3' not in str(caught.value)
+
+
+def test_an_error_without_words_names_its_files(context, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError('text alone')
+
+    monkeypatch.setattr(gevent.ssl.SSLContext, 'load_verify_locations', fail)
+    with pytest.raises(OSError, match='text alone') as caught:
+        context(sslopt={'ca_certs': '/some/ca.pem'})
+    assert error_text(caught.value) == 'text alone: /some/ca.pem'
 
 
 # -- What a context does ---------------------------------------------------------------------------
@@ -216,6 +283,115 @@ def test_a_client_certificate_is_shown(context, certificates, shake_hands, how):
     assert ('email', 'client@example.test') in [
         (kind.lower(), name) for kind, name in shown['subjectAltName']
     ]
+
+
+def test_the_client_certificate_of_sslopt_goes_first(context, certificates, shake_hands):
+    """That of the client is not even read."""
+    server_context = certificates.server_context()
+    server_context.load_verify_locations(certificates.ca)
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    files = certificates.client_cert, certificates.client_key
+    for sslopt in (
+        {'certfile': certificates.client_pem},
+        {'cert_chain': (*files, None)},
+        # The chain is loaded after the file.
+        {
+            'certfile': certificates.server_cert,
+            'keyfile': certificates.server_key,
+            'cert_chain': (*files, None),
+        },
+    ):
+        ctx = context(cert='/nowhere/client.pem', sslopt=sslopt)
+        _, shown = shake_hands(ctx, server_context=server_context)
+        assert 'client@example.test' in str(shown['subjectAltName'])
+
+
+def test_what_is_empty_is_not_there(context):
+    assert context(sslopt={'certfile': '', 'cert_chain': ()}).verify_mode == ssl.CERT_REQUIRED
+
+
+def test_versions(context, shake_hands):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', DeprecationWarning)
+        ctx = context(sslopt={'ssl_version': ssl.PROTOCOL_TLSv1_2})
+    assert ctx.verify_mode == ssl.CERT_REQUIRED
+    assert ctx.check_hostname
+    (_, version, _), _ = shake_hands(ctx)
+    assert version == 'TLSv1.2'
+
+
+@pytest.mark.parametrize('required', [ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL])
+def test_a_certificate_is_verified_for_sslopt_alone(context, certificates, required):
+    ctx = context(False, None, {'cert_reqs': required, 'ca_certs': certificates.ca})
+    assert ctx.verify_mode == required
+    assert ctx.check_hostname
+    assert len(ctx.get_ca_certs()) == 1
+    assert context(certificates.ca, None, {'check_hostname': False}).get_ca_certs()
+
+
+# -- SSLKEYLOGFILE ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keylog(monkeypatch, tmp_path):
+    path = tmp_path / 'keys.log'
+    monkeypatch.setenv('SSLKEYLOGFILE', str(path))
+    monkeypatch.setattr(tls, '_keys_announced', False)
+    return path
+
+
+def test_keys_are_written_with_one_warning(context, shake_hands, keylog, caplog, monkeypatch):
+    shake_hands(context())
+    assert 'CLIENT' in keylog.read_text()
+    other = keylog.with_name('others.log')
+    monkeypatch.setenv('SSLKEYLOGFILE', str(other))
+    shake_hands(context())
+    assert 'CLIENT' in other.read_text()
+    (line,) = caplog.records
+    assert (line.name, line.levelname) == ('engineio_gevent.tls', 'WARNING')
+    assert line.getMessage() == (
+        f'SSLKEYLOGFILE is set: the keys of TLS connections are written to {keylog}'
+    )
+
+
+@pytest.mark.parametrize('value', ['', None])
+def test_no_keys_are_written(context, shake_hands, keylog, caplog, monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv('SSLKEYLOGFILE')
+    else:
+        monkeypatch.setenv('SSLKEYLOGFILE', value)
+    assert context().keylog_filename is None
+    assert not caplog.records
+
+
+def test_keys_of_a_context_of_ones_own(context, keylog):
+    class Strange(str):
+        __hash__ = None
+
+    assert context(sslopt={'ciphers': Strange('DEFAULT')}).keylog_filename == str(keylog)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert context(sslopt={'context': own}).keylog_filename is None
+
+
+def test_keys_that_cannot_be_written(context, keylog, caplog, monkeypatch):
+    monkeypatch.setenv('SSLKEYLOGFILE', '/nowhere/keys.log')
+    with pytest.raises(FileNotFoundError) as caught:
+        context()
+    assert error_text(caught.value).endswith(': SSLKEYLOGFILE /nowhere/keys.log')
+    assert not caplog.records
+
+
+def test_a_python_that_cannot_write_keys(keylog, caplog, monkeypatch, certificates):
+    class Without(gevent.ssl.SSLContext):
+        def __getattribute__(self, name):
+            if name == 'keylog_filename':
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(gevent.ssl, 'SSLContext', Without)
+    tls.context(certificates.ca, None, str, {'ciphers': 'DEFAULT:!SHA'})
+    assert not keylog.exists()
+    assert not caplog.records
 
 
 def test_ciphers(context, shake_hands):

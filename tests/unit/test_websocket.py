@@ -431,6 +431,88 @@ def test_room(hostile_server, make_websocket):
     assert one._stream.queued <= 1 << 20
 
 
+# -- Refusals after the response with status 101 ---------------------------------------------------
+
+REFUSAL = b'HTTP/1.1 400 Bad\r\nContent-Length: 17\r\n\r\n{"message": "no"}'
+
+
+@pytest.mark.parametrize('at', [1, 2, 3, 20, len(REFUSAL) - 1, len(REFUSAL)])
+def test_a_late_refusal(opened, script, at):
+    one = opened()
+    script.say(REFUSAL[:at])
+    settle()
+    assert bool(one.sink.lost) == (at == len(REFUSAL))
+    if at < len(REFUSAL):
+        script.say(REFUSAL[at:])
+    assert eventually(lambda: one.sink.lost)
+    (error,) = one.sink.lost
+    assert isinstance(error, HTTPError)
+    assert error.body == {'message': 'no'}
+    assert f'the websocket handshake with {one._route.netloc}, after status 101' in str(error)
+    ((opcode, payload),) = script.frames()
+    assert (opcode, payload[:2]) == (CLOSE, b'\x03\xea')
+
+
+def test_a_late_refusal_that_is_cut(opened, script):
+    one = opened()
+    script.say(REFUSAL[:-1])
+    settle()
+    assert one.sink.lost == []
+    script.connected.get().close()
+    assert eventually(lambda: one.sink.lost)
+    assert one.sink.lost[0].status == 400
+
+
+@pytest.mark.parametrize('said', [b'HTM', b'H\0', b'TH'])
+def test_what_is_no_late_refusal(opened, script, said):
+    one = opened()
+    for byte in said:
+        script.say(bytes([byte]))
+        settle()
+    (error,) = one.sink.lost
+    assert isinstance(error, ProtocolError)
+    assert 'first byte' in str(error) or 'opcode' in str(error)
+
+
+@pytest.mark.parametrize('accept', ['OPEN packet', 'probe'])
+def test_a_server_that_has_accepted_cannot_refuse(opened, script, accept):
+    one = opened()
+    sink = Sink()
+    if accept == 'probe':
+        one.report_to(sink)
+    else:
+        one.apply_open_packet(None)
+        sink = one.sink
+    script.say(REFUSAL)
+    assert eventually(lambda: sink.lost)
+    assert isinstance(sink.lost[0], ProtocolError)
+
+
+# -- Masking keys of the caller's ------------------------------------------------------------------
+
+
+def test_masking_keys(opened, script):
+    asked = []
+
+    def key(size):
+        asked.append(size)
+        return 'abcd'
+
+    one = opened(websocket_options={'get_mask_key': key})
+    assert one.send('4x') == 0
+    one.send('4' + 'x' * 100_000)
+    one.send_first('3')
+    assert one.unsent == 0
+    one.close(1000)
+    assert script.frames() == [
+        (TEXT, b'4x'),
+        (TEXT, b'4' + b'x' * 100_000),
+        (TEXT, b'3'),
+        (CLOSE, b'\x03\xe8'),
+    ]
+    assert asked == [4] * 4
+
+
 # -- The end ---------------------------------------------------------------------------------------
 
 

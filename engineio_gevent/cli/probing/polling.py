@@ -50,6 +50,8 @@ class Session:
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._sid: str | None = None
+        #: The connections that take no further request.
+        self._spent: list[Any] = []
 
     def ask(
         self,
@@ -72,14 +74,16 @@ class Session:
         home = place = redirects.home(route, target)
         with contextlib.ExitStack() as others:
             for _ in range(redirects.MAX_REDIRECTS + 1):
+                if sock in self._spent:
+                    sock = others.enter_context(contextlib.closing(self._reach.again('polling')[0]))
                 response = self._ask_once(sock, method, body, place, timeout)
+                if not self._is_kept(response):
+                    self._spent.append(sock)
                 answer = Answer(response, place, redirected=place is not home)
                 there = _followed(answer)
                 if there is None:
                     return answer
                 place = there
-                if not response.keep_alive:
-                    sock = others.enter_context(contextlib.closing(self._reach.again('polling')[0]))
         raise Fault(f'more than {redirects.MAX_REDIRECTS} redirects, the last to {place.url}')
 
     def _ask_once(
@@ -102,6 +106,11 @@ class Session:
             raise self._lost(exc) from exc
         route.cookies.store(place.url, response.cookies)
         return response
+
+    def _is_kept(self, response: Response) -> bool:
+        """Whether the connection of a response is used for another request, as the client does."""
+        says_so = 'keep-alive' in response.headers.get('connection', '').lower()
+        return response.keep_alive and (says_so or self._reach.how('polling') != FORWARD)
 
     def _headers(self, has_body: bool) -> list[tuple[str, str]]:
         route = self._reach.route

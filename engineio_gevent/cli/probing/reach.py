@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import monotonic, perf_counter
@@ -132,13 +132,16 @@ class Reach:
 
     def _shake_hands(self, step: Step, sock: Any, proxy: Proxy | None) -> Any:
         """The handshake of TLS with the server, or with the proxy."""
+        authorities = self._authorities() if self.route.verify else None
+        return secure.shake_hands(
+            step, self._peer(proxy), sock, self.timeout, self.stated_timeout, authorities
+        )
+
+    def _peer(self, proxy: Proxy | None) -> secure.Peer:
         route = self.route
         if proxy is None:
-            peer = secure.Peer('server', route.host, route.tls_context, route.cert is not None)
-        else:
-            peer = secure.Peer('proxy', proxy.host, route.proxy_tls_context, has_certificate=False)
-        authorities = self._authorities() if route.verify else None
-        return secure.shake_hands(step, peer, sock, self.timeout, self.stated_timeout, authorities)
+            return secure.Peer('server', route.host, route.tls_context, route.cert is not None)
+        return secure.Peer('proxy', proxy.host, route.proxy_tls_context, has_certificate=False)
 
     def _reported_proxy(self, run: Run, transport: str) -> Proxy | None:
         """The proxy for a transport. An invalid URL is reported as a failed step."""
@@ -242,23 +245,23 @@ class Reach:
     def _tunnel(self, sock: Any, proxy: Proxy) -> None:
         """Let the proxy connect its end of a connection to the server."""
         host, port = self.route.host, self.route.port
-        ask: Callable[[], None]
-        if proxy.scheme in tunnel.SOCKS:
-            who = proxy.user, proxy.password
-
-            def ask() -> None:
-                socks.connect(sock, proxy.scheme, host, port, *who)
-        else:
-
-            def ask() -> None:
-                tunnel.connect(sock, proxy, host, port)
-
         try:
-            within(self.timeout, ask)
+            if proxy.scheme in tunnel.SOCKS:
+                socks.require()
+                who = proxy.user, proxy.password
+                within(self.timeout, socks.connect, sock, proxy.scheme, host, port, *who)
+            else:
+                within(self.timeout, tunnel.connect, sock, proxy, host, port)
+        except ssl.SSLError as exc:  # TLS 1.3 refuses a client after the handshake
+            raise Fault(self._peer(proxy).named(secure.explain(exc, False)), 'proxy-tls') from exc
         except OSError as exc:
             problem = f'{tunnel.authority(host, port)} via {proxy}: {error_text(exc)}'
             if "'407" in problem:
                 problem += '. Pass --proxy http://USER:PASSWORD@HOST:PORT'
+            elif proxy.scheme == 'https' and (
+                isinstance(exc, ConnectionError) or 'closed the connection' in problem
+            ):  # its alert may be lost
+                problem += '. Perhaps the proxy requires a client certificate'
             raise Fault(problem) from exc
 
     def _source(self) -> str:

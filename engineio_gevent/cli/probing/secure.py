@@ -39,6 +39,16 @@ NO_TLS_OR_HOST = 'Perhaps this port does not speak TLS, or the server does not s
 _CLOSES = 'the server closed the connection after the TLS handshake without a response'
 
 
+# What is said of a server, and of a proxy: it gets no client certificate.
+_OF_PROXY = (
+    ('the server', 'the proxy'),
+    ('The server', 'The proxy'),
+    ('Try http:// instead of https://', 'Try --proxy http://HOST:PORT'),
+    ('. Pass --cert FILE', ', and this client sends none to proxies'),
+    (' (--cert FILE)', ''),
+)
+
+
 class Peer(NamedTuple):
     """The other side of a TLS handshake.
 
@@ -55,11 +65,10 @@ class Peer(NamedTuple):
 
     def named(self, problem: str) -> str:
         """A problem of a server as one of this peer."""
-        if self.what == 'server':
-            return problem
-        return problem.replace('the server', f'the {self.what}').replace(
-            'Try http:// instead of https://', 'Try --proxy http://HOST:PORT'
-        )
+        if self.what == 'proxy':
+            for of_server, of_proxy in _OF_PROXY:
+                problem = problem.replace(of_server, of_proxy)
+        return problem
 
 
 def shake_hands(

@@ -58,12 +58,8 @@ class EngineIOUser(ConnectedUser):
     def _path(self) -> str:
         return self.engineio_path
 
-    def _attempt(self) -> bool:
-        try:
-            self.eio.connect(self.host or '', self.headers, self.transports, self.engineio_path)
-        except Exception:
-            return False  # it is reported
-        return True
+    def _attempt(self) -> None:
+        self.eio.connect(self.host or '', self.headers, self.transports, self.engineio_path)
 
     def _is_settled(self) -> bool:
         return self.eio.usable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,12 +13,15 @@ import requests
 from gevent.pool import Group
 from locust import User
 from locust.clients import HttpSession
+from locust.contrib.fasthttp import FastHttpSession
+from locust.event import EventHook
 from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from ...net.deadlines import timer_seconds
 from .presence import Presence
 from .reports import Reports
+from .retry_after import requested_delay
 from .sources import next_source
 
 #: Maximum seconds between two attempts to connect, unless ``connect_retry_delay`` is longer.
@@ -26,6 +30,8 @@ MAX_RETRY_DELAY = 30.0
 ATTEMPT_TIMEOUT = 1.0
 
 _log = logging.getLogger(__name__)
+
+_Session = requests.Session | FastHttpSession
 
 
 class _Unreported(requests.Session):
@@ -36,6 +42,17 @@ class _Unreported(requests.Session):
 
     def __init__(self, session: HttpSession) -> None:
         self.__dict__ = session.__dict__
+
+
+def _unreported(session: _Session | None) -> _Session | None:
+    """A session whose requests make no rows in the report, if it is one of Locust's."""
+    if isinstance(session, HttpSession):
+        return _Unreported(session)
+    if isinstance(session, FastHttpSession):
+        quiet = copy.copy(session)  # it shares the cookies and the pool of connections
+        quiet.request_event = EventHook()  # type: ignore[no-untyped-call, unused-ignore]  # Locust's
+        return quiet
+    return session
 
 
 class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where it is installed
@@ -51,14 +68,16 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     #: Timeout of an attempt to connect, in seconds.
     connect_timeout: float = 5.0
     #: Seconds before the second attempt to connect. The delay doubles up to 30 s, minus up to 50%
-    #: jitter.
+    #: jitter. If the server asks for a longer delay by ``Retry-After``, that applies, up to 300 s
+    #: and plus up to 25% jitter.
     connect_retry_delay: float = 1.0
     #: Whether to reconnect after the connection is lost.
     reconnect: bool = True
 
-    #: Session for polling, for example ``self.client`` of an ``HttpUser``, or a function that
-    #: returns it. Its cookies are sent with the websocket, too. None: an HTTP client of its own.
-    http_session: requests.Session | Callable[[], requests.Session | None] | None = None
+    #: Session for polling, for example ``self.client`` of an ``HttpUser`` or a ``FastHttpUser``, or
+    #: a function that returns it. Its cookies are sent with the websocket, too. None: a client of
+    #: its own.
+    http_session: _Session | Callable[[], _Session | None] | None = None
 
     #: IP address of this machine to connect from, or a list of them. The users of all workers use
     #: them evenly, and a user keeps its address when it reconnects. None, or an empty list: the
@@ -79,6 +98,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self._spawned = Group()
         self._connecting: gevent.Greenlet[..., Any] | None = None
         self._attempting = False  # whether that greenlet is not between two attempts
+        self._requested_delay = 0.0  # by the server that refused the last attempt
 
     def _complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Complete the options of the client."""
@@ -93,11 +113,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self.http_session = completed.get('http_session', self.http_session)
         return {**completed, 'http_session': self._polling_session}
 
-    def _polling_session(self) -> requests.Session | None:
+    def _polling_session(self) -> _Session | None:
         session = self.http_session
-        if callable(session):
-            session = session()
-        return _Unreported(session) if isinstance(session, HttpSession) else session
+        return _unreported(session() if callable(session) else session)
 
     def start(self, group: Group) -> gevent.Greenlet[..., Any]:
         """Start the greenlet of this user. The connection is closed when the greenlet ends."""
@@ -113,11 +131,11 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         self.report.begin()
         self._stays = True
         for delay in self._delays():
-            if self._attempt() or self._state == LOCUST_STATE_STOPPING:
+            if self._try() or self._state == LOCUST_STATE_STOPPING:
                 return
             # So that Locust does not wait for this user when it is to stop.
             before, self._state = self._state, LOCUST_STATE_WAITING
-            gevent.sleep(timer_seconds(delay))
+            self._pause(delay)
             self._state = before or LOCUST_STATE_RUNNING
 
     def on_stop(self) -> None:
@@ -156,6 +174,20 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
             yield delay * random.uniform(0.5, 1)
             delay = min(2 * delay, longest)
 
+    def _pause(self, delay: float) -> None:
+        """Wait before the next attempt, as long as the server has asked for, too."""
+        gevent.sleep(timer_seconds(max(delay, self._requested_delay)))
+
+    def _try(self) -> bool:
+        """Try to connect once and report it; returns whether it succeeded. It never raises."""
+        self._requested_delay = 0.0
+        try:
+            self._attempt()
+        except Exception as exc:  # it is reported
+            self._requested_delay = requested_delay(exc)
+            return False
+        return True
+
     def _come_back(self) -> None:
         """Reconnect in the background, if this user is to."""
         if self._stays and self.reconnect:
@@ -166,9 +198,9 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
     def _connect_again(self) -> None:
         try:
             for delay in self._delays():
-                gevent.sleep(timer_seconds(delay))
+                self._pause(delay)
                 self._attempting = True
-                connected = self._attempt()
+                connected = self._try()
                 self._attempting = False
                 # It may be lost already.
                 if not self._stays or (connected and self._is_settled()):
@@ -198,8 +230,8 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         """The path of Engine.IO or Socket.IO on the server."""
         raise NotImplementedError
 
-    def _attempt(self) -> bool:
-        """Try to connect once and report it; returns whether it succeeded. It never raises."""
+    def _attempt(self) -> None:
+        """Try to connect once, and report it. It raises if that fails."""
         raise NotImplementedError
 
     def _is_settled(self) -> bool:

@@ -19,6 +19,7 @@ from .counting import CountingClient
 from .failures import Failure, TimedOut
 from .presence import Presence
 from .reports import Reports
+from .retry_after import requested_delay
 from .socketio_events import (
     Arrived,
     awaited_event,
@@ -97,6 +98,8 @@ class SocketIOClient(Client):
             super().connect(*args, **kwargs)
         except (Exception, gevent.Timeout) as exc:
             self._report_connect(watch, exc)
+            if reconnects:  # upstream waits as well, but not for as long as the server asks for
+                self._reconnect_abort.wait(timer_seconds(requested_delay(exc)))
             raise
         # Not with the connect handlers, which upstream waits for.
         self._report_connect(watch, until=max(self._joined_at, self.eio.connected_at))

@@ -65,17 +65,13 @@ class SocketIOUser(ConnectedUser):
     def _path(self) -> str:
         return self.socketio_path
 
-    def _attempt(self) -> bool:
+    def _attempt(self) -> None:
         self.sio._wait_until_ended()
-        try:
-            self.sio.connect(
-                self.host, headers=dict(self.headers or {}), auth=self.auth,
-                transports=self.transports, namespaces=self.namespaces,
-                socketio_path=self.socketio_path, wait_timeout=self.connect_timeout,
-            )  # fmt: skip
-        except Exception:
-            return False  # it is reported
-        return True
+        self.sio.connect(
+            self.host, headers=dict(self.headers or {}), auth=self.auth,
+            transports=self.transports, namespaces=self.namespaces,
+            socketio_path=self.socketio_path, wait_timeout=self.connect_timeout,
+        )  # fmt: skip
 
     def _is_settled(self) -> bool:
         return self.sio.connected or bool(self.sio._reconnect_task)

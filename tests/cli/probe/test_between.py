@@ -281,7 +281,7 @@ class TestTLSToTheProxy:
 
     @pytest.fixture
     def front(self, between, proxy, certificates):
-        return between(TLSFront, proxy.port, certificates)
+        return between(TLSFront, proxy, certificates)
 
     @pytest.fixture
     def url(self, front):
@@ -290,7 +290,7 @@ class TestTLSToTheProxy:
     @pytest.mark.parametrize(
         ('scheme', 'transports'),
         [
-            # Not http alone by polling: tinyproxy closes kept connections without a word.
+            ('http', 'polling'),
             ('http', 'websocket'),
             ('http', 'polling,websocket'),
             ('https', 'polling'),
@@ -320,7 +320,9 @@ class TestTLSToTheProxy:
             'how': 'forward' if forward else 'connect',
         }
         methods = {method for method, _ in proxy.trips()}
-        assert methods == ({'GET', 'POST', 'CONNECT'} if forward else {'CONNECT'})
+        by_url = {'GET', 'POST'} if forward else set()
+        assert methods - {'CONNECT'} == by_url
+        assert ('CONNECT' in methods) == ((scheme, transports) != ('http', 'polling'))
 
     def test_for_people(self, shown, url, front, tls_server, certificates):
         _, text = shown(tls_server.url, '--proxy', url, '--ca', certificates.ca)
@@ -345,6 +347,21 @@ class TestTLSToTheProxy:
             '--resolve', f'{proxy}:127.0.0.1',
         )  # fmt: skip
         assert text.endswith(', not for proxy.test')
+
+    def test_it_requires_a_client_certificate(self, probe, js_server, js_server_with, certificates):
+        """Client certificates are for the server. The alert of the proxy may be lost."""
+        port = js_server_with(tls=certificates.mutual_tls).port
+        outcome = probe(
+            js_server.url, '--proxy', f'https://127.0.0.1:{port}',
+            '--ca', certificates.ca, '--cert', certificates.client_pem,
+            '--transports', 'websocket',
+        )  # fmt: skip
+        told = {
+            'proxy-tls': 'proxy-tls: the proxy requires a client certificate (tlsv13 alert '
+            'certificate required), and this client sends none to proxies',
+            'proxy': '. Perhaps the proxy requires a client certificate',
+        }
+        assert outcome.text.endswith(told[outcome.verdict['step']])
 
 
 class Moved(Nginx):

@@ -190,3 +190,42 @@ def test_locust_has_to_come_first(locust_environment):
     assert done.stderr.splitlines()[-1].startswith(
         'ImportError: import locust before engineio_gevent'
     )
+
+
+def test_users_that_poll_through_their_http_client(locust, make_js_server):
+    """Both kinds of Locust's. The report has the rows of the scenario alone."""
+    run = locust('sharing.py', make_js_server().url, users=2)
+    run.until(lambda: all(len(run.events_of('request', name)) >= 3 for name in ('Http', 'Fast')))
+    run.quit()
+    assert not run.failures
+    assert {event['name'] for event in run.events if event['request_type'] in ('GET', 'POST')} == {
+        'Http',
+        'Fast',
+    }
+
+
+def test_sessions_of_locust(program, js_server_with):
+    """A dead server is a status 0 to these, with no response beneath it."""
+    dead = f'http://127.0.0.1:{support.free_port()}'
+    found = program('sessions.py', js_server_with(cookie='io').url, dead)
+    for kind, library in (('HttpUser', 'requests'), ('FastHttpUser', 'gevent-http-client')):
+        text, body, cause = found[kind]['refused']
+        assert text.startswith(
+            f'Unexpected status code 0 in server response to GET {dead}/engine.io/: '
+        )
+        assert 'refused' in text
+        assert (body, cause) == (None, 'HTTPError')
+        for transports, last in (('polling', 'polling'), ('None', 'websocket')):
+            transport, requests, sid = found[kind][transports]
+            assert transport == last
+            assert all(own == 'x' for _, own, _, _ in requests)
+            assert f'io={sid}' in requests[-1][2]
+            assert library in requests[0][3]
+            assert (requests[-1][0], len(requests) >= 2) == (
+                'POST' if last == 'polling' else 'GET',
+                True,
+            )
+        assert found[kind]['rows'] == ['GET', 'POST'], 'they are in the report by themselves'
+        text, *_, cause = found[kind]['silent']
+        assert '0.2 seconds' in text
+        assert cause == 'ConnectionClosed'

@@ -525,3 +525,19 @@ def test_nothing_is_left_of_many(server):
             client.connect(server.url, transports=['websocket'])
             client.call('echo', b'bytes', timeout=TIMEOUT)
             client.disconnect()
+
+
+# -- Options of the transport -------------------------------------------------------------------
+
+
+def test_connections_by_a_function(way):
+    seen = []
+
+    def dial(host, port):
+        seen.append((host, port))
+        raise OSError('not today')
+
+    sio = Client(dial=dial, reconnection=False, handle_sigint=False)
+    with pytest.raises(socketio.exceptions.ConnectionError, match='not today'):
+        sio.connect('http://app.test:81', transports=way)
+    assert seen == [('app.test', 81)]

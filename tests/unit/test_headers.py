@@ -1,0 +1,87 @@
+"""Headers of a caller, checked before they are sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from engineio_gevent.transports.headers import NAME, checked_headers
+
+TOKEN = "!#$%&'*+-.^_`|~09azAZ"
+
+
+@pytest.mark.parametrize('name', [TOKEN, 'X', b'X-Y', *TOKEN])
+def test_names(name):
+    text = name.decode() if isinstance(name, bytes) else name
+    assert checked_headers([(name, 'x')]) == [(text, 'x')]
+    assert NAME.match(text)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        '',
+        ' ',
+        'X ',
+        ' X',
+        'X Y',
+        'X:',
+        'X\n',
+        '\xfc',
+        '\u20ac',
+        'X\x00',
+        b'\xfc',
+        5,
+        None,
+        *'"(),/;<=>?@[\\]{}',
+    ],
+)
+def test_names_that_are_none(name):
+    with pytest.raises(ValueError, match='invalid header name: ') as caught:
+        checked_headers([('X', 'x'), (name, 'x')])
+    shown = name.decode('latin-1') if isinstance(name, bytes) else name
+    assert str(caught.value) == f'invalid header name: {shown!r}'
+
+
+@pytest.mark.parametrize(
+    ('value', 'sent'),
+    [
+        ('x', 'x'),
+        ('', ''),
+        (' x\t', 'x'),
+        ('a\tb c', 'a\tb c'),
+        ('\xff\x80', '\xff\x80'),
+        (b'\xff', '\xff'),
+        ('~', '~'),
+    ],
+)
+def test_values(value, sent):
+    assert checked_headers([('X', value)]) == [('X', sent)]
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        *map(chr, range(9)),
+        *map(chr, range(0x0A, 0x20)),
+        '\x7f',
+        'a\r\nY: b',
+        'x\n',
+        '\u0100',
+        'a\u20ac',
+        b'\n',
+        5,
+        1.5,
+        True,
+        ['x'],
+    ],
+)
+def test_values_that_cannot_be_sent(value):
+    """The error does not show them: they may be secret."""
+    with pytest.raises(ValueError, match='invalid value for header X: use Latin-1') as caught:
+        checked_headers([('X', value)])
+    assert '20ac' not in ascii(caught.value)
+
+
+def test_none_stands_for_no_header():
+    assert checked_headers([('A', 'a'), ('X', None), ('B', 'b')]) == [('A', 'a'), ('B', 'b')]
+    assert checked_headers([]) == []
