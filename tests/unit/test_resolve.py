@@ -120,7 +120,7 @@ def test_the_cache_does_not_grow_without_end(resolver):
 
 def test_the_limits():
     """Half of gevent's threads stay free. The rest is in the documentation."""
-    assert resolve.CONCURRENCY * 2 == gevent.get_hub().threadpool_size
+    assert gevent.get_hub().threadpool_size == resolve.CONCURRENCY * 2
     assert (resolve.ABANDONED, resolve.CACHE_SECONDS, resolve.CACHE_SIZE) == (50, 5, 256)
 
 
