@@ -98,12 +98,9 @@ def test_every_connect_asks_again(environ, make_client, js_server):
 @pytest.fixture(params=['http', 'https', 'socks5'])
 def proxy(request):
     """Each kind of proxy: its URL and its port."""
-    if request.param == 'https':
-        front = request.getfixturevalue('tls_front')
-        return f'https://localhost:{front.port}', front.port
-    name = {'http': 'http_proxy', 'socks5': 'socks_proxy'}[request.param]
+    name = {'socks5': 'socks_proxy'}.get(request.param, f'{request.param}_proxy')
     found = request.getfixturevalue(name)
-    return found.url_for(None), found.port
+    return found.url, found.port
 
 
 def test_with_a_proxy_it_connects_to_that(
@@ -115,9 +112,17 @@ def test_with_a_proxy_it_connects_to_that(
     client = make_client(dial=dial, ssl_verify=certificates.ca)
     client.connect(origin.url, transports=WAYS[way])
     assert client.ask('hello') == 'hello'
-    host = 'localhost' if url.startswith('https') else '127.0.0.1'
-    assert set(dial.asked) == {(host, port)}
+    assert set(dial.asked) == {('127.0.0.1', port)}
     assert len(dial.asked) >= count(way)  # tinyproxy closes after each answer
+
+
+def ask_for(sock, port):
+    """Have an HTTP proxy connect to a port of this machine."""
+    sock.sendall(f'CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'.encode())
+    answer = b''
+    while not answer.endswith(b'\r\n\r\n'):
+        answer += sock.recv(1)
+    assert b' 200 ' in answer
 
 
 def test_a_function_that_talks_to_the_proxy_itself(environ, make_client, http_proxy, origin, way):
@@ -125,11 +130,7 @@ def test_a_function_that_talks_to_the_proxy_itself(environ, make_client, http_pr
 
     def dial(host, port):
         sock = socket.create_connection(('127.0.0.1', http_proxy.port))
-        sock.sendall(f'CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: {host}\r\n\r\n'.encode())
-        answer = b''
-        while not answer.endswith(b'\r\n\r\n'):
-            answer += sock.recv(1)
-        assert b' 200 ' in answer
+        ask_for(sock, port)
         return sock
 
     client = make_client(dial=dial, ssl_verify=False)
@@ -208,12 +209,17 @@ def test_tls_of_the_function(environ, make_client, tls_server, own_tls, way):
 
 
 def test_tls_over_tls_of_the_function(
-    environ, make_client, tls_server, running, certificates, own_tls, way
+    environ, make_client, tls_server, https_proxy, certificates, own_tls, way
 ):
-    from .conftest import TLSFront
+    """The function talks to a proxy with TLS, and the server has TLS, too."""
+    connect = own_tls(https_proxy.port)
 
-    front = running(TLSFront, tls_server.port, certificates)
-    client = make_client(dial=own_tls(front.port), ssl_verify=certificates.ca)
+    def dial(host, port):
+        sock = connect(host, port)
+        ask_for(sock, tls_server.port)
+        return sock
+
+    client = make_client(dial=dial, ssl_verify=certificates.ca)
     client.connect('https://localhost', transports=WAYS[way])
     assert client.ask('x' * 300000) == 'x' * 300000
 
