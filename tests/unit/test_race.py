@@ -12,7 +12,7 @@ from gevent import socket
 
 from engineio_gevent.net import race
 from engineio_gevent.net.plain import PlainSocket
-from support import free_port, has_ipv6, no_leaks, outcome, settle, watchers
+from support import eventually, free_port, has_ipv6, no_leaks, outcome, settle, watchers
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -61,6 +61,10 @@ class Attempts:
         if name.startswith('nosocket'):
             raise OSError(errno.EAFNOSUPPORT, name)
         return FakeSocket(self, name)
+
+    def wait(self, *names):
+        """Until these have begun, and no others."""
+        assert eventually(lambda: self.begun == list(names), interval=0.001)
 
     def decide(self, name, error=0):
         self.errors[name] = error
@@ -156,7 +160,7 @@ def test_also_if_another_one_is_under_way(attempts, monkeypatch, second):
     racing = start('slow', second, 'ok')
     assert attempts.begun == ['slow']
     monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
-    assert racing.get(timeout=2) == 'ok'
+    assert racing.get(timeout=20) == 'ok'
     assert attempts.begun == ['slow', second, 'ok']
     assert attempts.closed[-1] == 'slow'
 
@@ -165,7 +169,7 @@ def test_the_next_one_begins_after_a_failure_that_took_long(attempts, long_delay
     racing = start('slow', 'ok')
     assert attempts.begun == ['slow']
     attempts.decide('slow', errno.ECONNREFUSED)
-    assert racing.get(timeout=2) == 'ok'
+    assert racing.get(timeout=20) == 'ok'
     assert attempts.closed == ['slow']
 
 
@@ -173,39 +177,38 @@ def test_each_has_its_time_to_itself(attempts, monkeypatch):
     monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.1)
     racing = start('slow', 'slow2', 'slow3')
     assert attempts.begun == ['slow']
-    gevent.sleep(0.11)
-    assert attempts.begun == ['slow', 'slow2']
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
+    attempts.wait('slow', 'slow2')
     attempts.decide('slow')
-    assert racing.get(timeout=2) == 'slow'
+    assert racing.get(timeout=20) == 'slow'
     assert attempts.begun == ['slow', 'slow2']
 
 
 def test_the_first_that_answers_is_kept(attempts, no_delay):
     racing = start('slow', 'slow2', 'slow3')
-    gevent.sleep(0.05)
-    assert attempts.begun == ['slow', 'slow2', 'slow3']
+    attempts.wait('slow', 'slow2', 'slow3')
     attempts.decide('slow2')
-    assert racing.get(timeout=2) == 'slow2'
+    assert racing.get(timeout=20) == 'slow2'
     assert sorted(attempts.closed) == ['slow', 'slow3']
 
 
 def test_two_that_answer_in_one_turn(attempts, no_delay):
     racing = start('slow', 'slow2')
-    gevent.sleep(0.02)
+    attempts.wait('slow', 'slow2')
     attempts.decide('slow2')
     attempts.decide('slow')
-    assert racing.get(timeout=2) in ('slow', 'slow2')
+    assert racing.get(timeout=20) in ('slow', 'slow2')
     assert len(attempts.closed) == 1
 
 
 def test_one_fails_and_the_other_goes_on(attempts, no_delay):
     racing = start('slow', 'slow2')
-    gevent.sleep(0.02)
+    attempts.wait('slow', 'slow2')
     attempts.decide('slow2', errno.ECONNREFUSED)
     settle()
     assert not racing.ready()
     attempts.decide('slow')
-    assert racing.get(timeout=2) == 'slow'
+    assert racing.get(timeout=20) == 'slow'
     assert attempts.closed == ['slow2']
 
 
@@ -242,7 +245,7 @@ def test_the_time_is_over_before_the_next_one_may_begin(attempts, long_delay):
 @pytest.mark.parametrize('names', [['slow'], ['slow', 'slow2']])
 def test_who_is_killed_leaves_nothing(attempts, no_delay, names):
     racing = start(*names)
-    gevent.sleep(0.02)
+    attempts.wait(*names)
     racing.kill()
     assert sorted(attempts.closed) == names
 
@@ -252,9 +255,9 @@ def test_what_the_function_for_failures_raises_leaves_nothing(attempts, no_delay
         raise LookupError('mine')
 
     racing = gevent.spawn(outcome, run, 'slow', 'slow2', on_failure=on_failure)
-    gevent.sleep(0.02)
+    attempts.wait('slow', 'slow2')
     attempts.decide('slow', errno.ECONNREFUSED)
-    assert isinstance(racing.get(timeout=2), LookupError)
+    assert isinstance(racing.get(timeout=20), LookupError)
     assert sorted(attempts.closed) == ['slow', 'slow2']
 
 

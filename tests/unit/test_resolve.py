@@ -118,6 +118,12 @@ def test_the_cache_does_not_grow_without_end(resolver):
         assert len(resolve._cache) <= resolve.CACHE_SIZE
 
 
+def test_the_limits():
+    """Half of gevent's threads stay free. The rest is in the documentation."""
+    assert gevent.get_hub().threadpool_size == resolve.CONCURRENCY * 2
+    assert (resolve.ABANDONED, resolve.CACHE_SECONDS, resolve.CACHE_SIZE) == (50, 5, 256)
+
+
 def test_many_who_ask_together_ask_once(resolver):
     resolver.may_answer.clear()
     asking = [gevent.spawn(resolve.look_up, 'example.test', 80) for _ in range(1000)]
