@@ -39,6 +39,7 @@ FILES = {
     'net/tls.py': 'tests/unit/test_tls.py',
     'net/tls_over_tls.py': 'tests/unit/test_tls_over_tls.py',
     'net/tunnel.py': 'tests/unit/test_tunnel.py',
+    'net/unpatched.py': 'tests/unit/test_unpatched.py',
     'net/watchers.py': 'tests/unit/test_watchers.py',
     'other_threads.py': 'tests/unit/test_other_threads.py',
     'outgoing.py': 'tests/unit/test_outgoing.py',
