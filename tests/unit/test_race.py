@@ -345,10 +345,10 @@ def test_a_source_address_that_this_machine_does_not_have():
 
 
 def test_a_source_address_that_cannot_be_bound():
-    source = (*race.source_address('127.0.0.1')[:4], ('127.0.0.1', 1 << 15))
     with socket.socket() as sock:
-        sock.bind(source[4])
+        sock.bind(('127.0.0.1', 0))
         sock.listen()
+        source = (*race.source_address('127.0.0.1')[:4], sock.getsockname())
         with no_leaks(), pytest.raises(OSError, match='in use') as caught:
             race.new_socket(address('127.0.0.1'), (), source)
     text = os.strerror(errno.EADDRINUSE)
