@@ -65,6 +65,7 @@ DIRECT = Dialer()
 
 # How many connections each list of source addresses has made.
 _turns: dict[tuple[str, ...], Iterator[int]] = {}
+_TURNS_SIZE = 256
 
 
 def make_dialer(
@@ -88,10 +89,10 @@ def make_dialer(
     if isinstance(source_addresses, str) or not isinstance(source_addresses, Iterable):
         source_addresses = (source_addresses,)
     addresses = tuple(source_addresses)
-    turns = _turns.get(addresses)
-    if turns is None:
-        _check_sources(addresses)
-        turns = _turns[addresses] = itertools.count()
+    _check_sources(addresses)
+    if len(_turns) >= _TURNS_SIZE:
+        _turns.clear()
+    turns = _turns.setdefault(addresses, itertools.count())
     # All sockets of a connection have the same address: load balancers may go by it.
     return Dialer(None, str(addresses[next(turns) % len(addresses)]), options)
 

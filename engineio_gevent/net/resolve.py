@@ -14,6 +14,7 @@ from gevent.hub import Hub
 from gevent.lock import Semaphore
 
 from ..per_hub import PerHub
+from .watchers import close_watchers
 
 #: Seconds for which the addresses of a host are remembered. A thousand clients
 #: that start together ask once: gevent's look-ups go through a small thread pool.
@@ -23,9 +24,12 @@ CACHE_SIZE = 256
 #: Names that a hub looks up at the same time. gevent's thread pool has 10 threads by default, and
 #: a name server that does not answer blocks one of them for as long as the system's resolver waits.
 CONCURRENCY = 5
-#: Look-ups beyond these, for which nobody waits any more. Each gets a native thread of its own:
-#: names that are not answered must not delay other names, nor fill gevent's pool.
-ABANDONED = 50
+#: Seconds after which a look-up is slow: it does not count among these any more. Names that are not
+#: answered must not keep the others waiting.
+SLOW = 0.25
+#: Slow look-ups at the same time. gevent's pool gets a thread more for each of them, which leaves
+#: its own to the rest of the program.
+MAX_SLOW = 50
 
 #: What ``getaddrinfo()`` returns for an address: family, type, protocol, name and socket address.
 Address = tuple[Any, ...]
@@ -65,13 +69,13 @@ def _remember(key: _Key, found: list[Address]) -> None:
 class _LookUp:
     """One look-up, and how many greenlets wait for it."""
 
-    __slots__ = ('abandoned', 'askers', 'has_slot', 'result')
+    __slots__ = ('askers', 'has_slot', 'is_slow', 'result')
 
     def __init__(self) -> None:
         self.result: AsyncResult[list[Address]] = AsyncResult()
         self.askers = 0
-        # One of the CONCURRENCY, or one of the ABANDONED; neither before it begins.
-        self.has_slot = self.abandoned = False
+        # One of the CONCURRENCY, or one of the MAX_SLOW; neither before it begins.
+        self.has_slot = self.is_slow = False
 
 
 class _Lookups:
@@ -84,7 +88,7 @@ class _Lookups:
     def _start(self) -> None:
         self._process = os.getpid()
         self._slots = Semaphore(CONCURRENCY)
-        self._abandoned = 0
+        self._slow = 0
         self._under_way: dict[_Key, _LookUp] = {}
 
     def ask(self, key: _Key) -> list[Address]:
@@ -94,7 +98,10 @@ class _Lookups:
         native thread behind, and the next greenlet would block another one.
         """
         if self._process != os.getpid():
-            self._start()  # the threads of the pool are not in this forked child
+            # The threads of the pool are not in this forked child.
+            if self._slow:
+                self._hub.threadpool.maxsize -= self._slow
+            self._start()
         while True:
             one = self._under_way.get(key)
             if one is None:
@@ -111,24 +118,16 @@ class _Lookups:
                 raise type(exc)(*exc.args) from None
             finally:
                 one.askers -= 1
-                if not one.askers:
-                    self._abandon(one)
-
-    def _abandon(self, one: _LookUp) -> None:
-        """Nobody waits for a look-up: the next one may begin beside it."""
-        if one.has_slot and self._abandoned < ABANDONED:
-            one.has_slot, one.abandoned = False, True
-            self._abandoned += 1
-            self._slots.release()
-            self._hub.threadpool.maxsize += 1
 
     def _look_up(self, key: _Key, one: _LookUp, under_way: dict[_Key, _LookUp]) -> None:
         slots = self._slots
+        timer = self._hub.loop.timer(SLOW)
         try:
             slots.acquire()
             one.has_slot = True
             if not one.askers:
                 return  # all have given up before it has begun
+            timer.start(self._on_slow, one, slots)
             found = socket.getaddrinfo(*key, 0, socket.SOCK_STREAM)
             _remember(key, found)
             one.result.set(found)
@@ -143,10 +142,19 @@ class _Lookups:
             if one.has_slot:
                 one.has_slot = False
                 slots.release()
-            elif one.abandoned and slots is self._slots and self._hub.loop is not None:
-                # Not after a fork, nor in a hub that was destroyed.
-                self._abandoned -= 1
-                self._hub.threadpool.maxsize -= 1
+            if self._hub.loop is not None:  # as it is in a hub that was destroyed
+                close_watchers(self._hub.loop, timer)
+                if one.is_slow and slots is self._slots:  # it was not begun before a fork
+                    self._slow -= 1
+                    self._hub.threadpool.maxsize -= 1
+
+    def _on_slow(self, one: _LookUp, slots: Semaphore) -> None:
+        """In the hub: a look-up is slow, so that the next one begins beside it."""
+        if self._slow < MAX_SLOW and slots is self._slots:
+            one.has_slot, one.is_slow = False, True
+            self._slow += 1
+            slots.release()
+            self._hub.threadpool.maxsize += 1
 
 
 class _Stopped(Exception):

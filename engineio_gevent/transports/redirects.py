@@ -17,6 +17,7 @@ REDIRECTS = frozenset((301, 302, 303, 307, 308))
 #: Redirects that one request follows.
 MAX_REDIRECTS = 5
 
+_CREDENTIALS = {'authorization', 'proxy-authorization'}
 _HTTP = {'http': 'http', 'https': 'https', 'ws': 'http', 'wss': 'https'}
 
 
@@ -115,7 +116,7 @@ def headers_after_redirect(
     :param cookies: what the jar has for that place.
     """
     same_host = (here.host, here.port) == (there.host, there.port)
-    left = {'cookie', 'host'} if same_host else {'authorization', 'cookie', 'host'}
+    left = {'cookie', 'host'} | (set() if same_host else _CREDENTIALS)
     kept = [('Host', there.netloc), *(one for one in headers if one[0].lower() not in left)]
     if here.origin == there.origin:
         new = {_name(one) for one in cookies.split(';')}

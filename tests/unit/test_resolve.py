@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from engineio_gevent.net import resolve
 from engineio_gevent.per_hub import PerHub
-from support import NativeThread, settle
+from support import NativeThread, eventually, settle
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -47,6 +47,13 @@ class Resolver:
 def empty_cache(monkeypatch):
     monkeypatch.setattr(resolve, '_cache', {})
     monkeypatch.setattr(resolve, '_lookups', PerHub(resolve._Lookups))
+
+
+@pytest.fixture(autouse=True)
+def patient(request, monkeypatch):
+    """No look-up is slow, however busy the machine is."""
+    if request.function is not test_the_limits:
+        monkeypatch.setattr(resolve, 'SLOW', 3600)
 
 
 @pytest.fixture
@@ -121,7 +128,8 @@ def test_the_cache_does_not_grow_without_end(resolver):
 def test_the_limits():
     """Half of gevent's threads stay free. The rest is in the documentation."""
     assert gevent.get_hub().threadpool_size == resolve.CONCURRENCY * 2
-    assert (resolve.ABANDONED, resolve.CACHE_SECONDS, resolve.CACHE_SIZE) == (50, 5, 256)
+    assert (resolve.SLOW, resolve.MAX_SLOW) == (0.25, 50)
+    assert (resolve.CACHE_SECONDS, resolve.CACHE_SIZE) == (5, 256)
 
 
 def test_many_who_ask_together_ask_once(resolver):
@@ -211,57 +219,45 @@ def give_up(*hosts):
     gevent.killall(asking)
 
 
-def test_names_whose_askers_gave_up_keep_nobody_waiting(resolver):
-    """Those that had not begun are not looked up at all."""
+def test_names_whose_askers_gave_up_are_not_looked_up(resolver):
+    """But for those that have begun."""
     resolver.may_answer.clear()
     give_up(*(f'host-{number}.test' for number in range(50)))
     assert len(resolver.asked) == resolve.CONCURRENCY
-    asking = gevent.spawn(resolve.look_up, 'other.test', 80)
-    settle()
-    assert resolver.asked[resolve.CONCURRENCY :] == [('other.test', 80)]
-    resolver.may_answer.set()
-    assert asking.get(timeout=5) == resolver.answer
-    settle()
-    assert len(resolver.asked) == resolve.CONCURRENCY + 1
-    lookups = resolve._lookups.get()
-    assert (lookups._under_way, lookups._abandoned) == ({}, 0)
-    assert lookups._slots.counter == resolve.CONCURRENCY
-
-
-def test_they_leave_threads_to_the_rest_of_the_program(resolver):
-    """gevent's pool has one thread more for each of them, up to a limit."""
-    pool = gevent.get_hub().threadpool
-    size = pool.maxsize
-    resolver.may_answer.clear()
-    most = resolve.CONCURRENCY + resolve.ABANDONED
-    for number in range(most + 10):
-        give_up(f'host-{number}.test')
-    assert len(resolver.asked) == most
-    assert pool.maxsize == size + resolve.ABANDONED
-    give_up('host-0.test', f'host-{most - 1}.test')  # which are under way
-    assert len(resolver.asked) == most
     resolver.may_answer.set()
     assert resolve.look_up('other.test', 80) == resolver.answer
     settle()
+    assert len(resolver.asked) == resolve.CONCURRENCY + 1
+    all_is_over()
+
+
+def all_is_over():
     lookups = resolve._lookups.get()
-    assert (lookups._under_way, lookups._abandoned) == ({}, 0)
+    assert (lookups._under_way, lookups._slow) == ({}, 0)
     assert lookups._slots.counter == resolve.CONCURRENCY
-    assert pool.maxsize == size
 
 
-def test_an_asker_who_comes_back_to_an_abandoned_name(resolver):
-    """It is counted once, however often it is abandoned."""
+def test_names_that_are_not_answered_keep_nobody_waiting(resolver, monkeypatch):
+    """Though others still wait for them. gevent's pool has a thread more for each, up to a limit."""
+    monkeypatch.setattr(resolve, 'SLOW', 0.001)
+    pool = gevent.get_hub().threadpool
+    size = pool.maxsize
     resolver.may_answer.clear()
-    for _ in range(10):
-        give_up('host-0.test')
-    assert resolve._lookups.get()._abandoned == 1
-    asking = gevent.spawn(resolve.look_up, 'host-0.test', 80)
-    settle()
+    most = resolve.CONCURRENCY + resolve.MAX_SLOW
+    names = [f'host-{number}.test' for number in range(most + 10)]
+    asking = [gevent.spawn(resolve.look_up, name, 80) for name in names]
+    assert eventually(lambda: len(resolver.asked) == most)
+    again = [gevent.spawn(resolve.look_up, name, 80) for name in (names[0], names[most - 1])]
+    gevent.sleep(0.01)  # the rest are slow by now, too
+    assert len(resolver.asked) == most
+    assert pool.maxsize == size + resolve.MAX_SLOW
     resolver.may_answer.set()
-    assert asking.get(timeout=5) == resolver.answer
+    assert resolve.look_up('other.test', 80) == resolver.answer
+    assert [one.get(timeout=5) for one in asking + again] == [resolver.answer] * (most + 12)
     settle()
-    assert resolve._lookups.get()._abandoned == 0
-    assert len(resolver.asked) == 1
+    assert sorted(host for host, _ in resolver.asked) == sorted([*names, 'other.test'])
+    all_is_over()
+    assert pool.maxsize == size
 
 
 def test_a_look_up_that_waits_for_its_turn_is_killed(resolver):
@@ -278,9 +274,7 @@ def test_a_look_up_that_waits_for_its_turn_is_killed(resolver):
     assert late.get(timeout=5) == resolver.answer
     gevent.joinall(asking, timeout=5)
     settle()
-    lookups = resolve._lookups.get()
-    assert (lookups._under_way, lookups._abandoned) == ({}, 0)
-    assert lookups._slots.counter == resolve.CONCURRENCY
+    all_is_over()
 
 
 def test_a_machine_without_native_threads(resolver):
@@ -334,20 +328,28 @@ def test_the_errors_of_many_who_ask_are_their_own(resolver):
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
-def test_a_child_does_not_wait_for_a_look_up_of_its_parent(resolver):
+@pytest.mark.parametrize('slow', [False, True])
+def test_a_child_does_not_wait_for_a_look_up_of_its_parent(resolver, monkeypatch, slow):
     """The native threads of the resolver are not in the child."""
+    monkeypatch.setattr(resolve, 'SLOW', 0.001 if slow else 3600)
+    pool = gevent.get_hub().threadpool
+    size = pool.maxsize
     resolver.may_answer.clear()
     asking = gevent.spawn(resolve.look_up, 'example.test', 80)
-    settle()
     lookups = resolve._lookups.get()
+    assert eventually(lambda: lookups._slow == slow and lookups._under_way)
+    assert pool.maxsize == size + slow
+    monkeypatch.setattr(resolve, 'SLOW', 3600)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resolve.os, 'getpid', lambda: -1)
         child = gevent.spawn(resolve.look_up, 'example.test', 80)
         settle()
         assert len(resolver.asked) == 2
+        assert pool.maxsize == size
         resolver.may_answer.set()
         assert child.get(timeout=5) == asking.get(timeout=5) == resolver.answer
-    assert lookups._under_way == {}
+    all_is_over()
+    assert pool.maxsize == size
 
 
 def test_native_threads_that_ask_together_ask_each_for_itself(resolver, monkeypatch):
