@@ -55,8 +55,8 @@ class _PlainRoute(Route):
     __slots__ = ('_target',)
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
         parts = urlsplit(url)
+        super().__init__(url, path=parts.path)
         self._target = f'{parts.path or "/"}{"?" if parts.query else ""}{parts.query}'
 
     def target(self, transport: str, sid: str | None = None, *, stamped: bool = True) -> str:
@@ -74,7 +74,7 @@ class Connection:
         self._decoder = FrameDecoder(None)
         self._ended = Event()
         self._closing = False
-        sock, leftover = open_websocket(_PlainRoute(url), None, ANSWER_TIMEOUT)
+        sock, leftover, _ = open_websocket(_PlainRoute(url), None, ANSWER_TIMEOUT)
         # for a server that does not close the connection after the close frames
         self._patience = gevent.get_hub().loop.timer(ANSWER_TIMEOUT)
         self._stream = Stream(sock, self._on_data, self._on_lost)

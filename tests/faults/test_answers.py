@@ -193,12 +193,23 @@ def test_a_post_is_not_turned_into_a_get(make_subject, status):
 
 @one_server
 @every_mode
-@pytest.mark.parametrize('elsewhere', [False, True], ids=['same-host', 'other-host'])
-def test_a_websocket_is_not_redirected(make_subject, make_lane, servers, mode, elsewhere):
+def test_a_websocket_is_redirected_to_the_same_server(make_subject, mode):
+    subject = make_subject(by_websocket(mode), mode=mode)
+    where = f'{subject.lane.url}/engine.io/?EIO=4&transport=websocket'
+    subject.lane.answer('ws-open', redirect(where), times=5)
+    subject.connect().leaves()
+    subject.lane.answer('ws-open', redirect(where), times=6)
+    assert subject.fails(HTTPError).status == 307
+    subject.recovers()
+
+
+@one_server
+@every_mode
+def test_a_websocket_is_not_redirected_to_another_server(make_subject, make_lane, servers, mode):
     subject = make_subject(by_websocket(mode), mode=mode)
     other = make_lane(servers(), mode)
-    where = (other if elsewhere else subject.lane).url
-    subject.lane.answer('ws-open', redirect(f'{where}/engine.io/?EIO=4&transport=websocket'))
+    where = f'{other.url}/engine.io/?EIO=4&transport=websocket'
+    subject.lane.answer('ws-open', redirect(where))
     assert subject.fails(HTTPError).status == 307
     assert other.state['accepted'] == 0
     subject.recovers()
