@@ -30,6 +30,7 @@ _LONGEST = 108 if sys.platform == 'linux' else 104
 
 # For each path, who may try again: thousands of clients that all try again would be slow.
 _turns: PerHub[defaultdict[bytes, Semaphore]] = PerHub(lambda hub: defaultdict(Semaphore))
+_TURNS_SIZE = 256
 
 
 def unix_socket(path: str | bytes | os.PathLike[str]) -> Dial:
@@ -63,7 +64,10 @@ def unix_socket(path: str | bytes | os.PathLike[str]) -> Dial:
         try:
             error = sock.connect_ex(name)
             if error == errno.EAGAIN:
-                with _turns.get()[name]:
+                turns = _turns.get()
+                if len(turns) >= _TURNS_SIZE:
+                    turns.clear()
+                with turns[name]:
                     while (error := sock.connect_ex(name)) == errno.EAGAIN:
                         sleep(RETRY_DELAY)
             if error:

@@ -17,7 +17,8 @@ from .options import Options, Reason, State
 from .per_hub import give_way
 from .session import Session
 from .tools import Tools
-from .transports.http import HTTP, HTTPSession
+from .transports.caller_session import HTTPSession, known_session
+from .transports.http import HTTP
 from .transports.route import Route
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
@@ -200,8 +201,7 @@ class Client(Tools):
         """The HTTP client for polling: your ``http_session``, or an object with ``cookies``."""
         if self._session is not None:
             return self._session.http
-        given: Any = self._http_session
-        return given if hasattr(given, 'request') else None
+        return known_session(self._http_session)
 
     @property
     def disconnect_error(self) -> Exception | None:

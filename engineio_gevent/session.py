@@ -38,7 +38,8 @@ from .net.deadlines import timer_seconds
 from .options import Options, Reason, State
 from .outgoing import THREAD_ENDED, interrupts_sending
 from .transports.base import Transport
-from .transports.http import HTTP, HTTPSession
+from .transports.caller_session import HTTPSession
+from .transports.http import HTTP
 from .transports.route import Route
 
 #: Seconds that ``disconnect()`` waits for a server that accepts none of the queued data, or does

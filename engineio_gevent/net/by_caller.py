@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent.ssl
-from gevent import Greenlet, GreenletExit, socket, spawn
+from gevent import Greenlet, GreenletExit, Timeout, socket, spawn
 
 from ..exceptions import ConnectionClosed
 from .plain import PlainSocket
@@ -15,34 +15,18 @@ from .race import DEFAULT_OPTIONS, SocketOptions
 #: A function that is called with a host and a port, and returns a connected socket.
 Dial = Callable[[str, int], Any]
 
-_Result = tuple[Any, Exception | None]  # what the function returned, or its exception
+_Result = tuple[Any, Exception | Timeout | None]  # what the function returned, or its exception
 
 
 def open_by_caller(dial: Dial, host: str, port: int, options: SocketOptions = ()) -> Any:
     """Call the caller's function; waits.
-
-    It runs in a greenlet of its own. A function that tries again after each exception would
-    otherwise try again after a time-out of the client, too.
 
     :param options: ``setsockopt`` arguments for the socket.
     :returns: a :class:`.PlainSocket`, or gevent's TLS socket if the function returned one.
     :raises ConnectionClosed: the function failed, or did not return a connected socket.
     :raises OSError: the function raised it, or an option is refused.
     """
-    dialling: Greenlet[..., Any] = spawn(_call, dial, host, port)
-    try:
-        result = dialling.get()
-    except BaseException:  # a time-out or a kill, too, leaves no socket open
-        dialling.link(_close_late)
-        dialling.kill(block=False)
-        raise
-    if isinstance(result, GreenletExit):
-        raise ConnectionClosed('the greenlet of dial was killed')
-    sock, error = result
-    if isinstance(error, OSError):
-        raise error
-    if error is not None:
-        raise ConnectionClosed(f'dial raised {type(error).__name__}: {error}') from error
+    sock = call('dial', dial, host, port)
     if not hasattr(sock, 'detach') or not hasattr(sock, 'getpeername'):
         raise ConnectionClosed(f'dial must return a connected socket, not {sock!r:.100}')
     try:
@@ -52,10 +36,37 @@ def open_by_caller(dial: Dial, host: str, port: int, options: SocketOptions = ()
         raise
 
 
-def _call(dial: Dial, host: str, port: int) -> _Result:
+def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of the caller's that returns a socket; waits.
+
+    It runs in a greenlet of its own. A function that tries again after each exception would
+    otherwise try again after a time-out of the client, too.
+
+    :param name: that of the option, for errors.
+    :raises ConnectionClosed: the function failed.
+    :raises OSError: the function raised it.
+    """
+    dialling: Greenlet[..., Any] = spawn(_call, function, *arguments)
     try:
-        return dial(host, port), None
-    except Exception as exc:
+        result = dialling.get()
+    except BaseException:  # a time-out or a kill, too, leaves no socket open
+        dialling.link(_close_late)
+        dialling.kill(block=False)
+        raise
+    if isinstance(result, GreenletExit):
+        raise ConnectionClosed(f'the greenlet of {name} was killed')
+    sock, error = result
+    if isinstance(error, OSError):
+        raise error
+    if error is not None:
+        raise ConnectionClosed(f'{name} raised {type(error).__name__}: {error}') from error
+    return sock
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> _Result:
+    try:
+        return function(*arguments), None
+    except (Exception, Timeout) as exc:  # a Timeout of the function's own is no Exception
         return None, exc
 
 

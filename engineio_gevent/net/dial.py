@@ -102,7 +102,7 @@ def _check_sources(addresses: tuple[str, ...]) -> None:
         raise ValueError('source_addresses is empty')
     for one in addresses:
         try:
-            ip_address(str(one))  # else a small number is an address
+            ip_address(str(one))  # it would take a number for an address
         except ValueError:
             raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
 

@@ -133,7 +133,10 @@ def open_to_proxy(
         return sock
     assert tls_context is not None
     try:
-        return tls.wrap(sock, tls_context(), proxy.host)
+        sock.settimeout(timeout)
+        wrapped = tls.wrap(sock, tls_context(), proxy.host)
+        wrapped.settimeout(None)
+        return wrapped
     except OSError as exc:
         sock.close()
         raise _Refused(exc.errno, f'TLS to the proxy: {error_text(exc)}') from exc

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..net.tls import Cert
 from . import environment
 
 # Headers of a prepared polling request that the handshake of a websocket does not repeat.
 _POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'content-length', 'cookie'))
+
+
+class HTTPSession(Protocol):
+    """The option ``http_session``: a ``requests.Session``, or an object with its interface."""
+
+    @property
+    def request(self) -> Callable[..., Any]:
+        """Send a request; returns the response."""
+
+    @property
+    def cookies(self) -> Any:
+        """The cookies of all requests."""
 
 
 class Settings(NamedTuple):
@@ -29,10 +41,10 @@ def session_from(session: Any) -> Any:
 
     :raises ValueError: the option is not valid.
     """
-    if session is None or _is_session(session):
+    if session is None or known_session(session) is not None:
         return session
     made = session() if callable(session) else session
-    if made is not None and not _is_session(made):
+    if made is not None and known_session(made) is None:
         by = f', not {made!r:.100}' if made is session else f', but it returned {made!r:.100}'
         raise ValueError(
             'http_session must be a requests.Session, an object with its interface, or a function '
@@ -41,8 +53,10 @@ def session_from(session: Any) -> Any:
     return made
 
 
-def _is_session(given: Any) -> bool:
-    return callable(getattr(given, 'request', None)) and not isinstance(given, type)
+def known_session(option: Any) -> HTTPSession | None:
+    """The session that an option is, or None if it is not one, as a function that makes one."""
+    is_one = callable(getattr(option, 'request', None)) and not isinstance(option, type)
+    return option if is_one else None
 
 
 def cookies_of(session: Any) -> CookieJar | None:

@@ -229,7 +229,7 @@ class _Connection:
             # RFC 9112, section 9.6: nothing is sent after a request to close.
             keep = response.keep_alive and 'close' not in headers.get('Connection', '').lower()
             if forwarded:
-                # Some proxies (tinyproxy) close without a word, when the next request is under way.
+                # Some proxies (tinyproxy) close it when the next request is under way.
                 keep = keep and 'keep-alive' in response.headers.get('connection', '').lower()
             server_closes = not keep
             self._good_until = _good_until(response)

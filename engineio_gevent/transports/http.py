@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.cookiejar import CookieJar
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..exceptions import HTTPError
 from ..protocol.json_depth import too_deep
@@ -15,18 +15,6 @@ from .route import Route
 
 #: The type of every posted body: version 4 of the protocol is all text.
 CONTENT_TYPE = 'text/plain;charset=UTF-8'
-
-
-class HTTPSession(Protocol):
-    """The option ``http_session``: a ``requests.Session``, or an object with its interface."""
-
-    @property
-    def request(self) -> Callable[..., Any]:
-        """Send a request; returns the response."""
-
-    @property
-    def cookies(self) -> Any:
-        """The cookies of all requests."""
 
 
 class HTTP(Protocol):
@@ -82,7 +70,7 @@ def body_of_success(
 def status_error(
     what: str, status: int, headers: Mapping[str, str], body: bytes | None
 ) -> HTTPError:
-    """The exception for an answer of another status than was hoped for.
+    """The exception for an answer with an unexpected status.
 
     :param what: the request.
     """

@@ -64,6 +64,10 @@ def _server_address(url: str, path: str) -> ServerAddress:
     host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
     path = path.strip('/')
+    if '@' in parts.path:
+        raise ValueError(
+            f'URL has an @ in its path: write a / in a user or a password as %2F: {_shown(url)}'
+        )
     if unquote(parts.path.strip('/')) not in ('', unquote(path)):
         raise ValueError(
             f'URL has the path {parts.path!r}, but engineio_path is {path!r}: remove the path from '
@@ -88,7 +92,7 @@ def _name(parameter: str) -> str:
 
 def _shown(url: str) -> str:
     """A URL for an error message, which applications log: without user and password."""
-    return repr(re.sub(r'[^/]+(?=@)', '...', url))
+    return repr(re.sub(r'(//|^).*@', r'\1...@', url))
 
 
 class Route:
@@ -201,7 +205,13 @@ class Route:
         """
         proxy = self.proxy
         if origin != self.origin:
-            proxy = environment.select_proxy(url, environment.proxies_for(url))
+            session = self.http_session
+            proxies = (
+                environment.proxies_for(url)
+                if session is None
+                else caller_session.settings(session, url).proxies
+            )
+            proxy = environment.select_proxy(url, proxies)
         return None if proxy is None else Proxy.parse(proxy)
 
     def _authorize(self, user: str | None, password: str | None) -> None:

@@ -30,7 +30,7 @@ from engineio_gevent.contrib.locust import (
     SocketIOClient,
     SocketIOUser,
 )
-from engineio_gevent.transports.http import HTTPSession
+from engineio_gevent.transports.caller_session import HTTPSession
 
 # The client
 

@@ -211,6 +211,8 @@ class Stop(Exception):
         (ValueError('no such host'), 'dial raised ValueError: no such host'),
         (KeyError('x.test'), "dial raised KeyError: 'x.test'"),
         (Stop('now'), 'dial raised Stop: now'),
+        (gevent.Timeout(0.1), 'dial raised Timeout: 0.1 seconds'),
+        (gevent.Timeout(0.1, 'too late'), 'dial raised Timeout: 0.1 seconds: too late'),
     ],
 )
 def test_a_function_that_fails(error, message):

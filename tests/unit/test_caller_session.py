@@ -12,6 +12,7 @@ from requests.auth import AuthBase
 from engineio_gevent.transports.caller_session import (
     Settings,
     cookies_of,
+    known_session,
     prepared_headers,
     session_from,
     settings,
@@ -44,6 +45,12 @@ def test_a_function_or_a_class_makes_one(session):
     assert session_from(lambda: session) is session
     assert isinstance(session_from(Minimal), Minimal)
     assert session_from(lambda: None) is None
+
+
+def test_what_is_a_session_already(session):
+    assert known_session(session) is session
+    for option in (None, type(session), lambda: session, SimpleNamespace(request=5)):
+        assert known_session(option) is None
 
 
 def test_each_connection_has_its_own():

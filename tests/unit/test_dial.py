@@ -266,6 +266,7 @@ def test_source_addresses_take_turns():
         ((None, [None], ()), 'source_addresses: None is not an IP address'),
         ((None, [7], ()), 'source_addresses: 7 is not an IP address'),
         ((None, 7, ()), 'source_addresses: 7 is not an IP address'),
+        ((None, [['127.0.0.1']], ()), "source_addresses: ['127.0.0.1'] is not an IP address"),
         ((None, [], ()), 'source_addresses is empty'),
         (('x', None, ()), "dial must be a function of a host and a port: 'x'"),
         ((print, '127.0.0.1', ()), 'dial and source_addresses cannot be combined'),
@@ -276,6 +277,13 @@ def test_source_addresses_take_turns():
 def test_options_that_are_not_valid(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         dial.make_dialer(*options)
+
+
+def test_lists_of_source_addresses_are_not_kept_without_end(monkeypatch):
+    monkeypatch.setattr(dial, '_turns', {})
+    for number in range(300):
+        dial.make_dialer(None, [f'127.0.0.{number % 256}', f'127.0.1.{number // 256}'], ())
+    assert 0 < len(dial._turns) <= 256
 
 
 def test_no_options():

@@ -159,6 +159,7 @@ HEADERS = [
     ('Host', 'a.test'),
     ('X-Own', 'x'),
     ('AUTHORIZATION', 'Basic s3cret'),
+    ('Proxy-Authorization', 'Basic s3cret'),
     ('Cookie', 'own=1; jar=2'),
 ]
 
@@ -169,6 +170,7 @@ def test_to_the_same_server():
         ('Host', 'a.test'),
         ('X-Own', 'x'),
         ('AUTHORIZATION', 'Basic s3cret'),
+        ('Proxy-Authorization', 'Basic s3cret'),
         ('Cookie', 'own=1; jar=2'),
     ]
     headers = headers_after_redirect(HEADERS, HOME, there, 'jar=3; new=4')
@@ -208,6 +210,7 @@ def test_the_same_host_and_port_with_another_scheme():
         ('Host', 'a.test:80'),
         ('X-Own', 'x'),
         ('AUTHORIZATION', 'Basic s3cret'),
+        ('Proxy-Authorization', 'Basic s3cret'),
     ]
 
 

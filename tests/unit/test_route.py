@@ -457,14 +457,20 @@ def test_the_certificate_of_the_client_goes_before_the_session_s(make_session):
 
 
 def test_the_proxy_for_a_redirect_to_another_server(monkeypatch, make_session):
-    """That of the route is for its own server; for another, the environment says."""
+    """That of the route is for its own server; for another, the session or the environment says."""
     monkeypatch.setenv('http_proxy', 'http://env.test:1')
     monkeypatch.setenv('no_proxy', 'b.test')
     own = make_session(proxies={'http': 'http://own.test:2'}, trust_env=False)
     route = Route('http://a.test', http_session=own)
     assert route.proxy_for(route.origin, 'http://a.test/') == Proxy('http', 'own.test', 2)
-    other = route.proxy_for((False, 'c.test', 80), 'http://c.test/')
-    assert other == Proxy('http', 'env.test', 1)
+    for other in ('b.test', 'c.test'):  # with no_proxy, the session does not read it
+        found = route.proxy_for((False, other, 80), f'http://{other}/')
+        assert found == Proxy('http', 'own.test', 2)
+    untrusting = Route('http://a.test', http_session=make_session(trust_env=False))
+    assert untrusting.proxy_for((False, 'c.test', 80), 'http://c.test/') is None
+    route = Route('http://a.test')
+    found = route.proxy_for((False, 'c.test', 80), 'http://c.test/')
+    assert found == Proxy('http', 'env.test', 1)
     assert route.proxy_for((False, 'b.test', 80), 'http://b.test/') is None
     assert Route('http://b.test').proxy_for((False, 'b.test', 80), 'http://b.test/') is None
 
@@ -500,6 +506,22 @@ def test_another_path(url, path, shown):
         Route(url, path=path)
     assert shown in str(caught.value)
     assert f'engineio_path is {path!r}' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'http://ann:s3cret/s3cret@a.test/',
+        'http://ann:123/s3cret@a.test/',
+        'http://ann:s3cret/s3cret@a.test:x/',
+        'ann:s3cret/s3cret@a.test',
+        'gopher://ann:s3cret/s3cret@a.test',
+    ],
+)
+def test_a_slash_in_a_password_that_is_not_quoted(url):
+    with pytest.raises(ValueError, match='URL') as caught:
+        Route(url)
+    assert 's3cret' not in str(caught.value)
 
 
 def test_a_path_that_is_quoted():

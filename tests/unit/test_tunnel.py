@@ -310,6 +310,15 @@ def test_a_proxy_with_tls_that_says_nothing(tls_proxy):
         one.open(timeout=0.05)
 
 
+def test_a_proxy_that_does_not_shake_hands():
+    with no_leaks(), HostileServer(read_to_end) as server:
+        proxy = Proxy('https', '127.0.0.1', server.port)
+        context = tls.context(False, None, certifi.where)
+        with pytest.raises(OSError, match='TLS to the proxy: .*timed out'):
+            open_to_proxy(proxy, DIRECT, 0.05, (), lambda: context)
+        server.wait_open(0)
+
+
 def test_who_is_killed_in_the_handshake_with_the_proxy(certificates):
     """The socket is closed."""
     closed = []

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 # How many users of this process have an address of each list.
 _users: dict[tuple[str, ...], Iterator[int]] = {}
+_USERS_SIZE = 256
 
 
 def next_source(addresses: str | Collection[str], worker: int) -> str:
@@ -16,5 +17,7 @@ def next_source(addresses: str | Collection[str], worker: int) -> str:
                    addresses.
     """
     known = (addresses,) if isinstance(addresses, str) else tuple(addresses)
+    if len(_users) >= _USERS_SIZE:
+        _users.clear()
     users = _users.setdefault(known, itertools.count())
     return known[(worker + next(users)) % len(known)]
