@@ -238,7 +238,7 @@ def all_is_over():
 
 
 def test_names_that_are_not_answered_keep_nobody_waiting(resolver, monkeypatch):
-    """Though others still wait for them. gevent's pool has a thread more for each, up to a limit."""
+    """Though others wait for them. gevent's pool has a thread more for each, up to a limit."""
     monkeypatch.setattr(resolve, 'SLOW', 0.001)
     pool = gevent.get_hub().threadpool
     size = pool.maxsize

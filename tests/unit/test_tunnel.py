@@ -314,7 +314,7 @@ def test_a_proxy_that_does_not_shake_hands():
     with no_leaks(), HostileServer(read_to_end) as server:
         proxy = Proxy('https', '127.0.0.1', server.port)
         context = tls.context(False, None, certifi.where)
-        with pytest.raises(OSError, match='TLS to the proxy: .*timed out'):
+        with pytest.raises(OSError, match=r'TLS to the proxy: .*timed out'):
             open_to_proxy(proxy, DIRECT, 0.05, (), lambda: context)
         server.wait_open(0)
 
