@@ -12,7 +12,7 @@ import pytest
 
 import support
 from engineio_gevent.exceptions import ConnectionError
-from engineio_gevent.net import dial
+from engineio_gevent.net import resolve
 
 
 class InThread:
@@ -147,8 +147,8 @@ def test_one_client_in_one_thread_after_the_other(js_server, client, way):
 def test_threads_that_connect_to_one_host_name_together(js_server, make_client, way, monkeypatch):
     """While all of them look it up."""
     clients = [make_client() for _ in range(5)]
-    monkeypatch.setattr(dial, '_cache', {})
-    monkeypatch.setattr(dial, 'CACHE_SECONDS', 3600)  # the upgrade does not ask again
+    monkeypatch.setattr(resolve, '_cache', {})
+    monkeypatch.setattr(resolve, 'CACHE_SECONDS', 3600)  # the upgrade does not ask again
     look_up = gevent.socket.getaddrinfo
     all_ask = threading.Barrier(len(clients))
 
@@ -156,7 +156,7 @@ def test_threads_that_connect_to_one_host_name_together(js_server, make_client, 
         all_ask.wait(timeout=support.patience(5))
         return look_up(*arguments)
 
-    monkeypatch.setattr(dial.socket, 'getaddrinfo', getaddrinfo)
+    monkeypatch.setattr(resolve.socket, 'getaddrinfo', getaddrinfo)
     url = js_server.url.replace('127.0.0.1', 'localhost')
     assert 'localhost' in url
 

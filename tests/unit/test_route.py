@@ -157,6 +157,12 @@ def test_the_query_of_the_caller_is_kept(query, kept):
     assert route.target('polling') == f'/engine.io/?{kept}transport=polling&EIO=4'
 
 
+def test_a_proxy_for_websockets_alone(make_session):
+    session = make_session(proxies={'ws': 'http://one.test', 'wss': 'http://two.test'})
+    assert Route('http://a.test', http_session=session).websocket_proxy.host == 'one.test'
+    assert Route('https://a.test', http_session=session).websocket_proxy.host == 'two.test'
+
+
 def test_the_session_id_is_quoted():
     route = Route('http://a.test', timestamp=False)
     assert route.target('polling', 'a&b=c/d e\u20ac').endswith('&sid=a%26b%3Dc%2Fd%20e%E2%82%AC')
@@ -168,6 +174,7 @@ def test_the_time_in_the_url():
     assert '&t=' in one
     assert '&t=' in two
     assert '&t=' not in route.target('polling', 's', stamped=False)
+    assert '&t=' in route.url('polling', 's')
     assert '&t=' not in Route('http://a.test', timestamp=False).target('polling')
 
 
