@@ -39,7 +39,7 @@ _warned: set[str] = set()
 
 
 def _is_seconds(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value >= 0  # which NaN is not
+    return isinstance(value, (int, float)) and value >= 0  # False for NaN
 
 
 def _is_port(value: Any) -> bool:
@@ -47,7 +47,7 @@ def _is_port(value: Any) -> bool:
 
 
 def _is_list_of(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    # A list that can be read again: each redirect does so.
+    # Not an iterator: each redirect reads the list again.
     def is_list(value: Any) -> bool:
         a_list = isinstance(value, Collection) and not isinstance(value, (str, bytes))
         return a_list and all(map(valid, value))
@@ -72,7 +72,7 @@ _SECONDS = 'a number of seconds, at least 0, or None'
 #: What a value that is not None has to be.
 _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ('connection', _is_line, 'a line, such as "Connection: Upgrade"'),
-    ('get_mask_key', callable, 'a function of the number 4 that returns so many bytes'),
+    ('get_mask_key', callable, 'a function that is called with 4 and returns 4 bytes'),
     ('header', lambda value: isinstance(value, Iterable),
      'a dict, a list of lines, or a list of pairs'),
     ('http_no_proxy', _is_list_of(lambda one: isinstance(one, str)), 'a list of hosts'),
@@ -88,7 +88,8 @@ _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ('sockopt', _is_list_of(lambda one: isinstance(one, tuple) and len(one) > 2),
      'a list of tuples, the arguments of setsockopt()'),
     ('sslopt', lambda value: isinstance(value, Mapping), 'a dict'),
-    ('subprotocols', _is_list_of(_is_name), 'a list of names, without spaces or commas'),
+    ('subprotocols', _is_list_of(_is_name),
+     'a list of names, without spaces or control characters'),
     ('timeout', _is_seconds, _SECONDS),
 )  # fmt: skip
 

@@ -84,7 +84,7 @@ def fresh(monkeypatch):
         ({'class_': 5}, 'class_ must be a class or a function'),
         ({'class_': None}, 'class_ must be a class or a function'),
         ({'socket': 5}, 'socket must be a connected socket, or a function that returns one'),
-        ({'get_mask_key': 5}, 'get_mask_key must be a function of the number 4'),
+        ({'get_mask_key': 5}, 'get_mask_key must be a function that is called with 4'),
         ({'proxy_type': 'ftp'}, 'proxy_type must be one of http, https, socks4, socks4a, socks5'),
         (
             {'sslopt': {'cert_reqs': ssl.CERT_NONE, 'check_hostname': True}},
