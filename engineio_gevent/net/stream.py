@@ -233,9 +233,7 @@ class Stream:
         except (*_NOT_NOW, ssl.SSLWantWriteError):
             return 0
         except _FAILURES as exc:
-            # The caller may be anywhere in application code: the hub calls the owner.
-            self.close()
-            self._loop.run_callback(self._on_lost, _as_os_error(exc))
+            self.fail(_as_os_error(exc))
             return 0
 
     def _flush_turn(self) -> None:
@@ -317,6 +315,13 @@ class Stream:
         return self.wait_below(0, timeout)
 
     # Ending
+
+    def fail(self, error: Exception) -> None:
+        """Close the socket now, and have the hub report the error to ``on_lost``."""
+        if not self.closed:
+            # The caller may be anywhere in application code, so ``on_lost`` is not called here.
+            self.close()
+            self._loop.run_callback(self._on_lost, error)
 
     def close(self) -> None:
         """Close the socket now. :meth:`unsent` keeps what is queued; idempotent."""

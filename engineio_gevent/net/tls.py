@@ -51,7 +51,8 @@ def context(
     :param verify: True, False, or the path of a file or folder of authorities.
     :param cert: a client certificate, or None.
     :param authorities: returns the file of authorities that True stands for.
-    :param sslopt: websocket-client's option of this name; it goes before the rest.
+    :param sslopt: websocket-client's option of this name. It takes precedence over the
+                   other parameters.
     :raises OSError: a file cannot be read, or holds no certificate.
     """
     sslopt = sslopt or {}
@@ -128,7 +129,7 @@ def wrap(
     try:
         # Not in the constructor: that leaks the descriptor when a timeout interrupts it.
         wrapped.do_handshake()
-    except BaseException:  # the same
+    except BaseException:  # a timeout or a kill, too, leaves no socket open
         wrapped.close()
         raise
     return wrapped

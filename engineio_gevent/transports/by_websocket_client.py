@@ -8,6 +8,7 @@ websocket-client's jar, which is shared by the whole process.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ import websocket._handshake
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.caller_socket import cooperative
+from ..net.errors import error_text
 from ..net.stream import Stream
 from ..protocol.frames import LargeFrame, with_new_keys
 from ..protocol.http1 import Response
@@ -47,6 +49,10 @@ class Handshake:
     def __init__(self, arguments: dict[str, Any], timeout: float | None) -> None:
         self._arguments = arguments
         self._timeout = timeout
+        # What websocket-client says of the response.
+        self._error: Exception | None = None
+        #: The caller's function that makes the keys of frames, or None.
+        self.get_mask_key: GetMaskKey | None = None
 
     def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
         """Send the request and read the response; waits."""
@@ -63,8 +69,7 @@ class Handshake:
         }
         url = f'{"wss" if place.secure else "ws"}://{place.netloc}{place.target}'
         reader = _Reader(cooperative(sock), _foreign_cookies(url))
-        # What websocket-client says of the response.
-        self._error: Exception | None = None
+        self._error = None  # The response before a redirect may have had one.
         made = None
         try:
             made = websocket.create_connection(url, self._timeout, socket=reader, **options)
@@ -81,8 +86,7 @@ class Handshake:
                 f'websocket-client did not use the connection: {self._error or type(made).__name__}'
             )
         if made is not None:
-            #: The caller's function that makes the keys of frames, or None.
-            self.get_mask_key: GetMaskKey | None = getattr(made, 'get_mask_key', None)
+            self.get_mask_key = getattr(made, 'get_mask_key', None)
             _warn_of_methods(type(made))
         return reader.answer
 
@@ -127,6 +131,10 @@ class _Reader:
         if self._foreign:
             line = b'\r\nCookie: ' + self._foreign
             data = data.replace(line + b'\r\n', b'\r\n').replace(line + b'; ', b'\r\nCookie: ')
+        # websocket-client sends UTF-8. Without it, this package sends Latin-1. What a class of the
+        # caller's sends by itself may be neither.
+        with contextlib.suppress(UnicodeError):
+            data = data.decode().encode('latin-1')
         self._sock.sendall(data)
 
     def recv(self, size: int) -> bytes:
@@ -163,6 +171,8 @@ class _Reader:
 class KeyedStream:
     """A stream whose frames have masking keys from the caller's function.
 
+    If the function fails, the connection is lost.
+
     :param stream: the stream.
     :param get_mask_key: the function. It must not wait: frames are also written in the hub.
     """
@@ -172,24 +182,44 @@ class KeyedStream:
         self._get_mask_key = get_mask_key
 
     def write(self, data: bytes) -> int:
-        return self._stream.write(with_new_keys(data, self._new_key))
+        keyed = self._keyed(lambda: with_new_keys(data, self._new_key))
+        return -1 if keyed is None else self._stream.write(keyed)
 
     def write_first(self, kind: int, data: bytes) -> int:
-        return self._stream.write_first(kind, with_new_keys(data, self._new_key))
+        keyed = self._keyed(lambda: with_new_keys(data, self._new_key))
+        return -1 if keyed is None else self._stream.write_first(kind, keyed)
 
     def write_large(self, frame: LargeFrame) -> int:
-        frame.change_key(self._new_key())
+        key = self._keyed(self._new_key)
+        if key is None:
+            return -1
+        frame.change_key(key)
         return self._stream.write_large(frame)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    def _keyed(self, make: Callable[[], bytes]) -> bytes | None:
+        """What a function makes with new keys; None: the stream is closed, perhaps only now."""
+        if self._stream.closed:
+            return None
+        try:
+            return make()
+        except Exception as exc:
+            name = type(exc).__name__
+            error = ConnectionClosed(
+                f'websocket_extra_options: get_mask_key failed: {name}: {error_text(exc)}'
+            )
+            error.__cause__ = exc
+            self._stream.fail(error)
+            return None
+
     def _new_key(self) -> bytes:
         key = self._get_mask_key(4)
         if isinstance(key, str):
             key = key.encode('latin-1')
-        if len(key) != 4:
-            raise ValueError(f'get_mask_key must return 4 bytes, not {len(key)}')
+        if not isinstance(key, (bytes, bytearray)) or len(key) != 4:
+            raise ValueError('it must return 4 bytes')
         return bytes(key)
 
 

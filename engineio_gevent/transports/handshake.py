@@ -82,7 +82,8 @@ def check_answer(
         raise _fault('Sec-WebSocket-Extensions', headers['sec-websocket-extensions'])
     chosen = headers.get('sec-websocket-protocol')
     fit = [one.lower() for one in offered]
-    # One that was not offered is a fault to the RFC; none, where some were, to websocket-client.
+    # RFC 6455 forbids a server to choose a subprotocol that was not offered. websocket-client also
+    # requires a server to choose one of those that were offered.
     if (chosen or offered) and (chosen or '').lower() not in fit:
         raise _fault('Sec-WebSocket-Protocol', chosen)
 

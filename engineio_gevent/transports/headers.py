@@ -29,7 +29,9 @@ def checked_headers(headers: Iterable[tuple[Any, Any]]) -> Headers:
         if value is None:
             continue
         if not isinstance(name, str) or not NAME.match(name):
-            raise ValueError(f'invalid header name: {name!r}')
+            # The rest may be the value, and secret.
+            shown = re.split('[ \t:]', name)[0][:40] if isinstance(name, str) else type(name)
+            raise ValueError(f'invalid header name: {shown!r}')
         if not isinstance(value, str) or not _VALUE.match(value) or not _is_latin_1(value):
             raise ValueError(
                 f'invalid value for header {name}: use Latin-1 text without control characters'

@@ -48,7 +48,8 @@ def open_websocket(
     if options is None:
         handshake = Handshake(route)
     else:
-        from .by_websocket_client import Handshake as ByWebSocketClient  # and that
+        # websocket-client is imported only by programs that use its options.
+        from .by_websocket_client import Handshake as ByWebSocketClient
 
         timeout = options.timeout(timeout)
         headers = options.merged(headers)

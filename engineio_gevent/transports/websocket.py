@@ -268,8 +268,12 @@ class WebSocket:
                 if self._state == _OPEN:
                     self._state = _CLOSE_SENT
                     goodbye += encode_frame(CLOSE, frames.encode_close())
-                stream.write(_ControlFrame(goodbye))  # in one system call
-                if self._drain(stream, timeout, deadline):
+                # In one system call.
+                if stream.write(_ControlFrame(goodbye)) < 0:
+                    # The caller's get_mask_key has failed: the hub reports the error in a moment.
+                    error = end.wait(timer_seconds(timeout))
+                    self.sink.on_lost(self, error or undelivered_error(len(goodbye)))
+                elif self._drain(stream, timeout, deadline):
                     end.wait(timer_seconds(min(timeout, deadline - monotonic())))
                 else:
                     self.sink.on_lost(self, end.value or undelivered_error(stream.queued))

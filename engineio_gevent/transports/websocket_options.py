@@ -7,9 +7,10 @@ because it opens it, with the meaning that websocket-client gives them.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ..exceptions import ConnectionClosed
@@ -37,6 +38,62 @@ _PROXY_TYPES = *PROXY_PORTS, *SOCKS
 _warned: set[str] = set()
 
 
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value >= 0  # False for NaN
+
+
+def _is_port(value: Any) -> bool:
+    return bool(re.fullmatch('[0-9]{1,5}', str(value))) and 0 < int(value) < 1 << 16
+
+
+def _is_list_of(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    # Not an iterator: each redirect reads the list again.
+    def is_list(value: Any) -> bool:
+        a_list = isinstance(value, Collection) and not isinstance(value, (str, bytes))
+        return a_list and all(map(valid, value))
+
+    return is_list
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(NAME.match(value))
+
+
+def _is_login(value: Any) -> bool:
+    pair = isinstance(value, (tuple, list)) and len(value) == 2
+    return pair and all(one is None or isinstance(one, str) for one in value)
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and (':' in value or not value)
+
+
+_SECONDS = 'a number of seconds, at least 0, or None'
+#: What a value that is not None has to be.
+_CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ('connection', _is_line, 'a line, such as "Connection: Upgrade"'),
+    ('get_mask_key', callable, 'a function that is called with 4 and returns 4 bytes'),
+    ('header', lambda value: isinstance(value, Iterable),
+     'a dict, a list of lines, or a list of pairs'),
+    ('http_no_proxy', _is_list_of(lambda one: isinstance(one, str)), 'a list of hosts'),
+    ('http_proxy_auth', _is_login, 'a pair: user and password'),
+    ('http_proxy_host', lambda value: isinstance(value, str), 'the name or address of a host'),
+    ('http_proxy_port', _is_port, 'a number from 1 to 65535'),
+    ('http_proxy_timeout', _is_seconds, _SECONDS),
+    ('proxy_type', ('', *_PROXY_TYPES).__contains__, f'one of {", ".join(_PROXY_TYPES)}'),
+    ('redirect_limit', lambda value: bool(re.fullmatch('-?[0-9]{1,9}', str(value))),
+     'a whole number'),
+    ('socket', lambda value: callable(value) or hasattr(value, 'fileno'),
+     'a connected socket, or a function that returns one'),
+    ('sockopt', _is_list_of(lambda one: isinstance(one, tuple) and len(one) > 2),
+     'a list of tuples, the arguments of setsockopt()'),
+    ('sslopt', lambda value: isinstance(value, Mapping), 'a dict'),
+    ('subprotocols', _is_list_of(_is_name),
+     'a list of names, without spaces or control characters'),
+    ('timeout', _is_seconds, _SECONDS),
+)  # fmt: skip
+
+
 class WebSocketOptions:
     """The options of one connection.
 
@@ -44,27 +101,25 @@ class WebSocketOptions:
     :raises ValueError: one of them is not valid.
     """
 
-    __slots__ = ('_given', '_header')
+    __slots__ = ('_given', '_headers')
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
+        for name, valid, words in _CHECKS:
+            value = given.get(name)
+            if value is not None and not valid(value):
+                # Without the value, which may be secret.
+                raise _invalid(f'{name} must be {words}')
+        if not callable(given.get('class_', object)):
+            raise _invalid('class_ must be a class or a function')
         # The caller's headers: names and values in order.
-        self._header = _header_lines(given.get('header') or ())
-        for name in ('cookie', 'host', 'origin'):
-            checked_headers([(name, given.get(name))])
-        if given.get('connection'):
-            _header_lines([given['connection']])
-        for one in given.get('subprotocols') or ():
-            if not isinstance(one, str) or not NAME.match(one):
-                raise ValueError(
-                    f'invalid subprotocol for the header Sec-WebSocket-Protocol: {one!r}'
-                )
-        for name in ('timeout', 'http_proxy_timeout'):
-            seconds = given.get(name)
-            if seconds is not None and not isinstance(seconds, (int, float)):
-                raise _invalid(f'{name} must be a number of seconds, or None: {seconds!r}')
-        if (given.get('proxy_type') or 'http') not in _PROXY_TYPES:
-            raise _invalid(f'proxy_type must be one of {", ".join(_PROXY_TYPES)}')
+        self._headers = _checked('header', _pairs(given.get('header') or ()))
+        for name in ('Cookie', 'Host', 'Origin'):
+            own = _checked(name.lower(), [(name, given.get(name.lower()))])
+            if own:
+                self._headers = [one for one in self._headers if one[0].lower() != name.lower()]
+                self._headers += own
+        _checked('connection', _pairs(given.get('connection') or ()))
         _check_sslopt(given.get('sslopt') or {})
         self._warn()
 
@@ -88,14 +143,8 @@ class WebSocketOptions:
 
         :param headers: those of the client and its session, which may be meant for polling.
         """
-        own = list(self._header)
-        for name in ('Cookie', 'Host', 'Origin'):
-            value = self._given.get(name.lower())
-            if value is not None:
-                own = [one for one in own if one[0].lower() != name.lower()]
-                own.append((name, value))
-        replaced = HANDSHAKE.union(name.lower() for name, _ in own)
-        return [one for one in headers if one[0].lower() not in replaced] + own
+        replaced = HANDSHAKE.union(name.lower() for name, _ in self._headers)
+        return [one for one in headers if one[0].lower() not in replaced] + self._headers
 
     def arguments(self) -> dict[str, Any]:
         """The arguments for websocket-client, but for those that each request has of its own."""
@@ -134,8 +183,8 @@ class WebSocketOptions:
     def sslopt(self, verify: Verify) -> dict[str, Any]:
         """The option ``sslopt``, with the CA bundle that the environment names for websockets.
 
-        :param verify: the setting of the client and its session. A CA bundle there goes before that
-                       of the environment.
+        :param verify: the setting of the client and its session. A CA bundle there takes precedence
+                       over that of the environment.
         """
         sslopt = dict(self._given.get('sslopt') or {})
         path = os.environ.get('WEBSOCKET_CLIENT_CA_BUNDLE')
@@ -154,10 +203,16 @@ class WebSocketOptions:
     def socket(self) -> Any:
         """The caller's connected socket, or None. A function returns a new one each time.
 
-        :raises ConnectionClosed: it is closed, as after the connection that it was for.
+        :raises ConnectionClosed: it is no socket, or it is closed, as after the connection that it
+                                 was for.
         """
         given = self._given.get('socket')
         sock = given() if callable(given) else given
+        if sock is not None and not hasattr(sock, 'fileno'):
+            raise ConnectionClosed(
+                'websocket_extra_options: socket: the function must return a connected socket or '
+                'None'
+            )
         if sock is not None and sock.fileno() == -1:
             raise ConnectionClosed(
                 'websocket_extra_options: the socket is closed. It serves one connection: pass a '
@@ -189,21 +244,27 @@ class WebSocketOptions:
         return proxy, own.get('http_proxy_timeout')
 
 
-def _header_lines(headers: Any) -> Headers:
-    """The option ``header``: a mapping, lines, or pairs."""
+def _pairs(headers: Any) -> Iterable[tuple[Any, Any]]:
+    """The names and values of a mapping, of lines, or of pairs."""
     if isinstance(headers, Mapping):
-        return checked_headers(headers.items())
+        return headers.items()
     pairs = []
-    for line in [headers] if isinstance(headers, str) else headers:
-        if isinstance(line, str):
-            name, colon, value = line.partition(':')
-            if not colon:
-                raise ValueError(f'invalid header line {line!r}: use "Name: value"')
-            pairs.append((name, value))
-        else:
-            name, value = line
-            pairs.append((name, value))
-    return checked_headers(pairs)
+    for number, line in enumerate([headers] if isinstance(headers, (str, bytes)) else headers, 1):
+        pair = line.decode('latin-1') if isinstance(line, bytes) else line
+        if isinstance(pair, str):
+            pair = pair.split(':', 1)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            # Without the line, which may be secret.
+            raise _invalid(f'header: line {number} must be "Name: value"')
+        pairs.append((pair[0], pair[1]))
+    return pairs
+
+
+def _checked(option: str, headers: Iterable[tuple[Any, Any]]) -> Headers:
+    try:
+        return checked_headers(headers)
+    except ValueError as exc:
+        raise _invalid(f'{option}: {exc}') from None
 
 
 def _check_sslopt(sslopt: Mapping[str, Any]) -> None:

@@ -94,9 +94,13 @@ def test_get_mask_key_that_fails(any_server, make_client):
     client.connect(any_server.url, transports='websocket')
     assert client.ask('one') == 'one'
     assert client.ask('two') == 'two'
-    with pytest.raises(ValueError, match='get_mask_key must return 4 bytes, not 5'):
-        client.send('three')
+    client.send('three')
+    client.wait()
+    error = client.disconnect_error
+    assert 'get_mask_key failed: ValueError: it must return 4 bytes' in str(error)
+    assert isinstance(error.__cause__, ValueError)
     keys += ['abcd'] * 100
+    client.connect(any_server.url, transports='websocket')
     assert client.ask('four') == 'four'
 
 

@@ -7,14 +7,20 @@ import hashlib
 import re
 
 import gevent
+import gevent.event
+import gevent.queue
 import pytest
 import websocket
 from gevent import socket
 
+import engineio_gevent
+import support
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
+from engineio_gevent.net.stream import Stream as NetStream
 from engineio_gevent.protocol.frames import (
     BINARY,
     CLOSE,
+    PING,
     TEXT,
     LargeFrame,
     encode_frame,
@@ -57,7 +63,7 @@ class Peer:
             if not data:
                 return
             head += data
-        self.lines = head.decode().split('\r\n')[:-2]
+        self.lines = head.decode('latin-1').split('\r\n')[:-2]
         if self.reply is None:
             self.theirs.recv(1)
             return
@@ -177,6 +183,29 @@ def test_cookies_of_others_are_left_out(own, sent):
     JAR.add('other=1; Domain=b.test')
     peer, _, _ = ask(headers=[('Cookie', own)], place=PLACE._replace(netloc='c.test'))
     assert peer.values('Cookie') == sent
+
+
+def test_latin_1():
+    """As without options, and not UTF-8."""
+    headers = [('X', 'caf\xe9'), ('Cookie', 'b=\xff')]
+    peer, answer, one = ask(headers=headers)
+    assert (peer.values('X'), peer.values('Cookie')) == (['caf\xe9'], ['b=\xff'])
+    one.check(answer, PLACE)
+    JAR.add('foreign=\xe9; Domain=a.test')
+    peer, _, _ = ask(headers=headers)
+    assert (peer.values('X'), peer.values('Cookie')) == (['caf\xe9'], ['b=\xff'])
+
+
+@pytest.mark.parametrize('sent', [b'X: \xe9', 'X: \u20ac'.encode()])
+def test_bytes_of_a_class_that_are_not_latin_1_in_utf_8(sent):
+    class Mine(websocket.WebSocket):
+        def connect(self, url, **options):
+            options['socket'].sendall(b'GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\n')
+            options['socket'].sendall(sent + b'\r\n\r\n')
+            options['socket'].recv(8)
+
+    peer, _, _ = ask(options={'class_': Mine})
+    assert peer.lines[-1].encode('latin-1') == sent
 
 
 # -- The answer ------------------------------------------------------------------------------------
@@ -450,6 +479,7 @@ def test_the_type_of_frames_is_kept():
 
 class Stream:
     queued = 5
+    closed = False
 
     def __init__(self):
         self.written = []
@@ -488,10 +518,102 @@ def test_a_stream_with_keys(key):
     assert keyed.queued == 5
 
 
-@pytest.mark.parametrize('key', ['', 'abc', b'abcde'])
-def test_keys_of_another_size(key):
-    stream = Stream()
-    keyed = KeyedStream(stream, lambda size: key)
-    with pytest.raises(ValueError, match=f'get_mask_key must return 4 bytes, not {len(key)}'):
-        keyed.write(encode_frame(TEXT, 'one'))
-    assert stream.written == []
+def raising(size):
+    raise RuntimeError('boom')
+
+
+WAYS = {
+    'write': lambda stream: stream.write(encode_frame(TEXT, 'one')),
+    'write_first': lambda stream: stream.write_first(9, encode_frame(TEXT, 'one')),
+    'write_large': lambda stream: stream.write_large(LargeFrame('x' * 200_000)),
+}
+
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize(
+    ('function', 'text', 'cause'),
+    [
+        (raising, 'RuntimeError: boom', RuntimeError),
+        *(
+            (lambda size, key=key: key, 'ValueError: it must return 4 bytes', ValueError)
+            for key in ('', 'abc', b'abcde', 5, None, [1, 2, 3, 4])
+        ),
+        (lambda size: '\u20acabc', "UnicodeEncodeError: 'latin-1' codec", UnicodeEncodeError),
+    ],
+)
+def test_a_key_function_that_fails(way, function, text, cause):
+    ours, theirs = socket.socketpair()
+    lost = []
+    asked = []
+    ended = gevent.event.Event()
+
+    def on_lost(error):
+        lost.append(error)
+        ended.set()
+
+    stream = KeyedStream(
+        NetStream(ours, lambda data: None, on_lost), lambda size: asked.append(1) or function(size)
+    )
+    stream.start()
+    assert WAYS[way](stream) == -1
+    assert stream.closed
+    assert lost == []  # the caller may be anywhere: the hub says so
+    for again in WAYS.values():
+        assert again(stream) == -1
+    ended.wait()
+    assert theirs.recv(10) == b''
+    theirs.close()
+    (error,) = lost
+    assert asked == [1]
+    assert isinstance(error, ConnectionClosed)
+    assert str(error).startswith(f'websocket_extra_options: get_mask_key failed: {text}')
+    assert type(error.__cause__) is cause
+
+
+def connected(row, key):
+    """A client, and what it has reported."""
+    client = engineio_gevent.Client(
+        request_timeout=5, websocket_extra_options={'get_mask_key': key}
+    )
+    reasons = []
+    client.on('disconnect', reasons.append)
+    client.connect(row.url, transports='websocket')
+    return client, reasons
+
+
+ENDS = {
+    'send': lambda client, server: client.send('x'),
+    'send large': lambda client, server: client.send('x' * 300_000),
+    'disconnect': lambda client, server: client.disconnect(),
+    'abort': lambda client, server: client.disconnect(abort=True),
+    'pong': lambda client, server: server.put((b'', PING)),
+    'PONG': lambda client, server: server.put((b'2', TEXT)),
+    'close': lambda client, server: server.put((b'\x03\xe8', CLOSE)),
+}
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_the_end_by_a_key_function(end, hostile_server, capsys):
+    frames = gevent.queue.Queue()
+
+    def serve(sock):
+        support.accept_websocket(sock)
+        support.send_frame(sock, support.open_packet())
+        sending = gevent.spawn(lambda: [support.send_frame(sock, *one) for one in frames])
+        support.read_to_end(sock)
+        sending.kill()
+
+    client, reasons = connected(hostile_server(serve), raising)
+    ENDS[end](client, frames)
+    client.wait()
+    assert support.eventually(lambda: reasons)
+    ours = end in ('disconnect', 'abort')
+    assert reasons == ['client disconnect' if ours else 'transport error']
+    assert client.state == 'disconnected'
+    if end == 'close':
+        assert 'code 1000' in str(client.disconnect_error)
+    elif end != 'abort':
+        assert 'get_mask_key failed: RuntimeError: boom' in str(client.disconnect_error)
+        assert type(client.disconnect_error.__cause__) is RuntimeError
+    assert client.unsent == (end.startswith('send'))
+    assert capsys.readouterr().err == ''  # no traceback

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from engineio_gevent.transports.headers import NAME, checked_headers
@@ -38,8 +40,22 @@ def test_names(name):
 def test_names_that_are_none(name):
     with pytest.raises(ValueError, match='invalid header name: ') as caught:
         checked_headers([('X', 'x'), (name, 'x')])
-    shown = name.decode('latin-1') if isinstance(name, bytes) else name
+    text = name.decode('latin-1') if isinstance(name, bytes) else name
+    shown = re.split('[ \t:]', text)[0] if isinstance(text, str) else type(name)
     assert str(caught.value) == f'invalid header name: {shown!r}'
+
+
+@pytest.mark.parametrize('between', [' ', '\t', ':', ': '])
+def test_an_error_shows_only_the_beginning_of_a_name(between):
+    """The rest may be the value, and secret."""
+    for line, shown in (('Authorization', 'Authorization'), ('S' * 50, 'S' * 40)):
+        for name in (f'{line}{between}Bearer SECRET', f'{line}{between}SECRET'.encode()):
+            with pytest.raises(ValueError, match='invalid header name: ') as caught:
+                checked_headers([(name, 'x')])
+            assert str(caught.value) == f'invalid header name: {shown!r}'
+    with pytest.raises(ValueError, match='invalid header name: ') as caught:
+        checked_headers([(('SECRET',), 'x')])
+    assert 'SECRET' not in str(caught.value)
 
 
 @pytest.mark.parametrize(

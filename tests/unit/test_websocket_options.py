@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import traceback
 
 import pytest
 import websocket
@@ -30,25 +31,64 @@ def fresh(monkeypatch):
 @pytest.mark.parametrize(
     ('given', 'text'),
     [
-        ({'header': {'X\n': 'y'}}, "invalid header name: 'X\\n'"),
-        ({'header': ['X: y\n']}, 'invalid value for header X'),
-        ({'header': ['X y']}, 'invalid header line \'X y\': use "Name: value"'),
-        ({'header': [('X', 'y\r')]}, 'invalid value for header X'),
-        ({'cookie': 'a\n'}, 'invalid value for header cookie'),
-        ({'host': 'a\n'}, 'invalid value for header host'),
-        ({'origin': 'a\n'}, 'invalid value for header origin'),
-        ({'connection': 'Upgrade'}, "invalid header line 'Upgrade'"),
-        ({'connection': 'Connection: a\n'}, 'invalid value for header Connection'),
-        ({'subprotocols': ['a b']}, "Sec-WebSocket-Protocol: 'a b'"),
-        ({'subprotocols': ['a', 5]}, 'Sec-WebSocket-Protocol: 5'),
-        ({'timeout': ''}, "timeout must be a number of seconds, or None: ''"),
-        ({'timeout': '5'}, "timeout must be a number of seconds, or None: '5'"),
-        ({'http_proxy_timeout': [5]}, 'http_proxy_timeout must be a number of seconds, or None'),
+        ({'header': {'X\n': 'y'}}, "header: invalid header name: 'X\\n'"),
+        ({'header': ['X: y\n']}, 'header: invalid value for header X'),
+        ({'header': ['A: b', 'X y']}, 'header: line 2 must be "Name: value"'),
+        ({'header': 'X y'}, 'header: line 1 must be "Name: value"'),
+        ({'header': [b'X y']}, 'header: line 1 must be "Name: value"'),
+        ({'header': [('X', 'y\r')]}, 'header: invalid value for header X'),
+        ({'header': [('X',)]}, 'header: line 1 must be "Name: value"'),
+        ({'header': [('X', 'y', 'z')]}, 'header: line 1 must be "Name: value"'),
+        ({'header': [5]}, 'header: line 1 must be "Name: value"'),
+        ({'header': 5}, 'header must be a dict, a list of lines, or a list of pairs'),
+        ({'cookie': 'a\n'}, 'cookie: invalid value for header Cookie'),
+        ({'cookie': 5}, 'cookie: invalid value for header Cookie'),
+        ({'host': 'a\n'}, 'host: invalid value for header Host'),
+        ({'origin': 'a\n'}, 'origin: invalid value for header Origin'),
+        ({'connection': 'Upgrade'}, 'connection must be a line, such as "Connection: Upgrade"'),
+        ({'connection': 5}, 'connection must be a line, such as "Connection: Upgrade"'),
+        ({'connection': ['A: b']}, 'connection must be a line, such as "Connection: Upgrade"'),
+        ({'connection': 'Connection: a\n'}, 'connection: invalid value for header Connection'),
+        ({'subprotocols': ['a b']}, 'subprotocols must be a list of names, without spaces or'),
+        ({'subprotocols': ['a', 5]}, 'subprotocols must be a list of names'),
+        ({'subprotocols': 'abc'}, 'subprotocols must be a list of names'),
+        ({'subprotocols': 5}, 'subprotocols must be a list of names'),
+        *(
+            ({name: value}, f'{name} must be a number of seconds, at least 0, or None')
+            for name in ('timeout', 'http_proxy_timeout')
+            for value in ('', '5', [5], -1, -0.1, float('nan'), 1j)
+        ),
+        ({'sslopt': 5}, 'sslopt must be a dict'),
+        ({'sslopt': ['ca_certs']}, 'sslopt must be a dict'),
+        ({'http_proxy_host': 5}, 'http_proxy_host must be the name or address of a host'),
+        *(
+            ({'http_proxy_host': 'p', 'http_proxy_auth': value}, 'http_proxy_auth must be a pair')
+            for value in ('user:pw', 'ab', ('a', 'b', 'c'), ('a', 5), (b'a', 'b'), 5)
+        ),
+        *(
+            ({'http_proxy_port': value}, 'http_proxy_port must be a number from 1 to 65535')
+            for value in ('abc', '', 0, '0', -1, 65536, 70000, '9' * 5000, 1.5, True, [1])
+        ),
+        *(
+            ({'http_no_proxy': value}, 'http_no_proxy must be a list of hosts')
+            for value in ('host', 5, [5])
+        ),
+        *(
+            ({'redirect_limit': value}, 'redirect_limit must be a whole number')
+            for value in ('x', '', 1.5, float('inf'), '9' * 5000, [1])
+        ),
+        *(
+            ({'sockopt': value}, 'sockopt must be a list of tuples, the arguments of setsockopt()')
+            for value in (5, [(1,)], [(1, 2)], [[1, 2, 3]], (6, 1, 1), 'ab')
+        ),
+        ({'class_': 5}, 'class_ must be a class or a function'),
+        ({'class_': None}, 'class_ must be a class or a function'),
+        ({'socket': 5}, 'socket must be a connected socket, or a function that returns one'),
+        ({'get_mask_key': 5}, 'get_mask_key must be a function that is called with 4'),
         ({'proxy_type': 'ftp'}, 'proxy_type must be one of http, https, socks4, socks4a, socks5'),
         (
             {'sslopt': {'cert_reqs': ssl.CERT_NONE, 'check_hostname': True}},
-            'websocket_extra_options: sslopt: check_hostname cannot be enabled when cert_reqs is '
-            'CERT_NONE',
+            'sslopt: check_hostname cannot be enabled when cert_reqs is CERT_NONE',
         ),
         ({'sslopt': {'cert_chain': ('a', 'b')}}, 'sslopt: cert_chain must be a tuple or list'),
         ({'sslopt': {'cert_chain': 'abc'}}, 'sslopt: cert_chain must be a tuple or list'),
@@ -56,8 +96,33 @@ def fresh(monkeypatch):
     ],
 )
 def test_what_is_refused(given, text):
-    with pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(ValueError, match=re.escape(text)) as caught:
         WebSocketOptions(given)
+    assert str(caught.value).startswith(f'websocket_extra_options: {text}')
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        {'header': ['Authorization Bearer SECRET']},
+        {'header': ['SECRET']},
+        {'header': ['Authorization Bearer SEC:RET']},
+        {'header': [('Authorization Bearer SECRET', 'x')]},
+        {'header': {'Authorization: Bearer SECRET': 'x'}},
+        {'header': {'Authorization': 'SECRET\n'}},
+        {'cookie': 'SECRET\n'},
+        {'connection': 'SECRET'},
+        {'subprotocols': ['bearer SECRET']},
+        {'http_proxy_auth': 'user:SECRET'},
+        {'sslopt': 'SECRET'},
+    ],
+)
+def test_an_error_shows_no_secret(given):
+    with pytest.raises(ValueError, match='websocket_extra_options: ') as caught:
+        WebSocketOptions(given)
+    shown = ''.join(traceback.format_exception(caught.type, caught.value, None))
+    assert 'SEC' not in shown
+    assert 'RET' not in shown
 
 
 @pytest.mark.parametrize(
@@ -84,6 +149,16 @@ def test_what_is_refused(given, text):
         {'http_proxy_host': 'p', 'proxy_type': 'https', 'http_proxy_port': '3128'},
         {'enable_multithread': True, 'skip_utf8_validation': True, 'get_mask_key': len},
         {'suppress_host': True, 'suppress_origin': True},
+        # These have the same effect in any case.
+        {'enable_multithread': False, 'skip_utf8_validation': False},
+        {'sslopt': {'do_handshake_on_connect': False}},
+        {'subprotocols': ('a', 'b'), 'sockopt': ((1, 2, 3), (1, 2, None, 4))},
+        {'get_mask_key': None, 'http_proxy_host': None, 'timeout': None},
+        {'http_proxy_host': 'p', 'http_proxy_auth': ['u', None], 'http_proxy_port': 65535},
+        {'http_proxy_host': 'p', 'http_no_proxy': None},
+        {'http_proxy_host': 'p', 'http_no_proxy': ('a',), 'http_proxy_port': '1'},
+        {'http_proxy_host': '', 'connection': '', 'header': '', 'subprotocols': []},
+        {'socket': lambda: None, 'class_': lambda **options: None, 'redirect_limit': '-1'},
     ],
 )
 def test_what_is_accepted_without_a_word(given):
@@ -135,6 +210,9 @@ def test_each_has_its_own_warning():
         ({'header': {'X-A': '1', 'X-B': None}}, [('X-A', '1')]),
         ({'header': ['X-A: 1', 'X-A:2 : 3']}, [('X-A', '1'), ('X-A', '2 : 3')]),
         ({'header': 'X-A: 1'}, [('X-A', '1')]),
+        ({'header': b'X-A: \xe9'}, [('X-A', '\xe9')]),
+        ({'header': [b'X-A: 1', ('X-B', '2')]}, [('X-A', '1'), ('X-B', '2')]),
+        ({'cookie': b'a=1', 'origin': ' o '}, [('Cookie', 'a=1'), ('Origin', 'o')]),
         ({'header': [('X-A', '1'), ['X-A', b'2']]}, [('X-A', '1'), ('X-A', '2')]),
         ({'cookie': 'a=1'}, [('Cookie', 'a=1')]),
         ({'cookie': ''}, [('Cookie', '')]),
@@ -157,6 +235,11 @@ def test_headers_of_the_client_are_replaced():
     assert options.merged(client) == [('X-B', '0'), ('x-a', '1'), ('Cookie', 'b=2')]
     # It can be done again.
     assert options.merged(client) == [('X-B', '0'), ('x-a', '1'), ('Cookie', 'b=2')]
+
+
+def test_lines_that_can_be_read_once():
+    options = WebSocketOptions({'header': (line for line in ['X-A: 1'])})
+    assert options.merged([]) == options.merged([]) == [('X-A', '1')]
 
 
 def test_arguments_for_websocket_client():
@@ -251,6 +334,9 @@ def test_sockets():
     assert WebSocketOptions({'socket': lambda: None}).socket() is None
     assert WebSocketOptions({'socket': None}).socket() is None
     assert WebSocketOptions({}).socket() is None
+    for wrong in (lambda: 5, lambda: object()):
+        with pytest.raises(ConnectionClosed, match='socket: the function must return a connected'):
+            WebSocketOptions({'socket': wrong}).socket()
     zero = Socket(0)
     assert WebSocketOptions({'socket': zero}).socket() is zero
     for used in (Socket(-1), lambda: Socket(-1)):
