@@ -532,7 +532,11 @@ def test_a_socket_without_time_says_what_it_waits_for(context, certificates):
     ours, theirs = socket.socketpair()
     serving = gevent.spawn(certificates.server_context().wrap_socket, theirs, server_side=True)
     with tls.wrap(ours, context(), 'localhost') as sock, serving.get(timeout=5) as peer:
-        sock.sendall(b'hello')  # by send()
+        sending = gevent.spawn(sock.sendall, bytes(1 << 22))  # by send(), which waits
+        received = 0
+        while received < 1 << 22:
+            received += len(peer.recv(1 << 16))
+        sending.get()
         sock.settimeout(0)
         assert sock.send(b'hello') == 5
         with pytest.raises(ssl.SSLWantWriteError):
