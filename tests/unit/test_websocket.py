@@ -928,6 +928,15 @@ def test_a_close_frame_that_comes_before_ours_has_left(slow):
     assert stream.done == ['flush', 'close']
 
 
+def test_a_server_that_answers_has_read_all(slow):
+    """The stream knows that the end may come now, and may be reset."""
+    one, stream = slow(0)
+    stream.on_wait = lambda: one._on_data(close_frame(1000))
+    one.finish(1, 10)
+    assert stream.done == ['expect_end', 'flush', 'reset', 'close']
+    assert one.sink.lost == []
+
+
 @pytest.mark.parametrize('queued', [0, 100])
 def test_the_server_closes_tcp_first_if_it_gets_our_close_frame(slow, queued):
     one, stream = slow()
