@@ -918,6 +918,20 @@ def test_a_connection_that_is_lost_in_a_farewell(slow):
     assert stream.last_wait is None
 
 
+def test_a_refusal_that_is_cut_in_a_farewell(slow):
+    """The refusal is told, not the end of TCP, which came with it."""
+    one, stream = slow()
+
+    def refuse():
+        one._on_data(REFUSAL[:-1])
+        stream.closed = True
+        one._on_stream_lost(None)
+
+    stream.on_wait = refuse
+    one.finish(1, 10)
+    assert [lost.status for lost in one.sink.lost] == [400]
+
+
 def test_a_close_frame_that_comes_before_ours_has_left(slow):
     """It does not answer ours, and what is queued is lost."""
     one, stream = slow()
