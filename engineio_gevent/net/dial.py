@@ -78,7 +78,7 @@ def make_dialer(
     if dial is None and source_addresses is None and not options:
         return DIRECT
     options = tuple(options) if isinstance(options, Iterable) else (options,)
-    if not all(isinstance(one, tuple) for one in options):
+    if not all(isinstance(one, tuple) and len(one) in (3, 4) for one in options):
         raise ValueError('sockopt must be a list of tuples, the arguments of setsockopt()')
     if source_addresses is None:
         if dial is not None and not callable(dial):

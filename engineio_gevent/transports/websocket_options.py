@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ..exceptions import ConnectionClosed
+from ..net.by_caller import call
 from ..net.tls import SSLOPT, Verify
 from ..net.tunnel import PROXY_PORTS, SOCKS, SOCKS_PORT, Proxy
 from . import environment
@@ -207,7 +208,7 @@ class WebSocketOptions:
                                  was for.
         """
         given = self._given.get('socket')
-        sock = given() if callable(given) else given
+        sock = call('websocket_extra_options: socket', given) if callable(given) else given
         if sock is not None and not hasattr(sock, 'fileno'):
             raise ConnectionClosed(
                 'websocket_extra_options: socket: the function must return a connected socket or '

@@ -137,19 +137,33 @@ class Wants:
 
 
 @pytest.mark.parametrize('kind', [ssl.SSLWantReadError, ssl.SSLWantWriteError])
-def test_what_tls_wants(pair, kind):
-    """The socket is writable, and has nothing to read."""
-    wants = Wants(pair[0])
+@pytest.mark.parametrize('work', ['recv', 'sendall'])
+def test_what_tls_wants(pair, kind, work):
+    """It waits for that alone: the socket is first ready for the other thing, then for this."""
+    ours, theirs = pair
+    wants = Wants(ours)
     one = cooperative(wants)
-    for work in (lambda: one.recv(3), lambda: one.sendall(b'abcde')):
-        wants.errors = [kind()]
-        if kind is ssl.SSLWantReadError:
-            with pytest.raises(TimeoutError):
-                work()
-            wants.errors = [kind()]
-            pair[1].sendall(b'!')
-            work()
-            pair[0].recv(1)
-        else:
-            work()
-        assert wants.errors == []
+    argument = {'recv': 3, 'sendall': b'abcde'}[work]
+    if kind is ssl.SSLWantWriteError:
+        theirs.sendall(b'!')
+        fill(ours)
+    wants.errors = [kind()]
+    with pytest.raises(TimeoutError):
+        getattr(one, work)(argument)
+    one.settimeout(None)
+    wants.errors = [kind()]
+    working = gevent.spawn(getattr(one, work), argument)
+    if kind is ssl.SSLWantWriteError:
+        theirs.recv(1 << 24)
+    else:
+        theirs.sendall(b'!')
+    assert working.get() == (b'xxx' if work == 'recv' else None)
+    assert wants.errors == []
+
+
+def fill(sock):
+    """Send until the socket takes no more."""
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            sock.send(bytes(1 << 16))

@@ -270,6 +270,7 @@ def test_source_addresses_take_turns():
         ((None, [], ()), 'source_addresses is empty'),
         (('x', None, ()), "dial must be a function of a host and a port: 'x'"),
         ((print, '127.0.0.1', ()), 'dial and source_addresses cannot be combined'),
+        ((None, None, [(1,)]), 'sockopt must be a list of tuples'),
         ((None, None, [1]), 'sockopt must be a list of tuples'),
         ((None, None, (1, 2, 3)), 'sockopt must be a list of tuples'),
     ],

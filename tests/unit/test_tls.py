@@ -532,10 +532,15 @@ def test_a_socket_without_time_says_what_it_waits_for(context, certificates):
     ours, theirs = socket.socketpair()
     serving = gevent.spawn(certificates.server_context().wrap_socket, theirs, server_side=True)
     with tls.wrap(ours, context(), 'localhost') as sock, serving.get(timeout=5) as peer:
-        sock.sendall(b'hello')  # by send()
+        sending = gevent.spawn(sock.sendall, bytes(1 << 22))  # by send(), which waits
+        received = 0
+        while received < 1 << 22:
+            received += len(peer.recv(1 << 16))
+        sending.get()
         sock.settimeout(0)
         assert sock.send(b'hello') == 5
+        assert sock.send(b'again') == 5
+        assert [peer.recv(5), peer.recv(5)] == [b'hello', b'again']
         with pytest.raises(ssl.SSLWantWriteError):
             for _ in range(1000):
                 sock.send(bytes(65536))
-        assert peer.recv(10) == b'hello'

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import gevent
 import pytest
 from gevent import socket
@@ -9,7 +12,9 @@ from gevent.event import AsyncResult
 from gevent.queue import Queue
 
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
+from engineio_gevent.protocol.frames import LARGE, LargeFrame
 from engineio_gevent.protocol.packet import MESSAGE, OPEN, PING, PONG
+from engineio_gevent.transports import websocket
 from engineio_gevent.transports.route import Route
 from engineio_gevent.transports.websocket import WebSocket
 from support import (
@@ -25,6 +30,7 @@ from support import (
     read_frame,
     read_request,
     read_to_end,
+    reset,
     respond,
     settle,
 )
@@ -334,7 +340,35 @@ def test_closing_while_it_opens(hostile_server, make_websocket):
     server.wait_open(0)
 
 
+def test_a_socket_that_comes_after_the_end_is_closed(make_websocket, monkeypatch):
+    ours, theirs = socket.socketpair()
+    one = make_websocket('http://a.test')
+
+    def open_websocket(*_):
+        one.close()
+        return SimpleNamespace(sock=ours, rest=b'', get_mask_key=None)
+
+    monkeypatch.setattr(websocket, 'open_websocket', open_websocket)
+    with theirs, pytest.raises(ConnectionClosed, match='closed by this client'):
+        one.open()
+    assert ours.fileno() == -1
+
+
+def test_a_fault_that_comes_with_the_answer(opened, script):
+    script.greeting = frame('4a') + frame('9')
+    one = opened()
+    assert one.sink.packets == [(MESSAGE, 'a')]
+    assert [type(error) for error in one.sink.lost] == [ProtocolError]
+
+
 # -- Frames in -------------------------------------------------------------------------------------
+
+
+def test_a_ping_is_answered(opened, script):
+    one = opened()
+    script.say(frame(b'\xffword', 9))
+    assert script.frames(1) == [(10, b'\xffword')]
+    assert one.sink.calls == one.sink.lost == []
 
 
 def test_what_comes_together_is_told_together(opened, script):
@@ -399,9 +433,11 @@ def test_text_and_binary(opened, script):
 def test_before_it_is_open_and_after_its_end(make_websocket, opened):
     one = make_websocket('http://a.test')
     assert one.send('4x') == -1
+    assert one.unsent == 0
+    one.send_first('3')
     one.wait_below(0)
     one.finish(1)
-    one.close()
+    one.close(1000)
     one.abandon()
     other = opened()
     other.close()
@@ -539,6 +575,8 @@ def test_a_server_that_does_not_close_tcp_gets_a_reset(opened, script):
         del finishing
     with pytest.raises(ConnectionResetError):
         script.connected.get().recv(1)
+    # Most servers take less than a thousandth of a second; the others must not cost much.
+    assert 0.001 < websocket.FIN_TIMEOUT < 0.1
 
 
 def test_the_end_of_tcp_is_part_of_a_farewell(opened, script, monkeypatch):
@@ -552,10 +590,13 @@ def test_the_end_of_tcp_is_part_of_a_farewell(opened, script, monkeypatch):
         script.say(close_frame(1000))
         settle()
         assert not finishing.ready()
+        timer = one._fin_timer
+        assert timer.active
         assert not script.has_ended()  # RFC 6455, section 7.1.1: the server closes first
         script.connected.get().shutdown(socket.SHUT_WR)
         finishing.get(timeout=5)
         assert stream.closed
+        assert not timer.active
         assert script.frames() == []
         del finishing
 
@@ -572,8 +613,9 @@ def test_the_server_begins_and_closes_tcp_first(opened, script, patient):
 
 
 @pytest.mark.parametrize('first', ['client', 'server'])
-def test_a_server_that_does_not_close_tcp(opened, script, first):
+def test_a_server_that_does_not_close_tcp(opened, script, first, monkeypatch):
     """It costs a descriptor for a moment."""
+    monkeypatch.setattr('engineio_gevent.net.closing.PEER_TIMEOUT', 0.01)
     one = opened()
     with no_leaks():
         finishing = gevent.spawn(one.finish, 5) if first == 'client' else None
@@ -616,7 +658,9 @@ def test_a_farewell_that_cannot_go_out(hostile_server, make_websocket):
         pass
     with gevent.Timeout(5):
         one.finish(0.05)
-    assert len(one.sink.lost) == 1  # what was sent has not all arrived
+    (error,) = one.sink.lost  # what was sent has not all arrived
+    assert isinstance(error, ConnectionClosed)
+    assert 'bytes could not be sent' in str(error)
     ended.set()
 
 
@@ -653,3 +697,307 @@ def test_it_costs_no_greenlet_and_one_descriptor(hostile_server, make_websocket,
     # the server, which is in this process too, has a greenlet and a descriptor
     assert len(descriptors()) - before[0] == 2
     assert len(greenlets()) - before[1] == 1
+
+
+# -- How the server ends it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('reason', ['', 'away'])
+def test_the_code_and_the_reason_of_the_server(opened, script, reason):
+    one = opened()
+    script.say(close_frame(1001, reason))
+    assert script.frames(1) == [(CLOSE, b'\x03\xe9')]  # RFC 6455, section 5.5.1: the code alone
+    (error,) = one.sink.lost
+    assert isinstance(error, ConnectionClosed)
+    assert str(error) == (
+        f'{one._route.netloc}: the server closed the websocket with code 1001'
+        + (': away' if reason else '')
+    )
+    assert (error.code, error.reason) == (1001, reason)
+
+
+def test_the_end_of_tcp_alone(opened, script):
+    one = opened()
+    script.connected.get(timeout=5).shutdown(socket.SHUT_WR)
+    assert script.frames() == []
+    (error,) = one.sink.lost
+    assert isinstance(error, ConnectionClosed)
+    assert str(error) == f'{one._route.netloc}: the server closed the connection'
+    assert error.__cause__ is None
+
+
+def test_a_connection_that_is_lost(hostile_server, make_websocket):
+    def handle(sock):
+        accept_websocket(sock)
+        connected.get()
+        reset(sock)
+
+    connected = AsyncResult()
+    one = make_websocket(hostile_server(handle).url)
+    one.open()
+    connected.set()
+    assert eventually(lambda: one.sink.lost)
+    (error,) = one.sink.lost
+    assert isinstance(error, ConnectionClosed)
+    assert str(error).startswith(f'{one._route.netloc}: connection lost: ')
+    assert isinstance(error.__cause__, ConnectionResetError)
+
+
+def test_a_fault_of_the_sink_is_told_as_it_is(opened, script):
+    fault = ValueError('mine')
+
+    def on_packets(transport, packets):
+        raise fault
+
+    one = opened()
+    one.sink.on_packets = on_packets
+    script.say(frame('4a'))
+    script.frames()
+    assert one.sink.lost == [fault]
+
+
+@pytest.mark.parametrize('how', ['shutdown', 'close'])
+def test_what_ends_the_wait_of_a_farewell(opened, script, how):
+    """The end of TCP, or `close()` in another greenlet; neither is told."""
+    one = opened()
+    finishing = gevent.spawn(one.finish, 120)
+    script.frames(2)
+    if how == 'close':
+        one.close(1001)
+    else:
+        script.connected.get().shutdown(socket.SHUT_WR)
+    finishing.get(timeout=5)
+    assert script.frames() == []
+    assert one.sink.lost == []
+
+
+def test_an_abort(opened, script):
+    one = opened()
+    one.abort(120)
+    assert script.frames() == [(TEXT, b'1'), (CLOSE, b'\x03\xe8')]
+    assert one.sink.lost == []
+
+
+# -- What is written to a stream, and when it is given up ------------------------------------------
+
+
+class SlowStream:
+    """The stream of a server that accepts little; only `drain()` takes time, in its own clock.
+
+    :param queued: the bytes that are queued after each wait, one after the other; the last of
+                   them stays. After None, the connection is lost.
+    """
+
+    closed = False
+
+    def __init__(self, *queued):
+        self.queued = 100
+        self.now = 1000.0
+        self.waits = []
+        self.done = []
+        self.entries = []
+        self.on_wait = lambda: None
+        self._next = itertools.chain(queued, itertools.repeat(queued[-1] if queued else 100))
+
+    def write(self, frame):
+        self.entries.append(frame)
+        return self.queued
+
+    write_large = write
+
+    def drain(self, seconds):
+        assert len(self.waits) < 1000
+        self.waits.append(seconds)
+        self.now += seconds
+        self.queued = next(self._next)
+        self.on_wait()
+        return not self.queued
+
+    def unsent(self):
+        return self.entries
+
+    def abandon(self, wake):
+        self.done.append(('abandon', wake))
+
+    def __getattr__(self, name):
+        """flush(), reset() and the like."""
+        return lambda: self.done.append(name)
+
+
+@pytest.fixture
+def slow(make_websocket, monkeypatch):
+    """`slow(*queued)`: a transport and its `SlowStream`, by whose clock it goes.
+
+    `stream.last_wait` is how long it is ready to wait for the server's close frame.
+    """
+
+    def make(*queued):
+        one, stream = make_websocket('http://a.test'), SlowStream(*queued)
+        one._stream = stream
+        stream.last_wait = None
+
+        def timer_seconds(seconds):
+            stream.last_wait = seconds
+            return 0
+
+        monkeypatch.setattr(websocket, 'monotonic', lambda: stream.now)
+        monkeypatch.setattr(websocket, 'timer_seconds', timer_seconds)
+        return one, stream
+
+    return make
+
+
+def test_a_server_that_accepts_nothing_is_given_up(slow):
+    one, stream = slow()
+    one.finish(1, 10)
+    assert stream.waits == [0.25] * 4
+    assert [str(error) for error in one.sink.lost] == [
+        '100 bytes could not be sent before the connection ended'
+    ]
+    assert stream.last_wait is None
+    assert stream.done == ['flush', 'close']
+
+
+def test_a_server_that_stops_is_given_up(slow):
+    one, stream = slow(100, 100, 90, 90, 90, 80)
+    one.finish(1, 10)
+    assert len(stream.waits) == 6 + 4
+    assert len(one.sink.lost) == 1
+
+
+def test_a_server_that_goes_on_is_not_given_up(slow):
+    one, stream = slow(*[100, 100, 90] * 2, *[80, 80, 80, 0])
+    one.finish(1, 10)
+    assert len(stream.waits) == 10
+    assert one.sink.lost == []
+    assert stream.last_wait == 1
+    assert stream.done == ['flush', 'close']  # the server has not answered
+
+
+def test_all_together_has_a_limit(slow):
+    one, stream = slow(*range(90, 0, -1))
+    one.finish(1, 2)
+    assert len(stream.waits) == 8
+    assert [str(error) for error in one.sink.lost] == [
+        '83 bytes could not be sent before the connection ended'
+    ]
+
+
+def test_without_a_limit_it_is_that_of_each_step(slow):
+    one, stream = slow(*range(90, 0, -1))
+    one.finish(0.5)
+    assert len(stream.waits) == 2
+
+
+def test_the_answer_has_to_come_within_the_limit(slow):
+    one, stream = slow(90, 80, 70, 60, 50, 0)
+    one.finish(1, 2)
+    assert stream.last_wait == 0.5
+    assert one.sink.lost == []
+
+
+def test_a_short_time(slow):
+    one, stream = slow()
+    one.finish(0.125)
+    assert stream.waits == [0.125]
+
+
+def test_a_connection_that_is_lost_in_a_farewell(slow):
+    one, stream = slow()
+    error = OSError('gone')
+
+    def lose():
+        stream.closed = True
+        one._on_stream_lost(error)
+
+    stream.on_wait = lose
+    one.finish(1, 10)
+    assert len(stream.waits) == 1
+    (lost,) = one.sink.lost
+    assert lost.__cause__ is error
+    assert stream.last_wait is None
+
+
+def test_a_refusal_that_is_cut_in_a_farewell(slow):
+    """The refusal is told, not the end of TCP, which came with it."""
+    one, stream = slow()
+
+    def refuse():
+        one._on_data(REFUSAL[:-1])
+        stream.closed = True
+        one._on_stream_lost(None)
+
+    stream.on_wait = refuse
+    one.finish(1, 10)
+    assert [lost.status for lost in one.sink.lost] == [400]
+
+
+def test_a_close_frame_that_comes_before_ours_has_left(slow):
+    """It does not answer ours, and what is queued is lost."""
+    one, stream = slow()
+    stream.on_wait = lambda: one._on_data(close_frame(4000) if len(stream.waits) == 1 else b'')
+    one.finish(1, 10)
+    assert [lost.code for lost in one.sink.lost] == [4000]
+    assert len(stream.entries) == 1
+    assert stream.done == ['flush', 'close']
+
+
+def test_a_server_that_answers_has_read_all(slow):
+    """The stream knows that the end may come now, and may be reset."""
+    one, stream = slow(0)
+    stream.on_wait = lambda: one._on_data(close_frame(1000))
+    one.finish(1, 10)
+    assert stream.done == ['expect_end', 'flush', 'reset', 'close']
+    assert one.sink.lost == []
+
+
+@pytest.mark.parametrize('queued', [0, 100])
+def test_the_server_closes_tcp_first_if_it_gets_our_close_frame(slow, queued):
+    one, stream = slow()
+    stream.queued = queued
+    one._on_data(close_frame(1000))
+    assert len(one.sink.lost) == 1
+    assert stream.done == ['flush', *([] if queued else ['close_gently']), 'close']
+
+
+def test_without_close_frames_tcp_is_closed_at_once(slow):
+    one, stream = slow()
+    stream.queued = 0
+    one.close()
+    assert stream.done == ['flush', 'close']
+    # What has come by then finds no stream.
+    one._on_data(frame('', 9) + close_frame(1000))
+    one._on_stream_lost(None)
+    assert one.sink.lost == []
+
+
+@pytest.mark.parametrize('arguments', [(), (False,)])
+def test_abandoning(slow, arguments):
+    one, stream = slow()
+    one.abandon(*arguments)
+    assert stream.done == [('abandon', not arguments)]
+    one._on_stream_lost(None)
+    assert one.sink.lost == []
+
+
+@pytest.mark.parametrize('packet', ['4' + 'x' * LARGE, bytes(LARGE + 1)])
+def test_large_packets_are_sent_in_pieces(slow, packet):
+    one, stream = slow()
+    for size, large in ((LARGE - 1, False), (LARGE, True), (LARGE + 1, True)):
+        assert one.send(packet[:size]) == 100
+        assert isinstance(stream.entries[-1], LargeFrame) is large
+    assert one.unsent == 3
+
+
+def test_only_messages_count(slow):
+    one, stream = slow()
+    for control in ('2', '3', '5', '2probe', '1'):
+        assert one.send(control) == 100
+        assert one.unsent == 0
+    messages = '4', '4x', '4hello', '4longer', b'', b'2', b'binary'
+    for count, message in enumerate(messages, 1):
+        assert one.send(message) == 100
+        assert one.unsent == count
+    one.finish(1)  # with frames of its own
+    assert len(stream.entries) == 5 + len(messages) + 1
+    assert one.unsent == len(messages)
