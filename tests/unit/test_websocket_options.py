@@ -6,6 +6,7 @@ import re
 import ssl
 import traceback
 
+import gevent
 import pytest
 import websocket
 
@@ -346,6 +347,19 @@ def test_sockets():
             'websocket_extra_options: the socket is closed. It serves one connection: pass a '
             'function that returns a new one each time'
         )
+
+
+@pytest.mark.parametrize('error', [ValueError('no way'), gevent.Timeout(0.1)])
+def test_a_function_for_sockets_that_fails(error):
+    def connect():
+        raise error
+
+    with pytest.raises(ConnectionClosed) as caught:
+        WebSocketOptions({'socket': connect}).socket()
+    assert str(caught.value) == (
+        f'websocket_extra_options: socket raised {type(error).__name__}: {error}'
+    )
+    assert caught.value.__cause__ is error
 
 
 # -- The CA bundle ---------------------------------------------------------------------------------
