@@ -156,10 +156,10 @@ def test_a_longer_timeout(js_server_with, make_client, transports):
 def test_a_warning_for_unknown_keys_comes_once(js_server, make_client, monkeypatch, recwarn):
     monkeypatch.setattr(websocket_options, '_warned', set())
     for _ in range(2):
-        client = make_client(websocket_extra_options={'tiemout': 5})
+        client = make_client(websocket_extra_options={'time_out': 5})
         client.connect(js_server.url, transports='websocket')
     assert [str(one.message) for one in recwarn] == [
-        'websocket_extra_options: tiemout has no effect'
+        'websocket_extra_options: time_out has no effect'
     ]
 
 
