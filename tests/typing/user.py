@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -241,7 +242,7 @@ class OwnSession:
     """Has requests' interface, as far as the client needs it."""
 
     def __init__(self) -> None:
-        self.cookies = requests.cookies.RequestsCookieJar()
+        self.cookies = CookieJar()
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:
         return requests.request(method, url, **options)
