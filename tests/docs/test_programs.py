@@ -470,7 +470,7 @@ def test_a_worker_does_not_wait_for_jobs_forever(worker):
     program = worker(HELD_JOB, GRACE='0.1')
     program.file('running')
     program.kill('SIGTERM')
-    assert program.code() == 1
+    assert program.code() == 1, program.log
     assert program.reasons(1) == [CLEAN]
 
 
@@ -480,7 +480,7 @@ def test_a_second_signal_ends_a_worker_at_once(worker):
     program.kill('SIGTERM')
     program.logs('INFO stopping')
     program.kill('SIGINT')
-    assert program.code() == 1
+    assert program.code() == 1, program.log
     assert CLEAN not in dict(program.server.control('closed')).values()
 
 
@@ -505,5 +505,5 @@ def test_a_worker_stops_without_a_server(worker):
 
 def test_a_worker_whose_settings_are_wrong_ends(worker):
     program = worker(URL='http://')
-    assert program.code() == 1
+    assert program.code() == 1, program.log
     assert 'ValueError' in program.log
