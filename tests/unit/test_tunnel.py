@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import sys
 
 import certifi
 import gevent
@@ -308,6 +309,17 @@ def test_a_proxy_with_tls_that_says_nothing(tls_proxy):
     one = tls_proxy(then=lambda sock: sock.recv(1))
     with pytest.raises(ConnectionClosed, match=r'timed out$'):
         one.open(timeout=0.05)
+
+
+def test_only_socks_needs_socksio(proxy, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'socksio', None)
+    one = proxy(DONE)
+    one.open().close()
+    with HostileServer(read_to_end) as server:
+        for scheme in ('socks4', 'socks4a', 'socks5', 'socks5h'):
+            with pytest.raises(ConnectionClosed, match=r'engineio-gevent\[socks\]'):
+                open_tunnel(Proxy(scheme, '127.0.0.1', server.port), 'a.test', 80, DIRECT, 5)
+        assert server.accepted == 0
 
 
 def test_a_proxy_that_does_not_shake_hands():
