@@ -109,7 +109,9 @@ def test_engineio(start, js_server):
     run.until(lambda: run.events_of('request', 'time'))
     run.quit()
     assert not run.failures
-    assert {event['request_type'] for event in run.events} == {'connect', 'upgrade', 'request'}
+    rows = {event['request_type'] for event in run.events}
+    # An answer to a user that was about to stop may come after its call has ended.
+    assert rows - {'recv'} == {'connect', 'upgrade', 'request'}
 
 
 def test_guests_join_their_room_again(start, server):
