@@ -11,6 +11,7 @@ from gevent import socket
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from engineio_gevent.protocol.http1 import NothingCame
+from engineio_gevent.transports import http_reader
 from engineio_gevent.transports.http_reader import read_response
 
 OK = b'HTTP/1.1 200 OK\r\n'
@@ -176,3 +177,60 @@ def test_timers_run_though_a_response_has_very_many_chunks():
     read_response(Pieces(CHUNKED, b'1\r\n0\r\n' * 100_000 + b'0\r\n\r\n'), None)
     assert fired
     timer.join()
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What happens between the reads."""
+    steps = []
+    monkeypatch.setattr(http_reader.gevent, 'sleep', lambda seconds: steps.append(seconds))
+    return steps
+
+
+class Watched(Pieces):
+    """It tells of each read, and of each request to acknowledge at once."""
+
+    def __init__(self, steps, *pieces):
+        super().__init__(*pieces)
+        self.steps = steps
+
+    def recv(self, size):
+        self.steps.append('read')
+        return super().recv(size)
+
+    def setsockopt(self, level, option, value):
+        assert (level, option, value) == (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        self.steps.append('acknowledge')
+
+
+AGAIN = ['acknowledge', 'read']
+
+
+@pytest.mark.skipif(not hasattr(socket, 'TCP_QUICKACK'), reason='Linux alone')
+def test_each_further_read_asks_for_an_acknowledgement_and_each_fourth_gives_way(steps):
+    sock = Watched(steps, OK + b'Content-Length: 9\r\n\r\n', *[b'x'] * 9)
+    assert read_response(sock, None).body == b'x' * 9
+    assert steps == ['read', *AGAIN * 3, 0, *AGAIN * 4, 0, *AGAIN * 2]
+
+
+def test_a_system_without_quick_acknowledgements(steps, monkeypatch):
+    monkeypatch.setattr(http_reader, '_QUICKACK', None)
+    sock = Watched(steps, HELLO[:-1], HELLO[-1:])
+    assert read_response(sock, None).body == b'hello'
+    assert steps == ['read', 'read']
+
+
+@pytest.mark.parametrize(
+    ('chunks', 'sleeps'),
+    [
+        ([4096, 4095, 1], [0.001, 0.001]),
+        ([4095, 1, 4095, 1], [0.001, 0.001]),
+        ([4095, 4095], [0.001]),
+        ([5000, 4095, 1], [0.001, 0.001]),
+        ([4095], []),
+    ],
+)
+def test_timers_get_a_turn_after_so_many_chunks(steps, chunks, sleeps):
+    pieces = [b'1\r\nx\r\n' * count for count in chunks]
+    read_response(Pieces(CHUNKED + pieces[0], *pieces[1:], b'0\r\n\r\n'), None)
+    assert [one for one in steps if one] == sleeps
