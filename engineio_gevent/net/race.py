@@ -140,7 +140,7 @@ class _Race:
         self._changed = Event()
         self._error: OSError = OSError('the host name has no address')
         # When the next one may begin beside those that are under way.
-        self._next_at = monotonic()
+        self._next_at = 0.0
 
     def run(self, timeout: float | None) -> tuple[PlainSocket, Address]:
         deadline = None if timeout is None else monotonic() + timeout

@@ -129,21 +129,6 @@ def test_an_address_whose_time_is_over(listener):
         assert sock.getpeername() == listener.getsockname()
 
 
-def test_one_that_answers_late_still_wins(delay):
-    """The attempts go on side by side: nothing but the deadline ends one."""
-    with swallowing() as full, contextlib.ExitStack() as taken:
-        addresses = [address(*full.getsockname()), address('127.0.0.1', free_port())]
-        connecting = gevent.spawn(race.connect_first, addresses, timeout=5)
-        settle()
-        full.settimeout(0.1)
-        while not connecting.ready():  # the system asks again after a second
-            with contextlib.suppress(TimeoutError):
-                taken.enter_context(full.accept()[0])
-        sock, _ = connecting.get()
-        with sock:
-            assert sock.getpeername() == full.getsockname()
-
-
 def test_addresses_that_all_swallow(hosts, black_hole, delay):
     hosts['black.test'] = [address(*black_hole)] * 3
     with no_leaks(), gevent.Timeout(5), pytest.raises(TimeoutError):
@@ -282,9 +267,59 @@ def test_options_that_are_not_valid(options, message):
 
 def test_lists_of_source_addresses_are_not_kept_without_end(monkeypatch):
     monkeypatch.setattr(dial, '_turns', {})
-    for number in range(300):
+    for number in range(257):
+        assert len(dial._turns) == number
         dial.make_dialer(None, [f'127.0.0.{number % 256}', f'127.0.1.{number // 256}'], ())
-    assert 0 < len(dial._turns) <= 256
+    assert len(dial._turns) == 1
+
+
+def test_hosts_are_not_remembered_without_end(hosts, listener):
+    for number in range(257):
+        assert len(dial._answered_first) == number
+        name = f'host-{number}.test'
+        hosts[name] = [address('127.0.0.2'), address(*listener.getsockname())]
+        dial.open_socket(name, 80).close()
+        listener.accept()[0].close()
+    assert len(dial._answered_first) == 1
+
+
+@pytest.mark.parametrize(
+    ('timeout', 'seconds'), [(None, None), (2, 2), (0, 0.001), (-1, 0.001), (0.002, 0.002)]
+)
+def test_the_time_for_the_only_address(hosts, monkeypatch, timeout, seconds):
+    times = []
+
+    class Connected:
+        settimeout = times.append
+
+        def connect(self, where):
+            times.append(where)
+
+    monkeypatch.setattr(dial, 'new_socket', lambda *_: Connected())
+    hosts['one.test'] = [address('192.0.2.1')]
+    dial.open_socket('one.test', 80, timeout=timeout)
+    assert times == [seconds, ('192.0.2.1', 80), None]
+
+
+def test_a_function_of_the_caller(listener):
+    one = dial.make_dialer(lambda *_: socket.create_connection(listener.getsockname()), None, ())
+    with one.open('a.test', 80, 5) as sock:
+        assert sock.getpeername() == listener.getsockname()
+
+
+def test_options_by_a_generator(listener):
+    option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    one = dial.make_dialer(None, None, (each for each in [option]))
+    for _ in range(2):
+        with one.open(*listener.getsockname(), 5) as sock:
+            assert sock.getsockopt(*option[:2]) == 0
+
+
+def test_options_of_three_or_four_arguments():
+    dial.make_dialer(None, None, [(1, 2, b'x'), (1, 2, None, 4)])
+    for options in ([(1, 2)], [(1, 2, 3, 4, 5)], 5):
+        with pytest.raises(ValueError, match='sockopt must be a list of tuples'):
+            dial.make_dialer(None, None, options)
 
 
 def test_no_options():

@@ -12,7 +12,16 @@ from gevent import socket
 
 from engineio_gevent.net import race
 from engineio_gevent.net.plain import PlainSocket
-from support import eventually, free_port, has_ipv6, no_leaks, outcome, settle, watchers
+from support import (
+    eventually,
+    free_port,
+    has_ipv6,
+    no_leaks,
+    outcome,
+    settle,
+    swallowing,
+    watchers,
+)
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -138,6 +147,16 @@ def long_delay(monkeypatch):
     monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
 
 
+class Delays:
+    """Stands for `ATTEMPT_DELAY`: another one after each attempt."""
+
+    def __init__(self, *seconds):
+        self.left = list(seconds)
+
+    def __radd__(self, now):
+        return now + self.left.pop(0)
+
+
 def test_one_that_is_connected_at_once(attempts):
     assert run('ok', 'other') == 'ok'
     assert (attempts.begun, attempts.closed) == (['ok'], [])
@@ -156,10 +175,8 @@ def test_the_next_one_begins_at_once_after_a_failure(attempts, long_delay, first
 @pytest.mark.parametrize('second', ['refused', 'nosocket'])
 def test_also_if_another_one_is_under_way(attempts, monkeypatch, second):
     """The third does not wait because of the second, which has ended."""
-    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.02)
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', Delays(0.02, 1000, 1000))
     racing = start('slow', second, 'ok')
-    assert attempts.begun == ['slow']
-    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
     assert racing.get(timeout=20) == 'ok'
     assert attempts.begun == ['slow', second, 'ok']
     assert attempts.closed[-1] == 'slow'
@@ -174,10 +191,8 @@ def test_the_next_one_begins_after_a_failure_that_took_long(attempts, long_delay
 
 
 def test_each_has_its_time_to_itself(attempts, monkeypatch):
-    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.1)
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', Delays(0.02, 1000))
     racing = start('slow', 'slow2', 'slow3')
-    assert attempts.begun == ['slow']
-    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 1000)
     attempts.wait('slow', 'slow2')
     attempts.decide('slow')
     assert racing.get(timeout=20) == 'slow'
@@ -277,6 +292,22 @@ def test_a_refusal_and_an_answer(listener, long_delay):
         with sock:
             assert sock.getpeername() == one[4] == listener.getsockname()
             assert sock.gettimeout() is None
+
+
+def test_one_that_answers_late_still_wins(monkeypatch):
+    """The attempts go on side by side: nothing but the deadline ends one."""
+    monkeypatch.setattr(race, 'ATTEMPT_DELAY', 0.01)
+    with swallowing() as full, contextlib.ExitStack() as taken:
+        addresses = [address(*full.getsockname()), address('127.0.0.1', free_port())]
+        connecting = gevent.spawn(race.connect_first, addresses, timeout=5)
+        settle()
+        full.settimeout(0.1)
+        while not connecting.ready():  # the system asks again after a second
+            with contextlib.suppress(TimeoutError):
+                taken.enter_context(full.accept()[0])
+        sock, _ = connecting.get()
+        with sock:
+            assert sock.getpeername() == full.getsockname()
 
 
 def test_options_and_source(listener):
