@@ -104,7 +104,7 @@ def test_errors_of_handlers_are_logged(run, how, when):
 
 
 def test_warnings_are_logged(run):
-    warning, *rest = run(before="options = {'websocket_extra_options': {'sockopt': [7]}}")
+    warning, *rest = run(before="options = {'websocket_extra_options': {'class_': int}}")
     assert warning.startswith('engineio_gevent.client WARNING WebSocket upgrade failed: TypeError')
     assert rest == ERRORS
 

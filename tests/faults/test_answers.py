@@ -193,7 +193,7 @@ def test_a_post_is_not_turned_into_a_get(make_subject, status):
 
 @one_server
 @every_mode
-def test_a_websocket_is_redirected_to_the_same_server(make_subject, mode):
+def test_a_websocket_is_redirected_at_home(make_subject, mode):
     subject = make_subject(by_websocket(mode), mode=mode)
     where = f'{subject.lane.url}/engine.io/?EIO=4&transport=websocket'
     subject.lane.answer('ws-open', redirect(where), times=5)
@@ -205,7 +205,7 @@ def test_a_websocket_is_redirected_to_the_same_server(make_subject, mode):
 
 @one_server
 @every_mode
-def test_a_websocket_is_not_redirected_to_another_server(make_subject, make_lane, servers, mode):
+def test_a_websocket_is_not_redirected(make_subject, make_lane, servers, mode):
     subject = make_subject(by_websocket(mode), mode=mode)
     other = make_lane(servers(), mode)
     where = f'{other.url}/engine.io/?EIO=4&transport=websocket'

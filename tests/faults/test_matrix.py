@@ -130,7 +130,7 @@ MATRIX = {
         NONE_ASKED,
         NONE_ASKED,
         f'{ANSWERS}test_a_probe_is_not_redirected',
-        f'{ANSWERS}test_a_redirect_is_followed {ANSWERS}test_a_websocket_is_not_redirected',
+        f'{ANSWERS}test_a_redirect_is_followed {ANSWERS}test_a_websocket_is_redirected_at_home',
     ],
     'redirect to another host': [
         f'{ANSWERS}test_a_redirect_is_followed {ANSWERS}test_credentials_stay_with_their_host',
