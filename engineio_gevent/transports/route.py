@@ -92,7 +92,7 @@ def _name(parameter: str) -> str:
 
 def _shown(url: str) -> str:
     """A URL for an error message, which applications log: without user and password."""
-    return repr(re.sub(r'(//|^).*@', r'\1...@', url))
+    return repr(re.sub(r'^(\w+://)?.*@', r'\1...@', url))
 
 
 class Route:

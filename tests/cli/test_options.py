@@ -86,6 +86,11 @@ def sent_at_once(cli, url, *arguments, **options):
     )
 
 
+def was_answered(result):
+    # By polling, the server's end may overtake the confirmation of the POST: that is code 3.
+    return result.code in (0, 3) and answers(result) == ['hello']
+
+
 def answers(result):
     return [event['data'] for event in result.events if event['event'] == 'message']
 
@@ -121,7 +126,7 @@ def test_a_certificate_with_its_key_in_one_file(cli, mutual_server, certificates
     done = sent_at_once(
         cli, mutual_server.url, '--ca', certificates.ca, '--cert', certificates.client_pem
     )
-    assert (done.code, answers(done)) == (0, ['hello']), done
+    assert was_answered(done), done
 
 
 @pytest.mark.parametrize('transports', WAYS)
@@ -130,7 +135,7 @@ def test_verification(cli, mutual_server, certificates, transports, one_error):
     own = '--cert', certificates.client_pem
     for how in ['--no-verify'], ['--ca', certificates.ca]:
         done = sent_at_once(cli, mutual_server.url, *own, *how, '--transports', transports)
-        assert (done.code, answers(done)) == (0, ['hello']), done
+        assert was_answered(done), done
         connected = done.events[0]
         assert connected['transport'] == transports.rpartition(',')[2]
     error = one_error(sent_at_once(cli, mutual_server.url, *own, '--transports', transports))
@@ -443,7 +448,7 @@ def test_a_unix_socket(cli, make_js_server, tmp_path, transports):
         cli, 'http://any.test', '--unix-socket', path, '--transports', transports,
         env={'http_proxy': 'http://127.0.0.1:9'},
     )  # fmt: skip
-    assert (done.code, answers(done)) == (0, ['hello']), done
+    assert was_answered(done), done
 
 
 def test_no_unix_socket(cli, tmp_path, one_error):
@@ -464,17 +469,17 @@ def test_a_pinned_host(cli, tls_server, certificates, transports):
         cli, f'https://localhost:{port}', '--ca', certificates.ca, '--transports', transports,
         '--resolve', f'localhost:{port}:127.0.0.1',
     )  # fmt: skip
-    assert (done.code, answers(done)) == (0, ['hello']), done
+    assert was_answered(done), done
 
 
 @pytest.mark.parametrize('transports', WAYS)
 def test_a_pinned_proxy(cli, tls_server, certificates, proxy, transports):
-    done = cli(
-        'connect', tls_server.url, '-x', 'hello', '-w', '0.5', '--json', '--ca',
-        certificates.ca, '--transports', transports, '--proxy', f'http://proxy.test:{proxy.port}',
+    done = sent_at_once(
+        cli, tls_server.url, '--ca', certificates.ca, '--transports', transports,
+        '--proxy', f'http://proxy.test:{proxy.port}',
         '--resolve', f'proxy.test:{proxy.port}:127.0.0.1',
     )  # fmt: skip
-    assert (done.code, answers(done)) == (0, ['hello']), done
+    assert was_answered(done), done
     assert set(proxy.trips) == {f'CONNECT {tls_server.netloc}'}
 
 

@@ -325,7 +325,8 @@ def test_celery_loses_tasks_at_sigquit(celery):
     program.file('running')
     program.kill('SIGQUIT')
     assert program.code() in (0, 1)  # Celery's own code depends on where the signal finds it
-    assert program.reasons(1) == [CLEAN]
+    (reason,) = program.reasons(1)
+    assert reason in (CLEAN, 'transport close')  # and so does whether the client disconnects
 
 
 def test_celery_restarts_at_sighup(celery):
