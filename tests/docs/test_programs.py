@@ -15,6 +15,7 @@ from pathlib import Path
 
 import gevent
 import gevent.socket
+import gevent.subprocess
 import pytest
 
 import support
@@ -74,7 +75,8 @@ class Running:
             **environment,
         }
         with open(folder / 'log', 'w') as log:
-            self.process = subprocess.Popen(
+            # gevent's: where a test has used that, the standard library's get no exit codes.
+            self.process = gevent.subprocess.Popen(
                 command.split(),
                 cwd=folder,
                 env=self.environment,
