@@ -28,30 +28,26 @@ CHILD = """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
+    def connect_with(limit):
+        # The transport, or the error.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        client = engineio_gevent.Client(request_timeout=20, **options)
+        try:
+            client.connect(url, transports=transports)
+        except engineio_gevent.exceptions.ConnectionError as error:
+            return 'failed: ' + str(error)
+        else:
+            return client.transport()
+        finally:
+            client.disconnect(abort=True)
+
+
     def attempt(few):
         os.closerange(3, 64)
         # gevent aborts the process if its hub or its first native thread has none.
         gevent.get_hub().threadpool.apply(len, ((),))
         used = len(os.listdir('/proc/self/fd')) - 1
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + few, hard))
-        client = engineio_gevent.Client(request_timeout=20, **options)
-        try:
-            client.connect(url, transports=transports)
-        except engineio_gevent.exceptions.ConnectionError as error:
-            outcome = 'failed: ' + str(error)
-        else:
-            outcome = client.transport()
-        client.disconnect(abort=True)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-        client = engineio_gevent.Client(request_timeout=20, **options)
-        try:
-            client.connect(url, transports=transports)
-        except engineio_gevent.exceptions.ConnectionError as error:
-            recovered = 'failed: ' + str(error)
-        else:
-            recovered = client.transport()
-        client.disconnect()
-        return [outcome, recovered]
+        return [connect_with(used + few), connect_with(200)]
 
 
     for few in range(most):
@@ -60,7 +56,7 @@ CHILD = """
             os.dup2(writer, 1)
             try:
                 say(attempt(few))
-            except BaseException:
+            except BaseException:  # of any kind: it is reported
                 say(['crash', traceback.format_exc()])
             os._exit(0)
         os.close(writer)

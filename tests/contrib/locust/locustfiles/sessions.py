@@ -57,7 +57,7 @@ for kind in (HttpUser, FastHttpUser):
     found['rows'] = sorted(set(rows))
 
     def silent(sock, address):
-        gevent.sleep(30)
+        gevent.sleep(30)  # longer than the client waits
 
     server = gevent.server.StreamServer(('127.0.0.1', 0), silent)
     server.start()
