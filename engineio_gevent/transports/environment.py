@@ -12,21 +12,25 @@ import urllib.request
 from collections.abc import Mapping
 from functools import lru_cache
 
-# The environment that may name a proxy.
-_PROXIES = tuple(
-    name
-    for lower in ('http_proxy', 'https_proxy', 'ws_proxy', 'wss_proxy', 'all_proxy')
-    for name in (lower, lower.upper())
-)
+# By the scheme of a URL, the environment that may name its proxy, for either transport. One look at
+# the environment takes a microsecond.
+_PROXIES = {
+    'http': ('http_proxy', 'HTTP_PROXY', 'ws_proxy', 'WS_PROXY', 'all_proxy', 'ALL_PROXY'),
+    'https': ('https_proxy', 'HTTPS_PROXY', 'wss_proxy', 'WSS_PROXY', 'all_proxy', 'ALL_PROXY'),
+}
 _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 # A URL that requests would not change: unreserved and reserved characters (RFC 3986, section 2).
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~!#$&'()*+,/:;=?@\[\]]*\Z")
 
 
 def proxies_for(url: str) -> Mapping[str, str]:
-    """The proxies for a URL, by scheme; none if ``no_proxy`` names its host."""
+    """The proxies for a URL, by scheme; none if ``no_proxy`` names its host.
+
+    :param url: ``http`` or ``https``.
+    """
     # get() costs half of what ``in`` does.
-    if not (_platform_proxies() or any(map(os.environ.get, _PROXIES))):
+    names = _PROXIES[url.partition(':')[0]]
+    if not (_platform_proxies() or any(map(os.environ.get, names))):
         return {}
     from requests.utils import get_environ_proxies
 
@@ -64,8 +68,10 @@ def default_ca_bundle() -> str:
 
 def netrc_credentials(url: str) -> tuple[str, str] | None:
     """User and password from netrc."""
-    if not any(map(os.path.exists, _netrc_paths(os.environ.get('NETRC'), os.environ.get('HOME')))):
-        return None  # get_netrc_auth() would take 20 us to see that
+    # os.path.exists() would take twice as long, and get_netrc_auth() 20 us.
+    paths = _netrc_paths(os.environ.get('NETRC'), os.environ.get('HOME'))
+    if not any(os.access(path, os.F_OK) for path in paths):
+        return None
     from requests.utils import get_netrc_auth
 
     return get_netrc_auth(url)

@@ -30,8 +30,6 @@ URLS = [
     'http://10.1.2.3',
     'http://[::1]:80',
     'http://localhost',
-    'ws://a.test',
-    'wss://a.test',
 ]
 
 
@@ -87,16 +85,22 @@ def test_proxies(set_environment, settings, excepted):
         for url in URLS:
             wanted = session.merge_environment_settings(url, {}, False, None, None)['proxies']
             found = environment.proxies_for(url)
-            # The name no_proxy alone is none of a proxy.
-            assert {**found, 'no': ''} == {**wanted, 'no': ''}
             assert environment.select_proxy(url, found) == select_proxy(url, wanted)
+            websocket = 'wss' if url.startswith('https') else 'ws'
+            assert found.get(websocket) == wanted.get(websocket)
 
 
-@pytest.mark.parametrize('name', environment._PROXIES)
-def test_each_name_is_looked_at(set_environment, name):
-    set_environment({name: 'http://p.test:1'})
-    scheme = name.lower().partition('_')[0]
-    assert environment.proxies_for('http://a.test') == {scheme: 'http://p.test:1'}
+@pytest.mark.parametrize('upper', [False, True])
+@pytest.mark.parametrize(
+    ('scheme', 'of'), [('http', 'http ws all'), ('https', 'https wss all')], ids=str
+)
+def test_each_name_is_looked_at(monkeypatch, scheme, of, upper):
+    for prefix in ('http', 'https', 'ws', 'wss', 'all'):
+        name = f'{prefix}_proxy'
+        with monkeypatch.context() as patch:
+            patch.setenv(name.upper() if upper else name, 'http://p.test:1')
+            found = environment.proxies_for(f'{scheme}://a.test')
+        assert found == ({prefix: 'http://p.test:1'} if prefix in of.split() else {})
 
 
 def test_a_proxy_of_the_platform(monkeypatch):
