@@ -22,7 +22,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 
 help:
 	@echo 'make demo    connect 1,000 clients to a server on this machine (ARGS="--clients 100")'
-	@echo 'make test    what every change has to pass, in 8 minutes (ARGS="-e py311,lint")'
+	@echo 'make test    what every change has to pass, in 25 minutes (ARGS="-e py311,lint")'
 	@echo 'make test-all every suite on every Python, packages, benchmarks: for a release'
 	@echo 'make test-py314, make test-pypy311   the tests on an interpreter from Debian, in a chroot'
 	@echo 'make lint    ruff, spelling and plain English'
