@@ -59,6 +59,13 @@ def test_what_follows_the_opening_of_a_websocket(connected):
     assert (response.status, response.rest) == (101, b'\x81\x02hi')
 
 
+def test_an_upgrade_that_was_not_asked_for(connected):
+    ours, theirs = connected
+    theirs.sendall(b'HTTP/1.1 101 Switching Protocols\r\n\r\n')
+    with pytest.raises(ProtocolError, match='unexpected status 101'):
+        read_response(ours, 100)
+
+
 def test_a_socket_that_is_not_tcp():
     ours, theirs = socket.socketpair()
     with ours, theirs:
