@@ -306,6 +306,34 @@ def test_a_fork_meanwhile(run):
     assert program.result() == ['closed']
 
 
+THREAD_OF_A_CHILD = """
+import threading, time
+
+def close_another(ours):
+    closing.close_gently(ours)
+    gevent.sleep(0.01)
+
+child = os.fork()
+if child == 0:
+    ours, peer = gevent.socket.socketpair()
+    thread = threading.Thread(target=close_another, args=[ours])
+    thread.start()
+    thread.join()
+    deadline = time.monotonic() + 30
+    while closing._closing and time.monotonic() < deadline:
+        gevent.sleep(0.01)
+    os._exit(1 if closing._closing else 0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_a_thread_of_a_forked_child_leaves_nothing_behind(run):
+    program, _ = run(THREAD_OF_A_CHILD)
+    assert program.result() == [0]
+
+
 FORK_BESIDE_A_THREAD = """
 import json, os, sys
 os.environ['GEVENT_LOOP'] = json.loads(sys.argv[2])
