@@ -76,6 +76,24 @@ def test_sslopt(certificates):
         server.wait_open(0)
 
 
+def test_the_time_of_the_tls_handshake_with_sslopt():
+    """The timeout of websocket-client is for each step."""
+    with no_leaks(), HostileServer(read_to_end) as server:
+        url = server.url.replace('http:', 'https:')
+        with pytest.raises(ConnectionClosed, match='timed out'):
+            connect(url, timeout=0.1, sslopt={})
+        server.wait_open(0)
+
+
+def test_no_timeout_is_left_behind_without_sslopt(certificates):
+    with no_leaks(), HostileServer(echo, ssl_context=certificates.server_context()) as server:
+        with connect(server.url) as sock:
+            assert sock.gettimeout() is None
+            sock.sendall(b'hello')
+            assert sock.recv(100) == b'hello'
+        server.wait_open(0)
+
+
 class ProxyServer:
     """Answers CONNECT, and then is the server."""
 
