@@ -71,7 +71,7 @@ class Polling:
         self._http = http
         self._sid: str | None = None
         self._max_payload: int | None = None
-        self._silence: float | None = None
+        self._silence = 0.0
         # Made when it is needed: an empty one takes 760 bytes.
         self._queue: deque[Encoded] | None = None
         self._in_flight = b''  # the body of a POST that is not answered yet
@@ -128,7 +128,7 @@ class Polling:
             try:
                 return request(self._target(), *arguments)
             except OutOfResources:
-                deadline = deadline or monotonic() + (self._silence or 0)
+                deadline = deadline or monotonic() + self._silence
                 if monotonic() >= deadline:
                     raise
             sleep(RESOURCES_PAUSE)
@@ -142,7 +142,7 @@ class Polling:
             while not self._paused and not self._closed and self._abort_timeout is None:
                 body = self._ask(self._http.get, self._silence)
                 if body is None or self._closed:
-                    continue
+                    break
                 if not body:
                     # An empty body is no list of packets. A broken server or proxy sends it
                     # for each GET at once, so to try again would never end.
@@ -210,7 +210,7 @@ class Polling:
                 self._in_flight = b''
                 if answer is None:
                     payload.put_back(self._queue, body)
-                    continue
+                    break
                 self.queued -= len(body) - separators
                 self._notify()
         except Exception as exc:
@@ -306,9 +306,8 @@ class Polling:
     def _lose(self, error: Exception) -> None:
         if not self._closed:
             self.close()
-            if (
-                self._abort_timeout is None
-            ):  # else the caller does not need to know whether it succeeds
+            # The caller of abort() does not need to know whether it succeeds.
+            if self._abort_timeout is None:
                 self.sink.on_lost(self, error)
 
     def close(self, code: int | None = None, reason: str = '') -> None:

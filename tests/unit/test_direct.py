@@ -14,6 +14,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
+from engineio_gevent.net import closing
 from engineio_gevent.net.errors import OutOfResources
 from engineio_gevent.transports import direct
 from engineio_gevent.transports.direct import DirectHTTP
@@ -416,7 +417,10 @@ def test_a_server_that_says_how_long_it_keeps(start, monkeypatch):
     now[0] += 3
     http.get('/', 5)
     assert script.connections == 1
-    now[0] += 5 - direct.KEEP_ALIVE_MARGIN + 0.01
+    now[0] += 3.99
+    http.get('/', 5)
+    assert script.connections == 1
+    now[0] += 4  # a second before the end, since the request takes time
     http.get('/', 5)
     assert script.connections == 2
 
@@ -688,6 +692,24 @@ def test_closing_is_for_good(start):
     with pytest.raises(ConnectionClosed):
         http.get('/', 5)
     assert len(script.asked) == 2
+
+
+def test_closing_waits_for_nobody_unless_it_shall_be_gentle(start, monkeypatch):
+    monkeypatch.setattr(closing, 'PEER_TIMEOUT', 3600)
+    _, server, http = start()
+    http.get('/', 5)
+    http.close()
+    server.wait_open(0)
+
+
+def test_a_redirect_to_another_server_closes_the_first_connection_at_once(
+    hostile_server, start, monkeypatch
+):
+    monkeypatch.setattr(closing, 'PEER_TIMEOUT', 3600)
+    other = hostile_server(Server())
+    _, server, http = start(redirect(f'{other.url}/'))
+    http.get('/', 5)
+    server.wait_open(0)
 
 
 def test_closing_while_a_request_is_under_way(start):

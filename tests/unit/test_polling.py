@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import gevent
 import pytest
 from gevent.event import AsyncResult
@@ -81,7 +83,7 @@ class Sink:
 
 
 #: Seconds that a GET may be silent for, after `opened`.
-SILENCE = 25 + 20 + module.SILENCE_MARGIN
+SILENCE = 25 + 20 + 5
 
 
 def opened(max_payload):
@@ -133,6 +135,14 @@ def test_open(http, sink):
     assert http.targets == ['/engine.io/?transport=polling&EIO=4']
 
 
+def test_open_for_a_session_that_there_is(http, sink):
+    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
+    opening = gevent.spawn(one.open, 'known')
+    http.answer_get('0{}')
+    opening.get(timeout=5)
+    assert http.targets == ['/engine.io/?transport=polling&EIO=4&sid=known']
+
+
 @pytest.mark.parametrize(
     ('body', 'words'),
     [
@@ -159,6 +169,8 @@ def test_nothing_happens_before_the_start(http, polling):
     settle()
     assert http.targets == []
     assert polling.queued == 4
+    polling.start()
+    assert http.answer_post() == ['4one']
 
 
 def test_one_get_after_the_other(http, sink, started):
@@ -169,6 +181,25 @@ def test_one_get_after_the_other(http, sink, started):
     assert sink.packets[:4] == [(MESSAGE, '0'), (NOOP, ''), (MESSAGE, '1'), (NOOP, '')]
     assert http.most_in_flight['GET'] == 1
     assert set(http.targets) == {'/engine.io/?transport=polling&EIO=4&sid=the-sid'}
+
+
+def test_a_pause_after_a_body_of_noops_alone(http, polling, monkeypatch):
+    """python-engineio sends such a body at once while it waits for the end of an upgrade."""
+    pauses = []
+    monkeypatch.setattr(module, 'sleep', pauses.append)
+    polling.start()
+    http.answer_get('4one')
+    http.answer_get('6', '4two')
+    http.gets.peek(timeout=5)
+    assert pauses == []
+    http.answer_get('6', '6')
+    http.gets.peek(timeout=5)
+    assert pauses == [0.05]
+    pausing = gevent.spawn(polling.pause)
+    gevent.sleep(0)
+    http.answer_get('6')  # it ends the last GET before the websocket
+    pausing.get(timeout=5)
+    assert pauses == [0.05]
 
 
 def test_a_get_has_the_silence_for_its_time(http, started):
@@ -290,6 +321,27 @@ def test_what_comes_meanwhile_goes_together(http, started):
     assert sizes == [1, 16, 16, 8]
     assert max(sizes) <= payload.MAX_PACKETS
     assert http.most_in_flight['POST'] == 1
+
+
+def test_a_control_packet_goes_ahead_of_what_is_queued(http, started):
+    started.send_first('3')
+    assert http.answer_post() == ['3']
+    started.send('4in flight')
+    http.posts.peek(timeout=5)
+    started.send('4one')
+    started.send('4two')
+    started.send_first('3')
+    assert [http.answer_post(), http.answer_post()] == [['4in flight'], ['3', '4one', '4two']]
+    settle()
+    assert started.queued == 0
+
+
+def test_a_control_packet_after_the_end(http, started):
+    started.close()
+    started.send_first('3')
+    settle()
+    assert started.queued == 0
+    assert http.posts.empty()
 
 
 def test_the_limit_of_the_server(http, started):
@@ -429,7 +481,7 @@ def test_no_descriptor_for_longer_than_the_heartbeat(
         settle()
     assert sink.lost == [error]
     assert quick[0] == 1000 + SILENCE
-    assert attempts == 1 + SILENCE / module.RESOURCES_PAUSE
+    assert attempts == 1 + SILENCE / 0.25
 
 
 def test_the_time_for_a_descriptor_begins_anew_with_each_request(http, sink, started, quick):
@@ -451,6 +503,7 @@ def test_a_handshake_waits_for_no_descriptor(http, sink, quick):
     http.get = lambda target, timeout: answer.get()
     with pytest.raises(OutOfResources):
         one.open()
+    assert quick[0] == 1000
 
 
 def test_a_pause_does_not_wait_for_a_descriptor(http, sink, started, quick):
@@ -470,6 +523,19 @@ def test_a_pause_does_not_wait_for_a_descriptor(http, sink, started, quick):
     assert http.posts.empty()
     assert started.take_queued() == ['4one', b'\x00two', '4three']
     assert sink.lost == []
+
+
+def test_a_pause_ends_with_a_post_that_finds_no_descriptor(http, started, quick):
+    started.send('4one')
+    gevent.sleep(0)
+    post = http.posts.get(timeout=5)[2]
+    pausing = gevent.spawn(started.pause)
+    http.answer_get('6')
+    settle()
+    assert not pausing.ready()
+    post.set_exception(exhausted())
+    pausing.get(timeout=5)
+    assert started.take_queued() == ['4one']
 
 
 def test_after_a_pause_what_found_no_descriptor_is_posted(http, started, quick):
@@ -527,6 +593,21 @@ def test_a_pause_before_the_start_is_at_once(http, polling):
     settle()
     assert http.targets == []
     assert polling.take_queued() == ['4one']
+
+
+def test_a_resume_starts_it(http, polling):
+    polling.pause()
+    polling.send('4one')
+    polling.resume()
+    assert http.answer_post() == ['4one']
+    http.gets.peek(timeout=5)
+
+
+def test_what_is_taken_is_taken_once(polling):
+    polling.send('4one')
+    assert polling.take_queued() == ['4one']
+    assert polling.take_queued() == []
+    assert polling.unsent == polling.queued == 0
 
 
 def test_going_on_after_a_pause(http, sink, started):
@@ -631,6 +712,71 @@ def test_a_farewell_that_fails(http, sink, started):
     assert sink.lost == [error]
 
 
+def test_a_farewell_that_fails_before_the_first_get(http, sink, polling):
+    finishing = gevent.spawn(polling.finish, 5)
+    error = ConnectionClosed('gone')
+    http.posts.get(timeout=5)[2].set_exception(error)
+    finishing.get(timeout=5)
+    assert sink.lost == [error]
+
+
+@pytest.mark.parametrize(
+    ('limit', 'taken'), [(None, 1), (3, 3)], ids=['no limit of its own', 'a limit for all of it']
+)
+def test_the_time_of_a_farewell_begins_anew_when_the_server_takes_something(
+    http, sink, started, quick, limit, taken
+):
+    """A second for each POST, which the server takes 0.9 s for, as long as there is time at all."""
+    for _ in range(5):
+        started.send('4' + 'x' * 1000)
+    http.posts.peek(timeout=5)
+    finishing = gevent.spawn(started.finish, 1, limit)
+    settle()
+    for _ in range(taken):
+        quick[0] += 0.9
+        assert http.answer_post() == ['4' + 'x' * 1000]
+        settle()
+        assert not finishing.ready()
+    quick[0] += 0.9
+    http.answer_post()
+    finishing.get(timeout=5)
+    assert len(sink.lost) == 1
+    assert started.unsent == 5 - taken - 1
+
+
+def test_the_time_of_a_farewell_does_not_begin_anew_without_that(http, sink, started, quick):
+    get = http.gets.get(timeout=5)[2]
+    finishing = gevent.spawn(started.finish, 0.1, 60)
+    http.posts.peek(timeout=5)
+    quick[0] += 0.09
+    get.set_exception(HTTPError('closed', 400))
+    settle()
+    assert not finishing.ready()
+    quick[0] += 0.09
+    finishing.get(timeout=5)
+    assert len(sink.lost) == 1
+
+
+def test_a_request_that_cannot_be_killed_does_not_hold_a_farewell(http, started, monkeypatch):
+    """An adapter of the caller's session may catch everything."""
+    release = AsyncResult()
+
+    def get(target, timeout):
+        while not release.ready():
+            with contextlib.suppress(gevent.GreenletExit):
+                release.get()
+        return b'6'
+
+    http.gets.peek(timeout=5)
+    http.get = get
+    http.answer_get('6', '4')
+    settle()
+    with gevent.Timeout(5):
+        started.finish(0.05)
+    assert http.closed == 1
+    release.set(None)
+
+
 def test_aborting_drops_what_is_queued_and_posts_a_close_packet(http, sink, started):
     started.send('4in flight')
     in_flight = http.posts.get(timeout=5)[2]
@@ -726,6 +872,17 @@ def test_closing_before_the_first_switch(http, sink, polling):
     assert sink.lost == []
 
 
+@pytest.mark.parametrize('end', ['close', 'abandon'])
+def test_the_hub_may_end_it(http, started, end):
+    started.send('4hello')
+    http.gets.peek(timeout=5)
+    http.posts.peek(timeout=5)
+    gevent.get_hub().loop.run_callback(getattr(started, end))
+    settle()
+    assert (http.closed, http.abandoned) == ((1, 0) if end == 'close' else (0, 1))
+    assert http.in_flight == {'GET': 0, 'POST': 0}
+
+
 def test_abandoning_in_another_thread_wakes_nobody(http, started):
     """The greenlets are those of a thread that has ended. Here they go on, which shows that."""
     queued = gevent.spawn(started.wait_below, -1)
@@ -742,9 +899,15 @@ def test_abandoning_in_another_thread_wakes_nobody(http, started):
 
 def test_abandoning(http, sink, started):
     http.gets.peek(timeout=5)
+    started.send('4 of the parent')
+    http.posts.peek(timeout=5)
+    waiting = gevent.spawn(started.wait_below, 0)
+    settle()
     started.abandon()
     assert (http.abandoned, http.closed, sink.lost) == (1, 0, [])
     assert started.send('4x') == -1
-    http.gets.get()[2].set(b'4late')
+    assert started.unsent == 0
+    waiting.get(timeout=5)
     settle()
-    assert sink.packets == []
+    assert http.in_flight == {'GET': 0, 'POST': 0}
+    assert sink.packets == sink.lost == []
