@@ -140,7 +140,6 @@ class _Lookups:
             if not one.result.ready():  # a program may kill all greenlets that it finds
                 one.result.set_exception(_Stopped())
             if one.has_slot:
-                one.has_slot = False
                 slots.release()
             if self._hub.loop is not None:  # as it is in a hub that was destroyed
                 close_watchers(self._hub.loop, timer)

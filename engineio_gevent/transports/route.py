@@ -47,8 +47,6 @@ class ServerAddress(NamedTuple):
 @lru_cache(maxsize=256)  # 12 us, for the next of many clients of one server
 def _server_address(url: str, path: str) -> ServerAddress:
     for what, text in (('URL', url), ('engineio_path', path)):
-        if not isinstance(text, str):
-            raise ValueError(f'{what} must be a string: {text!r:.100}')
         if _CONTROL.search(text):
             raise ValueError(f'{what} contains a control character: {_shown(text)}')
     try:
@@ -142,6 +140,9 @@ class Route:
         websocket_options: Mapping[str, Any] | None = None,
         timestamp: bool = True,
     ) -> None:
+        for what, text in (('URL', url), ('engineio_path', path)):
+            if not isinstance(text, str):  # and perhaps nothing that a cache takes
+                raise ValueError(f'{what} must be a string: {text!r:.100}')
         where = _server_address(url, path)
         self.secure: bool = where.secure
         self.host: str = where.host

@@ -81,6 +81,7 @@ def test_figures_need_no_resolver(resolver, host):
     assert kind == socket.SOCK_STREAM
     assert family == (socket.AF_INET6 if ':' in host else socket.AF_INET)
     assert resolver.asked == []
+    assert resolve.look_up(host, 8080) is resolve.look_up(host, 8080)  # remembered
 
 
 @pytest.mark.parametrize('host', ['.test', 'empty..label', f'{"long" * 16}.test'])

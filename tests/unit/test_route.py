@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import copy
 import os
+import re
+import ssl
 
 import pytest
 import requests
 from requests.auth import AuthBase
 
+from engineio_gevent.net.dial import DIRECT, Dialer
 from engineio_gevent.net.tunnel import Proxy
 from engineio_gevent.transports.route import Route, checked_headers
 
@@ -135,6 +138,26 @@ def test_where_it_is_mounted(path, target):
         assert route.target('polling') == f'{target}x=1&transport=polling&EIO=4'
 
 
+@pytest.mark.parametrize('wrong', [None, 5, b'http://a.test', ['http://a.test']], ids=repr)
+def test_a_url_and_a_path_are_strings(wrong):
+    with pytest.raises(ValueError, match=f'^URL must be a string: {re.escape(repr(wrong))}$'):
+        Route(wrong)
+    with pytest.raises(ValueError, match='^engineio_path must be a string: '):
+        Route('http://a.test', path=wrong)
+
+
+def test_an_error_shows_the_url_without_its_user():
+    with pytest.raises(ValueError, match='URL must begin with') as caught:
+        Route('ftp://ann:s3cret@a.test')
+    assert str(caught.value).endswith(": 'ftp://...@a.test'")
+
+
+def test_who_opens_the_connections():
+    dialer = Dialer()
+    assert Route('http://a.test', dialer=dialer).dialer is dialer
+    assert Route('http://a.test').dialer is DIRECT
+
+
 def test_a_path_with_a_line_end():
     with pytest.raises(ValueError, match='control character'):
         Route('http://a.test', path='a\r\nX: y')
@@ -202,6 +225,11 @@ def test_headers_that_cannot_be_sent(headers):
         Route('http://a.test', headers)
     with pytest.raises(ValueError, match=r'header'):
         Route('http://a.test', websocket_options={'header': headers})
+
+
+def test_headers_are_a_mapping():
+    with pytest.raises(ValueError, match='^headers must be a dict'):
+        Route('http://a.test', [('X', 'y')])
 
 
 def test_headers_are_copied_and_cleaned():
@@ -331,6 +359,12 @@ def test_authorities_of_the_environment(monkeypatch, certificates, name, make_se
     assert Route('https://a.test', http_session=make_session()).verify == certificates.ca
 
 
+@pytest.mark.parametrize('verify', [True, False])
+def test_whether_to_verify_a_proxy(verify):
+    context = Route('http://a.test', verify=verify).proxy_tls_context()
+    assert context.verify_mode == (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+
+
 def test_authorities_by_default():
     route = Route('https://a.test')
     assert route.verify is True
@@ -359,6 +393,13 @@ def test_headers_auth_and_cookies_of_a_session(make_session):
     }
     assert cookie_of(route) == 'here=1'
     assert route.cookies.jar is session.cookies
+
+
+def test_a_cookie_of_a_session_that_cannot_be_sent(make_session):
+    session = make_session()
+    session.cookies.set('a', 'b\x01')
+    with pytest.raises(ValueError, match='http_session has a cookie'):
+        Route('http://a.test', http_session=session)
 
 
 def test_an_auth_object_of_a_session(make_session):

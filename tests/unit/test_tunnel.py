@@ -311,6 +311,23 @@ def test_a_proxy_with_tls_that_says_nothing(tls_proxy):
         one.open(timeout=0.05)
 
 
+def test_a_tunnel_by_socks():
+    asked = []
+
+    def serve(sock):
+        asked.append(sock.recv(100))
+        sock.sendall(b'\x00\x5a' + bytes(6))  # granted
+        echo(sock)
+
+    with no_leaks(), HostileServer(serve) as server:
+        proxy = Proxy('socks4', '127.0.0.1', server.port)
+        with open_tunnel(proxy, '192.0.2.1', 80, DIRECT, 5) as sock:
+            sock.sendall(b'hello')
+            assert sock.recv(100) == b'hello'
+        server.wait_open(0)
+    assert asked == [b'\x04\x01\x00\x50\xc0\x00\x02\x01\x00']
+
+
 def test_only_socks_needs_socksio(proxy, monkeypatch):
     monkeypatch.setitem(sys.modules, 'socksio', None)
     one = proxy(DONE)
@@ -331,6 +348,17 @@ def test_a_proxy_that_does_not_shake_hands():
         server.wait_open(0)
 
 
+def test_no_timeout_is_left_behind_by_the_handshake_with_the_proxy(certificates):
+    context = tls.context(certificates.ca, None, certifi.where)
+    with no_leaks(), HostileServer(echo, ssl_context=certificates.server_context()) as server:
+        proxy = Proxy('https', '127.0.0.1', server.port)
+        with open_to_proxy(proxy, DIRECT, 5, (), lambda: context) as sock:
+            assert sock.gettimeout() is None
+            sock.sendall(b'hello')
+            assert sock.recv(100) == b'hello'
+        server.wait_open(0)
+
+
 def test_who_is_killed_in_the_handshake_with_the_proxy(certificates):
     """The socket is closed."""
     closed = []
@@ -345,15 +373,16 @@ def test_who_is_killed_in_the_handshake_with_the_proxy(certificates):
     assert closed == [b'\x16']
 
 
-def test_an_invalid_bundle_for_the_proxy():
+@pytest.mark.parametrize('error', [OSError(2, 'no such bundle'), ValueError('no such bundle')])
+def test_an_invalid_bundle_for_the_proxy(error):
     """The socket is closed."""
 
     def broken():
-        raise OSError(2, 'no such bundle')
+        raise error
 
     with no_leaks(), HostileServer(read_to_end) as server:
         proxy = Proxy('https', '127.0.0.1', server.port)
-        with pytest.raises(OSError, match='no such bundle'):
+        with pytest.raises((OSError, ValueError), match='no such bundle'):
             open_to_proxy(proxy, DIRECT, None, (), broken)
         server.wait_open(0)
 
