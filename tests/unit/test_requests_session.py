@@ -400,6 +400,24 @@ def test_no_response_with_its_cause():
     assert caught.value.__cause__ is response.error
 
 
+def test_the_cause_of_no_response_keeps_no_pool():
+    pool = urllib3.HTTPConnectionPool('a.test')
+    response = NoResponse()
+    response.error = requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, '/x'))
+    with pytest.raises(HTTPError):
+        through(Fake(response)).get('/x', 5)
+    assert response.error.args[0].pool is None
+
+
+def test_a_cause_that_leads_back_to_itself():
+    response = NoResponse()
+    response.error = requests.ConnectionError()
+    response.error.__cause__ = OSError('refused')
+    response.error.__cause__.__context__ = response.error
+    with pytest.raises(HTTPError, match=r'/x: refused$'):
+        through(Fake(response)).get('/x', 5)
+
+
 def test_the_cause_of_another_status_is_none():
     with pytest.raises(HTTPError) as caught:
         through(Fake(answer(404, error=OSError('not that')))).get('/x', 5)

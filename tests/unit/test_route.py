@@ -142,7 +142,7 @@ def test_where_it_is_mounted(path, target):
 def test_a_url_and_a_path_are_strings(wrong):
     with pytest.raises(ValueError, match=f'^URL must be a string: {re.escape(repr(wrong))}$'):
         Route(wrong)
-    with pytest.raises(ValueError, match='^engineio_path must be a string: '):
+    with pytest.raises(ValueError, match=r'^engineio_path must be a string: '):
         Route('http://a.test', path=wrong)
 
 
@@ -228,7 +228,7 @@ def test_headers_that_cannot_be_sent(headers):
 
 
 def test_headers_are_a_mapping():
-    with pytest.raises(ValueError, match='^headers must be a dict'):
+    with pytest.raises(ValueError, match=r'^headers must be a dict'):
         Route('http://a.test', [('X', 'y')])
 
 
