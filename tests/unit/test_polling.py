@@ -411,6 +411,15 @@ def test_those_who_wait_go_at_the_end(http, started):
     assert all(one.ready() for one in waiting)
 
 
+@pytest.mark.parametrize('end', ['close', 'abandon'])
+def test_those_who_wait_go_at_an_end_before_the_start(polling, end):
+    polling.send('4one')
+    waiting = gevent.spawn(polling.wait_below, 0)
+    settle()
+    getattr(polling, end)()
+    waiting.get(timeout=5)
+
+
 # -- After an upgrade ------------------------------------------------------------------------------
 
 
