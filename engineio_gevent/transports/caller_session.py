@@ -73,6 +73,14 @@ def settings(session: Any, url: str) -> Settings:
     return Settings(found['proxies'], found['verify'], found['cert'])
 
 
+def websocket_proxy(session: Any, secure: bool) -> str | None:
+    """The URL of the proxy that a session has for websockets alone, as for python-engineio."""
+    proxies = getattr(session, 'proxies', None)
+    if not isinstance(proxies, Mapping):
+        return None
+    return proxies.get('wss' if secure else 'ws') or None
+
+
 def prepared_headers(
     session: Any, url: str, headers: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:

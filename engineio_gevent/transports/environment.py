@@ -12,12 +12,13 @@ import urllib.request
 from collections.abc import Mapping
 from functools import lru_cache
 
-# By the scheme of a URL, the environment that may name its proxy, for either transport. One look at
-# the environment takes a microsecond.
+# By the scheme of a URL, the environment that may name its proxy. One look takes a microsecond.
 _PROXIES = {
-    'http': ('http_proxy', 'HTTP_PROXY', 'ws_proxy', 'WS_PROXY', 'all_proxy', 'ALL_PROXY'),
-    'https': ('https_proxy', 'HTTPS_PROXY', 'wss_proxy', 'WSS_PROXY', 'all_proxy', 'ALL_PROXY'),
+    'http': ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'),
+    'https': ('https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'),
 }
+# Whether os.access() can ask for the user that files are opened by, if a program has two.
+_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 _BUNDLES = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
 # A URL that requests would not change: unreserved and reserved characters (RFC 3986, section 2).
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~!#$&'()*+,/:;=?@\[\]]*\Z")
@@ -70,7 +71,7 @@ def netrc_credentials(url: str) -> tuple[str, str] | None:
     """User and password from netrc."""
     # os.path.exists() would take twice as long, and get_netrc_auth() 20 us.
     paths = _netrc_paths(os.environ.get('NETRC'), os.environ.get('HOME'))
-    if not any(os.access(path, os.F_OK) for path in paths):
+    if not any(os.access(path, os.F_OK, effective_ids=_EFFECTIVE_IDS) for path in paths):
         return None
     from requests.utils import get_netrc_auth
 

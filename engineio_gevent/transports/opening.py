@@ -102,10 +102,8 @@ def _connect(route: Route, place: Destination, timeout: float | None) -> Any:
     own = options.proxy(place.host, place.secure)
     if own is not None:
         proxy, limit = own
-    elif place.origin == route.origin:
-        proxy, limit = route.websocket_proxy, None
     else:
-        proxy, limit = route.proxy_for(place.origin, place.url), None
+        proxy, limit = route.proxy_for(place.origin, place.url, 'websocket'), None
     sock = open_connection(
         route,
         place,

@@ -58,6 +58,8 @@ def _server_address(url: str, path: str) -> ServerAddress:
         raise ValueError(f'URL must begin with http://, https://, ws:// or wss://: {_shown(url)}')
     if not parts.hostname:
         raise ValueError(f'URL has no host: {_shown(url)}')
+    if '?' in path or '#' in path:
+        raise ValueError(f'engineio_path must be a path, without a query: {path!r:.100}')
     secure = _SECURE[parts.scheme]
     host = ascii_host(parts.hostname)
     bracketed = f'[{host}]' if ':' in host else host
@@ -112,7 +114,6 @@ class Route:
     __slots__ = (
         '_netloc',
         '_prefix',
-        '_proxies',
         '_timestamp',
         'cert',
         'cookies',
@@ -195,18 +196,26 @@ class Route:
         #: True, False, or the path of the certificate authorities.
         self.verify: tls.Verify = verify if isinstance(verify, str) else bool(verify)
         self.cert = cert
-        self._proxies: Mapping[str, str] = proxies
         #: The URL of the proxy for polling, or None.
         self.proxy: str | None = environment.select_proxy(url, proxies)
 
-    def proxy_for(self, origin: tuple[bool, str, int], url: str) -> Proxy | None:
-        """The proxy for a polling request, which may have been redirected to another server.
+    def proxy_for(
+        self, origin: tuple[bool, str, int], url: str, transport: str = 'polling'
+    ) -> Proxy | None:
+        """The proxy for a request, which may have been redirected to another server.
 
+        :param transport: ``'polling'`` or ``'websocket'``, for which the session of the caller may
+                          name another proxy.
         :raises ConnectionClosed: the URL of the proxy is invalid.
         """
         proxy = self.proxy
-        if origin != self.origin:
-            session = self.http_session
+        session = self.http_session
+        own = None
+        if transport == 'websocket' and session is not None:
+            own = caller_session.websocket_proxy(session, origin[0])
+        if own is not None:
+            proxy = own
+        elif origin != self.origin:
             proxies = (
                 environment.proxies_for(url)
                 if session is None
@@ -308,12 +317,11 @@ class Route:
 
     @property
     def websocket_proxy(self) -> Proxy | None:
-        """The proxy for websockets, if the caller's options have none: that of the environment.
+        """The proxy for websockets, if the caller's options have none.
 
         :raises ConnectionClosed: its URL is invalid.
         """
-        url = self._proxies.get('wss' if self.secure else 'ws') or self.proxy
-        return Proxy.parse(url) if url else None
+        return self.proxy_for(self.origin, self.http_origin, 'websocket')
 
 
 def ascii_host(host: str) -> str:

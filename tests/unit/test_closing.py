@@ -323,7 +323,7 @@ if child == 0:
     while closing._closing and time.monotonic() < deadline:
         gevent.sleep(0.01)
     os._exit(1 if closing._closing else 0)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 os._exit(0)
 """
 

@@ -138,6 +138,12 @@ def test_where_it_is_mounted(path, target):
         assert route.target('polling') == f'{target}x=1&transport=polling&EIO=4'
 
 
+@pytest.mark.parametrize('path', ['a?b', 'a#b', '?'])
+def test_a_path_with_a_query(path):
+    with pytest.raises(ValueError, match=r'^engineio_path must be a path, without a query: '):
+        Route('http://a.test', path=path)
+
+
 @pytest.mark.parametrize('wrong', [None, 5, b'http://a.test', ['http://a.test']], ids=repr)
 def test_a_url_and_a_path_are_strings(wrong):
     with pytest.raises(ValueError, match=f'^URL must be a string: {re.escape(repr(wrong))}$'):
@@ -184,6 +190,23 @@ def test_a_proxy_for_websockets_alone(make_session):
     session = make_session(proxies={'ws': 'http://one.test', 'wss': 'http://two.test'})
     assert Route('http://a.test', http_session=session).websocket_proxy.host == 'one.test'
     assert Route('https://a.test', http_session=session).websocket_proxy.host == 'two.test'
+
+
+def test_a_redirected_websocket_keeps_its_proxy(make_session):
+    proxies = {'ws': 'http://one.test', 'http': 'http://three.test'}
+    route = Route('http://a.test', http_session=make_session(proxies=proxies, trust_env=False))
+    for host in ('a.test', 'b.test'):
+        origin, url = (False, host, 80), f'http://{host}/'
+        assert route.proxy_for(origin, url, 'websocket').host == 'one.test'
+        assert route.proxy_for(origin, url).host == 'three.test'
+    assert route.proxy_for((True, 'b.test', 443), 'https://b.test/', 'websocket') is None
+
+
+@pytest.mark.parametrize('name', ['ws_proxy', 'WS_PROXY', 'wss_proxy', 'WSS_PROXY'])
+def test_the_environment_has_one_proxy_for_both_transports(monkeypatch, name):
+    monkeypatch.setenv(name, 'http://p.test')
+    for url in ('http://a.test', 'https://a.test'):
+        assert Route(url).proxy is Route(url).websocket_proxy is None
 
 
 def test_the_session_id_is_quoted():
@@ -521,6 +544,15 @@ def test_the_proxy_for_a_redirect_to_another_server(monkeypatch, make_session):
     assert found == Proxy('http', 'env.test', 1)
     assert route.proxy_for((False, 'b.test', 80), 'http://b.test/') is None
     assert Route('http://b.test').proxy_for((False, 'b.test', 80), 'http://b.test/') is None
+
+
+def test_the_proxy_for_a_redirect_from_http_to_https_and_back(monkeypatch):
+    monkeypatch.setenv('https_proxy', 'http://p.test:1')
+    plain, secure = Route('http://a.test'), Route('https://a.test')
+    assert plain.proxy is None
+    assert plain.proxy_for((True, 'a.test', 443), 'https://a.test/') == Proxy('http', 'p.test', 1)
+    assert secure.proxy == 'http://p.test:1'
+    assert secure.proxy_for((False, 'a.test', 80), 'http://a.test/') is None
 
 
 @pytest.mark.parametrize(
