@@ -10,7 +10,7 @@ from gevent import Greenlet, GreenletExit, Timeout, socket, spawn
 
 from ..exceptions import ConnectionClosed
 from .plain import PlainSocket
-from .race import DEFAULT_OPTIONS, SocketOptions
+from .race import DEFAULT_OPTIONS, SocketOptions, set_options
 
 #: A function that is called with a host and a port, and returns a connected socket.
 Dial = Callable[[str, int], Any]
@@ -95,8 +95,7 @@ def _ready(sock: Any, options: SocketOptions) -> Any:
         raise ConnectionClosed('dial returned a socket that is not connected') from exc
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         options = (*DEFAULT_OPTIONS, *options)
-    for option in options:
-        sock.setsockopt(*option)
+    set_options(sock, options)
     if tls:
         sock.settimeout(None)
         return sock  # with TLS already, which a descriptor alone would lose

@@ -15,6 +15,7 @@ from .race import (
     connect_first,
     explained,
     in_order,
+    is_socket_option,
     new_socket,
     source_address,
 )
@@ -78,7 +79,7 @@ def make_dialer(
     if dial is None and source_addresses is None and not options:
         return DIRECT
     options = tuple(options) if isinstance(options, Iterable) else (options,)
-    if not all(isinstance(one, tuple) and len(one) in (3, 4) for one in options):
+    if not all(map(is_socket_option, options)):
         raise ValueError('sockopt must be a list of tuples, the arguments of setsockopt()')
     if source_addresses is None:
         if dial is not None and not callable(dial):

@@ -34,6 +34,30 @@ DEFAULT_OPTIONS = (
 #: Arguments of ``setsockopt()``, one tuple for each option.
 SocketOptions = Iterable[tuple[Any, ...]]
 
+
+def is_socket_option(value: Any) -> bool:
+    """Whether a caller's value has the form of the arguments of ``setsockopt()``."""
+    if not isinstance(value, tuple) or len(value) not in (3, 4):
+        return False
+    level, name, data, *length = value
+    if length:  # the length of a buffer that is not given
+        return data is None and all(isinstance(one, int) for one in (level, name, *length))
+    valid = isinstance(data, (int, bytes, bytearray, memoryview))
+    return valid and isinstance(level, int) and isinstance(name, int)
+
+
+def set_options(sock: Any, options: SocketOptions) -> None:
+    """Set the options of a socket.
+
+    :raises OSError: the system refuses one; the text names it.
+    """
+    for option in options:
+        try:
+            sock.setsockopt(*option)
+        except OSError as exc:
+            raise OSError(exc.errno, f'sockopt {option}: {exc.strerror}') from None
+
+
 # Linux can choose the port when it knows the destination: one source address then has as many
 # ports for each destination as it otherwise has for all. Python 3.12 has a name for the option.
 _BIND_ADDRESS_NO_PORT = getattr(
@@ -69,8 +93,7 @@ def new_socket(address: Address, options: SocketOptions, source: Address | None)
     family, kind, proto = address[:3]
     sock = PlainSocket(family, kind, proto)
     try:
-        for option in (*DEFAULT_OPTIONS, *options):
-            sock.setsockopt(*option)
+        set_options(sock, (*DEFAULT_OPTIONS, *options))
         if source is not None:
             if _BIND_ADDRESS_NO_PORT is not None:
                 with contextlib.suppress(OSError):  # a system that looks like Linux

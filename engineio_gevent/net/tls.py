@@ -59,7 +59,11 @@ def context(
     if sslopt.get('context'):
         given: ssl.SSLContext = sslopt['context']
         return given
-    special = {key: value for key, value in sslopt.items() if key not in _PER_SOCKET}
+    special = {
+        key: value
+        for key, value in sslopt.items()
+        if key not in _PER_SOCKET and value is not None  # None: as if it were not there
+    }
     if 'cert_chain' in special:
         special['cert_chain'] = tuple(special['cert_chain'])
     where = authorities() if verify is True else verify

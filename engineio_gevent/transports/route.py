@@ -174,7 +174,7 @@ class Route:
                 f'ssl_verify must be True, False or the path of a CA bundle: {verify!r:.100}'
             )
         pair = isinstance(cert, tuple) and len(cert) == 2 and all(isinstance(i, str) for i in cert)
-        if cert is not None and not isinstance(cert, str) and not pair:
+        if cert is not None and not (isinstance(cert, str) and cert) and not pair:
             raise ValueError(
                 'ssl_cert must be the path of a certificate with its key, or the paths of both: '
                 f'{cert!r:.100}'

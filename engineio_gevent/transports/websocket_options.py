@@ -11,10 +11,12 @@ import re
 import ssl
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..exceptions import ConnectionClosed
 from ..net.by_caller import call
+from ..net.race import is_socket_option
 from ..net.tls import SSLOPT, Verify
 from ..net.tunnel import PROXY_PORTS, SOCKS, SOCKS_PORT, Proxy
 from . import environment
@@ -86,12 +88,50 @@ _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
      'a whole number'),
     ('socket', lambda value: callable(value) or hasattr(value, 'fileno'),
      'a connected socket, or a function that returns one'),
-    ('sockopt', _is_list_of(lambda one: isinstance(one, tuple) and len(one) > 2),
+    ('sockopt', _is_list_of(is_socket_option),
      'a list of tuples, the arguments of setsockopt()'),
     ('sslopt', lambda value: isinstance(value, Mapping), 'a dict'),
     ('subprotocols', _is_list_of(_is_name),
      'a list of names, without spaces or control characters'),
     ('timeout', _is_seconds, _SECONDS),
+)  # fmt: skip
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, bytes, os.PathLike))
+
+
+def _is_password(value: Any) -> bool:
+    return isinstance(value, (str, bytes, bytearray)) or callable(value)
+
+
+@lru_cache(maxsize=16)
+def _is_known(setter: str, value: Any) -> bool:
+    """Whether OpenSSL knows the ciphers or the curve."""
+    try:
+        getattr(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), setter)(value)
+    except (TypeError, ValueError, ssl.SSLError):
+        return False
+    return True
+
+
+_FILE = 'the path of a file'
+#: What a value of ``sslopt`` that is not None has to be.
+_SSLOPT_CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ('ca_cert_path', _is_path, 'the path of a folder'),
+    ('ca_certs', _is_path, _FILE),
+    ('cert_reqs', tuple(ssl.VerifyMode).__contains__,
+     'ssl.CERT_NONE, ssl.CERT_OPTIONAL or ssl.CERT_REQUIRED'),
+    ('certfile', _is_path, _FILE),
+    ('ciphers', lambda value: isinstance(value, str) and _is_known('set_ciphers', value),
+     'a list of ciphers that OpenSSL knows, as one string'),
+    ('context', lambda value: isinstance(value, ssl.SSLContext), 'an ssl.SSLContext'),
+    ('ecdh_curve', lambda value: isinstance(value, str) and _is_known('set_ecdh_curve', value),
+     'the name of a curve that OpenSSL knows'),
+    ('keyfile', _is_path, _FILE),
+    ('password', _is_password, 'text, bytes, or a function that returns them'),
+    ('server_hostname', lambda value: isinstance(value, str), 'the name of a host'),
+    ('ssl_version', lambda value: isinstance(value, int), 'a protocol of the module ssl'),
 )  # fmt: skip
 
 
@@ -269,7 +309,12 @@ def _checked(option: str, headers: Iterable[tuple[Any, Any]]) -> Headers:
 
 
 def _check_sslopt(sslopt: Mapping[str, Any]) -> None:
-    """Refuse what websocket-client refuses."""
+    """Refuse what websocket-client, or ssl, refuses."""
+    for name, valid, words in _SSLOPT_CHECKS:
+        value = sslopt.get(name)
+        if value is not None and not valid(value):
+            # Without the value, which may be secret.
+            raise _invalid(f'sslopt: {name} must be {words}')
     if sslopt.get('context'):
         return
     if sslopt.get('cert_reqs', ssl.CERT_REQUIRED) == ssl.CERT_NONE and sslopt.get('check_hostname'):
@@ -277,6 +322,8 @@ def _check_sslopt(sslopt: Mapping[str, Any]) -> None:
     chain = sslopt.get('cert_chain', (None,) * 3)
     if not isinstance(chain, (tuple, list)) or len(chain) != 3:
         raise _invalid('sslopt: cert_chain must be a tuple or list (certfile, keyfile, password)')
+    if not all(map(_is_path, filter(None, chain[:2]))):
+        raise _invalid('sslopt: cert_chain must begin with the paths of files')
 
 
 def _invalid(why: str) -> ValueError:

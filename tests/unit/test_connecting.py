@@ -209,7 +209,7 @@ def test_choosing_transports(wanted, chosen):
     assert choose_transports(wanted) == chosen
 
 
-@pytest.mark.parametrize('wanted', [[], '', 'webtransport', ['a', 'b']])
+@pytest.mark.parametrize('wanted', [[], '', 'webtransport', ['a', 'b'], 5, True])
 def test_no_known_transport(wanted):
     with pytest.raises(ValueError, match=r'^No valid transports provided$'):
         choose_transports(wanted)

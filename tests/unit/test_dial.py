@@ -46,6 +46,12 @@ def test_small_frames_do_not_wait(listener):
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+def test_an_option_that_the_system_refuses(listener):
+    with pytest.raises(OSError, match=re.escape('sockopt (1, 9999, 1): ')) as caught:
+        dial.open_socket(*listener.getsockname(), [(1, 9999, 1)])
+    assert caught.value.errno == errno.ENOPROTOOPT
+
+
 def test_the_options_of_the_caller_go_last(listener):
     options = [
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 0),
@@ -255,6 +261,8 @@ def test_source_addresses_take_turns():
         (('x', None, ()), "dial must be a function of a host and a port: 'x'"),
         ((print, '127.0.0.1', ()), 'dial and source_addresses cannot be combined'),
         ((None, None, [(1,)]), 'sockopt must be a list of tuples'),
+        ((None, None, [('a', 'b', 'c')]), 'sockopt must be a list of tuples'),
+        ((None, None, [(1, 2, 3, 4)]), 'sockopt must be a list of tuples'),
         ((None, None, [1]), 'sockopt must be a list of tuples'),
         ((None, None, (1, 2, 3)), 'sockopt must be a list of tuples'),
     ],

@@ -92,9 +92,7 @@ def test_proxies(set_environment, settings, excepted):
 
 
 @pytest.mark.parametrize('upper', [False, True])
-@pytest.mark.parametrize(
-    ('scheme', 'of'), [('http', 'http all'), ('https', 'https all')], ids=str
-)
+@pytest.mark.parametrize(('scheme', 'of'), [('http', 'http all'), ('https', 'https all')], ids=str)
 def test_each_name_is_looked_at(monkeypatch, scheme, of, upper):
     for prefix in ('http', 'https', 'ws', 'wss', 'all'):
         name = f'{prefix}_proxy'
@@ -198,14 +196,14 @@ def test_netrc_of_the_effective_user(tmp_path):
     """As files are opened, and not as os.access() asks by default."""
     tmp_path.chmod(0o700)
     (tmp_path / '.netrc').write_text('machine a.test login u password p')
-    program = '''
+    program = """
 import os
 import subprocess
 import sys
 from engineio_gevent.transports import environment
 os.setresuid(65534, 0, 0)
 print(environment.netrc_credentials('http://a.test'))
-'''
+"""
     done = subprocess.run(
         [sys.executable, '-c', program],
         env={**os.environ, 'HOME': str(tmp_path)},

@@ -510,7 +510,7 @@ def test_client_certificates(cert):
     assert Route('https://a.test', cert=cert).cert == cert
 
 
-@pytest.mark.parametrize('cert', [5, (), ('a',), ('a', 5), ('a', 'b', 'c'), ['a', 'b']])
+@pytest.mark.parametrize('cert', ['', 5, (), ('a',), ('a', 5), ('a', 'b', 'c'), ['a', 'b']])
 def test_no_client_certificates(cert):
     with pytest.raises(ValueError, match='ssl_cert must be the path'):
         Route('https://a.test', cert=cert)

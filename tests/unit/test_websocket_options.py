@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import ssl
 import traceback
@@ -94,6 +95,26 @@ def fresh(monkeypatch):
         ({'sslopt': {'cert_chain': ('a', 'b')}}, 'sslopt: cert_chain must be a tuple or list'),
         ({'sslopt': {'cert_chain': 'abc'}}, 'sslopt: cert_chain must be a tuple or list'),
         ({'sslopt': {'cert_chain': None}}, 'sslopt: cert_chain must be a tuple or list'),
+        ({'sslopt': {'cert_chain': ('a', 5, None)}}, 'sslopt: cert_chain must begin with the'),
+        ({'sslopt': {'context': 5}}, 'sslopt: context must be an ssl.SSLContext'),
+        ({'sslopt': {'cert_reqs': 'x'}}, 'sslopt: cert_reqs must be ssl.CERT_NONE, '),
+        ({'sslopt': {'cert_reqs': 3}}, 'sslopt: cert_reqs must be ssl.CERT_NONE, '),
+        ({'sslopt': {'ssl_version': 'x'}}, 'sslopt: ssl_version must be a protocol'),
+        ({'sslopt': {'ciphers': 5}}, 'sslopt: ciphers must be a list of ciphers that OpenSSL'),
+        ({'sslopt': {'ciphers': ['HIGH']}}, 'sslopt: ciphers must be a list of ciphers'),
+        ({'sslopt': {'ciphers': 'nonsense'}}, 'sslopt: ciphers must be a list of ciphers'),
+        ({'sslopt': {'ecdh_curve': 'nope'}}, 'sslopt: ecdh_curve must be the name of a curve'),
+        ({'sslopt': {'ecdh_curve': 5}}, 'sslopt: ecdh_curve must be the name of a curve'),
+        ({'sslopt': {'server_hostname': 5}}, 'sslopt: server_hostname must be the name of'),
+        *(
+            ({'sslopt': {name: wrong}}, f'sslopt: {name} must be the path of a')
+            for name in ('ca_certs', 'ca_cert_path', 'certfile', 'keyfile')
+            for wrong in (5, ['a'], True)
+        ),
+        ({'sslopt': {'password': 5}}, 'sslopt: password must be text, bytes, or a function'),
+        ({'sockopt': [('a', 'b', 'c')]}, 'sockopt must be a list of tuples'),
+        ({'sockopt': [(1, 2, 3, 4)]}, 'sockopt must be a list of tuples'),
+        ({'sockopt': [(1, 2, 'x')]}, 'sockopt must be a list of tuples'),
     ],
 )
 def test_what_is_refused(given, text):
@@ -140,9 +161,19 @@ def test_an_error_shows_no_secret(given):
         {'sslopt': {'cert_reqs': ssl.CERT_NONE, 'check_hostname': False}},
         {'sslopt': {'cert_reqs': ssl.CERT_REQUIRED, 'check_hostname': True}},
         {'sslopt': {'check_hostname': True}},
-        {'sslopt': {'context': object(), 'cert_reqs': ssl.CERT_NONE, 'check_hostname': True}},
-        {'sslopt': {'context': object(), 'cert_chain': ()}},
+        {
+            'sslopt': {
+                'context': ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                'cert_reqs': ssl.CERT_NONE,
+                'check_hostname': True,
+            }
+        },
+        {'sslopt': {'context': ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), 'cert_chain': ()}},
         {'sslopt': {'cert_chain': ['a', 'b', None]}},
+        {'sslopt': {'ciphers': 'HIGH', 'ecdh_curve': 'prime256v1', 'server_hostname': 'a'}},
+        {'sslopt': {'ca_certs': b'a', 'ca_cert_path': pathlib.Path('a'), 'certfile': 'a'}},
+        {'sslopt': {'keyfile': 'a', 'password': lambda: 'x', 'cert_reqs': 2}},
+        {'sslopt': dict.fromkeys(('ciphers', 'context', 'certfile', 'ssl_version', 'password'))},
         {'sslopt': {'cert_chain': ('a', None, None), 'password': 'x', 'ssl_version': 2}},
         {'fire_cont_frame': False, 'dispatcher': None},
         {'class_': websocket.WebSocket, 'anything': 1},
@@ -370,22 +401,22 @@ def test_the_bundle_of_the_environment(verify, monkeypatch, tmp_path):
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', '/requests.pem')
     file = tmp_path / 'ca.pem'
     file.touch()
-    given = {'sslopt': {'ciphers': 'x'}}
+    given = {'sslopt': {'ciphers': 'HIGH'}}
     options = WebSocketOptions(given)
-    assert options.sslopt(verify) == {'ciphers': 'x'}
+    assert options.sslopt(verify) == {'ciphers': 'HIGH'}
     for path, name in ((str(file), 'ca_certs'), (str(tmp_path), 'ca_cert_path')):
         monkeypatch.setenv('WEBSOCKET_CLIENT_CA_BUNDLE', path)
-        assert options.sslopt(verify) == {'ciphers': 'x', name: path}
+        assert options.sslopt(verify) == {'ciphers': 'HIGH', name: path}
         assert WebSocketOptions({}).sslopt(verify) == {name: path}
         # The program's own goes first.
         own = {'sslopt': {name: '/own'}}
         assert WebSocketOptions(own).sslopt(verify) == {name: '/own'}
         assert WebSocketOptions({'sslopt': {name: None}}).sslopt(verify) == {name: path}
-        assert options.sslopt('/own.pem') == {'ciphers': 'x'}
+        assert options.sslopt('/own.pem') == {'ciphers': 'HIGH'}
     for nothing in ('', '/nowhere'):
         monkeypatch.setenv('WEBSOCKET_CLIENT_CA_BUNDLE', nothing)
-        assert options.sslopt(verify) == {'ciphers': 'x'}
-    assert given == {'sslopt': {'ciphers': 'x'}}
+        assert options.sslopt(verify) == {'ciphers': 'HIGH'}
+    assert given == {'sslopt': {'ciphers': 'HIGH'}}
 
 
 # -- Proxies ---------------------------------------------------------------------------------------
