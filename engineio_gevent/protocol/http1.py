@@ -59,9 +59,10 @@ class Response:
     The result is independent of how the bytes are cut into pieces, except the text of an error
     that shows bytes that are not HTTP. After an error, the response must not be fed any more.
 
-    :param max_size: the largest body in bytes, or None for no limit.
-    :param upgrading: whether the request asked for another protocol. Status 101 then completes
-                      the response, and :attr:`rest` belongs to the new protocol.
+    Status 101 completes the response, and :attr:`rest` belongs to the new protocol.
+
+    :param max_size: the largest body in bytes, or None for no limit. A larger one of a redirect or
+                     a refusal is not read, and :attr:`body` is empty: the status says enough.
     """
 
     __slots__ = (
@@ -73,7 +74,6 @@ class Response:
         '_max_size',
         '_missing',
         '_trailers',
-        '_upgrading',
         'body',
         'chunks',
         'cookies',
@@ -82,9 +82,8 @@ class Response:
         'status',
     )
 
-    def __init__(self, max_size: int | None, *, upgrading: bool = False) -> None:
+    def __init__(self, max_size: int | None) -> None:
         self._max_size = max_size
-        self._upgrading = upgrading
         self._buffer = b''
         self._at = 0  # how much of the buffer has been parsed
         self._expected = _HEAD
@@ -129,7 +128,7 @@ class Response:
         elif self._expected == _BODY_TO_END:
             self._body += self._buffer[self._at :]
             self._buffer = b''
-            _check_size(len(self._body), self._max_size)
+            self._check_size(len(self._body))
         elif self._expected != _COMPLETE:
             self._parse_chunks()
         return self._expected == _COMPLETE
@@ -182,11 +181,8 @@ class Response:
                 self._expect_body()
                 return True
             if self.status == 101:
-                if not self._upgrading:
-                    raise ProtocolError(
-                        'unexpected status 101: the request did not ask for an upgrade'
-                    )
                 self._expected = _COMPLETE
+                self.keep_alive = False
                 return True
             self._interim += 1
             if self._interim > MAX_INTERIM:
@@ -233,9 +229,22 @@ class Response:
                 )
             self._expected = _CHUNK_LINE
         elif length is not None:
-            self._missing = _parse_length(length, self._max_size)
+            self._missing = _parse_length(length)
+            self._check_size(self._missing)
         else:
             self._expected = _BODY_TO_END
+            self.keep_alive = False
+
+    def _check_size(self, size: int) -> None:
+        """End the response if its body, of this size, is over the limit.
+
+        :raises ProtocolError: it is, and not that of a redirect or a refusal.
+        """
+        if self._max_size is not None and size > self._max_size:
+            if self.status < 300:
+                raise _too_large(self._max_size)
+            self._body.clear()
+            self._finish()
             self.keep_alive = False
 
     def _take_missing(self) -> bool:
@@ -271,8 +280,8 @@ class Response:
         if not _CHUNK_SIZE.match(field):
             raise ProtocolError(f'invalid chunk size in the response: {field[:40]!r}')
         self._missing = int(field, 16)
-        _check_size(len(self._body) + self._missing, self._max_size)
         self._expected = _CHUNK if self._missing else _TRAILER
+        self._check_size(len(self._body) + self._missing)
         self.chunks += 1
 
     def _next_line(self) -> bytes | None:
@@ -290,13 +299,19 @@ class Response:
         """The body, decompressed.
 
         :param max_size: bytes of the largest content, or None for no limit.
+        :returns: nothing where a redirect or a refusal has no valid one: the status says enough.
         :raises ProtocolError: it is not in the encoding that the header names,
                                or more than that.
         """
         encoding = self.headers.get('content-encoding', '').lower()
         if not self.body or encoding in ('', 'identity'):
             return self.body
-        return _inflate(self.body, encoding, max_size)
+        try:
+            return _inflate(self.body, encoding, max_size)
+        except ProtocolError:
+            if self.status < 300:
+                raise
+            return b''
 
 
 def _no_response(begins: bytes) -> ProtocolError:
@@ -308,19 +323,17 @@ class NothingCame(ConnectionClosed):
     """The server closed the connection before the first byte of a response."""
 
 
-def _parse_length(field: str, max_size: int | None) -> int:
+def _parse_length(field: str) -> int:
     # The same length several times is one (RFC 9110, section 8.6).
     lengths = {length.strip() for length in field.split(',')}
     length = lengths.pop()
     if lengths or not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise ProtocolError(f'invalid Content-Length in the response: {field[:40]!r}')
-    _check_size(int(length), max_size)
     return int(length)
 
 
-def _check_size(size: int, max_size: int | None) -> None:
-    if max_size is not None and size > max_size:
-        raise ProtocolError(f'response larger than {max_size} bytes', 1009)
+def _too_large(max_size: int) -> ProtocolError:
+    return ProtocolError(f'response larger than {max_size} bytes', 1009)
 
 
 def _inflate(body: bytes, encoding: str, max_size: int | None) -> bytes:
@@ -338,7 +351,8 @@ def _inflate(body: bytes, encoding: str, max_size: int | None) -> bytes:
             content = inflater.decompress(body, room)
     except zlib.error as exc:
         raise ProtocolError(f'response body is not valid {encoding}: {exc}') from exc
-    _check_size(len(content), max_size)
+    if max_size is not None and len(content) > max_size:
+        raise _too_large(max_size)
     if not inflater.eof:
         raise ProtocolError(f'{encoding} response body is truncated')
     return content

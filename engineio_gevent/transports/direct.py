@@ -12,7 +12,7 @@ from typing import Any
 from gevent.monkey import get_original
 
 from .. import __version__
-from ..exceptions import ConnectionClosed, ProtocolError
+from ..exceptions import ConnectionClosed, HTTPError
 from ..net.closing import close_gently
 from ..net.deadlines import within
 from ..net.errors import error_text
@@ -175,16 +175,18 @@ class _Connection:
             response = self._send_and_read(method, headers, body, timeout)
             if response.cookies:
                 self._route.cookies.store(place.url, response.cookies)
-            location = response.headers.get('location')
-            there = redirects.next_destination(place, method, response.status, location)
+            there = redirects.next_destination(place, method, response.status, response.headers)
             if there is None:
                 return response
             cookies = self._route.cookies.header(there.url)
             headers = dict(redirects.headers_after_redirect(headers.items(), place, there, cookies))
             place = there
-        raise ProtocolError(
+        raise HTTPError(
             f'more than {redirects.MAX_REDIRECTS} redirects, the last to '
-            f'{redirects.shown(place.url)}'
+            f'{redirects.shown(place.url)}',
+            response.status,
+            None,
+            response.headers,
         )
 
     def _go_to(self, place: Destination) -> None:

@@ -47,7 +47,7 @@ class Handshake:
         lines.append(('Sec-WebSocket-Version', '13'))
         lines.append(('Connection', 'Upgrade'))
         sock.sendall(encode_request('GET', place.target, lines + own, None))
-        return read_response(sock, MAX_REFUSAL, upgrading=True)
+        return read_response(sock, MAX_REFUSAL)
 
     def check(self, answer: Response, place: Destination) -> None:
         """Check the response; raises as :func:`check_answer`."""
@@ -67,7 +67,7 @@ def check_answer(
     if answer.status != 101:
         url = place.url.partition('?')[0]
         what = f'the websocket handshake with {url}'
-        raise status_error(what, answer.status, answer.headers, answer.body)
+        raise status_error(what, answer.status, answer.headers, answer.content(MAX_REFUSAL))
     headers = answer.headers
     if headers.get('upgrade', '').lower() != 'websocket':
         raise _fault('Upgrade', headers.get('upgrade'))

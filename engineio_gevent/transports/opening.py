@@ -77,7 +77,7 @@ def open_websocket(
                         place,
                         'websocket',
                         answer.status,
-                        answer.headers.get('location'),
+                        answer.headers,
                         anywhere=followed < limit,
                     )
                 if there is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from ..exceptions import ProtocolError
+from ..exceptions import HTTPError, ProtocolError
 from .cookies import joined
 from .environment import quoted
 from .route import Route, ascii_host
@@ -49,17 +49,24 @@ def home(route: Route, target: str) -> Destination:
 
 
 def next_destination(
-    place: Destination, method: str, status: int, location: str | None, *, anywhere: bool = True
+    place: Destination,
+    method: str,
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    anywhere: bool = True,
 ) -> Destination | None:
     """Where a request has to be sent again, or None if its response is to be taken as it is.
 
     :param place: where the response came from.
     :param method: ``'GET'``, ``'POST'``, or ``'websocket'``, which is a GET.
+    :param headers: those of the response.
     :param anywhere: whether to follow all redirects. If not, only those of status 307 or 308 to
                      the same scheme, host and port. Many servers send one from ``/engine.io/``
                      to ``/engine.io``.
-    :raises ProtocolError: the redirect cannot be followed.
+    :raises HTTPError: the redirect cannot be followed.
     """
+    location = headers.get('location')
     if status not in REDIRECTS or not location:
         return None
     if not anywhere:
@@ -72,11 +79,17 @@ def next_destination(
         return there if there.origin == place.origin else None
     # A POST that these turn into a GET would lose its packets (RFC 9110, section 15.4).
     if (status == 303 and method != 'websocket') or (status in (301, 302) and method == 'POST'):
-        raise ProtocolError(
+        raise HTTPError(
             f'{method} redirected by status {status} to {shown(location)}: connect to the final '
-            'URL instead'
+            'URL instead',
+            status,
+            None,
+            headers,
         )
-    return follow(place, location)
+    try:
+        return follow(place, location)
+    except ProtocolError as exc:
+        raise HTTPError(str(exc), status, None, headers) from exc
 
 
 def follow(place: Destination, location: str) -> Destination:

@@ -113,6 +113,9 @@ class SessionHTTP:
                 raise
             causes = _causes(exc)
             root = causes[-1]
+            if isinstance(exc, requests.TooManyRedirects) and exc.response is not None:
+                text = f'{self._route.netloc}{self._by}: {exc}'
+                raise HTTPError(text, exc.response.status_code, None, exc.response.headers) from exc
             unconnected = any(isinstance(one, NewConnectionError) for one in causes)
             kind = connection_error(root) if unconnected else ConnectionClosed
             raise kind(f'{self._route.netloc}{self._by}: {_error_text(root)}') from exc
@@ -184,21 +187,29 @@ class SessionHTTP:
 
     def _check_redirect(self, response: requests.Response, **_options: object) -> None:
         """A hook of requests, before it follows a redirect: by the rules of our own connections."""
-        location = response.headers.get('location')
         method = str(response.request.method)
         parts = urlsplit(str(response.url))
         # Host and port do not matter: what requests follows, it follows anywhere.
         here = Destination(parts.scheme == 'https', '', 0, parts.netloc, parts.path)
         try:
-            if next_destination(here, method, response.status_code, location) is None:
+            if next_destination(here, method, response.status_code, response.headers) is None:
                 return
-            self._read(response)  # requests would do it, without a limit
+            self._read_all(response)  # requests would do it, without a limit
         except BaseException:  # a time-out of the caller's, too, leaves no socket open
             response.close()
             _detach(response)
             raise
 
     def _read(self, response: requests.Response) -> bytes:
+        """The body. Where a refusal has no valid one, the status says enough."""
+        try:
+            return self._read_all(response)
+        except (ProtocolError, requests.exceptions.ContentDecodingError):
+            if response.status_code < 300:
+                raise
+            return b''
+
+    def _read_all(self, response: requests.Response) -> bytes:
         limit = self._max_size
         parts = []
         size = 0

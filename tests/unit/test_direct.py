@@ -576,14 +576,14 @@ def test_a_post_is_posted_again(hostile_server, start):
 @pytest.mark.parametrize('status', ['301 Moved', '302 Found', '303 See Other'])
 def test_a_post_that_would_become_a_get_is_refused(start, status):
     script, _, http = start(redirect('/elsewhere', status))
-    with pytest.raises(ProtocolError, match='redirected'):
+    with pytest.raises(HTTPError, match='redirected'):
         http.post('/', b'packets', 5)
     assert len(script.asked) == 1
 
 
 def test_a_loop(start):
     script, _, http = start(*[redirect('/')] * 20)
-    with pytest.raises(ProtocolError, match='redirects'):
+    with pytest.raises(HTTPError, match='redirects'):
         http.get('/', 5)
     assert len(script.asked) == MAX_REDIRECTS + 1
 
@@ -623,7 +623,7 @@ def test_from_https_to_http_is_refused(hostile_server, certificates, make_http):
     script = Server(redirect(there.url))
     server = hostile_server(script, ssl_context=certificates.server_context())
     http = make_http(server.url, verify=False)
-    with pytest.raises(ProtocolError, match='from https'):
+    with pytest.raises(HTTPError, match='from https'):
         http.get('/', 5)
     assert plain.asked == []
 

@@ -23,9 +23,9 @@ OK = b'HTTP/1.1 200 OK\r\n'
 CHUNKED = OK + b'Transfer-Encoding: chunked\r\n\r\n'
 
 
-def read(*pieces, max_size=None, upgrading=False):
+def read(*pieces, max_size=None):
     """The response in these pieces, after which the server closes the connection."""
-    response = Response(max_size, upgrading=upgrading)
+    response = Response(max_size)
     for piece in pieces:
         if piece and response.feed(piece):
             return response
@@ -185,15 +185,58 @@ def test_after_status_101_comes_another_protocol():
     head = b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n'
     for rest in (b'', b'\x81\x05hello', b'\r\n\r\n'):
         for at in range(1, len(head)):
-            response = Response(None, upgrading=True)
+            response = Response(None)
             assert not response.feed(head[:at])
             assert response.feed(head[at:] + rest)
             assert (response.status, response.rest) == (101, rest)
             assert response.headers == {'upgrade': 'websocket'}
 
 
+@pytest.mark.parametrize('status', [302, 403, 503])
+@pytest.mark.parametrize(
+    'rest',
+    [
+        b'Content-Length: 11\r\n\r\n',
+        b'Content-Length: 11\r\n\r\nhello there',
+        b'\r\nhello there',
+        b'Transfer-Encoding: chunked\r\n\r\n6\r\nhello \r\n5\r\nthere\r\n0\r\n\r\n',
+        b'Transfer-Encoding: chunked\r\n\r\nb\r\n',
+    ],
+)
+@pytest.mark.parametrize('cut', [lambda data: [data], bytewise], ids=['whole', 'bytewise'])
+def test_a_refusal_that_is_too_large_has_no_body(status, rest, cut):
+    response = Response(10)
+    for piece in cut(b'HTTP/1.1 %d No\r\nRetry-After: 5\r\n' % status + rest):
+        if response.feed(piece):
+            break
+    else:
+        pytest.fail('it is not complete')
+    assert (response.status, response.body, response.keep_alive) == (status, b'', False)
+    assert response.headers['retry-after'] == '5'
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'body'),
+    [
+        (b'br', b'xyz'),
+        (b'gzip', gzip.compress(b'hello')[:-4]),
+        (b'gzip', b'xyz'),
+        (b'gzip', gzip.compress(b'x' * 1000)),
+    ],
+)
+@pytest.mark.parametrize('status', [200, 299, 300, 403])
+def test_a_refusal_whose_body_cannot_be_decoded(encoding, body, status):
+    head = b'HTTP/1.1 %d\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n'
+    response = read(head % (status, encoding, len(body)) + body)
+    if status < 300:
+        with pytest.raises(ProtocolError):
+            response.content(100)
+    else:
+        assert response.content(100) == b''
+
+
 def test_a_refusal_of_an_upgrade_has_a_body():
-    response = read(b'HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno', upgrading=True)
+    response = read(b'HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno')
     assert (response.status, response.body, response.rest) == (403, b'no', b'')
 
 
@@ -241,7 +284,6 @@ NO_RESPONSES = [
     CHUNKED + b'\r\na\r\n0\r\n\r\n',
     CHUNKED + b'1\r\nab\r\n0\r\n\r\n',
     CHUNKED + b'f' * 17 + b'\r\n',
-    b'HTTP/1.1 101 Switching Protocols\r\n\r\n',
 ]
 
 
@@ -342,10 +384,6 @@ TOO_LONG = 'x' * 50
             'response with more than 100 header lines',
         ),
         ('HTTP/1.1 100\r\n\r\n' * 11, 'more than 10 interim (1xx) responses'),
-        (
-            'HTTP/1.1 101\r\n\r\n',
-            'unexpected status 101: the request did not ask for an upgrade',
-        ),
         (
             CHUNKED.decode() + f'{TOO_LONG}\r\n',
             f'invalid chunk size in the response: {b"x" * 40!r}',

@@ -138,11 +138,11 @@ def test_arguments_of_the_connection(connections):
     open_websocket(route(), None, 7)
     assert connections[0][3] == {}
     assert connections[0][4].seconds == 'unset'
-    options = {'timeout': 3, 'sockopt': [(1, 2, 3)], 'sslopt': {'ciphers': 'x'}}
+    options = {'timeout': 3, 'sockopt': [(1, 2, 3)], 'sslopt': {'ciphers': 'HIGH'}}
     connections(accepted())
     open_websocket(route(websocket_options=options), None, 7)
     _, _, timeout, given, sock = connections[1]
-    assert given == {'sockopt': [(1, 2, 3)], 'sslopt': {'ciphers': 'x'}}
+    assert given == {'sockopt': [(1, 2, 3)], 'sslopt': {'ciphers': 'HIGH'}}
     assert (timeout, sock.seconds) == (3, 3)
 
 

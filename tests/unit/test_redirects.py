@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from engineio_gevent.exceptions import ProtocolError
+from engineio_gevent.exceptions import HTTPError
+from engineio_gevent.transports import redirects
 from engineio_gevent.transports.redirects import (
     MAX_REDIRECTS,
     REDIRECTS,
     Destination,
     headers_after_redirect,
     home,
-    next_destination,
     shown,
 )
 from engineio_gevent.transports.route import Route
 
 HOME = Destination(False, 'a.test', 80, 'a.test', '/engine.io/?x=1')
 SECURE = Destination(True, 'a.test', 443, 'a.test', '/engine.io/?x=1')
+
+
+def next_destination(place, method, status, location, **options):
+    headers = {} if location is None else {'location': location}
+    return redirects.next_destination(place, method, status, headers, **options)
 
 
 def test_the_numbers():
@@ -76,16 +81,15 @@ def test_a_path_keeps_tls_and_the_port():
     ],
 )
 def test_no_places(location, error):
-    with pytest.raises(ProtocolError) as caught:
+    with pytest.raises(HTTPError) as caught:
         next_destination(HOME, 'GET', 307, location)
     assert str(caught.value) == error
+    assert (caught.value.status, caught.value.headers) == (307, {'location': location})
 
 
 @pytest.mark.parametrize('location', ['http://b.test/y?s3cret', 'ws://a.test/y'])
 def test_never_from_tls_to_none(location):
-    with pytest.raises(
-        ProtocolError, match=r'redirected from https to .*, which has no TLS'
-    ) as one:
+    with pytest.raises(HTTPError, match=r'redirected from https to .*, which has no TLS') as one:
         next_destination(SECURE, 'GET', 307, location)
     assert 's3cret' not in str(one.value)
     assert next_destination(HOME, 'GET', 307, location) is not None
@@ -115,8 +119,9 @@ def test_nor_are_those_without_a_place(status, location):
 def test_what_is_followed_anywhere(method, refused):
     for status in sorted(REDIRECTS):
         if status in refused:
-            with pytest.raises(ProtocolError) as caught:
+            with pytest.raises(HTTPError) as caught:
                 next_destination(HOME, method, status, 'http://b.test/x?s3cret')
+            assert caught.value.status == status
             assert str(caught.value) == (
                 f'{method} redirected by status {status} to http://b.test/x: connect to the final '
                 'URL instead'

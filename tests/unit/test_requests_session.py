@@ -152,20 +152,36 @@ def test_the_caller_s_cookies_go_with_the_session_s(server, session, make_http):
     [
         ((400, {}, b'{"message":"no"}'), HTTPError),
         ((500, {}, b'<html>'), HTTPError),
+        ((403, {}, b'x' * 1001), HTTPError),
+        ((403, {'Content-Encoding': 'gzip'}, b'no gzip'), HTTPError),
         (b'', ConnectionClosed),
         (b'SSH-2.0\r\n\r\n', ConnectionClosed),
         (b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort', ConnectionClosed),
         ((200, {'Content-Encoding': 'gzip'}, b'no gzip'), ConnectionClosed),
-        ((302, {'Location': '/'}, b''), ConnectionClosed),
+        ((302, {'Location': '/'}, b''), HTTPError),
         ((200, {}, b'x' * 1001), ProtocolError),
         ((200, {'Content-Encoding': 'gzip'}, gzip.compress(bytes(1 << 20))), ProtocolError),
     ],
-    ids=['400', '500', 'nothing', 'no-http', 'cut', 'no-gzip', 'loop', 'too-large', 'bomb'],
+    ids=[
+        '400',
+        '500',
+        '403-large',
+        '403-no-gzip',
+        'nothing',
+        'no-http',
+        'cut',
+        'no-gzip',
+        'loop',
+        'too-large',
+        'bomb',
+    ],
 )
 def test_what_goes_wrong(server, make_http, answer, kind):
     server.answers += [answer] * 40
     with pytest.raises(kind) as caught:
         make_http(max_size=1000).get('/', 5)
+    if kind is HTTPError:
+        assert caught.value.status == answer[0]
     if kind is ConnectionClosed:
         assert isinstance(caught.value.__cause__, requests.RequestException)
         assert server.url.removeprefix('http://') in str(caught.value)
@@ -266,7 +282,7 @@ def test_the_cause_is_told_without_what_is_around_it(server, make_http, answer, 
         ((400, {}, b'{"message":"Unknown sid"}'), HTTPError, 'in body_of_success'),
         ((200, {}, b'x' * 1001), ProtocolError, 'in _read'),
         ((302, {'Location': '/'}, b''), ConnectionClosed, 'in resolve_redirects'),
-        ((302, {'Location': 'ftp://127.0.0.1/'}, b''), ProtocolError, 'in _check_redirect'),
+        ((302, {'Location': 'ftp://127.0.0.1/'}, b''), HTTPError, 'in _check_redirect'),
     ],
     ids=['nothing', 'nobody-listens', 'cut', 'chunk', '400', 'too-large', 'loop', 'redirect'],
 )
@@ -636,7 +652,7 @@ def test_redirects_are_followed(server, make_http):
 def test_redirects_that_are_not(server, make_http, method, status, location):
     server.answers.append((status, {'Location': location}, b''))
     http = make_http()
-    with pytest.raises(ProtocolError, match='redirected'):
+    with pytest.raises(HTTPError, match='redirected'):
         if method == 'get':
             http.get('/', 5)
         else:
@@ -704,6 +720,6 @@ def test_redirects_from_tls(mocking, location, followed):
         if followed:
             assert http.get('/x', 5) == b'4y'
         else:
-            with pytest.raises(ProtocolError, match='which has no TLS'):
+            with pytest.raises(HTTPError, match='which has no TLS'):
                 http.get('/x', 5)
             assert len(mocked.request_history) == 1

@@ -299,9 +299,8 @@ def record_open_packet(step: Step, data: str | bytes) -> OpenPacket:
 
 def _followed(answer: Answer) -> redirects.Destination | None:
     """Where the client sends the request again, by polling and for a websocket."""
-    location = answer.response.headers.get('location')
     return redirects.next_destination(
-        answer.place, 'websocket', answer.status, location, anywhere=False
+        answer.place, 'websocket', answer.status, answer.response.headers, anywhere=False
     )
 
 
