@@ -223,6 +223,7 @@ def test_a_refusal_that_is_too_large_has_no_body(status, rest, cut):
         (b'gzip', b'xyz'),
         (b'gzip', gzip.compress(b'x' * 1000)),
     ],
+    ids=['unknown', 'cut', 'other', 'too-large'],
 )
 @pytest.mark.parametrize('status', [200, 299, 300, 403])
 def test_a_refusal_whose_body_cannot_be_decoded(encoding, body, status):
