@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pexpect
@@ -38,7 +39,10 @@ class Result:
 
 
 class Terminal:
-    """The command on a pseudo-terminal, and its screen."""
+    """The command on a pseudo-terminal, and its screen.
+
+    Nothing here lets gevent's loop run, which may take the exit code of the command.
+    """
 
     def __init__(self, arguments, environment, rows=30, columns=100, command=COMMAND):
         self.screen = pyte.Screen(columns, rows)
@@ -85,11 +89,12 @@ class Terminal:
     def until(self, shown):
         """Read until the screen contains this text or satisfies this function."""
         condition = shown if callable(shown) else lambda text: shown in text
-        reached = support.eventually(
-            lambda: condition(self.text) or not self.read(), TIMEOUT, interval=0
-        )
-        assert reached, f'not shown: {shown}\n{self.text}'
-        assert condition(self.text), f'ended without: {shown}\n{self.text}'
+        deadline = time.monotonic() + support.patience(TIMEOUT)
+        while not condition(self.text):
+            assert time.monotonic() < deadline, f'not shown: {shown}\n{self.text}'
+            if not self.read():
+                assert condition(self.text), f'ended without: {shown}\n{self.text}'
+                return
 
     def type(self, keys):
         self._child.send(keys)
@@ -99,7 +104,9 @@ class Terminal:
 
     def end(self):
         """Read to the end; returns the exit code."""
-        assert support.eventually(lambda: not self.read(), TIMEOUT, interval=0), self.text
+        deadline = time.monotonic() + support.patience(TIMEOUT)
+        while self.read():
+            assert time.monotonic() < deadline, self.text
         self._child.wait()
         return self._child.exitstatus
 
@@ -148,8 +155,12 @@ class CLI:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments, env=(), **options):
-        """Start a `subprocess.Popen` with pipes, which is killed at the end of the test."""
+    def start(self, *arguments, env=(), popen=subprocess.Popen, **options):
+        """Start a process with pipes, which is killed at the end of the test.
+
+        :param popen: gevent's where gevent's loop runs before the process has ended: it may take
+                      the exit codes of the standard library's.
+        """
         options = {
             'stdin': subprocess.PIPE,
             'stdout': subprocess.PIPE,
@@ -159,12 +170,12 @@ class CLI:
             **options,
         }
         process = self._stack.enter_context(
-            subprocess.Popen(
+            popen(
                 [*COMMAND, *map(str, arguments)],
                 cwd='/',
                 env={**self.environment, **dict(env)},
                 # Tests in the background may ignore SIGINT, and a child inherits that.
-                preexec_fn=lambda: signal.signal(  # noqa: PLW1509 - no other threads do anything
+                preexec_fn=lambda: signal.signal(  # no other threads do anything
                     signal.SIGINT, signal.default_int_handler
                 ),
                 **options,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import gevent.event
+import gevent.subprocess
 import pytest
 
 import engineio_gevent
@@ -23,9 +24,9 @@ def command():
     """Start `engineio-gevent` with pipes."""
     started = []
 
-    def start(*arguments, env=()):
+    def start(*arguments, env=(), popen=subprocess.Popen):
         environment = {**os.environ, 'PYTHONPATH': str(PROJECT), **dict(env)}
-        process = subprocess.Popen(
+        process = popen(
             [sys.executable, '-m', 'engineio_gevent', *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -149,7 +150,10 @@ class TestCommands:
 
 
 def output_of(process):
-    """The output of a process, while the servers of this process run."""
+    """The output of a process, while the servers of this process run.
+
+    It is one of gevent's: gevent's loop may take the exit codes of the standard library's.
+    """
     assert support.eventually(lambda: process.poll() is not None, 30)
     return process.communicate()[0]
 
@@ -160,13 +164,14 @@ def test_a_silent_proxy_is_given_up_in_time(command, hostile_server, certificate
     tls = {'ssl_context': certificates.server_context()} if scheme == 'https' else {}
     proxy = hostile_server(support.read_to_end, **tls)
     process = command(
-        'probe', 'https://127.0.0.1:1', '--timeout', '0.5', '--ca', certificates.ca,
+        'probe', 'https://127.0.0.1:1', '--timeout', '2', '--ca', certificates.ca,
         '--proxy', f'{scheme}://127.0.0.1:{proxy.port}',
+        popen=gevent.subprocess.Popen,
     )  # fmt: skip
     out = output_of(process)
     assert process.returncode == 1
     assert out.rstrip().endswith(
-        f'proxy: 127.0.0.1:1 via proxy 127.0.0.1:{proxy.port}: no answer within 0.5 seconds'
+        f'proxy: 127.0.0.1:1 via proxy 127.0.0.1:{proxy.port}: no answer within 2 seconds'
     )
 
 
@@ -181,8 +186,9 @@ def test_signals_while_it_waits_for_a_silent_proxy(command, hostile_server, name
 
     proxy = hostile_server(handle)
     process = command(
-        'connect', 'https://127.0.0.1:1', '--timeout', '50', '--proxy', proxy.url, '-x', 'a'
-    )
+        'connect', 'https://127.0.0.1:1', '--timeout', '50', '--proxy', proxy.url, '-x', 'a',
+        popen=gevent.subprocess.Popen,
+    )  # fmt: skip
     assert asked.wait(support.patience(20))
     process.send_signal(getattr(signal, name))
     output_of(process)

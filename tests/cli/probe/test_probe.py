@@ -3,6 +3,7 @@
 import json
 import re
 
+import gevent.subprocess
 import pytest
 
 import support
@@ -272,7 +273,7 @@ def test_ctrl_c(cli, hostile_server):
     import signal
 
     server = hostile_server(support.read_to_end)
-    process = cli.start('probe', server.url, '--timeout', 60)
+    process = cli.start('probe', server.url, '--timeout', 60, popen=gevent.subprocess.Popen)
     assert support.eventually(lambda: server.accepted, 30)
     process.send_signal(signal.SIGINT)
     assert support.eventually(lambda: process.poll() is not None, 20)
