@@ -249,7 +249,7 @@ def never_answer(sock, head):
 )
 def test_failed_probe_leaves_working_polling(js_server, make_client, make_proxy, on_websocket):
     proxy = make_proxy(js_server, on_websocket)
-    client = make_client(request_timeout=0.6)
+    client = make_client(request_timeout=2)
     client.connect(f'{proxy.url}?greet=100')
     assert proxy.websockets == 1
     assert client.transport() == 'polling'

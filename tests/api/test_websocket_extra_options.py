@@ -144,10 +144,10 @@ def test_a_longer_timeout(js_server_with, make_client, transports):
         dialled.append(port)
         if len(dialled) == (1 if transports else 2):  # the connection of the websocket
             server.suspend()
-            gevent.spawn_later(1, server.resume)
+            gevent.spawn_later(3, server.resume)
         return socket.create_connection((host, port))
 
-    client = make_client(websocket_extra_options={'timeout': 3600}, request_timeout=0.5, dial=dial)
+    client = make_client(websocket_extra_options={'timeout': 3600}, request_timeout=2, dial=dial)
     client.connect(server.url, transports=transports)
     assert client.transport() == 'websocket'
     assert client.ask('hello') == 'hello'

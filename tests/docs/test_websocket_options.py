@@ -477,8 +477,8 @@ def http_proxy_timeout(row):
         'timed out',
         client={'request_timeout': 3600},
     )
-    slow = Tunnel(wait=0.5)
-    short = {'request_timeout': 0.1}
+    slow = Tunnel(wait=1.5)
+    short = {'request_timeout': 1}
     assert len(through(row, {'http_proxy_timeout': 3600}, slow, client=short)) == 1
 
 

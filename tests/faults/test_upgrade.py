@@ -45,7 +45,7 @@ def held(subject, point, bounded=False):
 @pytest.mark.parametrize('how', ['reset', 'close', 'hole'])
 def test_the_probe_ends(make_subject, point, how):
     """Polling goes on; the next connect upgrades."""
-    subject = make_subject('upgraded', request_timeout=0.4)
+    subject = make_subject('upgraded', request_timeout=1.5 if how == 'hole' else 5)
     hold(subject, point, how)
     before = len(support.descriptors())
     subject.client.connect(subject.lane.url)
@@ -79,11 +79,11 @@ def test_the_probe_is_held_up_and_goes_on(make_subject, point):
 
 def test_a_probe_that_hangs_makes_no_busy_loop(make_subject):
     """python-engineio's server answers each GET with a noop at once until the probe has ended."""
-    subject = make_subject('upgraded', request_timeout=0.3)
+    subject = make_subject('upgraded', request_timeout=1.5)
     hold(subject, 'head')
     subject.client.connect(subject.lane.url)
     polls = subject.lane.state['seen']['get']
-    assert polls < 50
+    assert polls < 250
     gevent.sleep(0.5)
     assert subject.lane.state['seen']['get'] - polls < 50
     subject.lane.act('end', 'probe', how='reset')

@@ -272,7 +272,7 @@ def test_a_websocket_that_takes_too_long_is_no_upgrade(environ, make_client, js_
             hang(host, port)
         return dial(host, port)
 
-    client = make_client(dial=second_hangs, request_timeout=0.5)
+    client = make_client(dial=second_hangs, request_timeout=2)
     client.connect(js_server.url)
     assert client.transport() == 'polling'
 

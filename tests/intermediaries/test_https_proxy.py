@@ -277,7 +277,7 @@ def test_a_proxy_that_never_says_anything(
     """In the end no descriptor is left."""
     proxy = StagedProxy(stage, certificates if with_tls else None)
     monkeypatch.setenv('ALL_PROXY', proxy.url)
-    client = make_client(request_timeout=0.3 if end == 'timeout' else None)
+    client = make_client(request_timeout=1.5 if end == 'timeout' else None)
     connecting = gevent.spawn(
         support.outcome, client.connect, tls_server.url, transports=[transport]
     )

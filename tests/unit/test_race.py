@@ -237,7 +237,7 @@ def test_all_fail(attempts, long_delay):
 
 def test_the_time_is_over(attempts, no_delay):
     with pytest.raises(TimeoutError) as caught:
-        run('slow', 'slow2', timeout=0.05)
+        run('slow', 'slow2', timeout=0.5)
     assert caught.value.strerror == os.strerror(errno.ETIMEDOUT)
     assert caught.value.errno == errno.ETIMEDOUT
     assert attempts.closed == ['slow', 'slow2']
