@@ -151,7 +151,7 @@ def test_headers_path_and_query_reach_the_server(cli, make_js_server):
 
 def test_verbose_shows_every_packet(cli, make_js_server):
     server = make_js_server(pingInterval=300)
-    done = cli('connect', server.url, '-x', 'hello', '-w', '0.8', '-v', '--json')
+    done = cli('connect', server.url, '-x', 'hello', '-w', '3', '-v', '--json')
     packets = [(one['direction'], one['type']) for one in done.events if one['event'] == 'packet']
     assert packets[0] == ('received', 'OPEN')
     assert ('sent', 'UPGRADE') in packets
@@ -193,7 +193,7 @@ def test_what_a_server_says_in_other_words_is_told(cli, make_python_server, one_
 def test_the_query_of_another_connection(cli, any_server):
     """Of a pasted URL, what this package puts into the query itself is left out."""
     url = f'{any_server.url}/?EIO=3&transport=polling&sid=unknown&t=1'
-    done = cli('connect', url, '-x', 'hello', '-w', '0.5')
+    done = cli('connect', url, '-x', 'hello', '-x', 'close', '-w', '-1')
     assert done.code == 0, done
     assert ' < hello' in done.out
 
@@ -313,13 +313,13 @@ def test_input_that_is_not_utf_8(cli, js_server):
 
 def test_a_file_is_read_too(cli, js_server, tmp_path):
     path = tmp_path / 'lines'
-    path.write_text('one\ntwo\r\nthree')
+    path.write_text('one\ntwo\r\nthree\nclose')  # the last line, too, though nothing ends it
     with open(path) as file:
-        process = cli.start('connect', js_server.url, '-w', '1', '--json', stdin=file)
-        out = process.stdout.read()
+        process = cli.start('connect', js_server.url, '-w', '-1', '--json', stdin=file)
+        out, _ = process.communicate(timeout=support.patience(20))
     events = map(json.loads, out.splitlines())
     assert [one['data'] for one in events if one['event'] == 'message'] == ['one', 'two', 'three']
-    assert process.wait(10) == 0
+    assert process.returncode == 0
 
 
 class TestTLS:
@@ -497,13 +497,13 @@ def test_hex_that_is_none_in_the_input(cli, js_server, one_error):
 
 
 def test_an_empty_line_is_an_empty_message(cli, js_server):
-    done = cli('connect', js_server.url, '--json', '-w', '1', given='a\n\nb\n')
+    done = cli('connect', js_server.url, '--json', '-w', '-1', given='a\n\nb\nclose')
     assert [one['data'] for one in done.events if one['event'] == 'message'] == ['a', '', 'b']
 
 
 @pytest.mark.parametrize('text', ['/binary 00', '!x', '> a', '-x', '\\n', '  spaces  '])
 def test_no_line_means_anything_but_itself(cli, js_server, text):
-    done = cli('connect', js_server.url, '--json', '-w', '1', given=f'{text}\n')
+    done = cli('connect', js_server.url, '--json', '-w', '-1', given=f'{text}\nclose')
     assert [one['data'] for one in done.events if one['event'] == 'message'] == [text]
 
 

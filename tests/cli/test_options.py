@@ -350,8 +350,10 @@ def test_headers_of_both_transports(cli, make_js_server):
         '--json',
         '-x',
         'headers',
+        '-x',
+        'close',
         '-w',
-        '1',
+        '-1',
     )
     requests = json.loads(answers(done)[0])
     assert {'upgrade' in request['headers'] for request in requests} == {True, False}
@@ -385,8 +387,10 @@ def test_headers_of_one_name_are_joined(cli, make_js_server):
         '--json',
         '-x',
         'headers',
+        '-x',
+        'close',
         '-w',
-        '1',
+        '-1',
     )
     requests = json.loads(answers(done)[0])
     assert {'upgrade' in request['headers'] for request in requests} == {True, False}
