@@ -80,11 +80,12 @@ def test_every_connection(two_addresses, dead, attempts, js_server, make_client,
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 def test_no_address_answers(two_addresses, attempts, make_client, transport):
     """Both are tried, side by side; no descriptor is left."""
-    with support.swallowing('127.0.0.2') as full, socket.socket() as other:
-        port = full.getsockname()[1]
-        other.bind(('127.0.0.1', port))  # it does not listen: nobody else may
-        client = make_client(request_timeout=1)
-        error = support.outcome(client.connect, f'http://{NAME}:{port}', transports=[transport])
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))  # it does not listen: nobody else may
+        port = other.getsockname()[1]
+        with support.swallowing('127.0.0.2', port):
+            client = make_client(request_timeout=3)
+            error = support.outcome(client.connect, f'http://{NAME}:{port}', transports=[transport])
         assert 'request_timeout' in str(error) or 'timed out' in str(error)
         assert attempts == ['127.0.0.2', '127.0.0.1']
 
