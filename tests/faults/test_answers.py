@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
+from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError
 from support import response
 
 UNKNOWN_SID = {'code': 1, 'message': 'Session ID unknown'}
@@ -172,10 +172,10 @@ def test_a_redirect_to_plain_text(make_subject, make_lane, servers, moment):
         subject.lane.wait_seen('get')
     subject.lane.answer(moment, redirect(plain.url + target(subject, moment)))
     if moment == 'open':
-        subject.fails(ProtocolError)
+        subject.fails(HTTPError)
     else:
         subject.client.send('hello')
-        subject.loses(ProtocolError)
+        subject.loses(HTTPError)
     assert plain.state['accepted'] == 0
     subject.recovers()
 
@@ -187,7 +187,7 @@ def test_a_post_is_not_turned_into_a_get(make_subject, status):
     subject = make_subject('polling').connect()
     subject.lane.answer('post', redirect(target(subject, 'post'), status))
     subject.client.send('hello')
-    subject.loses(ProtocolError)
+    subject.loses(HTTPError)
     subject.recovers()
 
 

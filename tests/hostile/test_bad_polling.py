@@ -98,7 +98,7 @@ FAULTS = [
     ),
     ('413', hang(response('too large', '413 Payload Too Large')), HTTPError),
     ('502-html', hang(response('<html>', '502 Bad Gateway', content_type='text/html')), HTTPError),
-    ('302', hang(response('', '302 Found', [('Location', 'gopher://x/')])), ProtocolError),
+    ('302', hang(response('', '302 Found', [('Location', 'gopher://x/')])), HTTPError),
     ('closed', cut(b''), ConnectionClosed),
     ('reset', reset, ConnectionClosed),
     ('status-line-cut', cut(b'HTTP/1.1 2'), exceptions.EngineIOError),

@@ -131,7 +131,8 @@ def test_a_body_without_end(hostile_server, patient):
 
     head = b'HTTP/1.1 400 Bad Request\r\n\r\n'
     cause, _ = patient().fails_to_connect(hostile_server(refuses(head, then=flood)), 'websocket')
-    assert isinstance(cause, ProtocolError)
+    assert isinstance(cause, HTTPError)
+    assert cause.status == 400
 
 
 def test_of_an_upgrade(hostile_server, witness, caplog):
