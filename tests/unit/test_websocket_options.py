@@ -170,6 +170,7 @@ def test_an_error_shows_no_secret(given):
         },
         {'sslopt': {'context': ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), 'cert_chain': ()}},
         {'sslopt': {'cert_chain': ['a', 'b', None]}},
+        {'sslopt': {'cert_chain': ('a', None, lambda: 'x')}},
         {'sslopt': {'ciphers': 'HIGH', 'ecdh_curve': 'prime256v1', 'server_hostname': 'a'}},
         {'sslopt': {'ca_certs': b'a', 'ca_cert_path': pathlib.Path('a'), 'certfile': 'a'}},
         {'sslopt': {'keyfile': 'a', 'password': lambda: 'x', 'cert_reqs': 2}},
