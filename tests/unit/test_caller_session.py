@@ -16,6 +16,7 @@ from engineio_gevent.transports.caller_session import (
     prepared_headers,
     session_from,
     settings,
+    websocket_proxy,
 )
 
 
@@ -164,3 +165,21 @@ def test_headers_of_polling_alone(session, name):
 
 def test_what_prepares_no_request():
     assert prepared_headers(Minimal(), 'http://a.test', [('X', 'x')]) == []
+
+
+@pytest.mark.parametrize(
+    ('proxies', 'plain', 'secure'),
+    [
+        ({}, None, None),
+        (None, None, None),
+        (5, None, None),
+        ({'http': 'http://h.test', 'https': 'http://s.test'}, None, None),
+        ({'ws': 'http://a.test'}, 'http://a.test', None),
+        ({'wss': 'http://b.test', 'ws': ''}, None, 'http://b.test'),
+    ],
+)
+def test_the_proxy_of_websockets_alone(proxies, plain, secure):
+    session = SimpleNamespace(proxies=proxies)
+    assert websocket_proxy(session, False) == plain
+    assert websocket_proxy(session, True) == secure
+    assert websocket_proxy(SimpleNamespace(), False) is None

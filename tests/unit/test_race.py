@@ -400,3 +400,37 @@ def test_a_machine_without_free_ports(source, text):
     assert (found.errno, found.strerror) == (errno.EADDRNOTAVAIL, text)
     other = OSError(errno.ECONNREFUSED, 'refused')
     assert race.explained(other, None) is other
+
+
+# -- Options of sockets ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('data', [0, 1, b'', b'x', bytearray(4), memoryview(b'x')])
+def test_the_arguments_of_setsockopt(data):
+    assert race.is_socket_option((1, 2, data))
+    assert race.is_socket_option((1, 2, None, 4))
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        5,
+        'abc',
+        [1, 2, 3],
+        (),
+        (1, 2),
+        (1, 2, None),
+        (1, 2, 'x'),
+        (1, 2, 1.5),
+        ('a', 2, 3),
+        (1, 'b', 3),
+        (1, 2, 3, 4),
+        ('a', 2, None, 4),
+        (1, 'b', None, 4),
+        (1, 2, None, 'x'),
+        (1, 2, None, 4, 5),
+    ],
+    ids=repr,
+)
+def test_what_are_none(value):
+    assert not race.is_socket_option(value)
