@@ -189,10 +189,11 @@ def test_after_status_101_comes_another_protocol():
             assert not response.feed(head[:at])
             assert response.feed(head[at:] + rest)
             assert (response.status, response.rest) == (101, rest)
+            assert not response.keep_alive
             assert response.headers == {'upgrade': 'websocket'}
 
 
-@pytest.mark.parametrize('status', [302, 403, 503])
+@pytest.mark.parametrize('status', [300, 302, 403, 503])
 @pytest.mark.parametrize(
     'rest',
     [
@@ -213,6 +214,12 @@ def test_a_refusal_that_is_too_large_has_no_body(status, rest, cut):
         pytest.fail('it is not complete')
     assert (response.status, response.body, response.keep_alive) == (status, b'', False)
     assert response.headers['retry-after'] == '5'
+
+
+@pytest.mark.parametrize('status', [200, 299])
+def test_a_success_that_is_too_large_is_a_fault(status):
+    with pytest.raises(ProtocolError, match=r'^response larger than 10 bytes$'):
+        Response(10).feed(b'HTTP/1.1 %d\r\nContent-Length: 11\r\n\r\n' % status)
 
 
 @pytest.mark.parametrize(
