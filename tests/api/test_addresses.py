@@ -81,7 +81,7 @@ def test_every_connection(two_addresses, dead, attempts, js_server, make_client,
 def test_no_address_answers(two_addresses, attempts, make_client, transport):
     """Both are tried, side by side; no descriptor is left."""
     with socket.socket() as other:
-        other.bind(('127.0.0.1', 0))  # it does not listen: nobody else may
+        other.bind(('127.0.0.1', 0))  # it takes the port, and does not listen
         port = other.getsockname()[1]
         with support.swallowing('127.0.0.2', port):
             client = make_client(request_timeout=3)

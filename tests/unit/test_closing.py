@@ -311,7 +311,7 @@ import threading, time
 
 def close_another(ours):
     closing.close_gently(ours)
-    gevent.sleep(0.01)
+    gevent.sleep(0.01)  # the loop has begun to watch it
 
 child = os.fork()
 if child == 0:

@@ -694,7 +694,7 @@ def test_closing_is_for_good(start):
     assert len(script.asked) == 2
 
 
-def test_closing_waits_for_nobody_unless_it_shall_be_gentle(start, monkeypatch):
+def test_only_a_gentle_close_waits_for_the_server(start, monkeypatch):
     monkeypatch.setattr(closing, 'PEER_TIMEOUT', 3600)
     _, server, http = start()
     http.get('/', 5)

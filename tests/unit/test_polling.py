@@ -196,7 +196,7 @@ def test_a_pause_after_a_body_of_noops_alone(http, polling, monkeypatch):
     http.gets.peek(timeout=5)
     assert pauses == [0.05]
     pausing = gevent.spawn(polling.pause)
-    gevent.sleep(0)
+    gevent.sleep(0)  # it has begun
     http.answer_get('6')  # it ends the last GET before the websocket
     pausing.get(timeout=5)
     assert pauses == [0.05]
@@ -536,7 +536,7 @@ def test_a_pause_does_not_wait_for_a_descriptor(http, sink, started, quick):
 
 def test_a_pause_ends_with_a_post_that_finds_no_descriptor(http, started, quick):
     started.send('4one')
-    gevent.sleep(0)
+    gevent.sleep(0)  # the POST is under way
     post = http.posts.get(timeout=5)[2]
     pausing = gevent.spawn(started.pause)
     http.answer_get('6')
