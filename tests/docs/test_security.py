@@ -21,7 +21,7 @@ def rows():
     return found
 
 
-def tests_in(path):
+def names_in(path):
     return {
         node.name
         for node in ast.walk(ast.parse(path.read_text()))
@@ -34,11 +34,11 @@ def test_each_guarantee_names_tests_that_exist():
     for guarantee, tests in rows():
         assert tests, guarantee
         for file, name in tests:
-            assert name in tests_in(TESTS / file), f'{file}::{name}: {guarantee}'
+            assert name in names_in(TESTS / file), f'{file}::{name}: {guarantee}'
 
 
 def test_each_test_of_security_stands_for_a_guarantee():
     named = {test for _, tests in rows() for test in tests}
     for path in sorted(TESTS.glob('hostile/test_security_*.py')):
         file = str(path.relative_to(TESTS))
-        assert {(file, name) for name in tests_in(path)} <= named, file
+        assert {(file, name) for name in names_in(path)} <= named, file
