@@ -138,7 +138,7 @@ class _Lookups:
         except RuntimeError as exc:  # there is no native thread left
             one.result.set(OSError(errno.EAGAIN, str(exc)))
         except Exception as exc:
-            one.result.set(exc)
+            one.result.set(exc.with_traceback(None))  # which leads back to the exception
         finally:
             del under_way[key]
             if not one.result.ready():  # a program may kill all greenlets that it finds

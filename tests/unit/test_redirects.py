@@ -6,6 +6,7 @@ import pytest
 
 from engineio_gevent.exceptions import HTTPError
 from engineio_gevent.transports import redirects
+from engineio_gevent.transports.cookies import Cookies
 from engineio_gevent.transports.redirects import (
     MAX_REDIRECTS,
     REDIRECTS,
@@ -249,3 +250,10 @@ def test_a_host_with_and_without_a_dot_are_two():
     there = next_destination(HOME, 'GET', 307, 'http://a.test.:80/x')
     headers = headers_after_redirect([('Authorization', 's3cret')], HOME, there, '')
     assert headers == [('Host', 'a.test:80')]
+
+
+def test_cookies_of_a_host_with_and_without_a_dot():
+    cookies = Cookies()
+    cookies.store('http://a.test./', ['a=1; Path=/'])
+    assert cookies.header('http://a.test./x') == 'a=1'
+    assert cookies.header('http://a.test/x') == ''
