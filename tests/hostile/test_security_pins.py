@@ -412,3 +412,29 @@ def test_a_name_that_ends_with_a_dot(serve, witness, session, one, transport, by
     origins = {request.headers.get('origin') for request in server.asked} - {None}
     assert origins <= {f'https://localhost:{server.port}'}
     assert set(looked_up) == {'localhost.'}
+
+
+@pytest.mark.skipif(not support.has_ipv6(), reason='no IPv6 here')
+@pytest.mark.parametrize('options', [{}, {'websocket_extra_options': {'timeout': 5}}])
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_the_zone_of_an_address_stays_here(hostile_server, witness, options, transport):
+    """It has a meaning on this machine alone (RFC 6874, section 1)."""
+    asked = []
+
+    def handler(sock):
+        request = read_request(sock)
+        asked.append(request)
+        if transport == 'websocket':
+            accept_websocket(sock, request)
+            sock.sendall(frame(open_packet()))
+        else:
+            respond(sock, open_packet())
+        support.read_to_end(sock)
+
+    server = hostile_server(handler, host='::1')
+    client = witness(**options).client
+    client.connect(f'http://[::1%251]:{server.port}', transports=transport)
+    client.disconnect(abort=True)
+    for request in asked:
+        assert request.headers['host'] == f'[::1]:{server.port}'
+        assert '%' not in request.headers.get('origin', '')
