@@ -12,6 +12,7 @@ import ssl
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import gevent.ssl
@@ -190,11 +191,22 @@ def _stamp(path: Any) -> tuple[Any, ...]:
             state = os.stat(path)
             stamp = _changes(state)
             if stat.S_ISDIR(state.st_mode):
-                with os.scandir(os.fsdecode(path)) as entries:
-                    for entry in entries:
-                        with contextlib.suppress(OSError):  # a link to a file that has gone
-                            stamp += _changes(entry.stat())
+                stamp += _stamps_within(os.fsdecode(path), stamp, int(monotonic()))
     return stamp
+
+
+@lru_cache(maxsize=16)
+def _stamps_within(folder: str, _stamp: tuple[Any, ...], _second: int) -> tuple[Any, ...]:
+    """The stamps of the files in a folder, at most once in a second: it may have hundreds of them.
+
+    A file that was added, renamed or removed shows at once, in the stamp of the folder itself.
+    """
+    stamps: tuple[Any, ...] = ()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # a link to a file that has gone
+                stamps += _changes(entry.stat())
+    return stamps
 
 
 def _changes(state: os.stat_result) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import ssl
@@ -141,10 +142,16 @@ def test_a_client_certificate_that_changed_is_a_new_context(
     assert context(cert=path) is not before
 
 
+@pytest.fixture
+def seconds(monkeypatch):
+    """Files in folders are looked at once in a second; each look is in another one."""
+    monkeypatch.setattr(tls, 'monotonic', itertools.count().__next__)
+
+
 @pytest.mark.parametrize('change', [*CHANGES, os.unlink])
 @pytest.mark.parametrize('by', ['verify', 'ca_cert_path'])
 def test_a_file_in_a_folder_that_changed_is_a_new_context(
-    context, certificates, tmp_path, by, change
+    context, certificates, tmp_path, by, change, seconds
 ):
     """OpenSSL keeps what it has once found in the folder."""
     name = tmp_path / '12345678.0'
@@ -159,7 +166,25 @@ def test_a_file_in_a_folder_that_changed_is_a_new_context(
     assert context(**settings) is after
 
 
-def test_a_file_that_a_folder_links_to(context, certificates, tmp_path):
+@pytest.mark.parametrize('change', [replace, os.unlink])
+def test_a_name_in_a_folder_that_changed_shows_at_once(
+    context, certificates, tmp_path, change, monkeypatch
+):
+    """The others within a second: a folder may have hundreds of files."""
+    monkeypatch.setattr(tls, 'monotonic', lambda: 1.5)
+    shutil.copy(certificates.ca, tmp_path / '12345678.0')
+    before = context(str(tmp_path))
+    looks = []
+    scan = os.scandir
+    monkeypatch.setattr('os.scandir', lambda path: looks.append(path) or scan(path))
+    assert context(str(tmp_path)) is before
+    assert looks == []
+    change(tmp_path / '12345678.0')
+    assert context(str(tmp_path)) is not before
+    assert looks == [str(tmp_path)]
+
+
+def test_a_file_that_a_folder_links_to(context, certificates, tmp_path, seconds):
     """As `openssl rehash` names them."""
     folder = tmp_path / 'folder'
     folder.mkdir()
@@ -171,7 +196,9 @@ def test_a_file_that_a_folder_links_to(context, certificates, tmp_path):
     assert context(str(folder)) is not before
 
 
-def test_authorities_of_the_system_that_changed(context, certificates, tmp_path, monkeypatch):
+def test_authorities_of_the_system_that_changed(
+    context, certificates, tmp_path, monkeypatch, seconds
+):
     """For an sslopt that verifies what `verify` does not."""
     verified = {'cert_reqs': ssl.CERT_REQUIRED}
     usual = context(False, None, verified)
