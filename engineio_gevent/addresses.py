@@ -16,6 +16,7 @@ from gevent.lock import Semaphore
 from .net.by_caller import Dial
 from .net.dial import open_socket
 from .net.errors import error_text
+from .net.hosts import ascii_host
 from .net.plain import PlainSocket
 from .per_hub import PerHub
 
@@ -125,7 +126,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
         parts = urlsplit(f'//{text}')
         host, port = parts.hostname, parts.port
         if host and parts.netloc == text and '@' not in text:
-            return (host if host.isascii() else host.encode('idna').decode()), port
+            return ascii_host(host), port
     except ValueError:  # a port that is not a number, brackets without an address, not IDNA
         pass
     raise ValueError(f"not a 'host' or 'host:port': {text!r}")

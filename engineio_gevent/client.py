@@ -19,7 +19,7 @@ from .session import Session
 from .tools import Tools
 from .transports.caller_session import HTTPSession, known_session
 from .transports.http import HTTP
-from .transports.route import Route
+from .transports.route import FilePath, Route
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
 
@@ -107,7 +107,7 @@ class Client(Tools):
         json: ModuleType | Any = None,
         request_timeout: float | tuple[float, float] | None = 5,
         http_session: HTTPSession | Callable[[], HTTPSession] | None = None,
-        ssl_verify: bool | str = True,
+        ssl_verify: bool | FilePath = True,
         handle_sigint: bool = True,
         websocket_extra_options: Mapping[str, Any] | None = None,
         timestamp_requests: bool = True,
@@ -117,7 +117,7 @@ class Client(Tools):
         parse_json: bool = True,
         write_limit: int | None = DEFAULT_WRITE_LIMIT,
         max_message_size: int | None = DEFAULT_MAX_MESSAGE_SIZE,
-        ssl_cert: str | tuple[str, str] | None = None,
+        ssl_cert: FilePath | tuple[FilePath, FilePath] | None = None,
         dial: Dial | None = None,
         source_addresses: str | Collection[str] | None = None,
         sockopt: SocketOptions = (),

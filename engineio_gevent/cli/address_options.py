@@ -13,8 +13,7 @@ import click
 from .. import addresses
 from ..net import race
 from ..net.errors import error_text
-from ..net.tunnel import authority
-from ..transports.route import ascii_host
+from ..net.hosts import ascii_host, authority
 from .options import ConnectionOption
 
 # HOST:PORT:ADDR. Each of the hosts may be an IPv6 address in brackets.

@@ -22,8 +22,9 @@ from ..net import tls
 from ..net.by_caller import Dial
 from ..net.dial import Dialer
 from ..net.errors import error_text
+from ..net.hosts import authority
 from ..net.tls import Cert, Verify
-from ..net.tunnel import Proxy, authority
+from ..net.tunnel import Proxy
 from ..transports.environment import default_ca_bundle
 from ..transports.route import Route
 from .errors import SCHEME
@@ -369,6 +370,8 @@ def other_path(url: str, path: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ''  # Connection.route() says what is wrong
+    if '@' in parts.path:
+        return ''  # a part of a password; Connection.route() says so, and does not show it
     given = parts.path.strip('/')
     return given if parts.netloc and given != path.strip('/') else ''
 

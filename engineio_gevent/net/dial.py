@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from .by_caller import Dial, open_by_caller
+from .hosts import without_login
 from .plain import PlainSocket
 from .race import (
     SocketOptions,
@@ -83,7 +84,9 @@ def make_dialer(
         raise ValueError('sockopt must be a list of tuples, the arguments of setsockopt()')
     if source_addresses is None:
         if dial is not None and not callable(dial):
-            raise ValueError(f'dial must be a function of a host and a port: {dial!r}')
+            raise ValueError(
+                f'dial must be a function of a host and a port, not {type(dial).__name__}'
+            )
         return Dialer(dial, None, options)
     if dial is not None:
         raise ValueError('dial and source_addresses cannot be combined: bind the socket in dial')
@@ -105,7 +108,8 @@ def _check_sources(addresses: tuple[str, ...]) -> None:
         try:
             ip_address(str(one))  # it would take a number for an address
         except ValueError:
-            raise ValueError(f'source_addresses: {one!r} is not an IP address') from None
+            shown = without_login(one) if isinstance(one, str) else one
+            raise ValueError(f'source_addresses: {shown!r:.100} is not an IP address') from None
 
 
 def open_socket(

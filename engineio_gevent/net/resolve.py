@@ -55,9 +55,11 @@ def look_up(host: str, port: int) -> list[Address]:
     except UnicodeError as exc:  # of the idna codec: an empty label, or a long one
         raise OSError(errno.EINVAL, 'invalid host name') from exc
     except OSError:
-        return _lookups.get().ask(key)
-    _remember(key, found)
-    return found
+        pass
+    else:
+        _remember(key, found)
+        return found
+    return _lookups.get().ask(key)
 
 
 def _remember(key: _Key, found: list[Address]) -> None:
@@ -72,7 +74,8 @@ class _LookUp:
     __slots__ = ('askers', 'has_slot', 'is_slow', 'result')
 
     def __init__(self) -> None:
-        self.result: AsyncResult[list[Address]] = AsyncResult()
+        # The addresses, the failure, or None if the greenlet was killed.
+        self.result: AsyncResult[list[Address] | Exception | None] = AsyncResult()
         self.askers = 0
         # One of the CONCURRENCY, or one of the MAX_SLOW; neither before it begins.
         self.has_slot = self.is_slow = False
@@ -110,14 +113,15 @@ class _Lookups:
                 spawn_raw(self._look_up, key, one, self._under_way)
             one.askers += 1
             try:
-                return one.result.get() or []
-            except _Stopped:
-                continue
-            except OSError as exc:
-                # A copy: each greenlet adds its own traceback.
-                raise type(exc)(*exc.args) from None
+                found = one.result.get()
             finally:
                 one.askers -= 1
+            if isinstance(found, Exception):
+                # A new exception for each greenlet, raised where no other is handled: its traceback
+                # and its context would lead into the frames of other clients.
+                raise type(found)(*found.args)
+            if found is not None:
+                return found
 
     def _look_up(self, key: _Key, one: _LookUp, under_way: dict[_Key, _LookUp]) -> None:
         slots = self._slots
@@ -132,13 +136,13 @@ class _Lookups:
             _remember(key, found)
             one.result.set(found)
         except RuntimeError as exc:  # there is no native thread left
-            one.result.set_exception(OSError(errno.EAGAIN, str(exc)))
+            one.result.set(OSError(errno.EAGAIN, str(exc)))
         except Exception as exc:
-            one.result.set_exception(exc)
+            one.result.set(exc.with_traceback(None))  # which leads back to the exception
         finally:
             del under_way[key]
             if not one.result.ready():  # a program may kill all greenlets that it finds
-                one.result.set_exception(_Stopped())
+                one.result.set(None)
             if one.has_slot:
                 slots.release()
             if self._hub.loop is not None:  # as it is in a hub that was destroyed
@@ -154,10 +158,6 @@ class _Lookups:
             self._slow += 1
             slots.release()
             self._hub.threadpool.maxsize += 1
-
-
-class _Stopped(Exception):
-    """The greenlet of a look-up was killed."""
 
 
 _lookups = PerHub(_Lookups)

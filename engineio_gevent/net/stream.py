@@ -19,6 +19,7 @@ from .closing import close_gently, reset
 from .deadlines import timer_seconds
 from .errors import error_text
 from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
+from .tls_socket import sender
 from .watchers import close_watchers
 
 _READ = 1
@@ -91,7 +92,7 @@ class Stream:
             self._sock = _socket.socket(family, type_, proto, sock.detach())
             self._sock.setblocking(False)
         self._recv: Callable[[int], bytes] = self._sock.recv
-        self._send: Callable[[Any], int] = self._sock.send
+        self._send: Callable[[Any], int] = sender(self._sock)
         self._reader: Any = None
         self._writer: Any = None
         self._outbox = Outbox()

@@ -9,19 +9,66 @@ import contextlib
 import logging
 import os
 import ssl
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import gevent.ssl
 
+from .hosts import tls_name
 from .tls_over_tls import TLSOverTLS
+from .tls_socket import TLSSocket
 
 #: What requests takes for ``verify`` and ``cert``: whether to verify, or the
 #: path of the certificate authorities; the path of a client certificate, or
 #: (certificate, key).
 Verify = bool | str
 Cert = str | tuple[str, str] | None
+
+
+def checked_verify(name: str, value: Any) -> Verify:
+    """A setting of this name: whether to verify, or the path of the certificate authorities.
+
+    What else may be true or false is refused. Nobody shall verify nothing, or against other
+    authorities, by mistake.
+
+    :raises ValueError: it is not valid.
+    """
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)  # contexts are shared by this, and 0 is equal to False
+    path = _path(value)
+    if not path:
+        raise ValueError(f'{name} must be True, False or the path of a CA bundle: {value!r:.100}')
+    return path
+
+
+def checked_cert(name: str, value: Any) -> Cert:
+    """A setting of this name: a client certificate, or None.
+
+    :raises ValueError: it is not valid. The value is not in the text: it may have a password.
+    """
+    if value is None:
+        return None
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value, None)
+    # As in requests, a file with both may be in a pair.
+    paths = tuple(map(_path, given[:1] if given[1:] == (None,) else given))
+    if not all(paths) or len(given) != 2:
+        raise ValueError(
+            f'{name} must be the path of a certificate with its key, or the paths of both, not '
+            f'{type(value).__name__}'
+        )
+    return paths[0] if len(paths) == 1 else (paths[0], paths[1])
+
+
+def _path(value: Any) -> str:
+    """A path as text; empty if it is none."""
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        return ''
+
 
 # The keys of websocket-client's sslopt that do not describe a context.
 _PER_SOCKET = frozenset(
@@ -68,54 +115,14 @@ def context(
         special['cert_chain'] = tuple(special['cert_chain'])
     where = authorities() if verify is True else verify
     paths = where, *_paths(cert), *map(special.get, _FILES), *special.get('cert_chain', ())[:2]
-    stamps = tuple(map(_stamp, paths))
+    if where is False and 'cert_reqs' in special:
+        paths += _system_paths()
+    stamps = tuple((path, _stamp(path)) for path in paths)
     keylog = os.environ.get('SSLKEYLOGFILE') or None
     try:
         return _shared(where, cert, stamps, keylog, tuple(sorted(special.items())))
     except TypeError:  # an option that cannot be hashed: a context of its own
         return _build(where, cert, keylog, special)
-
-
-class _Socket(gevent.ssl.SSLSocket):
-    """A TLS socket that closes what it has taken over when it cannot be made.
-
-    gevent's own leaves the descriptor to the garbage collector where the peer
-    has reset the connection by then.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        try:
-            super().__init__(**options)
-        except BaseException:  # a time-out or a kill, too, leaves no socket open
-            if options['sock'].fileno() == -1:  # it is ours by now
-                self.close()
-            raise
-
-    def send(self, data: Any, *arguments: Any, **timeout: Any) -> int:
-        """Send some of ``data``; without time to wait, it raises what TLS waits for.
-
-        gevent's own returns 0 then. A stream would wait for room, and find it at once, again and
-        again, while TLS waits for the peer.
-        """
-        tls: Any = self._sslobj  # type: ignore[attr-defined]  # its stubs do not have it
-        if self.timeout == 0 and tls:
-            sent: int = tls.write(data)
-            return sent
-        return super().send(data, *arguments, **timeout)
-
-    def detach(self) -> int:
-        """Give up the descriptor, and watch it no longer: the owner may close it at once.
-
-        gevent's own goes on watching while a greenlet waits, up to a later callback, and a loop
-        that watches a closed descriptor aborts the process.
-        """
-        # Where the hub has been destroyed its watchers have, too, and say so.
-        with contextlib.suppress(ValueError):
-            for name in ('_read_event', '_write_event'):
-                watcher = getattr(self, name)
-                if watcher is not None:
-                    watcher.stop()
-        return super().detach()
 
 
 def wrap(
@@ -143,13 +150,14 @@ def before_handshake(
     sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any]
 ) -> gevent.ssl.SSLSocket | TLSOverTLS:
     """What :func:`wrap` makes of a socket, with the handshake still to be done."""
+    name = tls_name(sslopt.get('server_hostname') or host)
     suppress = sslopt.get('suppress_ragged_eofs', True)
     if hasattr(sock, 'do_handshake'):
-        return TLSOverTLS(sock, ctx, sslopt.get('server_hostname') or host, suppress)
+        return TLSOverTLS(sock, ctx, name, suppress)
     # Not ctx.wrap_socket: a context of the standard library's would block.
-    return _Socket(
+    return TLSSocket(
         sock=sock,
-        server_hostname=sslopt.get('server_hostname') or host,
+        server_hostname=name,
         do_handshake_on_connect=False,
         suppress_ragged_eofs=suppress,
         _context=ctx,
@@ -162,12 +170,47 @@ def _paths(cert: Cert) -> tuple[str, ...]:
     return (cert,) if isinstance(cert, str) else tuple(cert)
 
 
-def _stamp(path: Any) -> float:
-    """When a file last changed: a renewed certificate is a new context."""
+def _system_paths() -> tuple[str, ...]:
+    """Where the certificate authorities of the system are, which a context finds by itself."""
+    usual = ssl.get_default_verify_paths()
+    get = os.environ.get
+    folders = get(usual.openssl_capath_env) or usual.openssl_capath
+    file = get(usual.openssl_cafile_env) or usual.openssl_cafile
+    return (file, *folders.split(os.pathsep))
+
+
+def _stamp(path: Any) -> tuple[Any, ...]:
+    """What differs when a file has changed, or one in a folder: a new context is needed then.
+
+    The time of the last change of a file alone is not enough. A file that is renamed to this path,
+    or copied with its times, may have that of the file before it.
+    """
+    stamp: tuple[Any, ...] = ()
     if isinstance(path, (str, bytes, os.PathLike)):
         with contextlib.suppress(OSError):  # it is reported where it is loaded, if it is
-            return os.stat(path).st_mtime
-    return 0.0
+            state = os.stat(path)
+            stamp = _changes(state)
+            if stat.S_ISDIR(state.st_mode):
+                stamp += _stamps_within(os.fsdecode(path), stamp, int(monotonic()))
+    return stamp
+
+
+@lru_cache(maxsize=16)
+def _stamps_within(folder: str, _stamp: tuple[Any, ...], _second: int) -> tuple[Any, ...]:
+    """The stamps of the files in a folder, at most once in a second: it may have hundreds of them.
+
+    A file that was added, renamed or removed shows at once, in the stamp of the folder itself.
+    """
+    stamps: tuple[Any, ...] = ()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # a link to a file that has gone
+                stamps += _changes(entry.stat())
+    return stamps
+
+
+def _changes(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_size
 
 
 @contextlib.contextmanager
@@ -185,7 +228,7 @@ def _naming(*what: Any) -> Iterator[None]:
 def _shared(
     verify: Verify,
     cert: Cert,
-    _stamps: Iterable[float],
+    _stamps: Iterable[tuple[Any, ...]],
     keylog: str | None,
     special: Iterable[tuple[str, Any]],
 ) -> ssl.SSLContext:
@@ -201,6 +244,8 @@ def _build(
     :param special: websocket-client's ``sslopt``, with its names and meanings.
     """
     ctx = gevent.ssl.SSLContext(special.get('ssl_version', ssl.PROTOCOL_TLS_CLIENT))
+    # Nobody needs that of TLS 1.2, and a server could leave one half done.
+    ctx.options |= getattr(ssl, 'OP_NO_RENEGOTIATION', 0)
     required = special.get('cert_reqs', ssl.CERT_NONE if verify is False else ssl.CERT_REQUIRED)
     # In this order: a context refuses to check names of certificates it does not verify.
     ctx.check_hostname = False

@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .tls_socket import sender
+
 _Result = TypeVar('_Result')
 
 #: Bytes of a TLS record at most, 16384 + 256 (RFC 8446, section 5.2): the records of the proxy
@@ -31,12 +33,22 @@ class TLSOverTLS:
     :param suppress_ragged_eofs: whether an end of TCP without an end of TLS is an end of file.
     """
 
-    __slots__ = ('_accepted', '_from_peer', '_sock', '_suppress', '_tls', '_to_peer', '_unsent')
+    __slots__ = (
+        '_accepted',
+        '_from_peer',
+        '_send',
+        '_sock',
+        '_suppress',
+        '_tls',
+        '_to_peer',
+        '_unsent',
+    )
 
     def __init__(
         self, sock: Any, context: ssl.SSLContext, host: str, suppress_ragged_eofs: bool
     ) -> None:
         self._sock = sock
+        self._send = sender(sock)
         self._suppress = suppress_ragged_eofs
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
@@ -105,8 +117,8 @@ class TLSOverTLS:
     def _flush(self) -> None:
         self._unsent += self._to_peer.read()
         while self._unsent:
-            sent = self._sock.send(self._unsent)
-            if not sent:  # so gevent's TLS sockets say that they would have to wait
+            sent = self._send(self._unsent)
+            if not sent:  # from a class of the caller's
                 raise ssl.SSLWantWriteError
             self._unsent = self._unsent[sent:]
 

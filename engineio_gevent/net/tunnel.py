@@ -14,6 +14,7 @@ from ..exceptions import ConnectionClosed
 from . import socks, tls
 from .dial import Dialer
 from .errors import connection_error, error_text
+from .hosts import ascii_host, authority
 from .race import SocketOptions
 
 #: The port of a proxy whose URL names none.
@@ -45,6 +46,7 @@ class Proxy(NamedTuple):
         """
         try:
             parts = urlsplit(url if '://' in url else f'http://{url}')
+            host = ascii_host(parts.hostname) if parts.hostname else ''
         except ValueError:
             raise _no_url('invalid host') from None
         try:
@@ -55,11 +57,13 @@ class Proxy(NamedTuple):
             raise _no_url(f'the scheme must be one of {", ".join(_SCHEMES)}')
         if port == 0:
             raise _no_url('the port must be a number from 1 to 65535')
-        if not parts.hostname:
+        if not host:
             raise _no_url('no host')
+        if '@' in f'{parts.path}{parts.query}{parts.fragment}':
+            raise _no_url('write /, ? and # in a user or a password as %2F, %3F and %23')
         port = port or PROXY_PORTS.get(parts.scheme, SOCKS_PORT)
         user = None if parts.username is None else unquote(parts.username)
-        return cls(parts.scheme, parts.hostname, port, user, unquote(parts.password or ''))
+        return cls(parts.scheme, host, port, user, unquote(parts.password or ''))
 
     def authorization(self) -> dict[str, str]:
         """The header with the credentials; empty without any."""
@@ -191,7 +195,3 @@ def _read_head(sock: Any) -> bytes:
             raise _Refused('the proxy closed the connection')
         head += piece
     return bytes(head)
-
-
-def authority(host: str, port: int) -> str:
-    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

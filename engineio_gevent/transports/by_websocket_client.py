@@ -19,6 +19,7 @@ import websocket._handshake
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.caller_socket import cooperative
 from ..net.errors import error_text
+from ..net.hosts import host_header
 from ..net.stream import Stream
 from ..protocol.frames import LargeFrame, with_new_keys
 from ..protocol.http1 import Response
@@ -63,11 +64,11 @@ class Handshake:
             **self._arguments,
             'cookie': '; '.join(cookies),
             'header': _for_websocket_client(others),
-            'host': special.get('host') or place.netloc,
+            'host': special.get('host') or host_header(place.netloc),
             'origin': special.get('origin'),
             'redirect_limit': 0,
         }
-        url = f'{"wss" if place.secure else "ws"}://{place.netloc}{place.target}'
+        url = f'{"wss" if place.secure else "ws"}://{host_header(place.netloc)}{place.target}'
         reader = _Reader(cooperative(sock), _foreign_cookies(url))
         self._error = None  # The response before a redirect may have had one.
         made = None

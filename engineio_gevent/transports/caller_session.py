@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
 from typing import Any, NamedTuple, Protocol
 
-from ..net.tls import Cert
+import gevent.ssl
+
+from ..exceptions import ConnectionClosed
+from ..net.tls import Cert, Verify
 from . import environment
 
 # Headers of a prepared polling request that the handshake of a websocket does not repeat.
@@ -29,9 +33,69 @@ class Settings(NamedTuple):
     """What a session and the environment say, by requests' rules."""
 
     proxies: Mapping[str, str]
-    #: Whether to verify the server's certificate, the path of a CA bundle, or None: no setting.
-    verify: bool | str | None
-    cert: Cert
+    #: Whether to verify the server's certificate, or the path of a CA bundle; not checked.
+    verify: Any
+    #: The client certificate; not checked.
+    cert: Any
+
+
+class Pins(NamedTuple):
+    """What an adapter of a session says of TLS, besides ``verify`` and ``cert``."""
+
+    context: ssl.SSLContext | None = None
+    fingerprint: str | None = None
+
+    def check(self, sock: Any) -> None:
+        """Check the certificate of the server at the other end of a socket.
+
+        :raises ssl.SSLError: it has another fingerprint.
+        """
+        if self.fingerprint:
+            from urllib3.exceptions import SSLError
+            from urllib3.util.ssl_ import assert_fingerprint
+
+            try:
+                assert_fingerprint(sock.getpeercert(True), self.fingerprint)
+            except SSLError as exc:
+                raise ssl.SSLError(str(exc)) from None
+
+
+def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
+    """What the adapter for a URL says of TLS, as far as public means show it: the arguments that it
+    has for urllib3.
+
+    :param verify: what the session, the client and the environment say.
+    :raises ConnectionClosed: a websocket cannot do the same, and might accept a server that polling
+                              refuses.
+    """
+    if not hasattr(session, 'get_adapter'):
+        return Pins()
+    import requests
+
+    adapter, usual = session.get_adapter(url), requests.adapters.HTTPAdapter
+    if not isinstance(adapter, usual):
+        return Pins()
+    request = requests.Request('GET', url).prepare()
+    own = adapter.build_connection_pool_key_attributes(request, verify, cert)[1]
+    said = {**getattr(adapter.poolmanager, 'connection_pool_kw', {}), **own}
+    context, fingerprint = said.get('ssl_context'), said.get('assert_fingerprint')
+    names = 'assert_hostname', 'server_hostname'
+    unlike = [name for name in names if said.get(name)]
+    if type(adapter).cert_verify is not usual.cert_verify:
+        unlike.append('cert_verify')
+    if context is not None:
+        # One of another kind, such as truststore's, verifies by methods that are not called here.
+        as_usual = getattr(type(context), 'wrap_bio', None) is gevent.ssl.SSLContext.wrap_bio
+        strict = as_usual and context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
+        if not as_usual or not (strict or fingerprint or verify is False):
+            unlike.append('ssl_context')
+    if unlike:
+        raise ConnectionClosed(
+            f'http_session: its {type(adapter).__name__} for this server verifies in a way that '
+            f'the websocket cannot follow ({", ".join(unlike)}). Use polling, or say in '
+            'websocket_extra_options how to verify: sslopt with context, ca_certs or cert_reqs'
+        )
+    return Pins(context, fingerprint)
 
 
 def session_from(session: Any) -> Any:
@@ -68,7 +132,7 @@ def cookies_of(session: Any) -> CookieJar | None:
 def settings(session: Any, url: str) -> Settings:
     """Proxies, verification and the client certificate for a URL."""
     if not hasattr(session, 'merge_environment_settings'):
-        return Settings(environment.proxies_for(url), environment.ca_bundle(), None)
+        return Settings(environment.proxies_for(url), environment.ca_bundle() or True, None)
     found = session.merge_environment_settings(url, {}, None, None, None)
     return Settings(found['proxies'], found['verify'], found['cert'])
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..net import tls
 from ..net.errors import connection_error, error_text
+from ..net.hosts import authority
 from ..net.race import SocketOptions
-from ..net.tunnel import SOCKS, Proxy, authority, open_to_proxy, open_tunnel
+from ..net.tunnel import SOCKS, Proxy, open_to_proxy, open_tunnel
 from .redirects import Destination
 from .route import Route
 
@@ -41,6 +42,8 @@ def open_connection(
     :raises EngineIOError: with the cause chained.
     """
     options = dict(sslopt or {})
+    if place.origin != route.origin:  # the name is that of the server that the caller gave
+        options.pop('server_hostname', None)
     try:
         if proxy is None:
             sock = route.dialer.open(place.host, place.port, timeout, sockopt)
@@ -61,7 +64,12 @@ def open_connection(
         try:
             if sslopt is not None:
                 sock.settimeout(timeout)
-            return tls.wrap(sock, route.tls_context(options), place.host, options)
+            pins = route.pins(place.url)
+            if pins.context is not None:
+                options['context'] = pins.context
+            sock = tls.wrap(sock, route.tls_context(options), place.host, options)
+            pins.check(sock)
+            return sock
         except BaseException:  # a time-out or a kill, too, leaves no socket open
             sock.close()
             raise

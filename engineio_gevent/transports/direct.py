@@ -16,7 +16,7 @@ from ..exceptions import ConnectionClosed, HTTPError
 from ..net.closing import close_gently
 from ..net.deadlines import within
 from ..net.errors import error_text
-from ..net.tunnel import authority
+from ..net.hosts import authority, host_header
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import forwards, open_connection
@@ -116,7 +116,7 @@ class DirectHTTP:
 def polling_headers(route: Route) -> dict[str, str]:
     """The headers of every polling request but cookies; the caller's go first."""
     headers = {
-        'Host': route.netloc,
+        'Host': host_header(route.netloc),
         'User-Agent': _USER_AGENT,
         'Accept': '*/*',
         'Accept-Encoding': 'gzip, deflate',

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import EngineIOError, ProtocolError
+from ..net.hosts import host_header
 from ..protocol.http1 import Response, encode_request
 from .headers import HANDSHAKE, Headers
 from .http import status_error
@@ -29,7 +30,7 @@ class Handshake:
     get_mask_key = None
 
     def __init__(self, route: Route) -> None:
-        self._origin = route.http_origin
+        self._origin = host_header(route.http_origin)
         self._key = base64.b64encode(os.urandom(16)).decode()
         self._offered: list[str] = []
 
@@ -40,7 +41,7 @@ class Handshake:
         self._offered = listed_subprotocols(own)
         lines = [('Upgrade', 'websocket')]
         if 'host' not in names:
-            lines.append(('Host', place.netloc))
+            lines.append(('Host', host_header(place.netloc)))
         if 'origin' not in names:
             lines.append(('Origin', self._origin))
         lines.append(('Sec-WebSocket-Key', self._key))

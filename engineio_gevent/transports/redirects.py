@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from ..exceptions import HTTPError, ProtocolError
+from ..net.hosts import ascii_host, authority, host_header, without_login
 from .cookies import joined
 from .environment import quoted
-from .route import Route, ascii_host
+from .route import Route
 
 #: The statuses (RFC 9110, section 15.4).
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -101,22 +101,22 @@ def follow(place: Destination, location: str) -> Destination:
         url = quoted(urljoin(place.url, location))
         parts = urlsplit(url)
         scheme, port = _HTTP.get(parts.scheme), parts.port
-        host = ascii_host(parts.hostname or '')
-    except ValueError as exc:
-        raise ProtocolError(f'redirected to an invalid URL: {shown(location)!r}') from exc
+        host = ascii_host(parts.hostname) if parts.hostname else ''
+    except ValueError:  # its text may show a part of a password
+        raise ProtocolError(f'redirected to an invalid URL: {shown(location)!r}') from None
     if scheme is None or not host or port == 0:
         raise ProtocolError(f'redirected to a URL that is not HTTP: {shown(url)!r}')
     secure = scheme == 'https'
     if place.secure and not secure:
         raise ProtocolError(f'redirected from https to {shown(url)}, which has no TLS')
     target = (parts.path or '/') + (f'?{parts.query}' if parts.query else '')
-    netloc = parts.netloc.rpartition('@')[2]
+    netloc = authority(host, port)
     return Destination(secure, host, port or (443 if secure else 80), netloc, target)
 
 
 def shown(url: str) -> str:
     """A URL for an error: without user, password and query, and not long."""
-    return re.sub(r'//[^/]*@', '//', re.split('[?#]', url)[0])[:100]
+    return without_login(url)[:100]
 
 
 def headers_after_redirect(
@@ -130,7 +130,10 @@ def headers_after_redirect(
     """
     same_host = (here.host, here.port) == (there.host, there.port)
     left = {'cookie', 'host'} | (set() if same_host else _CREDENTIALS)
-    kept = [('Host', there.netloc), *(one for one in headers if one[0].lower() not in left)]
+    kept = [
+        ('Host', host_header(there.netloc)),
+        *(one for one in headers if one[0].lower() not in left),
+    ]
     if here.origin == there.origin:
         new = {_name(one) for one in cookies.split(';')}
         earlier = (value for name, value in headers if name.lower() == 'cookie')

@@ -192,8 +192,11 @@ class SessionHTTP:
         # Host and port do not matter: what requests follows, it follows anywhere.
         here = Destination(parts.scheme == 'https', '', 0, parts.netloc, parts.path)
         try:
-            if next_destination(here, method, response.status_code, response.headers) is None:
+            there = next_destination(here, method, response.status_code, response.headers)
+            if there is None:
                 return
+            # Errors of requests show the password of a proxy whose URL is invalid.
+            self._route.proxy_for(there.origin, there.url)
             self._read_all(response)  # requests would do it, without a limit
         except BaseException:  # a time-out of the caller's, too, leaves no socket open
             response.close()

@@ -6,6 +6,7 @@ It decides what requests would decide for this URL, for both transports alike.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import ssl
 import time
@@ -16,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ..net import tls
 from ..net.dial import DIRECT, Dialer
+from ..net.hosts import ascii_host, authority, without_login
 from ..net.tunnel import Proxy
 from . import caller_session, environment
 from .cookies import Cookies, joined
@@ -23,11 +25,13 @@ from .environment import quoted
 from .headers import Headers, checked_headers
 from .websocket_options import WebSocketOptions
 
+#: The path of a file or a folder, as an option.
+FilePath = str | bytes | os.PathLike[Any]
+
 _SECURE = {'http': False, 'ws': False, 'https': True, 'wss': True}
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 # The names that this package puts into the query. Servers refuse a second value.
 _OURS = frozenset(('EIO', 'transport', 'sid', 't'))
-_NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 
 
 class ServerAddress(NamedTuple):
@@ -59,14 +63,15 @@ def _server_address(url: str, path: str) -> ServerAddress:
     if not parts.hostname:
         raise ValueError(f'URL has no host: {_shown(url)}')
     if '?' in path or '#' in path:
-        raise ValueError(f'engineio_path must be a path, without a query: {path!r:.100}')
+        raise ValueError(f'engineio_path must be a path, without a query: {_shown(path)}')
     secure = _SECURE[parts.scheme]
     host = ascii_host(parts.hostname)
-    bracketed = f'[{host}]' if ':' in host else host
     path = path.strip('/')
-    if '@' in parts.path:
+    # The name of a parameter has no @, but its value may have one.
+    if '@' in f'{parts.path}{parts.query.partition("=")[0]}{parts.fragment}':
         raise ValueError(
-            f'URL has an @ in its path: write a / in a user or a password as %2F: {_shown(url)}'
+            'URL has an @ after its host: write /, ? and # in a user or a password as %2F, %3F and '
+            f'%23: {_shown(url)}'
         )
     if unquote(parts.path.strip('/')) not in ('', unquote(path)):
         raise ValueError(
@@ -78,7 +83,7 @@ def _server_address(url: str, path: str) -> ServerAddress:
         secure,
         host,
         port or (443 if secure else 80),
-        f'{bracketed}:{port}' if port else bracketed,
+        authority(host, port or None),
         quoted((f'/{path}/' if path else '/') + '?' + (f'{query}&' if query else '')),
         parts.username,
         parts.password,
@@ -91,8 +96,8 @@ def _name(parameter: str) -> str:
 
 
 def _shown(url: str) -> str:
-    """A URL for an error message, which applications log: without user and password."""
-    return repr(re.sub(r'^(\w+://)?.*@', r'\1...@', url))
+    """A URL for an error message, which applications log: without anything secret."""
+    return repr(without_login(url))
 
 
 class Route:
@@ -134,8 +139,8 @@ class Route:
         headers: Mapping[str, Any] | None = None,
         path: str = 'engine.io',
         *,
-        verify: tls.Verify = True,
-        cert: tls.Cert = None,
+        verify: Any = True,
+        cert: Any = None,
         dialer: Dialer = DIRECT,
         http_session: Any = None,
         websocket_options: Mapping[str, Any] | None = None,
@@ -143,7 +148,7 @@ class Route:
     ) -> None:
         for what, text in (('URL', url), ('engineio_path', path)):
             if not isinstance(text, str):  # and perhaps nothing that a cache takes
-                raise ValueError(f'{what} must be a string: {text!r:.100}')
+                raise ValueError(f'{what} must be a string, not {type(text).__name__}')
         where = _server_address(url, path)
         self.secure: bool = where.secure
         self.host: str = where.host
@@ -167,35 +172,25 @@ class Route:
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 
-    def _resolve_settings(self, verify: tls.Verify, cert: tls.Cert) -> None:
+    def _resolve_settings(self, verify: Any, cert: Any) -> None:
         """Settle proxies, verification and client certificate."""
-        if not isinstance(verify, (str, bool, int, type(None))) or verify == '':
-            raise ValueError(
-                f'ssl_verify must be True, False or the path of a CA bundle: {verify!r:.100}'
-            )
-        pair = isinstance(cert, tuple) and len(cert) == 2 and all(isinstance(i, str) for i in cert)
-        if cert is not None and not (isinstance(cert, str) and cert) and not pair:
-            raise ValueError(
-                'ssl_cert must be the path of a certificate with its key, or the paths of both: '
-                f'{cert!r:.100}'
-            )
+        verify = tls.checked_verify('ssl_verify', verify)
+        cert = tls.checked_cert('ssl_cert', cert)
         url = self.http_origin
         session = self.http_session
         if session is not None:
             settings = caller_session.settings(session, url)
-            proxies, decided = settings.proxies, settings.verify
-            cert = cert or settings.cert
+            proxies = settings.proxies
+            decided = tls.checked_verify('http_session.verify', settings.verify)
+            cert = cert or tls.checked_cert('http_session.cert', settings.cert or None)
         else:
             # Session.merge_environment_settings() takes 145 us; these look-ups take 5 us, and
             # most often find nothing.
             proxies = environment.proxies_for(url)
-            decided = environment.ca_bundle()
-        if verify is True:
-            verify = True if decided is None else decided
-        # bool(): contexts are shared by this, and 0 is equal to False.
+            decided = environment.ca_bundle() or True
         #: True, False, or the path of the certificate authorities.
-        self.verify: tls.Verify = verify if isinstance(verify, str) else bool(verify)
-        self.cert = cert
+        self.verify: tls.Verify = decided if verify is True else verify
+        self.cert: tls.Cert = cert
         #: The URL of the proxy for polling, or None.
         self.proxy: str | None = environment.select_proxy(url, proxies)
 
@@ -289,6 +284,16 @@ class Route:
         """
         return tls.context(self.verify, self.cert, environment.default_ca_bundle, sslopt)
 
+    def pins(self, url: str) -> caller_session.Pins:
+        """What the session says of the certificate of a server, besides ``verify``.
+
+        :raises ConnectionClosed: a websocket cannot do the same.
+        """
+        options = self.websocket_options
+        if self.http_session is None or (options is not None and options.verifies):
+            return caller_session.Pins()
+        return caller_session.pins(self.http_session, url, self.verify, self.cert)
+
     def proxy_tls_context(self) -> ssl.SSLContext:
         """The TLS context for a proxy that speaks TLS. Client certificates are for the server."""
         return tls.context(self.verify, None, environment.default_ca_bundle)
@@ -322,16 +327,3 @@ class Route:
         :raises ConnectionClosed: its URL is invalid.
         """
         return self.proxy_for(self.origin, self.http_origin, 'websocket')
-
-
-def ascii_host(host: str) -> str:
-    """A host name as it goes over the wire.
-
-    :raises ValueError: it is none.
-    """
-    if _NOT_IN_HOST.search(host):
-        raise ValueError(f'invalid host name: {host!r}')
-    try:
-        return host if host.isascii() else host.encode('idna').decode('ascii')
-    except UnicodeError:
-        raise ValueError(f'invalid host name: {host!r}') from None

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..exceptions import ConnectionClosed
 from ..net.by_caller import call
+from ..net.hosts import ascii_host
 from ..net.race import is_socket_option
 from ..net.tls import SSLOPT, Verify
 from ..net.tunnel import PROXY_PORTS, SOCKS, SOCKS_PORT, Proxy
@@ -62,6 +63,13 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(NAME.match(value))
 
 
+def _is_host(value: Any) -> bool:
+    try:
+        return value == '' or (isinstance(value, str) and bool(ascii_host(value)))
+    except ValueError:
+        return False
+
+
 def _is_login(value: Any) -> bool:
     pair = isinstance(value, (tuple, list)) and len(value) == 2
     return pair and all(one is None or isinstance(one, str) for one in value)
@@ -80,7 +88,7 @@ _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
      'a dict, a list of lines, or a list of pairs'),
     ('http_no_proxy', _is_list_of(lambda one: isinstance(one, str)), 'a list of hosts'),
     ('http_proxy_auth', _is_login, 'a pair: user and password'),
-    ('http_proxy_host', lambda value: isinstance(value, str), 'the name or address of a host'),
+    ('http_proxy_host', _is_host, 'the name or address of a host'),
     ('http_proxy_port', _is_port, 'a number from 1 to 65535'),
     ('http_proxy_timeout', _is_seconds, _SECONDS),
     ('proxy_type', ('', *_PROXY_TYPES).__contains__, f'one of {", ".join(_PROXY_TYPES)}'),
@@ -115,6 +123,7 @@ def _is_known(setter: str, value: Any) -> bool:
     return True
 
 
+_VERIFYING = 'context', 'ca_certs', 'ca_cert_path'
 _FILE = 'the path of a file'
 #: What a value of ``sslopt`` that is not None has to be.
 _SSLOPT_CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -236,6 +245,13 @@ class WebSocketOptions:
         return sslopt
 
     @property
+    def verifies(self) -> bool:
+        """Whether ``sslopt`` says how to verify a server."""
+        sslopt = self._given.get('sslopt') or {}
+        # CERT_NONE is 0.
+        return any(map(sslopt.get, _VERIFYING)) or sslopt.get('cert_reqs') is not None
+
+    @property
     def redirect_limit(self) -> int:
         """How many redirects are followed to any server. websocket-client's default is 3."""
         limit = self._given.get('redirect_limit')
@@ -281,7 +297,7 @@ class WebSocketOptions:
 
             if not get_proxy_info(host, secure, address, port, None, listed)[0]:
                 return None, None
-        proxy = Proxy(scheme, address, port, user or None, password or '')
+        proxy = Proxy(scheme, ascii_host(address), port, user or None, password or '')
         return proxy, own.get('http_proxy_timeout')
 
 

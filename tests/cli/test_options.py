@@ -515,6 +515,19 @@ def test_a_path_in_the_url(cli, command, path):
     )
 
 
+@pytest.mark.parametrize('command', ['connect', 'probe', 'load'])
+@pytest.mark.parametrize('rest', ['s3cret/s3cret@', '1/s3cret@', '1?s3cret@', '1#s3cret@'])
+def test_a_password_that_is_not_quoted_is_not_shown(cli, command, rest):
+    done = cli(command, f'http://ann:{rest}127.0.0.1:1/')
+    assert done.code == 2, done
+    assert 'Error: ' in done.err
+    assert 's3cret' not in done.out + done.err
+    done = cli(command, 'http://127.0.0.1:1', '--proxy', f'http://ann:{rest}127.0.0.1:1/')
+    assert done.code == 2, done
+    assert 'not a valid proxy URL: ' in done.err
+    assert 's3cret' not in done.out + done.err
+
+
 def test_the_path_of_the_option_in_the_url(cli, make_js_server):
     server = make_js_server(path='/elsewhere/')
     url = f'{server.url}/elsewhere/'

@@ -2,12 +2,15 @@
 
 import base64
 import logging
+import traceback
 
 import pytest
+import requests
 
 from engineio_gevent import Client
 from engineio_gevent.exceptions import ConnectionError
 from support import (
+    NativeServer,
     accept_websocket,
     close_frame,
     frame,
@@ -134,6 +137,11 @@ def test_logs_and_exceptions(hostile_server, witness, records, serve, transports
         'http://me:passw0rd@[::1/',
         'http://me:passw0rd@' + 'a' * 64,
         'http://me:passw0rd@a..b/',
+        'http://me:passw0rd@a\xa8b/',
+        'http://me:passw0rd/passw0rd@127.0.0.1/',
+        'http://me:1/passw0rd@127.0.0.1/',
+        'http://me:1?passw0rd@127.0.0.1/',
+        'http://me:1#passw0rd@127.0.0.1/',
     ],
 )
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
@@ -150,3 +158,106 @@ def test_a_header_that_is_refused_is_not_shown():
     with pytest.raises(ValueError, match='Authorization') as caught:
         Client(handle_sigint=False).connect('http://127.0.0.1:1', {'Authorization': 't0ken\r\n'})
     assert 't0ken' not in repr(caught.value)
+
+
+BAD_PROXIES = [
+    'http://me:passw0rd/passw0rd@127.0.0.1:1',
+    'http://me:1/passw0rd@127.0.0.1:1',
+    'http://me:1?passw0rd@127.0.0.1:1',
+    'http://me:1#passw0rd@127.0.0.1:1',
+    'http://me:passw0rd@127.0.0.1:99999',
+    'http://me:passw0rd@',
+    'http://me:passw0rd@a b',
+    'ftp://me:passw0rd@127.0.0.1',
+    'me:passw0rd/passw0rd@127.0.0.1',
+]
+
+
+def whole(error):
+    """What a traceback shows of an exception."""
+    return ''.join(traceback.format_exception(type(error), error, None))
+
+
+@pytest.mark.parametrize('proxy', BAD_PROXIES)
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_an_exception_for_a_bad_proxy_keeps_its_password(proxy, transport, monkeypatch):
+    monkeypatch.setenv('http_proxy', proxy)
+    monkeypatch.delenv('no_proxy', raising=False)
+    with pytest.raises(ConnectionError, match='not a valid proxy URL: ') as caught:
+        Client(handle_sigint=False).connect('http://192.0.2.1', transports=transport)
+    assert 'passw0rd' not in whole(caught.value)
+
+
+@pytest.mark.filterwarnings('ignore::RuntimeWarning')  # requests blocks this thread
+@pytest.mark.parametrize('proxy', BAD_PROXIES)
+def test_an_exception_for_a_bad_proxy_of_a_redirect_keeps_its_password(proxy):
+    """That of requests would show it."""
+
+    def redirects(sock):
+        read_request(sock)
+        respond(sock, '', '302 Found', [('Location', 'https://127.0.0.1:1/')])
+
+    server = NativeServer(redirects)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.proxies = {'https': proxy}
+            client = Client(handle_sigint=False, http_session=session)
+            with pytest.raises(ConnectionError, match='not a valid proxy URL: ') as caught:
+                client.connect(server.url, transports='polling')
+        assert 'passw0rd' not in whole(caught.value)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'websocket_extra_options': {'http_proxy_host': 'http://me:passw0rd@a.test'}},
+        {'websocket_extra_options': {'http_proxy_auth': 'me:passw0rd'}},
+        {'websocket_extra_options': {'http_proxy_auth': ('me', 'passw0rd', 5)}},
+        {'websocket_extra_options': {'http_proxy_port': 'http://me:passw0rd@a.test'}},
+        {'websocket_extra_options': {'proxy_type': 'http://me:passw0rd@a.test'}},
+        {'source_addresses': 'http://me:passw0rd@a.test'},
+        {'dial': 'http://me:passw0rd@a.test'},
+        {'ssl_cert': ('a.pem', 'a.key', 'passw0rd')},
+    ],
+    ids=str,
+)
+def test_an_exception_for_a_bad_option_keeps_a_password(options):
+    with pytest.raises(ValueError, match=r'.') as caught:
+        Client(handle_sigint=False, **options).connect('http://127.0.0.1:1')
+    assert 'passw0rd' not in whole(caught.value)
+
+
+@pytest.mark.parametrize(
+    'path', ['a?token=passw0rd', 'http://me:passw0rd@a.test/?a', 'me:passw0rd@a\n']
+)
+def test_an_exception_for_a_bad_path_keeps_what_is_secret(path):
+    with pytest.raises(ValueError, match='engineio_path') as caught:
+        Client(handle_sigint=False).connect('http://127.0.0.1:1', engineio_path=path)
+    assert 'passw0rd' not in whole(caught.value)
+
+
+@pytest.mark.parametrize(
+    'location',
+    [
+        'ftp://me:passw0rd@a.test',
+        'ftp://me:passw0rd/passw0rd@a.test',
+        'http://me:passw0rd/passw0rd@a.test',
+        'http://me:passw0rd?passw0rd@a.test',
+        'http://me:passw0rd#passw0rd@a.test',
+        'http://me:passw0rd@a b',
+    ],
+)
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_an_exception_for_a_bad_location_keeps_its_password(hostile_server, location, transport):
+    def redirects(sock):
+        read_request(sock)
+        respond(sock, '', '302 Found', [('Location', location)])
+
+    options = {'websocket_extra_options': {'redirect_limit': 3}}
+    client = Client(handle_sigint=False, **options)
+    with pytest.raises(ConnectionError, match='redirected to ') as caught:
+        client.connect(hostile_server(redirects).url, transports=transport)
+    assert 'passw0rd' not in whole(caught.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -82,7 +83,7 @@ def ways_to_a_server() -> list[Client]:
 
 def settings(eio: Client) -> None:
     """What can be set on a client."""
-    assert_type(eio.ssl_verify, bool | str)
+    assert_type(eio.ssl_verify, bool | str | bytes | os.PathLike[Any])
     assert_type(eio.handle_sigint, bool)
     assert_type(eio.request_timeout, float | tuple[float, float] | None)
     assert_type(eio.timestamp_requests, bool)
@@ -93,7 +94,9 @@ def settings(eio: Client) -> None:
     assert_type(eio.write_limit, int | None)
     assert_type(eio.max_message_size, int | None)
     assert_type(eio.logger, logging.Logger)
-    assert_type(eio.ssl_cert, str | tuple[str, str] | None)
+    eio.ssl_cert = Path('cert.pem')
+    eio.ssl_cert = Path('cert.pem'), Path('key.pem')
+    eio.ssl_verify = Path('ca.pem')
     assert_type(eio.dial, Dial | None)
     eio.source_addresses = None
     eio.sockopt = ()

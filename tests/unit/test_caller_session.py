@@ -120,7 +120,7 @@ def test_settings_of_a_session(session):
 
 
 def test_the_environment_of_what_has_no_settings(monkeypatch):
-    assert settings(Minimal(), 'http://a.test') == Settings({}, None, None)
+    assert settings(Minimal(), 'http://a.test') == Settings({}, True, None)
     monkeypatch.setenv('http_proxy', 'http://p.test')
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', '/ca.pem')
     assert settings(Minimal(), 'http://a.test') == Settings(

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import threading
+import traceback
 
 import gevent
 import greenlet
@@ -276,6 +277,35 @@ def test_a_look_up_that_waits_for_its_turn_is_killed(resolver):
     gevent.joinall(asking, timeout=5)
     settle()
     all_is_over()
+
+
+@pytest.mark.parametrize('kind', [socket.gaierror, OSError, TypeError])
+def test_each_waiter_gets_an_exception_of_its_own(resolver, kind):
+    """One that were shared would lead from one client into the frames of another, and what is
+    secret there.
+    """
+
+    def ask(authorization):
+        try:
+            resolve.look_up('example.test', 80)
+        except kind as exc:
+            return exc
+
+    resolver.answer = kind(5, 'no such name')
+    resolver.may_answer.clear()
+    asking = [gevent.spawn(ask, f'secret {number}') for number in range(3)]
+    settle()
+    resolver.may_answer.set()
+    errors = [one.get() for one in asking]
+    assert [(type(one), one.args) for one in errors] == [(kind, (5, 'no such name'))] * 3
+    assert len({*map(id, errors), id(resolver.answer)}) == 4
+    for number, error in enumerate(errors):
+        assert (error.__cause__, error.__context__) == (None, None)
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        outer = [frame for frame, _ in traceback.walk_stack(frames[0])]
+        seen = [one.f_locals.get('authorization') for one in (*frames, *outer)]
+        assert set(seen) - {None} == {f'secret {number}'}
+    assert resolver.answer.__traceback__ is None
 
 
 def test_a_machine_without_native_threads(resolver):

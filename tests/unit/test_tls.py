@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import ssl
@@ -15,6 +16,7 @@ from gevent import socket
 
 from engineio_gevent.net import tls
 from engineio_gevent.net.errors import error_text
+from engineio_gevent.transports.route import Route
 from support import reset
 
 
@@ -93,23 +95,197 @@ def test_another_wish_is_another_context(context, certificates):
     assert len(set(map(id, made))) == len(made)
 
 
-def test_a_file_that_changed_is_a_new_context(context, certificates, tmp_path):
+def replace(path):
+    """Rename another file of the same size and time to a path, as by an atomic rotation."""
+    other = Path(os.fsdecode(path)).with_suffix('.new')
+    shutil.copy2(path, other)
+    os.rename(other, path)
+
+
+def overwrite(path):
+    """Other content of the same size, with the times of the file before it."""
+    before = os.stat(path)
+    content = Path(os.fsdecode(path)).read_bytes()
+    with open(path, 'r+b') as file:
+        file.write(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def touch(path):
+    os.utime(path, (1, 1))
+
+
+CHANGES = [touch, replace, overwrite]
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_file_that_changed_is_a_new_context(context, certificates, tmp_path, change):
     path = str(tmp_path / 'ca.pem')
     shutil.copy(certificates.ca, path)
     before = context(path)
     assert context(path) is before
-    os.utime(path, (1, 1))
+    change(path)
     after = context(path)
     assert after is not before
     assert context(path) is after
 
 
-def test_a_client_certificate_that_changed_is_a_new_context(context, certificates, tmp_path):
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_client_certificate_that_changed_is_a_new_context(
+    context, certificates, tmp_path, change
+):
     path = str(tmp_path / 'client.pem')
     shutil.copy(certificates.client_pem, path)
     before = context(cert=path)
-    os.utime(path, (1, 1))
+    assert context(cert=path) is before
+    change(path)
     assert context(cert=path) is not before
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """Files in folders are looked at once in a second; each look is in another one."""
+    monkeypatch.setattr(tls, 'monotonic', itertools.count().__next__)
+
+
+@pytest.mark.parametrize('change', [*CHANGES, os.unlink])
+@pytest.mark.parametrize('by', ['verify', 'ca_cert_path'])
+def test_a_file_in_a_folder_that_changed_is_a_new_context(
+    context, certificates, tmp_path, by, change, seconds
+):
+    """OpenSSL keeps what it has once found in the folder."""
+    name = tmp_path / '12345678.0'
+    shutil.copy(certificates.ca, name)
+    (tmp_path / 'dangling.0').symlink_to('nowhere')
+    settings = {'verify': str(tmp_path)} if by == 'verify' else {'sslopt': {by: tmp_path}}
+    before = context(**settings)
+    assert context(**settings) is before
+    change(name)
+    after = context(**settings)
+    assert after is not before
+    assert context(**settings) is after
+
+
+@pytest.mark.parametrize('change', [replace, os.unlink])
+def test_a_name_in_a_folder_that_changed_shows_at_once(
+    context, certificates, tmp_path, change, monkeypatch
+):
+    """The others within a second: a folder may have hundreds of files."""
+    monkeypatch.setattr(tls, 'monotonic', lambda: 1.5)
+    shutil.copy(certificates.ca, tmp_path / '12345678.0')
+    before = context(str(tmp_path))
+    looks = []
+    scan = os.scandir
+    monkeypatch.setattr('os.scandir', lambda path: looks.append(path) or scan(path))
+    assert context(str(tmp_path)) is before
+    assert looks == []
+    change(tmp_path / '12345678.0')
+    assert context(str(tmp_path)) is not before
+    assert looks == [str(tmp_path)]
+
+
+def test_a_file_that_a_folder_links_to(context, certificates, tmp_path, seconds):
+    """As `openssl rehash` names them."""
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    shutil.copy(certificates.ca, tmp_path / 'ca.pem')
+    (folder / '12345678.0').symlink_to(tmp_path / 'ca.pem')
+    before = context(str(folder))
+    assert context(str(folder)) is before
+    overwrite(tmp_path / 'ca.pem')
+    assert context(str(folder)) is not before
+
+
+def test_authorities_of_the_system_that_changed(
+    context, certificates, tmp_path, monkeypatch, seconds
+):
+    """For an sslopt that verifies what `verify` does not."""
+    verified = {'cert_reqs': ssl.CERT_REQUIRED}
+    usual = context(False, None, verified)
+    assert context(False, None, verified) is usual
+    file, folder, other = tmp_path / 'ca.pem', tmp_path / 'folder', tmp_path / 'other'
+    folder.mkdir()
+    other.mkdir()
+    for path in (file, folder / 'a.0', other / 'b.0'):
+        shutil.copy(certificates.ca, path)
+    monkeypatch.setenv('SSL_CERT_FILE', str(file))
+    by_file = context(False, None, verified)
+    assert by_file is not usual
+    assert len(by_file.get_ca_certs()) == 1
+    monkeypatch.setenv('SSL_CERT_DIR', f'{folder}{os.pathsep}{other}')
+    before = context(False, None, verified)
+    assert before is not by_file
+    for path in (file, folder / 'a.0', other / 'b.0'):
+        assert context(False, None, verified) is before
+        replace(path)
+        after = context(False, None, verified)
+        assert after is not before
+        before = after
+
+
+@pytest.mark.parametrize('change', CHANGES)
+@pytest.mark.parametrize('name', ['REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'])
+def test_a_bundle_of_the_environment_that_changed(
+    certificates, tmp_path, monkeypatch, name, change
+):
+    for known in ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'):
+        monkeypatch.delenv(known, raising=False)
+    shutil.copy(certificates.ca, tmp_path / 'ca.pem')
+    monkeypatch.setenv(name, str(tmp_path / 'ca.pem'))
+    before = Route('https://a.test').tls_context()
+    assert Route('https://b.test').tls_context() is before
+    change(tmp_path / 'ca.pem')
+    assert Route('https://a.test').tls_context() is not before
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_bundle_of_the_environment_for_websockets_that_changed(
+    certificates, tmp_path, monkeypatch, change
+):
+    shutil.copy(certificates.ca, tmp_path / 'ca.pem')
+    monkeypatch.setenv('WEBSOCKET_CLIENT_CA_BUNDLE', str(tmp_path / 'ca.pem'))
+    route = Route('https://a.test', websocket_options={'sslopt': {'check_hostname': True}})
+
+    def made():
+        return route.tls_context(route.websocket_options.sslopt(route.verify))
+
+    before = made()
+    assert made() is before
+    assert len(before.get_ca_certs()) == 1
+    change(tmp_path / 'ca.pem')
+    assert made() is not before
+
+
+def test_a_new_client_certificate_is_shown(certificates, shake_hands, tmp_path):
+    """And an authority that was withdrawn is not believed any more."""
+    import trustme
+
+    other = trustme.CA()
+    server_context = certificates.server_context()
+    for authority in (certificates.ca, tmp_path / 'other.pem'):
+        if authority != certificates.ca:
+            other.cert_pem.write_to_path(str(authority))
+        server_context.load_verify_locations(authority)
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    ca, pair = tmp_path / 'ca.pem', [tmp_path / 'client.pem', tmp_path / 'client.key']
+    shutil.copy(certificates.ca, ca)
+    shutil.copy(certificates.client_cert, pair[0])
+    shutil.copy(certificates.client_key, pair[1])
+    sslopt = {'ca_certs': ca, 'cert_chain': (*pair, None)}
+
+    def made():
+        return tls.context(True, None, lambda: certificates.ca, sslopt)
+
+    _, shown = shake_hands(made(), server_context=server_context)
+    assert 'client@example.test' in str(shown)
+    new = other.issue_cert('new@example.test')
+    new.cert_chain_pems[0].write_to_path(str(pair[0]))
+    new.private_key_pem.write_to_path(str(pair[1]))
+    _, shown = shake_hands(made(), server_context=server_context)
+    assert 'new@example.test' in str(shown)
+    other.cert_pem.write_to_path(str(ca))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(made(), server_context=server_context)
 
 
 def test_options_that_cannot_be_compared_are_taken_all_the_same(context, certificates):
@@ -126,20 +302,16 @@ def test_a_chain_may_be_a_list(context, certificates):
     assert context(sslopt={'cert_chain': chain}) is context(sslopt={'cert_chain': tuple(chain)})
 
 
-@pytest.mark.parametrize(
-    'option', ['ca_certs', 'ca_cert_path', 'certfile', 'keyfile', 'chain', 'key of chain']
-)
+@pytest.mark.parametrize('option', ['ca_certs', 'certfile', 'keyfile', 'chain', 'key of chain'])
 @pytest.mark.parametrize('kind', [str, Path, os.fsencode])
+@pytest.mark.parametrize('change', CHANGES)
 def test_a_file_of_sslopt_that_changed_is_a_new_context(
-    context, certificates, tmp_path, option, kind
+    context, certificates, tmp_path, option, kind, change
 ):
-    if option == 'ca_cert_path':
-        path = tmp_path
-    else:
-        path = tmp_path / 'file.pem'
-        names = {'ca_certs': 'ca', 'keyfile': 'client_key', 'key of chain': 'client_key'}
-        name = names.get(option, 'client_pem')
-        shutil.copy(getattr(certificates, name), path)
+    path = tmp_path / 'file.pem'
+    names = {'ca_certs': 'ca', 'keyfile': 'client_key', 'key of chain': 'client_key'}
+    name = names.get(option, 'client_pem')
+    shutil.copy(getattr(certificates, name), path)
     sslopt = {option: kind(path)}
     if option == 'keyfile':
         sslopt['certfile'] = certificates.client_cert
@@ -149,7 +321,7 @@ def test_a_file_of_sslopt_that_changed_is_a_new_context(
         sslopt = {'cert_chain': (certificates.client_cert, kind(path), None)}
     before = context(sslopt=sslopt)
     assert context(sslopt=sslopt) is before
-    os.utime(path, (1, 1))
+    change(path)
     assert context(sslopt=sslopt) is not before
 
 
@@ -218,6 +390,17 @@ def test_a_server_with_the_right_name_and_authority(context, shake_hands):
 @pytest.mark.parametrize('host', ['localhost', '127.0.0.1', '::1'])
 def test_names_and_addresses_of_a_certificate(context, shake_hands, host):
     shake_hands(context(), host)
+
+
+@pytest.mark.parametrize(
+    ('host', 'option'), [('localhost.', None), ('::1%lo', None), ('x.test', 'localhost.')]
+)
+def test_a_dot_or_a_zone_is_not_in_a_certificate(context, certificates, shake_hands, host, option):
+    names = []
+    server_context = certificates.server_context()
+    server_context.sni_callback = lambda sock, name, ctx: names.append(name)
+    shake_hands(context(), host, {'server_hostname': option}, server_context)
+    assert names == [None if ':' in host else 'localhost']
 
 
 @pytest.mark.parametrize('host', ['example.test', '127.0.0.2'])
@@ -313,6 +496,11 @@ def test_the_client_certificate_of_sslopt_goes_first(context, certificates, shak
         ctx = context(cert='/nowhere/client.pem', sslopt=sslopt)
         _, shown = shake_hands(ctx, server_context=server_context)
         assert 'client@example.test' in str(shown['subjectAltName'])
+
+
+@pytest.mark.parametrize('sslopt', [None, {'ciphers': 'DEFAULT'}, {'cert_reqs': ssl.CERT_NONE}])
+def test_no_renegotiation(context, sslopt):
+    assert context(sslopt=sslopt).options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_what_is_empty_is_not_there(context):

@@ -95,6 +95,8 @@ def echo(sock):
         ('p.test', Proxy('http', 'p.test', 80)),
         ('https://p.test', Proxy('https', 'p.test', 443)),
         ('http://[::1]:1', Proxy('http', '::1', 1)),
+        ('http://b\xfccher.test:1', Proxy('http', 'xn--bcher-kva.test', 1)),
+        ('http://P.test.:1', Proxy('http', 'p.test.', 1)),
         ('http://u%40:p%3A@p.test:65535', Proxy('http', 'p.test', 65535, 'u@', 'p:')),
         ('http://u@p.test:1', Proxy('http', 'p.test', 1, 'u', '')),
         ('socks4://p.test', Proxy('socks4', 'p.test', 1080)),
@@ -105,6 +107,9 @@ def echo(sock):
 )
 def test_the_url_of_a_proxy(url, expected):
     assert Proxy.parse(url) == expected
+
+
+_QUOTE = 'write /, ? and # in a user or a password as %2F, %3F and %23'
 
 
 @pytest.mark.parametrize(
@@ -119,6 +124,12 @@ def test_the_url_of_a_proxy(url, expected):
         ('http://u:secret@p.test:65536', 'the port must be a number from 1 to 65535'),
         ('http://u:secret@p.test:x', 'the port must be a number from 1 to 65535'),
         ('http://u:secret@', 'no host'),
+        ('http://u:12/secret@p.test', _QUOTE),
+        ('http://u:12?secret@p.test', _QUOTE),
+        ('http://u:12#secret@p.test', _QUOTE),
+        ('http://u:secret/secret@p.test', 'the port must be a number from 1 to 65535'),
+        ('http://u:secret@a\xa8b.test', 'invalid host'),
+        ('http://u:secret@a..b', 'invalid host'),
     ],
 )
 def test_an_invalid_url_of_a_proxy(url, why):

@@ -62,7 +62,10 @@ def fresh(monkeypatch):
         ),
         ({'sslopt': 5}, 'sslopt must be a dict'),
         ({'sslopt': ['ca_certs']}, 'sslopt must be a dict'),
-        ({'http_proxy_host': 5}, 'http_proxy_host must be the name or address of a host'),
+        *(
+            ({'http_proxy_host': wrong}, 'http_proxy_host must be the name or address of a host')
+            for wrong in (5, 'a b', 'a\xa8b', 'a..b', '[::1]', 'http://u:p@a', 'a\r\nb')
+        ),
         *(
             ({'http_proxy_host': 'p', 'http_proxy_auth': value}, 'http_proxy_auth must be a pair')
             for value in ('user:pw', 'ab', ('a', 'b', 'c'), ('a', 5), (b'a', 'b'), 5)
@@ -463,3 +466,26 @@ def test_no_proxy(monkeypatch):
         assert WebSocketOptions(given).proxy('d.test', False) == proxy
         assert listed.proxy('c.test', False) == proxy
         monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ('sslopt', 'verifies'),
+    [
+        (None, False),
+        ({}, False),
+        ({'ciphers': 'DEFAULT', 'server_hostname': 'a', 'certfile': 'a.pem'}, False),
+        ({'ca_certs': '', 'ca_cert_path': None, 'context': None, 'cert_reqs': None}, False),
+        ({'ca_certs': 'a.pem'}, True),
+        ({'ca_cert_path': 'a'}, True),
+        ({'cert_reqs': ssl.CERT_NONE}, True),
+        ({'context': ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, True),
+    ],
+    ids=str,
+)
+def test_whether_sslopt_says_how_to_verify(sslopt, verifies):
+    assert WebSocketOptions({'sslopt': sslopt}).verifies is verifies
+
+
+def test_the_host_of_a_proxy_as_it_is_looked_up():
+    options = WebSocketOptions({'http_proxy_host': 'b\xfccher.test'})
+    assert options.proxy('a.test', False)[0].host == 'xn--bcher-kva.test'

@@ -19,6 +19,7 @@ from ...net import race, socks, tls, tunnel
 from ...net.deadlines import within
 from ...net.dial import Dialer
 from ...net.errors import error_text
+from ...net.hosts import authority, host_header
 from ...net.race import SocketOptions
 from ...net.resolve import Address, look_up
 from ...net.tunnel import Proxy
@@ -233,7 +234,7 @@ class Reach:
                     sock = self._shake_hands(step, sock, proxy)
             with run.step('proxy') as step:
                 how = self.how(transport)
-                url = f'{proxy.scheme}://{tunnel.authority(proxy.host, proxy.port)}'
+                url = f'{proxy.scheme}://{authority(proxy.host, proxy.port)}'
                 step.facts.update(url=url, source=self._source(), how=how)
                 if how != FORWARD:
                     self._tunnel(sock, proxy)
@@ -255,7 +256,7 @@ class Reach:
         except ssl.SSLError as exc:  # TLS 1.3 refuses a client after the handshake
             raise Fault(self._peer(proxy).named(secure.explain(exc, False)), 'proxy-tls') from exc
         except OSError as exc:
-            problem = f'{tunnel.authority(host, port)} via {proxy}: {error_text(exc)}'
+            problem = f'{authority(host, port)} via {proxy}: {error_text(exc)}'
             if "'407" in problem:
                 problem += '. Pass --proxy http://USER:PASSWORD@HOST:PORT'
             elif proxy.scheme == 'https' and (
@@ -319,7 +320,7 @@ class Reach:
         """Whether a server that was addressed by https:// answers plain HTTP."""
         try:
             with contextlib.closing(within(self.timeout, self._open, transport, False)) as sock:
-                headers = [('Host', self.route.netloc), ('Connection', 'close')]
+                headers = [('Host', host_header(self.route.netloc)), ('Connection', 'close')]
                 within(min(self.timeout, LOOK), exchange, sock, 'GET', '/', headers, None)
         except (OSError, EngineIOError):
             return False

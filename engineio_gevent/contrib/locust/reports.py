@@ -11,6 +11,7 @@ import gevent
 from gevent import getcurrent
 
 from ...net.deadlines import timer_seconds
+from ...net.hosts import without_login
 from .awaited import Awaited
 from .failures import CheckFailed, describe
 from .stopwatch import Stopwatch
@@ -90,7 +91,7 @@ class Reports:
     def _url(self) -> str:
         """The URL without a query and a password, which may be secret."""
         try:
-            parts = urlsplit(self._user.host or '')
+            parts = urlsplit(without_login(self._user.host or ''))
         except ValueError:  # an invalid URL; the row of connect() says why
             return f'/{self._path}/'
         return f'{parts.scheme}://{parts.netloc.rpartition("@")[2]}/{self._path}/'

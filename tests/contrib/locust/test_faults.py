@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import support
 
 FAILED = 1
@@ -47,6 +49,17 @@ def test_a_url_that_is_none(locust):
     ((kind, _, _),) = run.failures
     assert kind == 'connect'
     assert {event['url'] for event in run.events} == {'/engine.io/'}
+
+
+@pytest.mark.parametrize('rest', ['s3cret/s3cret', '1234/s3cret'])
+def test_a_password_that_is_not_quoted_is_not_in_the_reports(locust, rest):
+    run = locust('patient.py', f'http://ann:{rest}@127.0.0.1:1', users=1)
+    run.until(lambda: run.events)
+    run.quit(FAILED)
+    assert {event['url'] for event in run.events} == {'http://127.0.0.1:1/engine.io/'}
+    for text in map(str, (*run.failures, *run.events)):
+        assert 's3cret' not in text
+        assert '1234' not in text
 
 
 def test_gevent_without_trees_of_greenlets(locust, make_js_server, monkeypatch):
