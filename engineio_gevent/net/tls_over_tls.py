@@ -31,13 +31,22 @@ class TLSOverTLS:
     :param suppress_ragged_eofs: whether an end of TCP without an end of TLS is an end of file.
     """
 
-    __slots__ = ('_accepted', '_from_peer', '_sock', '_suppress', '_tls', '_to_peer', '_unsent')
+    __slots__ = (
+        '_accepted',
+        '_from_peer',
+        '_sock',
+        '_tls',
+        '_to_peer',
+        '_unsent',
+        'suppress_ragged_eofs',
+    )
 
     def __init__(
         self, sock: Any, context: ssl.SSLContext, host: str, suppress_ragged_eofs: bool
     ) -> None:
         self._sock = sock
-        self._suppress = suppress_ragged_eofs
+        #: Named as in the standard library's sockets.
+        self.suppress_ragged_eofs = suppress_ragged_eofs
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
@@ -61,7 +70,7 @@ class TLSOverTLS:
         try:
             return self._run(self._tls.read, size)
         except ssl.SSLEOFError:
-            if self._suppress:
+            if self.suppress_ragged_eofs:
                 return b''
             raise
 

@@ -214,6 +214,7 @@ class SessionHTTP:
         parts = []
         size = 0
         if isinstance(response, requests.Response) and response.raw is not None:
+            _need_close_notify(response)
             pieces = response.iter_content(65536)
         else:
             pieces = iter([response.content or b''])
@@ -235,6 +236,19 @@ class SessionHTTP:
 
     def abandon(self) -> None:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
+
+
+def _need_close_notify(response: requests.Response) -> None:
+    """Have a body that ends with the connection fail if TLS is not closed (RFC 9112, section 9.8).
+
+    Otherwise whoever cuts the connection also cuts the body, and nobody sees it.
+    """
+    raw: Any = response.raw
+    if getattr(raw, 'length_remaining', 0) is None and not getattr(raw, 'chunked', True):
+        reader = getattr(getattr(raw, '_fp', None), 'fp', None)  # that of http.client
+        sock: Any = getattr(getattr(reader, 'raw', None), '_sock', None)
+        if hasattr(sock, 'suppress_ragged_eofs'):
+            sock.suppress_ragged_eofs = False
 
 
 def _imported_before_patching() -> bool:
