@@ -25,6 +25,7 @@ from ..net.errors import connection_error
 from ..net.tunnel import Proxy, root_cause_text
 from ..net.unpatched import warn_if_unpatched
 from .caller_session import cookies_of
+from .headers import text, without_framing
 from .http import CONTENT_TYPE, body_of_success
 from .redirects import Destination, next_destination
 from .route import Route
@@ -97,7 +98,7 @@ class SessionHTTP:
     def _request(
         self, method: str, target: str, body: bytes | None, timeout: float | None
     ) -> bytes:
-        headers = self._headers
+        headers = {**self._changed(), **self._headers}
         if body is not None:
             headers = {**headers, 'Content-Type': CONTENT_TYPE}
         if self._joins_cookies:
@@ -131,6 +132,21 @@ class SessionHTTP:
             return body_of_success(method, self._route, target, status, received, content, by)
         except HTTPError as exc:
             raise exc from error
+
+    def _changed(self) -> dict[Any, str | None]:
+        """What is changed of the session's own headers, as far as it is requests'; None: no header.
+
+        Length and coding of a body are those of each request.
+        """
+        if not isinstance(self._session, requests.Session):
+            return {}
+        changed: dict[Any, str | None] = {}
+        for name, value in self._session.headers.items():
+            sent = [(text(name), text(value))]
+            kept = sent if value is None else without_framing(sent)
+            if kept != sent:
+                changed[name] = kept[0][1] if kept else None
+        return changed
 
     def _exchange(
         self,
