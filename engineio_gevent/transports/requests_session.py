@@ -98,7 +98,7 @@ class SessionHTTP:
     def _request(
         self, method: str, target: str, body: bytes | None, timeout: float | None
     ) -> bytes:
-        headers = {**self._changed(), **self._headers}
+        headers: dict[Any, str | None] = {**self._changed(), **self._headers}
         if body is not None:
             headers = {**headers, 'Content-Type': CONTENT_TYPE}
         if self._joins_cookies:
@@ -152,7 +152,7 @@ class SessionHTTP:
         self,
         method: str,
         target: str,
-        headers: dict[str, str],
+        headers: dict[Any, str | None],
         body: bytes | None,
         timeout: float | None,
     ) -> tuple[Any, bytes]:
