@@ -238,3 +238,18 @@ def test_a_date_over_which_the_jar_fails(cookies):
 def test_an_age_that_is_no_number_is_ignored(cookies):
     cookies.store(HERE, ['a=1; Max-Age=never', 'b=2; Max-Age=1e3', 'c=3; Max-Age="0"'])
     assert sorted(cookies.header(HERE).split('; ')) == ['a=1', 'b=2']
+
+
+def test_two_hosts_of_a_domain_have_cookies_of_their_own(cookies):
+    """Each load balancer of a domain finds its own cookie again."""
+    for host, value in (('api', '1'), ('ws', '2')):
+        cookies.store(f'http://{host}.example.com/', [f's={value}; Path=/; Domain=example.com'])
+    assert cookies.header('http://api.example.com/') == 's=1'
+    assert cookies.header('http://ws.example.com/') == 's=2'
+
+
+def test_a_server_does_not_choose_the_host_of_its_cookie(cookies):
+    """By an attribute of the name that this package uses."""
+    cookies.store('http://evil.test/', ['a=1; Path=/; host=victim.test; Domain=evil.test'])
+    assert cookies.header('http://victim.test/') == ''
+    assert cookies.header('http://evil.test/') == 'a=1'
