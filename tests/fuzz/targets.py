@@ -19,7 +19,7 @@ from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
+from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from engineio_gevent.protocol import open_packet, packet, payload
 from engineio_gevent.protocol.frames import FrameDecoder, parse_close
 from engineio_gevent.protocol.http1 import MAX_HEADERS, Response
@@ -893,10 +893,9 @@ def check_request(data: bytes, random: Random) -> object:
         else:
             open_websocket(route, None, None)
             raise AssertionError('no handshake')
-    except HTTPError as error:
-        assert 'websocket' in str(error), error
-    except ConnectionClosed as error:
-        assert 'websocket-client' in str(error) or 'used' in str(error), error
+    except EngineIOError:
+        if way in ('get', 'post'):
+            raise
     names: tuple[bytes, ...] = ()
     for number, server in enumerate(dialer.made):
         found = reference.request(server.sent)
