@@ -5,12 +5,16 @@ message. A server that reads the bytes by the letter finds the requests of this 
 others, by every way that headers come in and requests go out.
 """
 
+import contextlib
 import threading
 
 import pytest
 import requests
 from fuzz import reference
 
+from engineio_gevent.cli import main
+from engineio_gevent.contrib import socketio
+from engineio_gevent.exceptions import ConnectionError
 from engineio_gevent.net import unpatched
 from support import NativeServer, accept_websocket, frame, open_packet, read_frame, respond
 
@@ -76,7 +80,7 @@ class Recorder:
         if request.values(b'upgrade'):
             accept_websocket(sock, _AsSupport(key[0].decode()))
             sock.sendall(frame(open_packet()))
-            assert read_frame(sock)[1] == b'4hello'
+            read_frame(sock)
             sock.sendall(frame('1'))
         elif request.method == b'POST':
             self._posted.set()
@@ -238,6 +242,65 @@ def test_close_and_keep_alive_may_be_said(talk):
     for value, sent in (('close', b'close'), ('Keep-Alive, X-Own', b'Keep-Alive')):
         for request in talk('polling', {'connection': value}):
             assert request.values(b'connection') == [sent]
+
+
+def test_a_proxy_that_connects_gets_no_headers_of_the_caller(witness, monkeypatch):
+    """Its answer is read to the end of its head, so a body would be taken for the server's."""
+    heads = []
+
+    def proxy(sock):
+        head = b''
+        while not head.endswith(b'\r\n\r\n'):
+            head += sock.recv(1)
+        heads.append(head)
+        respond(sock, '', '403 Forbidden')
+
+    server = NativeServer(proxy)
+    monkeypatch.setenv('http_proxy', server.url)
+    monkeypatch.setenv('no_proxy', '')
+    given = {'Content-Length': '3', 'Authorization': 'secret', 'X-Own': 'mine'}
+    with pytest.raises(ConnectionError, match='403 Forbidden'):
+        witness().client.connect('http://a.test', given, transports='websocket')
+    server.stop()
+    assert heads == [b'CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n']
+
+
+#: Of each kind one.
+ALL = {
+    'content-length': '3',
+    'Transfer-Encoding': 'chunked',
+    'content-type': 'a/b',
+    'Connection': 'X-Own, Upgrade',
+    'TE': 'trailers',
+    'upgrade': 'h2c',
+}
+
+
+def test_socketio():
+    recorder = Recorder()
+    server = NativeServer(recorder)
+    sio = socketio.Client(reconnection=False, handle_sigint=False)
+    sio.connect(
+        server.url, headers=ALL, transports='polling', socketio_path='engine.io', wait=False
+    )
+    sio.eio.wait()  # the server ends the connection
+    server.stop()
+    assert recorder.fault is None, recorder.fault
+    assert [one.body for one in recorder.requests if one.method == b'POST'] == [b'40{}']
+
+
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+def test_the_command(transport):
+    """Its probe makes requests of its own."""
+    recorder = Recorder()
+    server = NativeServer(recorder)
+    words = [word for name, value in ALL.items() for word in ('-H', f'{name}: {value}')]
+    with contextlib.suppress(SystemExit):
+        main(['probe', server.url, '--transports', transport, '--timeout', '1', *words])
+    server.stop()
+    assert recorder.fault is None, recorder.fault
+    assert {one.method for one in recorder.requests} >= {b'GET'}
+    assert any(one.values(b'upgrade') for one in recorder.requests) == (transport == 'websocket')
 
 
 # -- The key of the handshake ----------------------------------------------------------------------
