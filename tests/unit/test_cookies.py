@@ -6,7 +6,7 @@ import warnings
 from http.cookiejar import CookieJar
 
 import pytest
-from requests.cookies import RequestsCookieJar
+from requests.cookies import RequestsCookieJar, create_cookie
 
 from engineio_gevent.transports.cookies import Cookies, joined
 
@@ -246,6 +246,14 @@ def test_two_hosts_of_a_domain_have_cookies_of_their_own(cookies):
         cookies.store(f'http://{host}.example.com/', [f's={value}; Path=/; Domain=example.com'])
     assert cookies.header('http://api.example.com/') == 's=1'
     assert cookies.header('http://ws.example.com/') == 's=2'
+
+
+def test_a_cookie_that_the_caller_puts_into_the_jar(cookies):
+    """It has the rules of the standard library."""
+    cookies.store(HERE, ['a=1; Path=/'])
+    cookies.jar.set_cookie(create_cookie('own', '2', domain='other.test', path='/'))
+    assert cookies.header(HERE) == 'a=1'
+    assert cookies.header('http://other.test/') == 'own=2'
 
 
 def test_a_server_does_not_choose_the_host_of_its_cookie(cookies):

@@ -141,9 +141,9 @@ def test_headers_of_one_message(name, change):
     ],
 )
 def test_connection(value, sent):
-    headers = [('A', 'a'), ('CONNECTION', value)]
+    headers = [('A', 'a'), ('CONNECTION', value), ('B', 'b')]
     wanted = [] if sent is None else [('CONNECTION', sent)]
-    assert without_framing(headers) == [('A', 'a'), *wanted]
+    assert without_framing(headers) == [('A', 'a'), *wanted, ('B', 'b')]
 
 
 @pytest.mark.parametrize('name', ['Content-Language', 'X-Content-Length', 'Upgrades', 'Cookie'])

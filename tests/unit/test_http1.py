@@ -196,6 +196,20 @@ def test_every_early_end(data, status, body, kept):
             assert not response.keep_alive or at >= len(data) - len(b'HTTP/1.1')
 
 
+def test_bodies_that_end_with_the_connection():
+    response = Response(None)
+    seen = []
+    for piece in (OK, b'\r\n', b'hello'):
+        response.feed(piece)
+        seen.append(response.ends_with_connection)
+    response.end()
+    assert [*seen, response.ends_with_connection] == [False, True, True, False]
+    for head in (OK + b'Content-Length: 5\r\n\r\n', CHUNKED, b'HTTP/1.1 101 -\r\n\r\n'):
+        response = Response(None)
+        response.feed(head)
+        assert response.ends_with_connection is False
+
+
 def test_nothing_after_an_interim_response_is_not_nothing():
     with pytest.raises(ConnectionClosed) as caught:
         read(b'HTTP/1.1 100 Continue\r\n\r\n')
@@ -738,6 +752,42 @@ def test_a_member_that_is_cut():
         if size != len(first):  # the only cut that nobody can see
             with pytest.raises(ProtocolError):
                 encoded(whole[:size]).content(1000)
+
+
+def test_deflate_without_a_header_whatever_it_begins_with():
+    """Its first bytes may have one of the two marks of a header."""
+    seen = set()
+    for number in range(300):
+        text = random_bytes(number)[: number % 40 + 1]
+        body = zlib.compress(text)[2:-4]
+        seen.add((body[0] & 15 == 8, int.from_bytes(body[:2], 'big') % 31 == 0))
+        assert encoded(body, 'deflate').content(None) == text
+    assert (False, True) in seen
+
+
+def test_no_member_is_decompressed_above_the_limit(monkeypatch):
+    """Not even the last, which shares the limit with the others."""
+    sizes = []
+    make = zlib.decompressobj
+
+    class Measuring:
+        def __init__(self, window):
+            self._inflater = make(window)
+
+        def __getattr__(self, name):
+            return getattr(self._inflater, name)
+
+        def decompress(self, *arguments):
+            part = self._inflater.decompress(*arguments)
+            sizes.append(len(part))
+            return part
+
+    monkeypatch.setattr(zlib, 'decompressobj', Measuring)
+    body = gzip.compress(bytes(600)) + gzip.compress(bytes(100_000))
+    with pytest.raises(ProtocolError) as caught:
+        encoded(body).content(1000)
+    assert caught.value.code == 1009
+    assert sizes == [600, 401]
 
 
 def test_many_empty_members_take_linear_time(monkeypatch):
