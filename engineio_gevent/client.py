@@ -302,7 +302,7 @@ class Client(Tools):
                     and a host. A query string is added to each request. It must
                     not have another path than ``engineio_path``.
         :param headers: headers for each polling request and for the websocket
-                        handshake.
+                        handshake, without ``Content-Length`` and the like.
         :param transports: ``'polling'``, ``'websocket'`` or a list of them, in
                            order of preference. The default begins with polling
                            and upgrades to the websocket.

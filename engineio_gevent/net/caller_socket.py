@@ -54,6 +54,15 @@ class _Waiting:
     def _until(self, ready: Any) -> None:
         ready(self._sock.fileno(), timer_seconds(self._seconds), TimeoutError('timed out'))
 
+    @property
+    def suppress_ragged_eofs(self) -> bool:
+        suppresses: bool = self._sock.suppress_ragged_eofs  # as only sockets with TLS have it
+        return suppresses
+
+    @suppress_ragged_eofs.setter
+    def suppress_ragged_eofs(self, suppresses: bool) -> None:
+        self._sock.suppress_ragged_eofs = suppresses
+
     def setsockopt(self, *option: Any) -> None:
         self._sock.setsockopt(*option)
 

@@ -38,10 +38,10 @@ class TLSOverTLS:
         '_from_peer',
         '_send',
         '_sock',
-        '_suppress',
         '_tls',
         '_to_peer',
         '_unsent',
+        'suppress_ragged_eofs',
     )
 
     def __init__(
@@ -49,7 +49,8 @@ class TLSOverTLS:
     ) -> None:
         self._sock = sock
         self._send = sender(sock)
-        self._suppress = suppress_ragged_eofs
+        #: Named as in the standard library's sockets.
+        self.suppress_ragged_eofs = suppress_ragged_eofs
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._from_peer, self._to_peer, server_hostname=host)
@@ -73,7 +74,7 @@ class TLSOverTLS:
         try:
             return self._run(self._tls.read, size)
         except ssl.SSLEOFError:
-            if self._suppress:
+            if self.suppress_ragged_eofs:
                 return b''
             raise
 

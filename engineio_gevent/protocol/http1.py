@@ -27,8 +27,13 @@ _NO_TEXT = re.compile(rb'[\x00-\x08\x0a-\x1f\x7f-\xff]')
 #: Bytes of an invalid response that an error shows.
 _SHOWN = 40
 _END_OF_HEAD = re.compile(rb'\n\r?\n')
-_CHUNK_SIZE = re.compile(rb'[0-9a-fA-F]{1,16}\Z')  # RFC 9112, section 7.1
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
+# RFC 9112, section 7.1. Some servers pad the size with spaces.
+_CHUNK_SIZE = re.compile(rb'[0-9a-fA-F]{1,16}[ \t]*\Z')
 _NO_BODY = frozenset((204, 304))  # RFC 9112, section 6.3
+_GZIP = b'\x1f\x8b'  # RFC 1952, section 2.3.1
+#: Bytes that are decompressed at first. Each next step of the same member is twice as large.
+_FIRST_STEP = 512
 
 # What comes next.
 _HEAD, _SIZED_BODY, _BODY_TO_END, _CHUNK_LINE, _CHUNK, _TRAILER, _COMPLETE = range(7)
@@ -71,6 +76,7 @@ class Response:
         '_buffer',
         '_expected',
         '_interim',
+        '_is_1_0',
         '_max_size',
         '_missing',
         '_trailers',
@@ -90,6 +96,7 @@ class Response:
         self._body = bytearray()
         self._missing = 0  # bytes until the end of a sized body, or of a chunk
         self._interim = 0
+        self._is_1_0 = False
         self._trailers = 0
         #: The status code; 0 before the head is complete.
         self.status = 0
@@ -108,6 +115,11 @@ class Response:
     def rest(self) -> bytes:
         """The bytes that came after the complete response."""
         return self._buffer[self._at :]
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the end of the connection is that of the body, which is begun."""
+        return self._expected == _BODY_TO_END
 
     # Bytes in
 
@@ -189,10 +201,13 @@ class Response:
                 raise ProtocolError(f'more than {MAX_INTERIM} interim (1xx) responses')
 
     def _parse_lines(self, head: bytes) -> None:
-        first, *lines = head.decode('latin-1').split('\n')
-        matched = _STATUS_LINE.match(first.rstrip('\r'))
+        text = head.decode('latin-1').replace('\r\n', '\n').removesuffix('\r')
+        first, *lines = text.split('\n')
+        matched = _STATUS_LINE.match(first)
         if matched is None:
             raise _no_response(head)
+        if '\r' in text or '\0' in text:  # RFC 9112, section 2.2; RFC 9110, section 5.5
+            raise ProtocolError('response header with a lone CR or a NUL')
         if len(lines) > MAX_HEADERS:
             raise ProtocolError(f'response with more than {MAX_HEADERS} header lines')
         self.status = int(matched[2])
@@ -200,10 +215,10 @@ class Response:
         self.headers = headers
         for line in lines:
             name, colon, value = line.partition(':')
-            if not colon or not name or name.strip(' \t') != name:
+            if not colon or not _NAME.match(name):
                 raise ProtocolError(f'invalid header line in the response: {line[:40]!r}')
             name = name.lower()
-            value = value.strip()
+            value = value.strip(' \t')
             if name == 'set-cookie':
                 self.cookies.append(value)
             elif name in headers:
@@ -211,7 +226,8 @@ class Response:
             else:
                 headers[name] = value
         connection = headers.get('connection', '').lower()
-        if 'close' in connection or (matched[1] == '0' and 'keep-alive' not in connection):
+        self._is_1_0 = matched[1] == '0'
+        if 'close' in connection or (self._is_1_0 and 'keep-alive' not in connection):
             self.keep_alive = False
 
     # The body: RFC 9112, section 6.3
@@ -228,6 +244,10 @@ class Response:
                     f'response with an unsupported Transfer-Encoding: {coding[:40]!r}'
                 )
             self._expected = _CHUNK_LINE
+            # Chunks count, and the connection is not used again: a proxy between may have read
+            # another body (RFC 9112, sections 6.1 and 6.3).
+            if length is not None or self._is_1_0:
+                self.keep_alive = False
         elif length is not None:
             self._missing = _parse_length(length)
             self._check_size(self._missing)
@@ -276,8 +296,8 @@ class Response:
                 self._finish()
 
     def _parse_chunk_line(self, line: bytes) -> None:
-        field = line.partition(b';')[0].strip()  # extensions are ignored
-        if not _CHUNK_SIZE.match(field):
+        field = line.partition(b';')[0]  # extensions are ignored
+        if not _CHUNK_SIZE.match(field) or b'\r' in line:
             raise ProtocolError(f'invalid chunk size in the response: {field[:40]!r}')
         self._missing = int(field, 16)
         self._expected = _CHUNK if self._missing else _TRAILER
@@ -293,7 +313,10 @@ class Response:
             return None
         line = self._buffer[self._at : end]
         self._at = end + 1
-        return line.rstrip(b'\r')
+        # A single LF ends lines of the head alone (RFC 9112, section 2.2).
+        if not line.endswith(b'\r'):
+            raise ProtocolError('chunk line in the response that does not end with CR LF')
+        return line[:-1]
 
     def content(self, max_size: int | None) -> bytes:
         """The body, decompressed.
@@ -325,7 +348,7 @@ class NothingCame(ConnectionClosed):
 
 def _parse_length(field: str) -> int:
     # The same length several times is one (RFC 9110, section 8.6).
-    lengths = {length.strip() for length in field.split(',')}
+    lengths = {length.strip(' \t') for length in field.split(',')}
     length = lengths.pop()
     if lengths or not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise ProtocolError(f'invalid Content-Length in the response: {field[:40]!r}')
@@ -340,19 +363,32 @@ def _inflate(body: bytes, encoding: str, max_size: int | None) -> bytes:
     """Decompress a body, never to more than the limit: a bomb must not fill the memory."""
     if encoding not in ('gzip', 'x-gzip', 'deflate'):
         raise ProtocolError(f'response with an unsupported Content-Encoding: {encoding[:40]!r}')
-    room = 0 if max_size is None else max_size + 1  # 0: no bound
-    try:
-        # 32: zlib's header or gzip's, whichever is there. Some servers' "deflate" has none.
-        inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        try:
-            content = inflater.decompress(body, room)
-        except zlib.error:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            content = inflater.decompress(body, room)
-    except zlib.error as exc:
-        raise ProtocolError(f'response body is not valid {encoding}: {exc}') from exc
-    if max_size is not None and len(content) > max_size:
-        raise _too_large(max_size)
-    if not inflater.eof:
-        raise ProtocolError(f'{encoding} response body is truncated')
-    return content
+    is_gzip = body.startswith(_GZIP)
+    # Some servers' "deflate" is without the header of zlib (RFC 1950, section 2.2).
+    has_header = is_gzip or (body[0] & 15 == 8 and int.from_bytes(body[:2], 'big') % 31 == 0)
+    window = zlib.MAX_WBITS | 16 * is_gzip if has_header else -zlib.MAX_WBITS
+    view = memoryview(body)
+    parts: list[bytes] = []
+    at = size = 0
+    while at < len(body):  # for each member of gzip (RFC 1952, section 2.2)
+        inflater = zlib.decompressobj(window)
+        # Small at first: zlib copies what is left after a member, and there may be many.
+        step = _FIRST_STEP
+        while not inflater.eof:
+            piece = view[at : at + step]
+            if not piece:
+                raise ProtocolError(f'{encoding} response body is truncated')
+            try:
+                part = inflater.decompress(piece, 0 if max_size is None else max_size + 1 - size)
+            except zlib.error as exc:
+                raise ProtocolError(f'response body is not valid {encoding}: {exc}') from exc
+            if part:
+                parts.append(part)
+                size += len(part)
+            if max_size is not None and size > max_size:
+                raise _too_large(max_size)
+            at += len(piece) - len(inflater.unused_data)
+            step *= 2
+        if at < len(body) and not is_gzip:
+            raise ProtocolError(f'{encoding} response body with bytes after its end')
+    return b''.join(parts)

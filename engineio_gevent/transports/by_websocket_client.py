@@ -36,6 +36,9 @@ _NEVER_CALLED = frozenset((
     '_recv', '_send',
 ))  # fmt: skip
 
+# Its own headers that the option ``header`` replaces, if the name is written like this.
+_REPLACEABLE = {name.lower(): name for name in ('Sec-WebSocket-Key', 'Sec-WebSocket-Version')}
+
 #: Makes the masking key of a frame: it is called with 4, and returns so many bytes.
 GetMaskKey = Callable[[int], bytes | str]
 
@@ -239,8 +242,9 @@ def _head_of(answer: Response) -> bytes:
 def _for_websocket_client(headers: Headers) -> dict[str, str] | list[str]:
     """The option ``header``: a dict, in which websocket-client looks for its own headers."""
     if len({name.lower() for name, _ in headers}) == len(headers):
-        return dict(headers)
-    return [f'{name}: {value}' for name, value in headers]
+        return {_REPLACEABLE.get(name.lower(), name): value for name, value in headers}
+    # In a list it does not look, and would send its own, too.
+    return [f'{name}: {value}' for name, value in headers if name.lower() not in _REPLACEABLE]
 
 
 def _warn_of_methods(kind: type) -> None:

@@ -12,9 +12,10 @@ import gevent.ssl
 from ..exceptions import ConnectionClosed
 from ..net.tls import Cert, Verify
 from . import environment
+from .headers import text, without_framing
 
 # Headers of a prepared polling request that the handshake of a websocket does not repeat.
-_POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'content-length', 'cookie'))
+_POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'cookie'))
 
 
 class HTTPSession(Protocol):
@@ -155,8 +156,8 @@ def prepared_headers(
 
     prepared = session.prepare_request(requests.Request('GET', url, dict(headers))).headers
     usual = requests.utils.default_headers()
-    return [
-        (name, value.decode('latin-1') if isinstance(value, bytes) else value)
+    return without_framing(
+        (text(name), text(value))
         for name, value in prepared.items()
-        if name.lower() not in _POLLING_ONLY and usual.get(name) != value
-    ]
+        if text(name).lower() not in _POLLING_ONLY and usual.get(name) != value
+    )

@@ -30,6 +30,7 @@ _USER_AGENT = f'engineio-gevent/{__version__}'
 #: Seconds before the end of a kept connection's time in which it is not used any more.
 KEEP_ALIVE_MARGIN = 1.0
 
+_PROXY_LOGIN = 'proxy-authorization'
 _KEEP_ALIVE = re.compile(r'timeout=(\d{1,6})')
 _poll: Any = get_original('select', 'poll') if hasattr(select, 'poll') else None
 _POLLIN = 1
@@ -210,7 +211,9 @@ class _Connection:
         forwarded = proxy is not None and forwards(proxy, place)
         if proxy is not None and forwarded:
             target = place.url  # RFC 9112, section 3.2.2
-            headers = {**headers, **proxy.authorization()}
+            own = proxy.authorization()
+            headers = {n: v for n, v in headers.items() if not own or n.lower() != _PROXY_LOGIN}
+            headers.update(own)
         request = encode_request(method, target, headers.items(), body)
         keep = server_closes = False
         self._busy = True

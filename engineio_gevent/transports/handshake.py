@@ -31,11 +31,13 @@ class Handshake:
 
     def __init__(self, route: Route) -> None:
         self._origin = host_header(route.http_origin)
-        self._key = base64.b64encode(os.urandom(16)).decode()
+        self._key = ''
         self._offered: list[str] = []
 
     def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
         """Send the request and read the response; waits."""
+        # A new one for each connection (section 4.1), after a redirect too.
+        self._key = base64.b64encode(os.urandom(16)).decode()
         names = {name.lower(): name for name, _ in headers}
         own = [one for one in headers if one[0].lower() not in HANDSHAKE]
         self._offered = listed_subprotocols(own)

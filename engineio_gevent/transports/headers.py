@@ -13,7 +13,21 @@ Headers = list[tuple[str, str]]
 
 #: Those of a websocket's handshake that the caller's headers, which may be meant for polling, do
 #: not decide.
-HANDSHAKE = frozenset(('connection', 'sec-websocket-key', 'sec-websocket-version', 'upgrade'))
+HANDSHAKE = frozenset((
+    'connection', 'sec-websocket-extensions', 'sec-websocket-key', 'sec-websocket-version',
+    'upgrade',
+))  # fmt: skip
+
+# Headers that belong to one message or one connection: they say where a body ends and what it is
+# (RFC 9112, section 6; RFC 9110, section 8), or are for the next server only (RFC 9110, section
+# 7.6.1). A program that forwards the headers of its own request has those of another message. With
+# them, a server would read other requests than were sent.
+_OF_ONE_MESSAGE = frozenset((
+    'content-encoding', 'content-length', 'content-type', 'expect', 'http2-settings', 'keep-alive',
+    'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+))  # fmt: skip
+# What a caller may say by Connection: other words name headers that proxies remove.
+_CONNECTION = frozenset(('close', 'keep-alive'))
 
 
 def checked_headers(headers: Iterable[tuple[Any, Any]]) -> Headers:
@@ -24,8 +38,7 @@ def checked_headers(headers: Iterable[tuple[Any, Any]]) -> Headers:
     """
     checked = []
     for name, value in headers:
-        name = name.decode('latin-1') if isinstance(name, bytes) else name
-        value = value.decode('latin-1') if isinstance(value, bytes) else value
+        name, value = text(name), text(value)
         if value is None:
             continue
         if not isinstance(name, str) or not NAME.match(name):
@@ -38,6 +51,37 @@ def checked_headers(headers: Iterable[tuple[Any, Any]]) -> Headers:
             )
         checked.append((name, value.strip()))
     return checked
+
+
+def text(part: Any) -> Any:
+    """A name or a value that may be bytes."""
+    return part.decode('latin-1') if isinstance(part, bytes) else part
+
+
+def without_framing(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Headers without those that belong to one message or one connection."""
+    kept = []
+    for name, value in headers:
+        known = name.lower()
+        if known == 'connection':
+            words = [word.strip() for word in value.split(',')]
+            value = ', '.join(word for word in words if word.lower() in _CONNECTION)
+            if not value:
+                continue
+        if known not in _OF_ONE_MESSAGE:
+            kept.append((name, value))
+    return kept
+
+
+def one_of_each(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Headers with one of each name, which has no case: the last, and all cookies in one."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, value in headers:
+        known = name.lower()
+        if known == 'cookie' and known in found:
+            value = f'{found[known][1]}; {value}'
+        found[known] = name, value
+    return list(found.values())
 
 
 def _is_latin_1(value: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import itertools
+import ssl
 from typing import Any
 
 import gevent
@@ -42,7 +43,7 @@ def read_response(sock: Any, max_size: int | None) -> Response:
             with contextlib.suppress(OSError):  # the caller's socket may be no TCP
                 sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
         try:
-            data = sock.recv(READ_SIZE)
+            data = _recv_to_end(sock) if response.ends_with_connection else sock.recv(READ_SIZE)
         except ConnectionError as exc:
             if not earlier_reads:
                 raise NothingCame(f'connection lost: {exc.strerror}') from exc
@@ -62,3 +63,27 @@ def read_response(sock: Any, max_size: int | None) -> Response:
             # From a socket that always has something, gevent reads without a switch.
             gevent.sleep(0)
     return response
+
+
+def _recv_to_end(sock: Any) -> bytes:
+    """Read from a body that ends with the connection; waits.
+
+    :raises ConnectionClosed: TCP ended without the closure alert of TLS. The body may have been cut
+                              by anybody (RFC 9112, section 9.8).
+    """
+    suppresses: bool | None = getattr(sock, 'suppress_ragged_eofs', None)
+    if suppresses is None:  # without TLS
+        data: bytes = sock.recv(READ_SIZE)
+        return data
+    sock.suppress_ragged_eofs = False
+    try:
+        data = sock.recv(READ_SIZE)
+    except ssl.SSLZeroReturnError:  # the closure alert, as PyPy reports it
+        return b''
+    except ssl.SSLEOFError as exc:
+        raise ConnectionClosed(
+            'the connection ended in the middle of a response: TLS was not closed (no close_notify)'
+        ) from exc
+    finally:
+        sock.suppress_ragged_eofs = suppresses
+    return data

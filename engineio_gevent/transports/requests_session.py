@@ -25,6 +25,7 @@ from ..net.errors import connection_error
 from ..net.tunnel import Proxy, root_cause_text
 from ..net.unpatched import warn_if_unpatched
 from .caller_session import cookies_of
+from .headers import text, without_framing
 from .http import CONTENT_TYPE, body_of_success
 from .redirects import Destination, next_destination
 from .route import Route
@@ -97,7 +98,7 @@ class SessionHTTP:
     def _request(
         self, method: str, target: str, body: bytes | None, timeout: float | None
     ) -> bytes:
-        headers = self._headers
+        headers: dict[Any, str | None] = {**self._changed(), **self._headers}
         if body is not None:
             headers = {**headers, 'Content-Type': CONTENT_TYPE}
         if self._joins_cookies:
@@ -132,11 +133,26 @@ class SessionHTTP:
         except HTTPError as exc:
             raise exc from error
 
+    def _changed(self) -> dict[Any, str | None]:
+        """What is changed of the session's own headers, as far as it is requests'; None: no header.
+
+        Length and coding of a body are those of each request.
+        """
+        if not isinstance(self._session, requests.Session):
+            return {}
+        changed: dict[Any, str | None] = {}
+        for name, value in self._session.headers.items():
+            sent = [(text(name), text(value))]
+            kept = sent if value is None else without_framing(sent)
+            if kept != sent:
+                changed[name] = kept[0][1] if kept else None
+        return changed
+
     def _exchange(
         self,
         method: str,
         target: str,
-        headers: dict[str, str],
+        headers: dict[Any, str | None],
         body: bytes | None,
         timeout: float | None,
     ) -> tuple[Any, bytes]:
@@ -217,6 +233,7 @@ class SessionHTTP:
         parts = []
         size = 0
         if isinstance(response, requests.Response) and response.raw is not None:
+            _need_close_notify(response)
             pieces = response.iter_content(65536)
         else:
             pieces = iter([response.content or b''])
@@ -238,6 +255,19 @@ class SessionHTTP:
 
     def abandon(self) -> None:
         """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
+
+
+def _need_close_notify(response: requests.Response) -> None:
+    """Have a body that ends with the connection fail if TLS is not closed (RFC 9112, section 9.8).
+
+    Otherwise whoever cuts the connection also cuts the body, and nobody sees it.
+    """
+    raw: Any = response.raw
+    if getattr(raw, 'length_remaining', 0) is None and not getattr(raw, 'chunked', True):
+        reader = getattr(getattr(raw, '_fp', None), 'fp', None)  # that of http.client
+        sock: Any = getattr(getattr(reader, 'raw', None), '_sock', None)
+        if hasattr(sock, 'suppress_ragged_eofs'):
+            sock.suppress_ragged_eofs = False
 
 
 def _imported_before_patching() -> bool:

@@ -22,7 +22,7 @@ from ..net.tunnel import Proxy
 from . import caller_session, environment
 from .cookies import Cookies, joined
 from .environment import quoted
-from .headers import Headers, checked_headers
+from .headers import Headers, checked_headers, one_of_each, without_framing
 from .websocket_options import WebSocketOptions
 
 #: The path of a file or a folder, as an option.
@@ -159,8 +159,12 @@ class Route:
         #: The headers for every request: the caller's and the authorization, without cookies.
         if headers is not None and not isinstance(headers, Mapping):
             raise ValueError(f'headers must be a dict of names and values, not {type(headers)}')
-        self.headers: Headers = checked_headers((headers or {}).items())
+        given = checked_headers((headers or {}).items())
+        self.headers: Headers = one_of_each(without_framing(given))
         self.http_session: Any = caller_session.session_from(http_session)
+        own = getattr(self.http_session, 'headers', None)
+        if isinstance(own, Mapping):
+            checked_headers(own.items())
         #: The caller's keyword arguments for websocket-client, if there are any.
         self.websocket_options = WebSocketOptions(websocket_options) if websocket_options else None
         #: Opens the TCP connections.

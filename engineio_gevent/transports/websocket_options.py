@@ -21,7 +21,7 @@ from ..net.race import is_socket_option
 from ..net.tls import SSLOPT, Verify
 from ..net.tunnel import PROXY_PORTS, SOCKS, SOCKS_PORT, Proxy
 from . import environment
-from .headers import HANDSHAKE, NAME, Headers, checked_headers
+from .headers import HANDSHAKE, NAME, Headers, checked_headers, one_of_each, without_framing
 
 _PROXY = frozenset((
     'http_proxy_port', 'http_no_proxy', 'http_proxy_auth', 'http_proxy_timeout', 'proxy_type'
@@ -76,7 +76,7 @@ def _is_login(value: Any) -> bool:
 
 
 def _is_line(value: Any) -> bool:
-    return isinstance(value, str) and (':' in value or not value)
+    return isinstance(value, str) and (value.lower().startswith('connection:') or not value)
 
 
 _SECONDS = 'a number of seconds, at least 0, or None'
@@ -163,12 +163,13 @@ class WebSocketOptions:
         if not callable(given.get('class_', object)):
             raise _invalid('class_ must be a class or a function')
         # The caller's headers: names and values in order.
-        self._headers = _checked('header', _pairs(given.get('header') or ()))
+        own = without_framing(_checked('header', _pairs(given.get('header') or ())))
+        self._headers = one_of_each(own) if isinstance(given.get('header'), Mapping) else own
         for name in ('Cookie', 'Host', 'Origin'):
-            own = _checked(name.lower(), [(name, given.get(name.lower()))])
-            if own:
+            special = _checked(name.lower(), [(name, given.get(name.lower()))])
+            if special:
                 self._headers = [one for one in self._headers if one[0].lower() != name.lower()]
-                self._headers += own
+                self._headers += special
         _checked('connection', _pairs(given.get('connection') or ()))
         _check_sslopt(given.get('sslopt') or {})
         self._warn()

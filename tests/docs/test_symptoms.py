@@ -1,6 +1,7 @@
 """Each text that the page on troubleshooting quotes is one that a program gets to see."""
 
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -132,6 +133,19 @@ def test_no_response(hostile_server, transport):
     url = hostile_server(support.read_request).url
     text = 'the server closed the connection without a response'
     assert text in str(refused(url, transports=transport))
+
+
+@sees('TLS was not closed (no close_notify)')
+def test_tls_that_is_cut(hostile_server, certificates, monkeypatch):
+    def cut(sock):
+        support.read_request(sock)
+        sock.sendall(b'HTTP/1.1 200 OK\r\n\r\n' + support.open_packet().encode())
+        sock.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', certificates.ca)
+    url = hostile_server(cut, ssl_context=certificates.server_context()).url
+    text = 'TLS was not closed (no close_notify)'
+    assert text in str(refused(url, transports='polling'))
 
 
 @sees('socksio is not installed')

@@ -1,9 +1,13 @@
-"""RFC 6455 and the polling payload once more: short, slow, and written from the documents."""
+"""The protocols once more: short, slow, and written from the documents.
+
+RFC 6455, the polling payload, and the requests of HTTP/1.1 (RFC 9110 and 9112) at their strictest.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
+from typing import NamedTuple
 
 #: Unicode, table 3-7: well-formed UTF-8.
 _UTF8 = re.compile(
@@ -12,6 +16,22 @@ _UTF8 = re.compile(
     rb'|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*'
 )
 _BASE64 = re.compile(rb'(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?')
+
+_REQUEST_LINE = re.compile(rb'(GET|POST) (/[!-~]*|http://[!-~]+) HTTP/1\.1')
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([^\x00-\x08\x0a-\x1f\x7f]*)")
+#: Fields that say how long a message is, how it is coded, or what else happens to a connection.
+_REFUSED = (
+    b'content-encoding',
+    b'expect',
+    b'http2-settings',
+    b'keep-alive',
+    b'proxy-connection',
+    b'te',
+    b'trailer',
+    b'transfer-encoding',
+)
+#: Fields that may stand there twice.
+_REPEATED = b'connection', b'sec-websocket-protocol'
 
 Messages = list[tuple[int, 'str | bytes']]
 
@@ -117,3 +137,54 @@ def packets(body: bytes) -> tuple[Messages, bool | None]:
         else:
             return found, False
     return found, True
+
+
+class Request(NamedTuple):
+    """A request of HTTP/1.1; the names of its fields are in lower case."""
+
+    method: bytes
+    target: bytes
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for known, value in self.fields if known == name]
+
+
+def request(data: bytes) -> tuple[Request, bytes] | None:
+    """The request with which these bytes begin, and what follows it; None: it is not complete.
+
+    Whatever two servers could read in different ways is a fault.
+    """
+    head, end, rest = data.partition(b'\r\n\r\n')
+    if not end:
+        return None
+    first, *lines = head.split(b'\r\n')
+    line = _REQUEST_LINE.fullmatch(first)
+    matched = [_FIELD.fullmatch(one) for one in lines]
+    if line is None or None in matched:
+        raise Fault(400)
+    fields = [(one[1].lower(), one[2]) for one in matched if one]
+    found = Request(line[1], line[2], fields, b'')
+    names = [name for name, _ in fields]
+    for name in names:
+        if name in _REFUSED or (names.count(name) > 1 and name not in _REPEATED):
+            raise Fault(400)
+    listed = b','.join(found.values(b'connection')).lower().split(b',')
+    words = {word.strip() for word in listed} - {b'', b'close', b'keep-alive'}
+    if names.count(b'host') != 1 or words - {b'upgrade'}:
+        raise Fault(400)
+    upgrades = found.values(b'upgrade') == [b'websocket'] and b'upgrade' in words
+    if not upgrades and (b'upgrade' in names or b'upgrade' in words):
+        raise Fault(400)
+    length = found.values(b'content-length')
+    if found.method == b'GET':
+        if length or found.values(b'content-type'):
+            raise Fault(400)
+        return found, rest
+    if not length or not re.fullmatch(rb'[0-9]{1,9}', length[0]):
+        raise Fault(411)
+    size = int(length[0])
+    if len(rest) < size:
+        return None
+    return found._replace(body=rest[:size]), rest[size:]

@@ -24,6 +24,7 @@ from engineio_gevent.protocol import open_packet, packet, payload
 from engineio_gevent.protocol.frames import FrameDecoder, parse_close
 from engineio_gevent.protocol.http1 import MAX_HEADERS, Response
 from engineio_gevent.transports.cookies import Cookies
+from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.opening import open_websocket
 from engineio_gevent.transports.route import Route
 
@@ -410,20 +411,67 @@ def _response(pieces: list[bytes]) -> tuple[Any, ...]:
     return response.status, response.headers, content, response.cookies, packets
 
 
+# The head of the final response, after interim ones.
+_FINAL = re.compile(rb'(?:\A|\n\r?\n)HTTP/1\.(\d) [2-9]')
+
+
+def _check_cut(data: bytes, random: Random) -> None:
+    """A response that says how long it is is an error wherever the connection cuts it."""
+    response = Response(LIMIT)
+    if response.feed(data) and {'content-length', 'transfer-encoding'} & response.headers.keys():
+        part = Response(LIMIT)
+        end = int(random.random() * (len(data) - len(response.rest)))
+        try:
+            part.feed(data[:end])
+            part.end()
+        except EngineIOError:
+            return
+        # A body above the limit is not read, if the status says enough.
+        assert part.status >= 300, f'whole, though cut at {end}'
+        assert not part.body, f'whole, though cut at {end}'
+
+
+def _check_final(data: bytes) -> None:
+    """What zlib and RFC 9112 say of a good response."""
+    response = Response(LIMIT)
+    if not response.feed(data):
+        response.end()
+    found = _FINAL.search(data)
+    if response.status in (101, 204, 304) or found is None:
+        return
+    both = 'content-length' in response.headers or found[1] == b'0'
+    if 'transfer-encoding' in response.headers and both:  # section 6.1
+        assert not response.keep_alive, 'others may read another body'
+    coding = response.headers.get('content-encoding', '').lower()
+    if response.status < 300 and coding == 'gzip' and response.body.startswith(b'\x1f\x8b'):
+        content, rest = b'', response.body
+        while rest:
+            member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            content += member.decompress(rest)
+            assert member.eof, 'a member that is cut'
+            rest = member.unused_data
+        assert response.content(LIMIT) == content
+
+
 def check_response(data: bytes, random: Random) -> object:
     whole = _response([data])
     assert whole == _response(cut(random, data)), 'a cut makes a difference'
     if isinstance(whole[0], int):
+        _check_cut(data, random)
+        _check_final(data)
         return whole[0], tuple(whole[1]), len(whole[4])
     return whole[0], _DIGITS.sub('#', str(whole[-1 if whole[0] != 'fault' else 2]))[:24]
 
 
 def _compressed(random: Random, body: bytes) -> tuple[bytes, bytes]:
-    how = int(random.random() * 4)
-    if how == 0:
-        return b'gzip', gzip.compress(body, 1, mtime=0)
+    how = int(random.random() * 5)
+    if how < 2:
+        parts = [body] if how else cut(random, body)
+        members = b''.join(gzip.compress(part, 1, mtime=0) for part in parts)
+        junk = random.choice((b'', b'', b'', b'\0', b'junk', b'\x1f\x8b'))
+        return b'gzip', members + junk
     raw = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-    if how == 1:
+    if how == 2:
         return b'deflate', raw.compress(body) + raw.flush()
     return b'deflate', zlib.compress(body, 1)
 
@@ -472,6 +520,9 @@ def grow_response(random: Random) -> bytes:
                     b'X:\xff',
                     b'X: a b',
                     b'Transfer-Encoding: identity',
+                    b'Transfer-Encoding: chunked',
+                    b'Connection: keep-alive',
+                    b'X: a\rb',
                     b'Content-Encoding: br',
                     b' folded',
                 )
@@ -493,6 +544,10 @@ RESPONSE = Target(
         b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
         b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 26\r\n\r\n'
         + gzip.compress(b'4hello', mtime=0),
+        b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n'
+        + gzip.compress(b'4hello', mtime=0) * 2,
+        b'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n'
+        b'Content-Length: 6\r\n\r\n6\r\n4hello\r\n0\r\n\r\n',
     ],
     [
         b'\r\n',
@@ -639,20 +694,43 @@ OPENING = Target(
 
 # -- Cookies ---------------------------------------------------------------------------------------
 
-_URL = 'http://example.com/engine.io/?transport=polling&EIO=4'
+_TARGET = '/engine.io/?transport=polling&EIO=4'
 _CONTROL = re.compile(r'[\x00-\x08\x0a-\x1f\x7f]')
+#: Hosts of which no cookie goes to another, unless that is a subdomain.
+_HOSTS = (
+    'example.com',
+    'api.example.com',
+    'ws.example.com',
+    'a.co.uk',
+    'b.co.uk',
+    'intra1',
+    'intra1.local',
+    'intra2',
+    '10.0.0.1',
+    '11.0.0.1',
+    '[::1]',
+    '[2001:db8::1]',
+    'other.test',
+)
 
 
 def check_cookies(data: bytes, random: Random) -> object:
     """As from a header: no line feed, and no space around it."""
     line = data.decode('latin-1').replace('\n', '').strip()
     cookies = Cookies()
-    cookies.store(_URL, [line, 'good=1; Path=/'])
-    sent = cookies.header(_URL)
+    host = random.choice(_HOSTS)
+    cookies.store(f'http://{host}{_TARGET}', [line, 'good=1; Path=/'])
+    sent = cookies.header(f'http://{host}{_TARGET}')
     assert not _CONTROL.search(sent), f'a control character goes into a header: {sent!r}'
     sent.encode('latin-1')
     assert 'good=1' in sent or 'good' in line
-    assert cookies.header('http://other.test/') == '', 'a cookie goes to another host'
+    for other in _HOSTS:
+        theirs = cookies.header(f'http://{other}{_TARGET}')
+        if other == host or not theirs:
+            continue
+        assert other.endswith(f'.{host}'), f'a cookie of {host} goes to {other}'
+        assert 'good=1' not in theirs or 'good' in line
+        assert not re.search('[0-9]$', host), 'an address has no subdomains'
     return tuple(
         (
             cookie.domain_specified,
@@ -676,6 +754,15 @@ def grow_cookies(random: Random) -> bytes:
                     b'Path=/other',
                     b'Domain=example.com',
                     b'Domain=.com',
+                    b'Domain=.example.com',
+                    b'Domain=api.example.com',
+                    b'Domain=co.uk',
+                    b'Domain=a.co.uk',
+                    b'Domain=.0.0.1',
+                    b'Domain=10.0.0.1',
+                    b'Domain=.local',
+                    b'Domain=intra1',
+                    b'Domain=::1',
                     b'Domain=other.test',
                     b'Expires=Thu, 01 Jan 2970 00:00:00 GMT',
                     b'Expires=x',
@@ -724,10 +811,189 @@ COOKIES = Target(
         b'$',
         b'\xe9',
         b'example.com',
+        b'co.uk',
+        b'.local',
+        b'.0.0.1',
+        b'domain =',
+        b'host=',
         b'99999999',
     ],
     grow_cookies,
 )
 
 
-TARGETS = [FRAMES, PAYLOAD, HANDSHAKE, TEXT, RESPONSE, OPENING, COOKIES]
+# -- Requests: the headers of the caller -----------------------------------------------------------
+
+
+class _Recording(_Server):
+    """Keeps what is sent to it."""
+
+    def __init__(self, answer: bytes, random: Random) -> None:
+        super().__init__(answer, random)
+        self.sent = b''
+
+    def sendall(self, request: bytes) -> None:
+        self.sent += request
+        self._pieces = [self.answer]
+
+    def fileno(self) -> int:
+        return -1  # closed by the peer, as far as anybody asks
+
+
+class _Dialer:
+    """Connects to servers that answer with these responses, one each."""
+
+    def __init__(self, random: Random, *answers: bytes) -> None:
+        self._random = random
+        self._answers = list(answers)
+        self.made: list[_Recording] = []
+
+    def open(self, host: str, port: int, *_limits: object) -> _Recording:
+        self.made.append(_Recording(self._answers.pop(0), self._random))
+        return self.made[-1]
+
+
+_ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok'
+_AWAY = (
+    b'HTTP/1.1 307 -\r\nLocation: http://b.test/x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+)
+
+
+def _given(data: bytes, random: Random) -> dict[Any, Any]:
+    """Lines as the headers of a caller, of the types that are allowed."""
+    headers: dict[Any, Any] = {}
+    for line in data.split(b'\x1e'):
+        parts: list[Any] = [*line.split(b'\x1f', 1), b''][:2]
+        if random.random() < 0.7:
+            parts = [part.decode('latin-1') for part in parts]
+        headers[parts[0]] = parts[1]
+    return headers
+
+
+def check_request(data: bytes, random: Random) -> object:
+    headers = _given(data, random)
+    answers = (_AWAY, _ANSWER) if random.random() < 0.3 else (_ANSWER,)
+    dialer: Any = _Dialer(random, *answers)
+    way = random.choice(('get', 'post', 'websocket', 'websocket-client', 'option'))
+    options: dict[str, Any] | None = None
+    if way in ('websocket-client', 'option'):
+        options = {'redirect_limit': 3}
+        if way == 'option':
+            options['header'], headers = headers, {}
+    body = b'4' + random.randbytes(int(random.random() * 50))
+    try:
+        route = Route('ws://a.test', headers, dialer=dialer, websocket_options=options)
+    except ValueError as error:
+        return 'refused', str(error).partition(':')[0][-20:]
+    try:
+        if way == 'get':
+            DirectHTTP(route, LIMIT).get(route.target('polling'), None)
+        elif way == 'post':
+            DirectHTTP(route, LIMIT).post(route.target('polling'), body, None)
+        else:
+            open_websocket(route, None, None)
+            raise AssertionError('no handshake')
+    except EngineIOError:
+        if way in ('get', 'post'):
+            raise
+    names: tuple[bytes, ...] = ()
+    for number, server in enumerate(dialer.made):
+        found = reference.request(server.sent)
+        assert found is not None, 'a part of a request'
+        request, rest = found
+        assert rest == b'', 'more than a request'
+        assert request.body == (body if way == 'post' else b'')
+        assert request.method == (b'POST' if way == 'post' else b'GET')
+        if number:
+            assert request.values(b'host') == [b'b.test']
+            assert not request.values(b'authorization')
+            assert not request.values(b'cookie')
+        names = tuple(sorted({name for name, _ in request.fields}))
+    return way, names
+
+
+_NAMES = (
+    b'Host',
+    b'host',
+    b'Content-Length',
+    b'content-length',
+    b'Content-Type',
+    b'Transfer-Encoding',
+    b'transfer-ENCODING',
+    b'Content-Encoding',
+    b'TE',
+    b'Trailer',
+    b'Expect',
+    b'Upgrade',
+    b'HTTP2-Settings',
+    b'Connection',
+    b'Keep-Alive',
+    b'Proxy-Connection',
+    b'Proxy-Authorization',
+    b'Authorization',
+    b'authorization',
+    b'Cookie',
+    b'cookie',
+    b'Origin',
+    b'User-Agent',
+    b'Accept-Encoding',
+    b'Sec-WebSocket-Protocol',
+    b'X-Own',
+    b'X-OWN',
+)
+_VALUES = (
+    b'0',
+    b'3',
+    b'chunked',
+    b'gzip, chunked',
+    b'close',
+    b'keep-alive, Upgrade, X-Own',
+    b'h2c',
+    b'100-continue',
+    b'a.test',
+    b'a=1; b=2',
+    b'',
+    b' x ',
+    b'\xe9',
+    b'trailers',
+)
+
+
+def grow_request(random: Random) -> bytes:
+    return b'\x1e'.join(
+        random.choice(_NAMES) + b'\x1f' + random.choice(_VALUES)
+        for _ in range(1 + int(random.random() * 6))
+    )
+
+
+REQUEST = Target(
+    'request',
+    check_request,
+    [
+        b'Authorization\x1fBearer x\x1eX-Own\x1fy',
+        b'Content-Length\x1f3\x1eTransfer-Encoding\x1fchunked',
+        b'Cookie\x1fa=1\x1ecookie\x1fb=2',
+        b'Connection\x1fclose',
+        b'Host\x1fa.test\x1ehost\x1fb.test',
+    ],
+    [
+        b'\x1e',
+        b'\x1f',
+        b'\r\n',
+        b'\n',
+        b'\r',
+        b'\0',
+        b':',
+        b' ',
+        b'\t',
+        b'\x0b',
+        b'\x85',
+        b',',
+        *_NAMES,
+        b'chunked',
+    ],
+    grow_request,
+)
+
+
+TARGETS = [FRAMES, PAYLOAD, HANDSHAKE, TEXT, RESPONSE, OPENING, COOKIES, REQUEST]

@@ -127,6 +127,10 @@ SHAPES = {
         read,
         lambda n: [OK + b'Content-Encoding: gzip\r\n\r\n', zlib.compress(bytes(100 * n), 1)],
     ),
+    'empty-members': (
+        read,
+        lambda n: [OK + b'Content-Encoding: gzip\r\n\r\n', gzip.compress(b'') * n],
+    ),
     'packets': (unpack, lambda n: b'\x1e'.join([b'4x'] * (20 * n))),
     'binary-packets': (unpack, lambda n: b'\x1e'.join([b'bAAAA'] * (5 * n))),
     'empty-packets': (unpack, lambda n: b'\x1e' * (50 * n)),

@@ -311,3 +311,55 @@ def test_a_redirect_to_no_place(native, connect, location):
     error = connect(home.url, 'direct', request_timeout=2)
     assert isinstance(error, ConnectionError)
     assert isinstance(error.__cause__, EngineIOError), repr(error.__cause__)
+
+
+# -- Cookies ---------------------------------------------------------------------------------------
+
+HOSTS = [
+    ('10.0.0.1', '.0.0.1', '11.0.0.1'),
+    ('intra1', '.local', 'intra2'),
+    ('intra1', None, 'intra1.local'),
+    ('a.co.uk', '.co.uk', 'b.co.uk'),
+    ('[::ffff:10.0.0.1]', '.0.0.1]', '[::ffff:11.0.0.1]'),
+    ('evil.test', 'good.test', 'good.test'),
+]
+
+
+@pytest.mark.parametrize('way', ['direct', 'websocket'])
+@pytest.mark.parametrize(('here', 'domain', 'there'), HOSTS)
+def test_cookies_stay_with_their_host(native, connect, way, here, domain, there):
+    """Whatever domain they name; and those of the host itself go back to it."""
+    elsewhere = Elsewhere()
+    target = native(elsewhere)
+    asked = []
+    attribute = f'; Domain={domain}' if domain else ''
+
+    def answer(sock):
+        while True:
+            request = read_request(sock)
+            asked.append(request)
+            location = f'http://{there}:{target.port}/engine.io/?a=b'
+            if len(asked) == 1:
+                location = '/engine.io/?again'
+            respond(
+                sock,
+                '',
+                '307 Redirect',
+                [('Location', location), ('Set-Cookie', f'jar=j4r; Path=/{attribute}')],
+            )
+            if way == 'websocket':
+                return
+
+    home = native(answer)
+
+    def dial(host, port):
+        return gevent.socket.create_connection(('127.0.0.1', port))
+
+    one = connect(f'http://{here}:{home.port}', way, dial=dial)
+    assert not isinstance(one, ConnectionError), one
+    assert elsewhere.requests
+    assert elsewhere.saw_nothing_secret()
+    sent_back = [request.headers.get('cookie') for request in asked[1:]]
+    kept = domain in (None, '.co.uk')
+    assert sent_back == ['jar=j4r' if kept else None]
+    one.client.disconnect(abort=True)

@@ -147,6 +147,13 @@ def test_over_tls():
         ([('ORIGIN', 'o')], 'Origin', ['o']),
         ([('Sec-WebSocket-Version', '12')], 'Sec-WebSocket-Version', ['12']),
         ([('Sec-WebSocket-Key', 'mine')], 'Sec-WebSocket-Key', ['mine']),
+        ([('sec-websocket-key', 'mine')], 'Sec-WebSocket-Key', ['mine']),
+        ([('SEC-WEBSOCKET-VERSION', '12')], 'Sec-WebSocket-Version', ['12']),
+        (
+            [('sec-websocket-version', '12'), ('X', 'y'), ('x', 'z')],
+            'Sec-WebSocket-Version',
+            ['13'],
+        ),
     ],
 )
 def test_headers(headers, name, values):

@@ -105,8 +105,16 @@ def test_tls_of_the_standard_library(pair, certificates):
         received += one.recv(100_000)
     writing.get()
     assert received == data
+    assert one.suppress_ragged_eofs
+    one.suppress_ragged_eofs = False
+    assert not tls.suppress_ragged_eofs
+    assert not one.suppress_ragged_eofs
     tls.close()
     serving.join()
+
+
+def test_only_tls_has_ragged_ends(pair):
+    assert not hasattr(cooperative(pair[0]), 'suppress_ragged_eofs')
 
 
 class Wants:

@@ -6,6 +6,7 @@ import warnings
 from http.cookiejar import CookieJar
 
 import pytest
+from requests.cookies import RequestsCookieJar, create_cookie
 
 from engineio_gevent.transports.cookies import Cookies, joined
 
@@ -50,6 +51,12 @@ def test_a_jar_of_the_caller_s_own():
         ('a=1; Path=/; Domain=example.com', 'http://sub.example.com/', True),
         ('a=1; Path=/; Domain=.example.com', 'http://sub.example.com/', True),
         ('a=1; Path=/; Domain=other.com', 'http://other.com/', False),
+        ('a=1; Path=/; Domain=other.com', 'http://example.com/', False),
+        ('a=1; Path=/', 'http://sub.example.com/', False),
+        ('a=1; Path=/; Domain=', 'http://sub.example.com/', False),
+        ('a=1; Path=/; Domain', 'http://example.com/', True),
+        ('a=1; Path=/; domain=other.com; DOMAIN = Example.COM', 'http://example.com/', True),
+        ('a=1; Path=/; Domain=example.com; Domain=other.com', 'http://example.com/', False),
         ('a=1; Path=/; Domain=com', 'http://example.com/', False),
         ('a=1; Path=/; Secure', 'http://example.com/', False),
         ('a=1; Path=/; Secure', 'https://example.com/', True),
@@ -62,6 +69,74 @@ def test_a_jar_of_the_caller_s_own():
 def test_the_policy(cookies, line, url, goes):
     cookies.store(HERE, [line])
     assert cookies.header(url) == ('a=1' if goes else '')
+
+
+#: A host, the Domain of its cookie, another host; whether the cookie goes to the one and the other.
+DOMAINS = [
+    ('10.0.0.1', '.0.0.1', '11.0.0.1', (False, False)),
+    ('10.0.0.1', '10.0.0.1', '11.0.0.1', (True, False)),
+    ('10.0.0.1', '', 'x.10.0.0.1', (True, False)),
+    ('10.1', '10.1', 'x.10.1', (True, False)),
+    ('0x7f.1', '.1', '2.1', (False, False)),
+    ('[::1]', '::1', '[::2]', (True, False)),
+    ('[2001:db8::1]', ':1', '[2001:db8::2:1]', (False, False)),
+    ('[::ffff:10.0.0.1]', '.0.0.1]', '[::ffff:11.0.0.1]', (False, False)),
+    ('intra1', '.local', 'intra2', (False, False)),
+    ('intra1', 'local', 'intra2', (False, False)),
+    ('intra1', 'intra1', 'intra2', (True, False)),
+    ('intra1', '', 'intra1.local', (True, False)),
+    ('intra1.local', '', 'intra1', (True, False)),
+    ('intra1.local', 'intra1.local', 'intra1', (True, False)),
+    ('a.local', '.local', 'b.local', (False, False)),
+    ('a.test', '.test', 'b.test', (False, False)),
+    ('a.co.uk', '.co.uk', 'b.co.uk', (True, False)),
+    ('a.co.uk', 'co.uk', 'co.uk', (True, False)),
+    ('mine.github.io', 'github.io', 'yours.github.io', (True, False)),
+    ('api.example.com', '.example.com', 'ws.example.com', (True, False)),
+    ('api.example.com', '.example.com', 'v2.api.example.com', (True, True)),
+    ('api.example.com', '', 'v2.api.example.com', (True, False)),
+    ('example.com', 'example.com', 'ws.example.com', (True, True)),
+    ('example.com', 'xample.com', 'xample.com', (False, False)),
+    ('example.com.', 'example.com.', 'ws.example.com.', (True, True)),
+]
+
+
+@pytest.mark.parametrize(('here', 'domain', 'there', 'goes'), DOMAINS)
+@pytest.mark.parametrize('port', ['', ':8080'])
+def test_a_cookie_goes_to_no_host_of_another(cookies, here, domain, there, goes, port):
+    attribute = f'; Domain={domain}' if domain else ''
+    cookies.store(f'http://{here}{port}/', [f'a=1; Path=/{attribute}', 'own=1; Path=/'])
+    own = cookies.header(f'http://{here}{port}/')
+    assert 'own=1' in own
+    assert ('a=1' in own, 'a=1' in cookies.header(f'http://{there}{port}/')) == goes
+    assert 'own' not in cookies.header(f'http://{there}{port}/')
+
+
+def test_a_host_does_not_delete_the_cookies_of_another(cookies):
+    cookies.store('http://victim.com/', ['a=1; Path=/; Domain=victim.com'])
+    cookies.store('http://evil.com/', ['a=; Path=/; Domain=victim.com; Max-Age=0'])
+    assert cookies.header('http://victim.com/') == 'a=1'
+
+
+def test_the_policy_of_a_jar_of_the_caller():
+    """There, a domain may have other hosts. What is no domain of the host is ignored there, too."""
+    cookies = Cookies(CookieJar())
+    cookies.store('http://api.example.com/', ['a=1; Path=/; Domain=example.com'])
+    cookies.store('http://10.0.0.1/', ['b=1; Path=/; Domain=.0.0.1'])
+    cookies.store('http://intra1/', ['c=1; Path=/; Domain=.local'])
+    assert cookies.header('http://ws.example.com/') == 'a=1'
+    assert [cookie.name for cookie in cookies.jar] == ['a']
+
+
+@pytest.mark.parametrize('jar', [CookieJar, RequestsCookieJar, lambda: None])
+def test_no_jar_is_filled_without_end(jar):
+    """Not the caller's either, and not by host after host."""
+    cookies = Cookies(jar())
+    for host in range(10):
+        cookies.store(f'http://h{host}.test/', [f'n{number}=1; Path=/' for number in range(90)])
+    assert len(cookies.jar) == 200
+    cookies.store('http://h0.test/', ['n0=2; Path=/'])
+    assert 'n0=2' in cookies.header('http://h0.test/')
 
 
 def test_a_later_cookie_takes_the_place_of_an_earlier(cookies):
@@ -163,3 +238,26 @@ def test_a_date_over_which_the_jar_fails(cookies):
 def test_an_age_that_is_no_number_is_ignored(cookies):
     cookies.store(HERE, ['a=1; Max-Age=never', 'b=2; Max-Age=1e3', 'c=3; Max-Age="0"'])
     assert sorted(cookies.header(HERE).split('; ')) == ['a=1', 'b=2']
+
+
+def test_two_hosts_of_a_domain_have_cookies_of_their_own(cookies):
+    """Each load balancer of a domain finds its own cookie again."""
+    for host, value in (('api', '1'), ('ws', '2')):
+        cookies.store(f'http://{host}.example.com/', [f's={value}; Path=/; Domain=example.com'])
+    assert cookies.header('http://api.example.com/') == 's=1'
+    assert cookies.header('http://ws.example.com/') == 's=2'
+
+
+def test_a_cookie_that_the_caller_puts_into_the_jar(cookies):
+    """It has the rules of the standard library."""
+    cookies.store(HERE, ['a=1; Path=/'])
+    cookies.jar.set_cookie(create_cookie('own', '2', domain='other.test', path='/'))
+    assert cookies.header(HERE) == 'a=1'
+    assert cookies.header('http://other.test/') == 'own=2'
+
+
+def test_a_server_does_not_choose_the_host_of_its_cookie(cookies):
+    """By an attribute of the name that this package uses."""
+    cookies.store('http://evil.test/', ['a=1; Path=/; host=victim.test; Domain=evil.test'])
+    assert cookies.header('http://victim.test/') == ''
+    assert cookies.header('http://evil.test/') == 'a=1'

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from engineio_gevent.transports.headers import NAME, checked_headers
+from engineio_gevent.transports.headers import NAME, checked_headers, one_of_each, without_framing
 
 TOKEN = "!#$%&'*+-.^_`|~09azAZ"
 
@@ -101,3 +101,58 @@ def test_values_that_cannot_be_sent(value):
 def test_none_stands_for_no_header():
     assert checked_headers([('A', 'a'), ('X', None), ('B', 'b')]) == [('A', 'a'), ('B', 'b')]
     assert checked_headers([]) == []
+
+
+# -- What a caller does not decide -----------------------------------------------------------------
+
+OF_ONE_MESSAGE = [
+    'content-encoding',
+    'content-length',
+    'content-type',
+    'expect',
+    'http2-settings',
+    'keep-alive',
+    'proxy-connection',
+    'te',
+    'trailer',
+    'transfer-encoding',
+    'upgrade',
+]
+
+
+@pytest.mark.parametrize('name', OF_ONE_MESSAGE)
+@pytest.mark.parametrize('change', [str.lower, str.upper, str.title])
+def test_headers_of_one_message(name, change):
+    headers = [('A', 'a'), (change(name), 'x'), ('B', 'b')]
+    assert without_framing(headers) == [('A', 'a'), ('B', 'b')]
+
+
+@pytest.mark.parametrize(
+    ('value', 'sent'),
+    [
+        ('close', 'close'),
+        ('Keep-Alive', 'Keep-Alive'),
+        (' close ,  keep-alive,', 'close, keep-alive'),
+        ('keep-alive, Upgrade', 'keep-alive'),
+        ('X-Own, close, TE', 'close'),
+        ('X-Own', None),
+        ('Upgrade', None),
+        ('', None),
+    ],
+)
+def test_connection(value, sent):
+    headers = [('A', 'a'), ('CONNECTION', value), ('B', 'b')]
+    wanted = [] if sent is None else [('CONNECTION', sent)]
+    assert without_framing(headers) == [('A', 'a'), *wanted, ('B', 'b')]
+
+
+@pytest.mark.parametrize('name', ['Content-Language', 'X-Content-Length', 'Upgrades', 'Cookie'])
+def test_other_headers_stay(name):
+    assert without_framing([(name, 'x')]) == [(name, 'x')]
+
+
+def test_one_of_each_name():
+    """The last; cookies are all sent."""
+    assert one_of_each([]) == []
+    given = [('Host', 'a'), ('X', '1'), ('cookie', 'a=1'), ('HOST', 'b'), ('Cookie', 'b=2')]
+    assert one_of_each(given) == [('HOST', 'b'), ('X', '1'), ('Cookie', 'a=1; b=2')]

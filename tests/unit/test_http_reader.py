@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import struct
 
 import gevent
@@ -241,3 +242,48 @@ def test_timers_get_a_turn_after_so_many_chunks(steps, chunks, sleeps):
     pieces = [b'1\r\nx\r\n' * count for count in chunks]
     read_response(Pieces(CHUNKED + pieces[0], *pieces[1:], b'0\r\n\r\n'), None)
     assert [one for one in steps if one] == sleeps
+
+
+# -- The end of TLS --------------------------------------------------------------------------------
+
+
+class TLS:
+    """A socket with TLS that gives these pieces; an exception is raised."""
+
+    def __init__(self, *pieces):
+        self._pieces = list(pieces)
+        self.suppress_ragged_eofs = True
+        #: what that was at each read
+        self.suppressed = []
+
+    def recv(self, size):
+        self.suppressed.append(self.suppress_ragged_eofs)
+        piece = self._pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def setsockopt(self, *option):
+        pass
+
+
+@pytest.mark.parametrize('end', [b'', ssl.SSLZeroReturnError()], ids=['cpython', 'pypy'])
+def test_tls_is_closed(end):
+    sock = TLS(OK + b'\r\nhe', b'llo', end)
+    assert read_response(sock, 100).body == b'hello'
+    assert sock.suppressed == [True, False, False]
+    assert sock.suppress_ragged_eofs
+
+
+def test_tls_is_not_closed():
+    sock = TLS(OK + b'\r\nhello', ssl.SSLEOFError())
+    with pytest.raises(ConnectionClosed, match='TLS was not closed') as caught:
+        read_response(sock, 100)
+    assert isinstance(caught.value.__cause__, ssl.SSLEOFError)
+    assert sock.suppress_ragged_eofs
+
+
+def test_a_body_with_a_length_needs_no_end_of_tls():
+    sock = TLS(OK + b'Content-Length: 5\r\n\r\nhe', b'llo')
+    assert read_response(sock, 100).body == b'hello'
+    assert sock.suppressed == [True, True]

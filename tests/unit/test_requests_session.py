@@ -119,6 +119,37 @@ def test_get_and_post(server, make_http):
     assert 'Content-Type' not in headers
 
 
+def test_headers_of_the_session_for_another_message(server, session, make_http):
+    """They are left out, and the session keeps them."""
+    own = {
+        'content-length': '3',
+        b'Transfer-Encoding': b'chunked',
+        'Content-Type': 'a/b',
+        'Connection': 'X-Own, keep-alive',
+        'X-Own': 'mine',
+        'X-None': None,
+    }
+    session.headers = dict(own)
+    http = make_http()
+    http.get('/', 5)
+    http.post('/', b'4hello', 5)
+    (_, _, get, _), (_, _, post, body) = server.asked
+    for headers in (get, post):
+        assert headers['Connection'] == 'keep-alive'
+        assert headers['X-Own'] == 'mine'
+        assert not {'transfer-encoding', 'x-none'} & {name.lower() for name in headers}
+    assert not {'content-length', 'content-type'} & {name.lower() for name in get}
+    assert (post['Content-Length'], body) == ('6', b'4hello')
+    assert post['Content-Type'] == 'text/plain;charset=UTF-8'
+    assert session.headers == own
+
+
+def test_a_header_of_the_session_that_cannot_be_sent(server, session):
+    session.headers['X'] = 'a\0b'
+    with pytest.raises(ValueError, match='invalid value for header X'):
+        Route(server.url, http_session=session)
+
+
 def test_what_is_the_session_s_goes_with_it(server, session, make_http):
     session.headers['X-Session'] = 's'
     session.auth = ('me', 'word')
