@@ -558,7 +558,7 @@ def test_the_path_of_a_ca_bundle(kind, make_session):
     assert Route('https://a.test', http_session=session).verify == '/x/ca.pem'
 
 
-@pytest.mark.parametrize('verify', ['', b'', None, 2, -1, 1.5, [], object()], ids=repr)
+@pytest.mark.parametrize('verify', ['', b'', None, 2, -1, 1.5, [], object], ids=repr)
 def test_no_way_to_verify(verify, make_session):
     """requests verifies nothing for some of these."""
     with pytest.raises(ValueError, match=r'^ssl_verify must be True, False or the path'):

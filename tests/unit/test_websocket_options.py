@@ -480,7 +480,7 @@ def test_no_proxy(monkeypatch):
         ({'cert_reqs': ssl.CERT_NONE}, True),
         ({'context': ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, True),
     ],
-    ids=str,
+    ids=['none', 'empty', 'others', 'unset', 'file', 'folder', 'not', 'context'],
 )
 def test_whether_sslopt_says_how_to_verify(sslopt, verifies):
     assert WebSocketOptions({'sslopt': sslopt}).verifies is verifies
