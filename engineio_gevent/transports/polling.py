@@ -15,7 +15,7 @@ from ..net.deadlines import timer_seconds
 from ..net.errors import OutOfResources
 from ..protocol import packet, payload
 from ..protocol.open_packet import OpenPacket
-from ..protocol.packet import Encoded
+from ..protocol.packet import Encoded, is_pong
 from .base import Limits, Sink, undelivered_error
 from .http import HTTP
 from .route import Route
@@ -177,11 +177,16 @@ class Polling:
         return self.queued
 
     def send_first(self, packet: str) -> None:
-        """Queue a control packet for the next POST, ahead of the messages that are queued."""
+        """Queue a PONG for the next POST, ahead of the messages that are queued.
+
+        It replaces one that still waits: a server may send PINGs faster than it answers POSTs.
+        """
         if not self._closed:
             self.queued += payload.encoded_size(packet)
             if self._queue is None:
                 self._queue = deque()
+            if self._queue and is_pong(self._queue[0]):
+                self.queued -= payload.encoded_size(self._queue.popleft())
             self._queue.appendleft(packet)
             self._post_queued()
 

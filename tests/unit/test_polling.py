@@ -920,3 +920,27 @@ def test_abandoning(http, sink, started):
     settle()
     assert http.in_flight == {'GET': 0, 'POST': 0}
     assert sink.packets == sink.lost == []
+
+
+def test_one_pong_waits_at_most(started, http):
+    """PINGs that come faster than POSTs are answered must not fill the memory."""
+    started.send('4in flight')
+    first = http.posts.get(timeout=5)
+    started.send('4next')
+    for number in range(1000):
+        started.send_first(f'3{number}')
+    assert started.queued == len('4in flight') + len('4next') + len('3999')
+    assert started.unsent == 2
+    first[2].set(b'ok')
+    assert http.answer_post() == ['3999', '4next']  # RFC 6455, section 5.5.3, says so of its pongs
+    assert eventually(lambda: not started.queued)
+
+
+@pytest.mark.parametrize('first', ['4a message', b'3 binary', '1'])
+def test_a_pong_replaces_no_other_packet(polling, http, first):
+    polling.send(first)
+    polling.send_first('3')
+    polling.start()
+    encoded = first if isinstance(first, str) else payload.encode_packet(first).decode()
+    assert http.answer_post() == ['3', encoded]
+    assert eventually(lambda: not polling.queued)
