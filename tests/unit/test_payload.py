@@ -228,3 +228,46 @@ def test_random_base64_of_every_length():
     for length in range(100):
         data = generator.randbytes(length)
         assert payload.decode(b'b' + base64.b64encode(data)) == [(packet.MESSAGE, data)]
+
+
+def _decoded_whole(body):
+    try:
+        return payload.decode(body), None
+    except ProtocolError as error:
+        return error.decoded, str(error)
+
+
+def _decoded_in_slices(body):
+    packets = []
+    try:
+        for part in payload.slices(body):
+            packets += payload.decode(part)
+    except ProtocolError as error:
+        return packets + error.decoded, str(error)
+    return packets, None
+
+
+@given(
+    st.lists(st.sampled_from([b'4', b'4one', b'2', b'bAA==', b'', b'9', b'4\xff', 'ä4'.encode()]))
+)
+def test_slices_hold_the_packets_of_the_whole(parts):
+    body = payload.SEPARATOR.join(parts)
+    whole = _decoded_whole(body)
+    for size in (1, 2, 5, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(payload, 'SLICE', size)
+            assert b'\x1e'.join(payload.slices(body)) == body
+            assert _decoded_in_slices(body) == whole
+
+
+def test_slices_are_bounded_where_packets_are_small():
+    body = b'\x1e'.join([b'2'] * 200_000)
+    sizes = [len(part) for part in payload.slices(body)]
+    assert len(sizes) > 1
+    assert max(sizes) <= payload.SLICE + 1
+
+
+@pytest.mark.parametrize('size', [0, 1, 1000, 1 << 20])
+def test_one_packet_is_one_slice(size):
+    body = b'4' + b'x' * size
+    assert list(payload.slices(body)) == [body]
