@@ -260,10 +260,25 @@ def test_slices_hold_the_packets_of_the_whole(parts):
             assert _decoded_in_slices(body) == whole
 
 
+@pytest.mark.parametrize(
+    ('body', 'parts'),
+    [
+        (b'', [b'']),
+        (b'4\x1e2\x1e2', [b'4', b'2', b'2']),
+        (b'4\x1e', [b'4\x1e']),  # an empty packet stays to be found
+        (b'4\x1e\x1e4', [b'4', b'\x1e4']),
+        (b'4abc\x1e4', [b'4abc', b'4']),
+    ],
+)
+def test_slices_of_a_byte(monkeypatch, body, parts):
+    monkeypatch.setattr(payload, 'SLICE', 1)
+    assert list(payload.slices(body)) == parts
+
+
 def test_slices_are_bounded_where_packets_are_small():
     body = b'\x1e'.join([b'2'] * 200_000)
     sizes = [len(part) for part in payload.slices(body)]
-    assert len(sizes) > 1
+    assert 1 < len(sizes) < 10
     assert max(sizes) <= payload.SLICE + 1
 
 
