@@ -12,9 +12,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .printable import shortened
+
+#: Characters of the longest text of an exception.
+MAX_TEXT = 1000
+
 
 class EngineIOError(Exception):
-    """Base class of all exceptions for network and server failures."""
+    """Base class of all exceptions for network and server failures.
+
+    The text, which is the first argument, may have parts that the server sent. It
+    has escapes in place of control characters, and not more than 1,000 characters.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        if args and isinstance(args[0], str):
+            args = (shortened(args[0], MAX_TEXT), *args[1:])
+        super().__init__(*args)
+
+    def __str__(self) -> str:
+        # Not the other arguments, too: the body of a refusal can be large.
+        return str(self.args[0]) if self.args else ''
 
 
 class ConnectionError(EngineIOError):

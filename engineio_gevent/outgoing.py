@@ -19,6 +19,7 @@ from .handler_calls import HandlerCalls
 from .lifecycle import CLOSED, FORKED, OPEN, Lifecycle
 from .options import Options
 from .per_hub import give_way
+from .printable import printable
 from .protocol import packet, payload
 from .protocol.packet import Encoded
 from .transports.base import Sink, Transport
@@ -249,4 +250,7 @@ def interrupts_sending() -> bool:
 
 
 def loggable(data: Any) -> Any:
+    """Data of a packet for the log."""
+    if isinstance(data, str):
+        return printable(data)
     return '<binary>' if isinstance(data, (bytes, bytearray, memoryview)) else data

@@ -10,13 +10,10 @@ from rich.console import Console
 from rich.text import Text
 from rich.theme import Theme
 
+from ..printable import CONTROL
 from .colours import JSON_STYLES
 
-# C0 and C1 except the newline, characters that change the text direction, Unicode line separators,
-# and lone surrogates, which cannot be encoded.
-_CONTROL = re.compile(
-    r'[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
-)
+_KEPT = {'\n': '\n', '\t': '    '}
 
 
 class _Console(Console):
@@ -57,7 +54,7 @@ def printable(text: str) -> str:
 
     Newlines stay. A tab becomes spaces.
     """
-    return _CONTROL.sub(_escaped, text)
+    return CONTROL.sub(_escaped, text)
 
 
 def one_line(text: str) -> str:
@@ -66,4 +63,4 @@ def one_line(text: str) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return '    ' if found[0] == '\t' else repr(found[0])[1:-1]
+    return _KEPT.get(found[0]) or repr(found[0])[1:-1]

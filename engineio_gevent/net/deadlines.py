@@ -44,10 +44,16 @@ def bounded(seconds: float | None) -> Timeout:
     return Timeout(timer_seconds(seconds), Expired())
 
 
-def within(seconds: float | None, function: Callable[..., _Result], *arguments: Any) -> _Result:
+def within(
+    seconds: float | None,
+    function: Callable[..., _Result],
+    *arguments: Any,
+    of: float | None = None,
+) -> _Result:
     """Call a function that waits, for so long at the most.
 
     :param seconds: the bound; None: there is none.
+    :param of: the seconds that the error names, if the bound is what is left of them.
     :raises TimeoutError: it took longer.
     """
     limit = bounded(seconds)
@@ -57,7 +63,8 @@ def within(seconds: float | None, function: Callable[..., _Result], *arguments: 
     except Expired as exc:
         if exc is not limit.exception:
             raise  # of a time limit around this one
-        raise TimeoutError(errno.ETIMEDOUT, f'no answer within {seconds:g} seconds') from None
+        named = seconds if of is None else of
+        raise TimeoutError(errno.ETIMEDOUT, f'no answer within {named:g} seconds') from None
     finally:
         limit.close()
 

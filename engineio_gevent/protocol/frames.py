@@ -57,6 +57,8 @@ _FIRST_BYTES = frozenset(
 LARGE = 1 << 16
 # Bytes that it masks at a time; a multiple of the key's four.
 _PIECE = 1 << 16
+# Pieces of a frame before they are joined: one of 2 bytes takes the memory of 50.
+_MAX_PIECES = 64
 
 # Section 7.4.1.
 _NORMAL_CLOSURE = 1000
@@ -87,8 +89,7 @@ class FrameDecoder:
         '_finished',
         '_fragments',
         '_fragments_opcode',
-        '_large',
-        '_large_first',
+        '_large_fin',
         '_left',
         '_max_size',
         '_needed',
@@ -106,12 +107,11 @@ class FrameDecoder:
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._needed = 0
-        # The payload of a large frame as far as it has come, and how much is to come:
+        # How much is to come of a large frame, and its FIN bit. What has come is in _fragments:
         # kept once, where pieces and what they are joined to would be twice as much.
-        self._large: bytearray | None = None
-        self._large_first = 0
         self._left = 0
-        # The message whose fragments are coming; None between messages.
+        self._large_fin = 0
+        # The message whose fragments or large frame are coming; None between messages.
         self._fragments: bytearray | None = None
         self._fragments_opcode = 0
         # How many bytes the next frame of a message may have.
@@ -137,11 +137,13 @@ class FrameDecoder:
                 self._waiting.append(data)
                 self._waiting_size += len(data)
                 if self._waiting_size < self._needed:
+                    if len(self._waiting) > _MAX_PIECES:
+                        self._waiting = [b''.join(self._waiting)]
                     return messages
                 data = b''.join(self._waiting)
                 self._waiting = []
-            elif self._large is not None:
-                data = self._read_large(self._large, data, messages)
+            elif self._left:
+                data = self._read_large(data, messages)
             if data:
                 self._read_frames(data, messages)
         except UnicodeDecodeError as error:  # section 8.1
@@ -191,9 +193,9 @@ class FrameDecoder:
                 raise self._message_fault(first, length)
             end = start + length
             if end > size:
-                if length >= LARGE and first in (_FIN_TEXT, _FIN_BINARY):
-                    self._large = bytearray(memoryview(data)[start:])
-                    self._large_first = first
+                if length >= LARGE:  # of a message, as a control frame is short
+                    self._take_fragment(first & ~_FIN, memoryview(data)[start:], messages)
+                    self._large_fin = first & _FIN
                     self._left = end - size
                     return
                 self._needed = end - position
@@ -217,32 +219,27 @@ class FrameDecoder:
             self._waiting = [data[position:]]
             self._waiting_size = size - position
 
-    def _read_large(
-        self, payload: bytearray, data: bytes, messages: list[tuple[int, str | bytes]]
-    ) -> bytes:
-        """Add to the payload of a large frame; returns what comes after it."""
+    def _read_large(self, data: bytes, messages: list[tuple[int, str | bytes]]) -> bytes:
+        """Take more of the payload of a large frame; returns what comes after it."""
         left = self._left
-        payload += data[:left] if len(data) > left else data
-        if len(data) < left:
-            self._left = left - len(data)
-            return b''
-        self._large = None
-        if self._large_first == _FIN_TEXT:
-            messages.append((TEXT, payload.decode()))
-        else:
-            messages.append((BINARY, bytes(payload)))
+        piece = data[:left] if len(data) > left else data
+        self._left = left - len(piece)
+        self._take_fragment(0 if self._left else self._large_fin, piece, messages)
         return data[left:]
 
     def _take_fragment(
-        self, first: int, payload: bytes, messages: list[tuple[int, str | bytes]]
+        self, first: int, payload: bytes | memoryview, messages: list[tuple[int, str | bytes]]
     ) -> None:
-        """Section 5.4: the first fragment has the opcode, the last one the FIN bit."""
+        """Section 5.4: the first fragment has the opcode, the last one the FIN bit.
+
+        A part of a large frame is taken like a fragment.
+        """
         if self._fragments is None:
-            self._fragments = bytearray()
+            self._fragments = bytearray(payload)
             self._fragments_opcode = first
-        if payload:  # empty fragments without end must not fill the memory
+        else:
             self._fragments += payload  # a list would take 20 times the memory for small ones
-            self._room -= len(payload)
+        self._room -= len(payload)
         if first & _FIN:
             message = self._fragments
             self._fragments = None
@@ -265,7 +262,7 @@ class FrameDecoder:
 
     def _finish(self) -> None:
         self._finished = True
-        self._fragments = self._large = None
+        self._fragments = None
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:

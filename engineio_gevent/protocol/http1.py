@@ -68,6 +68,7 @@ class Response:
 
     :param max_size: the largest body in bytes, or None for no limit. A larger one of a redirect or
                      a refusal is not read, and :attr:`body` is empty: the status says enough.
+    :param websocket: whether a websocket is asked for. Then each final status is a refusal.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Response:
         '_is_1_0',
         '_max_size',
         '_missing',
+        '_refused_from',
         '_trailers',
         'body',
         'chunks',
@@ -88,8 +90,9 @@ class Response:
         'status',
     )
 
-    def __init__(self, max_size: int | None) -> None:
+    def __init__(self, max_size: int | None, *, websocket: bool = False) -> None:
         self._max_size = max_size
+        self._refused_from = 200 if websocket else 300
         self._buffer = b''
         self._at = 0  # how much of the buffer has been parsed
         self._expected = _HEAD
@@ -261,7 +264,7 @@ class Response:
         :raises ProtocolError: it is, and not that of a redirect or a refusal.
         """
         if self._max_size is not None and size > self._max_size:
-            if self.status < 300:
+            if self.status < self._refused_from:
                 raise _too_large(self._max_size)
             self._body.clear()
             self._finish()
@@ -332,7 +335,7 @@ class Response:
         try:
             return _inflate(self.body, encoding, max_size)
         except ProtocolError:
-            if self.status < 300:
+            if self.status < self._refused_from:
                 raise
             return b''
 

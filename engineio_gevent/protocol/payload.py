@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 
 from ..exceptions import ProtocolError
@@ -16,6 +17,10 @@ MAX_PACKETS = 16
 
 #: What stands between two packets: the ASCII record separator, U+001E.
 SEPARATOR = b'\x1e'
+
+#: Bytes of a body that are decoded at a time, up to the next separator. A packet of one byte takes
+#: 90 when it is decoded.
+SLICE = 1 << 16
 
 _SEPARATOR_TEXT = SEPARATOR.decode()
 _BASE64_MARK = 'b'
@@ -89,6 +94,23 @@ def count_messages(body: bytes) -> int:
     return sum(part.startswith((b'4', b'b')) for part in body.split(SEPARATOR))
 
 
+def slices(body: bytes) -> Iterator[bytes]:
+    """Cut a polling body between packets, so that not all of them are in memory at once.
+
+    :param body: the body as it came.
+
+    Yields parts for :func:`decode`. Most bodies are one.
+    """
+    start = 0
+    while True:
+        end = body.find(SEPARATOR, start + SLICE)
+        if end < 0 or end + 1 == len(body):  # an empty packet at the end stays a fault
+            yield body[start:]
+            return
+        yield body[start:end]
+        start = end + 1
+
+
 def decode(body: bytes) -> list[tuple[int, str | bytes]]:
     """Split a polling body into packets.
 
@@ -101,10 +123,10 @@ def decode(body: bytes) -> list[tuple[int, str | bytes]]:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        before = body[: error.start].rpartition(SEPARATOR)[0]
+        before, _, after = body[: error.start].rpartition(SEPARATOR)
+        faulty = after + body[error.start :].partition(SEPARATOR)[0]
         raise ProtocolError(
-            f'polling body with invalid UTF-8 at byte {error.start}: {_packet.shorten(body)}',
-            decoded=decode(before),
+            f'packet with invalid UTF-8: {_packet.shorten(faulty)}', decoded=decode(before)
         ) from error
     packets: list[tuple[int, str | bytes]] = []
     if not text:

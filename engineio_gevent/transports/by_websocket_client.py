@@ -144,7 +144,7 @@ class _Reader:
     def recv(self, size: int) -> bytes:
         if self.answer is None:
             try:
-                self.answer = read_response(self._sock, MAX_REFUSAL)
+                self.answer = read_response(self._sock, MAX_REFUSAL, websocket=True)
             except TimeoutError:
                 raise
             except Exception as exc:

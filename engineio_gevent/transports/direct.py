@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import re
 import select
+from collections.abc import Callable
 from http.cookiejar import CookieJar
 from time import monotonic
 from typing import Any
@@ -135,6 +136,7 @@ class _Connection:
     __slots__ = (
         '_busy',
         '_closed',
+        '_deadline',
         '_good_until',
         '_max_size',
         '_place',
@@ -152,6 +154,7 @@ class _Connection:
         self._proxy = route.proxy_for(route.origin, self._place.url)
         self._busy = self._closed = False
         self._good_until: float | None = None
+        self._deadline: float | None = None  # of the request that is under way
 
     @property
     def by(self) -> str:
@@ -168,8 +171,11 @@ class _Connection:
     ) -> Response:
         """Send a request and read its answer, through redirects.
 
+        :param timeout: seconds for all of it. The time to send a large body does not count, as long
+                        as the server accepts some of it within these seconds.
         :raises EngineIOError: with the cause chained.
         """
+        self._deadline = None if timeout is None else monotonic() + timeout
         place = redirects.home(self._route, target)
         for _ in range(redirects.MAX_REDIRECTS + 1):
             self._go_to(place)
@@ -250,11 +256,21 @@ class _Connection:
     def _exchange(self, request: bytes, timeout: float | None) -> Response:
         sock = self._sock
         if sock is None:
-            sock = self._sock = within(timeout, self._connect, timeout)
+            sock = self._sock = self._in_time(timeout, self._connect, timeout)
         sock.settimeout(timeout)  # for each piece of a body that takes long to send
+        began = monotonic()
         sock.sendall(request)
+        if self._deadline is not None:
+            self._deadline += monotonic() - began
         sock.settimeout(None)
-        return within(timeout, read_response, sock, self._max_size)
+        response: Response = self._in_time(timeout, read_response, sock, self._max_size)
+        return response
+
+    def _in_time(self, timeout: float | None, step: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a step of a request that waits, in the time that is left for the request."""
+        if self._deadline is None:
+            return step(*arguments)
+        return within(self._deadline - monotonic(), step, *arguments, of=timeout)
 
     def _connect(self, timeout: float | None) -> Any:
         return open_connection(self._route, self._place, self._proxy, timeout, tunnel=False)

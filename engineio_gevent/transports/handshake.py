@@ -50,7 +50,7 @@ class Handshake:
         lines.append(('Sec-WebSocket-Version', '13'))
         lines.append(('Connection', 'Upgrade'))
         sock.sendall(encode_request('GET', place.target, lines + own, None))
-        return read_response(sock, MAX_REFUSAL)
+        return read_response(sock, MAX_REFUSAL, websocket=True)
 
     def check(self, answer: Response, place: Destination) -> None:
         """Check the response; raises as :func:`check_answer`."""
@@ -115,7 +115,7 @@ class LateRefusal:
         #: What is wrong with these bytes as frames.
         self.fault = fault
         self._server = server
-        self._response = Response(MAX_REFUSAL)
+        self._response = Response(MAX_REFUSAL, websocket=True)
         self._begins = b''
 
     def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:

@@ -9,12 +9,15 @@ from http.cookiejar import CookieJar
 from typing import Protocol
 
 from ..exceptions import HTTPError
+from ..printable import shortened
 from ..protocol.json_depth import too_deep
 from .redirects import REDIRECTS, shown
 from .route import Route
 
 #: The type of every posted body: version 4 of the protocol is all text.
 CONTENT_TYPE = 'text/plain;charset=UTF-8'
+#: Characters of a server's message that the error of a refusal shows.
+MAX_MESSAGE = 500
 
 
 class HTTP(Protocol):
@@ -81,7 +84,7 @@ def status_error(
             decoded = None if too_deep(text) else json.loads(text)
     detail = ''
     if isinstance(decoded, dict) and isinstance(decoded.get('message'), str):
-        detail = f': {decoded["message"]}'
+        detail = f': {shortened(decoded["message"], MAX_MESSAGE)}'
     headers = {name.lower(): value for name, value in headers.items()}
     location = headers.get('location')
     if status in REDIRECTS and location:

@@ -24,17 +24,18 @@ _CHUNKS_PER_TURN = 4096
 _QUICKACK: int | None = getattr(_socket, 'TCP_QUICKACK', None)
 
 
-def read_response(sock: Any, max_size: int | None) -> Response:
+def read_response(sock: Any, max_size: int | None, *, websocket: bool = False) -> Response:
     """Read from a socket until a response is complete; waits.
 
     :param sock: a connected socket.
     :param max_size: see :class:`.Response`.
+    :param websocket: likewise.
     :raises OSError: the socket failed.
     :raises ConnectionClosed: the server closed the connection in the middle of the response.
     :raises NothingCame: the server closed it before the first byte.
     :raises ProtocolError: this is no HTTP response, or it is too large (1009).
     """
-    response = Response(max_size)
+    response = Response(max_size, websocket=websocket)
     chunks = 0
     for earlier_reads in itertools.count():
         if earlier_reads and _QUICKACK is not None:

@@ -15,7 +15,7 @@ from ..net.deadlines import timer_seconds
 from ..net.errors import OutOfResources
 from ..protocol import packet, payload
 from ..protocol.open_packet import OpenPacket
-from ..protocol.packet import Encoded
+from ..protocol.packet import Encoded, is_pong
 from .base import Limits, Sink, undelivered_error
 from .http import HTTP
 from .route import Route
@@ -88,14 +88,13 @@ class Polling:
         """GET the OPEN packet. The sink gets all packets of the response before this returns."""
         self._sid = sid
         body = self._http.get(self._target(), self._limits.request_timeout)
+        if not body:
+            raise ProtocolError('not an Engine.IO 4 handshake: the body is empty')
         try:
-            packets = payload.decode(body)
+            self._deliver(body)
         except ProtocolError as exc:
             # The body may be any page of any server.
             raise ProtocolError(f'not an Engine.IO 4 handshake: {exc}') from exc
-        if not packets:
-            raise ProtocolError('not an Engine.IO 4 handshake: the body is empty')
-        self.sink.on_packets(self, packets)
 
     def apply_open_packet(self, open_packet: OpenPacket) -> None:
         """Use what the server announced."""
@@ -137,6 +136,21 @@ class Polling:
 
     # Receiving
 
+    def _deliver(self, body: bytes) -> bool:
+        """Hand over the packets of a body.
+
+        :returns: whether all of them are NOOPs.
+        :raises ProtocolError: the body is invalid. Some packets have been handed over then.
+        """
+        only_noops = True
+        for number, part in enumerate(payload.slices(body)):
+            if number:
+                sleep(0)  # the handlers of the packets before start, and need no more memory
+            packets = payload.decode(part)
+            self.sink.on_packets(self, packets)
+            only_noops = only_noops and all(kind == packet.NOOP for kind, _ in packets)
+        return only_noops
+
     def _poll(self) -> None:
         try:
             while not self._paused and not self._closed and self._abort_timeout is None:
@@ -147,9 +161,8 @@ class Polling:
                     # An empty body is no list of packets. A broken server or proxy sends it
                     # for each GET at once, so to try again would never end.
                     raise ProtocolError('the server answered a polling GET with an empty body')
-                packets = payload.decode(body)
-                self.sink.on_packets(self, packets)
-                if not self._paused and all(kind == packet.NOOP for kind, _ in packets):
+                only_noops = self._deliver(body)
+                if not self._paused and only_noops:
                     # python-engineio answers each GET at once with a NOOP while it waits for
                     # the end of a probe. Without a pause these are 1,000 GETs a second.
                     sleep(NOOP_PAUSE)
@@ -177,11 +190,16 @@ class Polling:
         return self.queued
 
     def send_first(self, packet: str) -> None:
-        """Queue a control packet for the next POST, ahead of the messages that are queued."""
+        """Queue a PONG for the next POST, ahead of the messages that are queued.
+
+        It replaces one that still waits: a server may send PINGs faster than it answers POSTs.
+        """
         if not self._closed:
             self.queued += payload.encoded_size(packet)
             if self._queue is None:
                 self._queue = deque()
+            if self._queue and is_pong(self._queue[0]):
+                self.queued -= payload.encoded_size(self._queue.popleft())
             self._queue.appendleft(packet)
             self._post_queued()
 

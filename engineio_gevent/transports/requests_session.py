@@ -177,7 +177,10 @@ class SessionHTTP:
         # A session that has no timeouts waits no longer for that.
         response = request() if 'timeout' in self._options else within(timeout, request)
         try:
-            return response, self._read(response)
+            # requests limits the wait for each piece only.
+            return response, within(timeout, self._read, response)
+        except TimeoutError as exc:
+            raise requests.ReadTimeout(exc) from exc
         finally:
             if isinstance(response, requests.Response):
                 if response.raw is not None:  # Locust's session has none if there is no connection

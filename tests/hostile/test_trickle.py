@@ -18,6 +18,7 @@ from support import (
     no_leaks,
     open_packet,
     patience,
+    read_exactly,
     read_request,
     read_to_end,
     respond,
@@ -345,3 +346,73 @@ def test_the_disconnect_of_a_dead_peer_is_bounded(hostile_server, witness, monke
         one.client.disconnect()
     dying.set()
     assert one.ends == [('client disconnect', 'disconnecting')]
+
+
+# -- A POST ----------------------------------------------------------------------------------------
+
+
+def answers_handshake(sock, request):
+    """Answer what is no POST; whether it was one."""
+    if request.method == 'POST':
+        return True
+    if 'sid=' in request.target:
+        read_to_end(sock)  # the GET
+        raise ConnectionResetError
+    respond(sock, open_packet(maxPayload=None))
+    return False
+
+
+def test_redirects_of_a_post_share_its_time_limit(hostile_server, witness):
+    """Each of them comes within it, and the server would send five."""
+    posts = []
+
+    def serve(sock):
+        while True:
+            request = read_request(sock)
+            if answers_handshake(sock, request):
+                posts.append(request.target)
+                gevent.sleep(0.2)
+                respond(sock, '', '307 Temporary Redirect', [('Location', '/again')])
+
+    one = witness(request_timeout=0.3).connect(hostile_server(serve))
+    one.client.send('hello')
+    assert 'no answer within 0.3 seconds' in str(one.loses())
+    assert len(posts) <= 2
+    assert one.client.unsent == 1
+
+
+class SlowReader:
+    """Takes a body in pieces, each of them within the time limit, all of them not."""
+
+    def __init__(self):
+        self.size = 0
+
+    def __call__(self, sock):
+        while True:
+            head = b''
+            while not head.endswith(b'\r\n\r\n'):
+                head += read_exactly(sock, 1)
+            if head.startswith(b'POST'):
+                missing = int(head.lower().partition(b'content-length: ')[2].split()[0])
+                while missing:
+                    gevent.sleep(0.3)
+                    piece = read_exactly(sock, min(missing, 2 << 20))
+                    self.size += len(piece)
+                    missing -= len(piece)
+                respond(sock, 'ok')
+            elif b'sid=' in head:
+                read_to_end(sock)
+                return
+            else:
+                respond(sock, open_packet(maxPayload=None))
+
+
+def test_a_large_body_may_take_longer_than_the_time_limit(hostile_server, witness):
+    """As long as the server takes some of it."""
+    script = SlowReader()
+    one = witness(request_timeout=2, write_limit=None).connect(hostile_server(script))
+    message = 'x' * (32 << 20)
+    one.client.send(message)
+    assert eventually(lambda: not one.client.unsent, 60)
+    assert script.size == 1 + len(message)
+    assert one.client.state == 'connected'

@@ -16,7 +16,8 @@ ROOT = Path(importlib.util.find_spec(NAME).submodule_search_locations[0])
 
 # What each part may import of the package, apart from itself. Each stands below what it imports.
 LAYERS = {
-    'exceptions': set(),
+    'printable': set(),
+    'exceptions': {'printable'},
     'own_loggers': set(),
     'options': {'own_loggers'},
     'per_hub': set(),
@@ -30,13 +31,14 @@ LAYERS = {
     'lifecycle': {'options'},
     'heartbeat': {'net', 'per_hub'},
     'handler_calls': {'disconnect_handler', 'dispatcher', 'options', 'own_loggers', 'protocol'},
-    'transports': {'exceptions', 'protocol', 'net'},
+    'transports': {'exceptions', 'printable', 'protocol', 'net'},
     'outgoing': {
         'handler_calls',
         'lifecycle',
         'options',
         'other_threads',
         'per_hub',
+        'printable',
         'protocol',
         'transports',
     },
@@ -95,6 +97,7 @@ LAYERS = {
         'disconnect_handler',
         'options',
         'per_hub',
+        'printable',
         'process',
         'protocol',
         'net',
@@ -105,6 +108,7 @@ LAYERS = {
         'addresses',
         'exceptions',
         'client',
+        'printable',
         'protocol',
         'net',
         'other_threads',

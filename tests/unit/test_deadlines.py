@@ -98,3 +98,9 @@ def test_a_bound_over_a_call():
 def test_the_bound_around_is_not_taken_for_the_inner():
     with pytest.raises(Expired), bounded(0.01):
         within(5, Event().wait, 5)
+
+
+@pytest.mark.parametrize(('of', 'named'), [(None, '0.01'), (7, '7')])
+def test_the_error_names_the_whole_time(of, named):
+    with pytest.raises(TimeoutError, match=f'no answer within {named} seconds'):
+        within(0.01, Event().wait, 5, of=of)

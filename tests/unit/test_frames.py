@@ -695,15 +695,64 @@ def test_a_large_text_that_is_not_utf_8():
     assert decoder.feed(server_frame(TEXT, b'x')) == []
 
 
-def test_a_large_message_cut_into_bytes_takes_its_own_size():
-    decoder = FrameDecoder(None)
-    data = server_frame(BINARY, bytes(1 << 17))
+def fragments(opcode, size, piece):
+    """The frames of a message in fragments, all of them of the same size."""
+    payload = b'x' * piece
+    count = size // piece
+    return b''.join(
+        server_frame(CONTINUATION if number else opcode, payload, fin=number == count - 1)
+        for number in range(count)
+    )
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize('opcode', [TEXT, BINARY])
+@pytest.mark.parametrize(
+    ('size', 'piece', 'cut'),
+    [
+        (MIB // 4, 2, 65536),
+        (MIB, 64, 65536),
+        (4 * MIB, 4 * MIB, 65536),
+        (MIB // 32, 2, 1),
+        (MIB // 8, MIB // 8, 1),
+        (MIB // 4, MIB // 4, 2),
+        (MIB // 4, MIB // 8, 2),
+        (65000, 65000, 2),
+    ],
+)
+def test_a_message_takes_about_its_own_memory(opcode, size, piece, cut):
+    """However many fragments it has, and however they are cut."""
     tracemalloc = pytest.importorskip('tracemalloc')  # PyPy has none
+    data = fragments(opcode, size, piece)
+    decoder = FrameDecoder(None)
+    last = (len(data) - 1) // cut * cut
     tracemalloc.start()
     try:
-        for start in range(len(data) - 1):
-            decoder.feed(data[start : start + 1])
+        for start in range(0, last, cut):
+            assert decoder.feed(data[start : start + cut]) == []
         held = tracemalloc.get_traced_memory()[0]
+        messages = decoder.feed(data[last:])
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert held < 1.5 * (1 << 17)  # pieces of one byte each would be 30 times as much
+    assert [(kind, len(message)) for kind, message in messages] == [(opcode, size)]
+    assert held < 1.2 * size + 65536
+    assert peak < 2.5 * size + MIB // 4  # the message, and what it is made of
+
+
+def test_one_frame_of_many_fragments_takes_about_its_own_memory():
+    """A large frame that does not end its message, as other large frames."""
+    tracemalloc = pytest.importorskip('tracemalloc')  # PyPy has none
+    data = server_frame(TEXT, b'x' * (MIB // 4), fin=False)
+    decoder = FrameDecoder(None)
+    tracemalloc.start()
+    try:
+        for start in range(0, len(data), 2):
+            assert decoder.feed(data[start : start + 2]) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MIB // 2
+    assert decoder.feed(server_frame(CONTINUATION)) == [(TEXT, 'x' * (MIB // 4))]

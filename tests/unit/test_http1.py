@@ -859,3 +859,15 @@ def test_requests():
         b'POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\n\x00\xff'
     )
     assert encode_request('POST', '/', [], b'').endswith(b'Content-Length: 0\r\n\r\n')
+
+
+@pytest.mark.parametrize('status', [200, 299, 300, 503])
+@pytest.mark.parametrize('headers', ['', 'Content-Encoding: gzip\r\n'])
+def test_each_answer_but_101_is_a_refusal_of_a_websocket(status, headers):
+    head = f'HTTP/1.1 {status} X\r\n{headers}Content-Length: %d\r\n\r\n'
+    response = Response(10, websocket=True)
+    assert response.feed((head % 11).encode())
+    assert (response.status, response.body, response.keep_alive) == (status, b'', False)
+    response = Response(10, websocket=True)
+    assert response.feed((head % 5).encode() + b'hello')
+    assert response.content(10) == (b'' if headers else b'hello')

@@ -280,3 +280,11 @@ def test_json_that_goes_round_is_refused():
 def test_shorten_leaves_what_is_short(value):
     assert packet.shorten(value) == repr(value)
     assert packet.shorten(value + value[:1]) == repr(value) + '...'
+
+
+@pytest.mark.parametrize(
+    ('encoded', 'expected'),
+    [('3', True), ('3probe', True), ('43', False), ('2', False), (b'3', False)],
+)
+def test_is_pong(encoded, expected):
+    assert packet.is_pong(encoded) is expected

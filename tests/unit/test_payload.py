@@ -228,3 +228,62 @@ def test_random_base64_of_every_length():
     for length in range(100):
         data = generator.randbytes(length)
         assert payload.decode(b'b' + base64.b64encode(data)) == [(packet.MESSAGE, data)]
+
+
+def _decoded_whole(body):
+    try:
+        return payload.decode(body), True
+    except ProtocolError as error:
+        return error.decoded, False
+
+
+def _decoded_in_slices(body):
+    packets = []
+    try:
+        for part in payload.slices(body):
+            packets += payload.decode(part)
+    except ProtocolError as error:
+        return packets + error.decoded, False
+    return packets, True
+
+
+@given(
+    st.lists(st.sampled_from([b'4', b'4one', b'2', b'bAA==', b'', b'9', b'4\xff', 'ä4'.encode()]))
+)
+def test_slices_hold_the_packets_of_the_whole(parts):
+    """Those before a fault, too. Of two faults, either may be the one that is named."""
+    body = payload.SEPARATOR.join(parts)
+    whole = _decoded_whole(body)
+    for size in (1, 2, 5, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(payload, 'SLICE', size)
+            assert b'\x1e'.join(payload.slices(body)) == body
+            assert _decoded_in_slices(body) == whole
+
+
+@pytest.mark.parametrize(
+    ('body', 'parts'),
+    [
+        (b'', [b'']),
+        (b'4\x1e2\x1e2', [b'4', b'2', b'2']),
+        (b'4\x1e', [b'4\x1e']),  # an empty packet stays to be found
+        (b'4\x1e\x1e4', [b'4', b'\x1e4']),
+        (b'4abc\x1e4', [b'4abc', b'4']),
+    ],
+)
+def test_slices_of_a_byte(monkeypatch, body, parts):
+    monkeypatch.setattr(payload, 'SLICE', 1)
+    assert list(payload.slices(body)) == parts
+
+
+def test_slices_are_bounded_where_packets_are_small():
+    body = b'\x1e'.join([b'2'] * 200_000)
+    sizes = [len(part) for part in payload.slices(body)]
+    assert 1 < len(sizes) < 10
+    assert max(sizes) <= payload.SLICE + 1
+
+
+@pytest.mark.parametrize('size', [0, 1, 1000, 1 << 20])
+def test_one_packet_is_one_slice(size):
+    body = b'4' + b'x' * size
+    assert list(payload.slices(body)) == [body]

@@ -920,3 +920,65 @@ def test_abandoning(http, sink, started):
     settle()
     assert http.in_flight == {'GET': 0, 'POST': 0}
     assert sink.packets == sink.lost == []
+
+
+def test_one_pong_waits_at_most(started, http):
+    """PINGs that come faster than POSTs are answered must not fill the memory."""
+    started.send('4in flight')
+    first = http.posts.get(timeout=5)
+    started.send('4next')
+    for number in range(1000):
+        started.send_first(f'3{number}')
+    assert started.queued == len('4in flight') + len('4next') + len('3999')
+    assert started.unsent == 2
+    first[2].set(b'ok')
+    assert http.answer_post() == ['3999', '4next']  # RFC 6455, section 5.5.3, says so of its pongs
+    assert eventually(lambda: not started.queued)
+
+
+@pytest.mark.parametrize('first', ['4a message', b'3 binary', '1'])
+def test_a_pong_replaces_no_other_packet(polling, http, first):
+    polling.send(first)
+    polling.send_first('3')
+    polling.start()
+    encoded = first if isinstance(first, str) else payload.encode_packet(first).decode()
+    assert http.answer_post() == ['3', encoded]
+    assert eventually(lambda: not polling.queued)
+
+
+def test_a_body_of_many_packets_is_not_in_memory_as_a_whole(http, sink, started):
+    tracemalloc = pytest.importorskip('tracemalloc')  # PyPy has none
+    body = b'\x1e'.join([b'2'] * (1 << 20))
+    counts = []
+    sink.on_packets = lambda transport, packets: counts.append(len(packets))
+    answer = http.gets.get(timeout=5)[2]
+    tracemalloc.start()
+    try:
+        answer.set(body)
+        assert http.gets.get(timeout=5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(counts) == 1 << 20
+    assert peak < 6 << 20  # all of them take 77 MB
+
+
+def test_handlers_get_a_turn_within_a_large_body(http, sink, started):
+    """Else all its messages wait in memory, each of which takes more there than in the body."""
+    turns = []
+    seen = []
+    sink.on_packets = lambda transport, packets: (
+        seen.append(len(turns)),
+        gevent.spawn(turns.append, 1),
+    )
+    http.answer_get(*['4'] * 200_000)
+    assert http.gets.get(timeout=5)
+    assert len(seen) > 3
+    assert seen == list(range(len(seen)))
+
+
+def test_what_comes_before_a_fault_in_a_large_body(http, sink, started):
+    http.answer_get(*['4'] * 200_000, '9', '4later')
+    assert eventually(lambda: sink.lost)
+    assert sink.packets == [(MESSAGE, '')] * 200_000
+    assert 'valid type' in str(sink.lost[0])

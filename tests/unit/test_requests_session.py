@@ -758,3 +758,44 @@ def test_redirects_from_tls(mocking, location, followed):
             with pytest.raises(HTTPError, match='which has no TLS'):
                 http.get('/x', 5)
             assert len(mocked.request_history) == 1
+
+
+class Trickle:
+    """A body that comes byte by byte, without end."""
+
+    closed = False
+
+    def __init__(self):
+        self.reads = 0
+
+    def read(self, size):
+        self.reads += 1
+        gevent.sleep(0.02)
+        return b'x'
+
+    def close(self):
+        self.closed = True
+
+
+class TricklingAdapter(HTTPAdapter):
+    def __init__(self, body):
+        super().__init__()
+        self._body = body
+
+    def send(self, request, **options):
+        raw = urllib3.HTTPResponse(self._body, status=200, preload_content=False)
+        return self.build_response(request, raw)
+
+
+@pytest.mark.parametrize('method', ['get', 'post'])
+def test_a_body_that_trickles_has_one_time_limit(session, method):
+    """Of its own, requests limits the wait for each piece, and this one would never end."""
+    body = Trickle()
+    session.mount('http://', TricklingAdapter(body))
+    http = through(session)
+    ask = http.get if method == 'get' else lambda target, timeout: http.post(target, b'x', timeout)
+    with pytest.raises(ConnectionClosed) as caught:
+        ask('/x', 0.2)
+    assert str(caught.value) == 'a.test: no answer within 0.2 seconds'
+    assert body.reads <= 11
+    assert body.closed

@@ -7,12 +7,13 @@ import sys
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 
 from engineio_gevent.exceptions import ConnectionClosed
 from engineio_gevent.net import socks
 from engineio_gevent.net.dial import DIRECT, Dialer
 from engineio_gevent.net.tunnel import Proxy, open_tunnel
-from support import HostileServer, no_leaks, read_exactly, read_to_end, settle
+from support import HostileServer, no_leaks, outcome, read_exactly, read_to_end, reset, settle
 
 pytestmark = pytest.mark.time_limit(5)  # most of them take a hundredth of a second
 
@@ -267,15 +268,57 @@ def test_a_proxy_that_says_nothing(scheme):
         server.wait_open(0)
 
 
-@pytest.mark.parametrize('scheme', ['socks4', 'socks5'])
-def test_one_that_is_killed_while_it_waits(scheme):
-    with no_leaks(), HostileServer(read_to_end) as server:
-        proxy = Proxy(scheme, '127.0.0.1', server.port)
-        opening = gevent.spawn(open_tunnel, proxy, 'server.test', 80, DIRECT, None)
-        server.wait_open(1)
+# How far the handshake has come when the proxy falls silent.
+STALLS = [
+    *((scheme, None, []) for scheme in ('socks4', 'socks4a', 'socks5', 'socks5h')),
+    ('socks4', None, [(BY_ADDRESS + b'\0', OK_4[:1])]),
+    ('socks4', None, [(BY_ADDRESS + b'\0', OK_4[:7])]),
+    ('socks5h', None, [(b'\5\1\0', b'\5')]),
+    ('socks5h', None, [GREETING]),
+    *(('socks5h', None, [GREETING, (b'\5\1\0' + NAME, OK_5[:count])]) for count in (1, 4, 9)),
+    ('socks5h', None, [GREETING, (b'\5\1\0' + NAME, b'\5\0\0\3\x0bser')]),
+    ('socks5h', 'me', [(b'\5\2\0\2', b'\5\2')]),
+    ('socks5h', 'me', [(b'\5\2\0\2', b'\5\2'), (b'\1\2me\0', b'\1')]),
+    ('socks5h', 'me', [(b'\5\2\0\2', b'\5\2'), (b'\1\2me\0', b'\1\0')]),
+]
+
+
+@pytest.mark.parametrize('end', ['time', 'kill', 'timeout', 'reset'])
+@pytest.mark.parametrize(('scheme', 'user', 'pairs'), STALLS)
+def test_no_descriptor_is_left_at_any_step(scheme, user, pairs, end):
+    """Whether the time is up, the caller is killed or gives up, or the proxy resets."""
+    silent = Event()
+
+    def serve(sock):
+        for expected, answer in pairs:
+            assert read_exactly(sock, len(expected)) == expected
+            sock.sendall(answer)
         settle()
-        opening.kill()
+        silent.set()
+        if end == 'reset':
+            reset(sock)
+        read_to_end(sock)
+
+    with no_leaks(), HostileServer(serve) as server:
+        proxy = Proxy(scheme, '127.0.0.1', server.port, user)
+        limit = gevent.Timeout(None)
+
+        def open_it():
+            with limit:
+                open_tunnel(proxy, 'server.test', 80, DIRECT, 0.05 if end == 'time' else None)
+
+        opening = gevent.spawn(outcome, open_it)
+        assert silent.wait(5)
+        if end == 'kill':
+            opening.kill(block=False)
+        elif end == 'timeout':
+            opening.kill(limit, block=False)
+        error = opening.get(timeout=5)
         server.wait_open(0)
+        assert isinstance(
+            error,
+            {'kill': gevent.GreenletExit, 'timeout': gevent.Timeout}.get(end, ConnectionClosed),
+        )
 
 
 @pytest.mark.parametrize('scheme', ['socks4a', 'socks5h'])

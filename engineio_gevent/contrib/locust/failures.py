@@ -6,6 +6,8 @@ import re
 
 import gevent
 
+from ...printable import printable
+
 #: Maximum length of a failure's text. It may contain a page sent by the server.
 MAX_TEXT = 200
 
@@ -69,7 +71,7 @@ def describe(error: BaseException) -> Failure:
 
 def scrub(text: str) -> str:
     """Remove the parts that differ between equal failures."""
-    text = text[: 10 * MAX_TEXT]
+    text = printable(text[: 10 * MAX_TEXT])
     for pattern, substitute in _VARIABLE:
         text = pattern.sub(substitute, text)
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + '...'

@@ -191,6 +191,11 @@ def test_equal_failures_have_equal_texts(program):
     assert program('scrubbed.py', json.dumps(kept)) == [f'ValueError: {text}' for text in kept]
 
 
+def test_a_failure_is_one_line_without_control_characters(program):
+    texts = program('scrubbed.py', json.dumps(['one\r\ntwo', '\x1b[2J\x9b\u2028\u202e']))
+    assert texts == ['ValueError: one\\r\\ntwo', 'ValueError: \\x1b[2J\\x9b\\u2028\\u202e']
+
+
 def test_locust_has_to_come_first(locust_environment):
     done = subprocess.run(
         [sys.executable, '-c', 'import engineio_gevent.contrib.locust'],
