@@ -159,11 +159,22 @@ class Response:
             self._finish()
         elif not self._buffer and not self.status:
             raise NothingCame('the server closed the connection without a response')
-        elif self._expected != _COMPLETE:
+        elif self._expected != _COMPLETE and not self.cut():
             begins = self._buffer[self._at : self._at + len(_BEGINS)]
             if self._expected == _HEAD and not _BEGINS.startswith(begins):
                 raise _no_response(self._buffer[self._at :])
             raise ConnectionClosed('the server closed the connection in the middle of a response')
+
+    def cut(self) -> bool:
+        """The connection was lost, or was not ended by the server.
+
+        :returns: whether the response is complete all the same: if a redirect or a refusal has
+                  lost its body, the status says enough.
+        """
+        is_enough = self._expected != _HEAD and self.status >= self._refused_from
+        if is_enough:
+            self._drop_body()
+        return is_enough
 
     def _finish(self) -> None:
         self.body = bytes(self._body)
@@ -266,9 +277,13 @@ class Response:
         if self._max_size is not None and size > self._max_size:
             if self.status < self._refused_from:
                 raise _too_large(self._max_size)
-            self._body.clear()
-            self._finish()
-            self.keep_alive = False
+            self._drop_body()
+
+    def _drop_body(self) -> None:
+        """The response ends without a body, and so does the use of the connection."""
+        self._body.clear()
+        self._finish()
+        self.keep_alive = False
 
     def _take_missing(self) -> bool:
         """Move bytes from the buffer to the body; returns whether none is missing any more."""

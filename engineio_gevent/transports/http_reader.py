@@ -45,12 +45,14 @@ def read_response(sock: Any, max_size: int | None, *, websocket: bool = False) -
                 sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
         try:
             data = _recv_to_end(sock) if response.ends_with_connection else sock.recv(READ_SIZE)
-        except ConnectionError as exc:
+        except (ConnectionError, ssl.SSLEOFError) as exc:
             if not earlier_reads:
                 raise NothingCame(f'connection lost: {exc.strerror}') from exc
-            raise ConnectionClosed(
-                f'connection lost in the middle of a response: {exc.strerror}'
-            ) from exc
+            if not response.cut():
+                raise ConnectionClosed(
+                    f'connection lost in the middle of a response: {exc.strerror}'
+                ) from exc
+            break
         if not data:
             response.end()
             break
@@ -69,8 +71,8 @@ def read_response(sock: Any, max_size: int | None, *, websocket: bool = False) -
 def _recv_to_end(sock: Any) -> bytes:
     """Read from a body that ends with the connection; waits.
 
-    :raises ConnectionClosed: TCP ended without the closure alert of TLS. The body may have been cut
-                              by anybody (RFC 9112, section 9.8).
+    :raises ssl.SSLEOFError: TCP ended without the closure alert of TLS. The body may have been cut
+                             by anybody (RFC 9112, section 9.8).
     """
     suppresses: bool | None = getattr(sock, 'suppress_ragged_eofs', None)
     if suppresses is None:  # without TLS
@@ -82,9 +84,8 @@ def _recv_to_end(sock: Any) -> bytes:
     except ssl.SSLZeroReturnError:  # the closure alert, as PyPy reports it
         return b''
     except ssl.SSLEOFError as exc:
-        raise ConnectionClosed(
-            'the connection ended in the middle of a response: TLS was not closed (no close_notify)'
-        ) from exc
+        exc.strerror = 'TLS was not closed (no close_notify)'
+        raise
     finally:
         sock.suppress_ragged_eofs = suppresses
     return data

@@ -1,7 +1,8 @@
 """A server that speaks TLS, and a connection that is cut below it.
 
 A body without a length ends with the connection. Whoever can cut TCP can cut it anywhere, so it is
-whole only after the closure alert of TLS, close_notify (RFC 9112, section 9.8).
+whole only after the closure alert of TLS, close_notify (RFC 9112, section 9.8). A refusal whose
+body is cut keeps its status.
 """
 
 import contextlib
@@ -134,9 +135,10 @@ def test_a_body_is_whole_only_after_close_notify(start, witness, way):
     else:
         assert isinstance(closed, HTTPError)
         assert closed.body == 'no'
-    assert isinstance(cut, ConnectionClosed), cut
-    assert not isinstance(cut, HTTPError)
-    assert 'close' in str(cut) or 'EOF' in str(cut)
+        assert (cut.status, cut.body) == (403, None)
+    if transport == 'polling':
+        assert isinstance(cut, ConnectionClosed), cut
+        assert 'close' in str(cut) or 'EOF' in str(cut)
     if way == 'session':
         session.close()
 
@@ -173,10 +175,13 @@ def test_tls_in_tls(start, witness, monkeypatch, transport):
         monkeypatch.setenv('https_proxy', proxy.url)
         return outcome(witness, server.url, transport)
 
-    assert isinstance(connect('closed'), list if transport == 'polling' else HTTPError)
-    cut = connect('cut')
-    assert isinstance(cut, ConnectionClosed), cut
-    assert 'TLS was not closed' in str(cut)
+    closed, cut = connect('closed'), connect('cut')
+    if transport == 'polling':
+        assert closed == ['pay 10']
+        assert isinstance(cut, ConnectionClosed), cut
+        assert 'TLS was not closed' in str(cut)
+    else:
+        assert [(one.status, one.body) for one in (closed, cut)] == [(403, 'no'), (403, None)]
 
 
 def test_a_proxy_that_forwards(start, witness, monkeypatch):
@@ -200,7 +205,18 @@ def test_a_socket_of_the_caller(start, witness, certificates, how):
         socket.create_connection(('127.0.0.1', server.port)), server_hostname='localhost'
     )
     error = outcome(witness, server.url, 'websocket', websocket_extra_options={'socket': sock})
-    if how == 'closed':
-        assert error.body == 'no'
-    else:
-        assert 'TLS was not closed' in str(error)
+    assert (error.status, error.body) == (403, 'no' if how == 'closed' else None)
+
+
+@pytest.mark.parametrize('end', ['FIN', 'RST'])
+@pytest.mark.parametrize('transport', ['polling', 'websocket'])
+@pytest.mark.parametrize('body', ['Content-Length: 9', 'Transfer-Encoding: chunked'])
+def test_a_refusal_without_tls_that_is_cut(hostile_server, witness, end, transport, body):
+    def handler(sock):
+        support.read_request(sock)
+        sock.sendall(f'HTTP/1.1 503 Busy\r\n{body}\r\n\r\n'.encode())
+        if end == 'RST':
+            support.reset(sock)
+
+    cause, _ = witness().fails_to_connect(hostile_server(handler), transport)
+    assert (cause.status, cause.body) == (503, None)

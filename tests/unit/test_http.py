@@ -47,7 +47,7 @@ def test_the_body_of_a_refusal(body, decoded, words):
     ('status', 'headers', 'end'),
     [
         (302, {'location': '/there?token=1'}, 'it, which redirects to /there'),
-        (308, {'Location': 'http://u:p@b.test/x'}, 'it, which redirects to http://b.test/x'),
+        (308, {'Location': 'http://u:p@b.test/x'}, 'it, which redirects to http://...@b.test/x'),
         (302, {}, 'it'),
         (302, {'location': ''}, 'it'),
         (404, {'location': '/there'}, 'it'),

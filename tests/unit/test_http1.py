@@ -189,11 +189,34 @@ def test_every_early_end(data, status, body, kept):
         except EngineIOError:
             assert at > 0
         else:
+            if status >= 300 and response.body == b'':
+                continue  # the status of a refusal says enough
             # Only what has no length of its own may end anywhere, and what is behind is no part.
             assert response.body == whole.body or b'\r\n\r\nhello'.startswith(
                 data[data.rindex(b'\r\n\r\n') : at]
             )
             assert not response.keep_alive or at >= len(data) - len(b'HTTP/1.1')
+
+
+@pytest.mark.parametrize(
+    ('head', 'websocket', 'complete'),
+    [
+        (b'', False, False),
+        (b'HTTP/1.1 503 Bu', False, False),
+        (b'HTTP/1.1 200 OK\r\n\r\n12', False, False),
+        (b'HTTP/1.1 299 OK\r\nContent-Length: 5\r\n\r\n12', False, False),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12', True, True),
+        (b'HTTP/1.1 300 -\r\n\r\n12', False, True),
+        (b'HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\n12', False, True),
+        (b'HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n12', False, True),
+    ],
+)
+def test_a_refusal_that_is_cut_is_complete_without_its_body(head, websocket, complete):
+    response = Response(None, websocket=websocket)
+    response.feed(head)
+    assert response.cut() is complete
+    if complete:
+        assert (response.body, response.keep_alive) == (b'', False)
 
 
 def test_bodies_that_end_with_the_connection():
