@@ -23,6 +23,8 @@ from urllib.request import Request
 MAX_COOKIES = 200
 #: Characters of the longest ``Set-Cookie`` that is taken; the RFC asks for 4096 bytes.
 MAX_COOKIE = 4096
+#: Characters of all cookies of a domain. Most servers refuse a ``Cookie`` header of 64 KiB.
+MAX_SIZE = 1 << 16
 
 # The attribute of a cookie for the host that set it.
 _HOST = 'host'
@@ -106,8 +108,18 @@ class Jar(CookieJar):
 
 def _has_room(jar: CookieJar, cookie: Cookie) -> bool:
     """Whether a jar takes a cookie: a server does not fill it without end."""
-    place = cookie.domain, cookie.path, cookie.name
-    return len(jar) < MAX_COOKIES or any(place == (one.domain, one.path, one.name) for one in jar)
+    others = [one for one in jar if _place(one) != _place(cookie)]
+    size = sum(_size(one) for one in (*others, cookie) if one.domain == cookie.domain)
+    is_new = len(others) == len(jar)
+    return size <= MAX_SIZE and not (is_new and len(jar) >= MAX_COOKIES)
+
+
+def _place(cookie: Cookie) -> tuple[str, str, str]:
+    return cookie.domain, cookie.path, cookie.name
+
+
+def _size(cookie: Cookie) -> int:
+    return len(cookie.name) + len(cookie.value or '')
 
 
 class Cookies:

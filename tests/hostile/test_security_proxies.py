@@ -3,7 +3,7 @@
 import pytest
 
 from engineio_gevent.exceptions import ConnectionClosed, ProtocolError
-from engineio_gevent.transports.cookies import MAX_COOKIE, MAX_COOKIES
+from engineio_gevent.transports.cookies import MAX_SIZE
 from support import eventually, open_packet, read_exactly, read_request, read_to_end, response
 
 #: Bytes that fit into the buffers of the sockets between a server and a client that reads nothing.
@@ -68,8 +68,8 @@ def test_cookies_and_the_heads_of_requests(through, scheme, shake_hands):
     one.client.connect('http://server.test', transports='polling')
     assert eventually(lambda: len(requests) > 25, 30)
     sizes = [request.count(b'name') for request in requests]
-    assert max(sizes) == sizes[-1] == MAX_COOKIES
-    assert max(map(len, requests)) < MAX_COOKIES * MAX_COOKIE + 4096
+    assert max(sizes) == sizes[-1] == MAX_SIZE // 4006
+    assert max(map(len, requests)) < MAX_SIZE + 4096
 
 
 def read_request_quickly(sock):

@@ -139,6 +139,20 @@ def test_no_jar_is_filled_without_end(jar):
     assert 'n0=2' in cookies.header('http://h0.test/')
 
 
+@pytest.mark.parametrize('jar', [CookieJar, lambda: None])
+def test_the_cookies_of_a_domain_fill_64_kib_and_no_more(jar):
+    cookies = Cookies(jar())
+    for number in range(32):
+        cookies.store(HERE, [f'n{number:02}=' + 'x' * 2045])  # with its name 2048
+    assert len(cookies.jar) == 32
+    cookies.store(HERE, ['last='])
+    assert len(cookies.jar) == 32
+    cookies.store(HERE, ['n00=2', 'last=' + 'x' * 2000])  # a cookie that is replaced leaves room
+    assert {'n00', 'last'} <= {one.name for one in cookies.jar}
+    cookies.store('http://b.test/', ['a=' + 'x' * 4000])  # another header
+    assert cookies.header('http://b.test/').startswith('a=x')
+
+
 def test_a_later_cookie_takes_the_place_of_an_earlier(cookies):
     cookies.store(HERE, ['a=1'])
     cookies.store(HERE, ['a=2'])
