@@ -28,7 +28,7 @@ IDLE_SECONDS = 5.0
 #: Handlers that run before the hub gets a turn for its sockets and timers.
 BATCH = 128
 
-#: How many references there are to an object; always 0 where Python does not count them, as in PyPy.
+#: How many references there are to an object. 0 where Python does not count them, as in PyPy.
 _references: Callable[[object], int] = getattr(sys, 'getrefcount', lambda _: 0)
 
 Job = tuple[Context, Callable[[Any], Any], Any]
