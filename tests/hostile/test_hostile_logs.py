@@ -10,11 +10,13 @@ import logging
 import gevent
 import gevent.select
 import pytest
+from gevent.event import Event
 from gevent.queue import Empty, Queue
 
 from engineio_gevent import Client
 from engineio_gevent.exceptions import ConnectionError
 from support import (
+    CLOSE,
     TEXT,
     WAYS,
     accept_websocket,
@@ -102,9 +104,10 @@ class Server:
         try:
             while True:
                 opcode, data = read_frame(sock)
-                if opcode != TEXT:
+                if opcode == CLOSE:
                     return
-                self.heard.append(data.decode())
+                if opcode == TEXT:
+                    self.heard.append(data.decode())
         finally:
             speaking.kill()
 
@@ -130,8 +133,8 @@ class Hostile(logging.Handler):
         self.lines = []
         self._inside = set()  # greenlets: what it does may be logged, too
 
-    def createLock(self):  # the standard lock would be one for all greenlets
-        self.lock = None
+    def handle(self, record):  # without the lock, which would be one for all greenlets
+        self.emit(record)
 
     def emit(self, record):
         self.lines.append(record.getMessage())
@@ -169,12 +172,13 @@ def disconnects(client, text):
 
 
 def sends(client, text):
-    client.send('by the log')
+    if 'by the log' not in text:  # else it would never end
+        client.send('by the log')
 
 
 def connects(client, text):
-    gevent.sleep(0)
-    client.connect('http://127.0.0.1:1', transports='websocket')
+    if 'Received packet' in text:
+        client.connect('http://127.0.0.1:1', transports='websocket')
 
 
 #: Those that take nothing from the program: they end no greenlet of its own, and no connection.
@@ -325,3 +329,123 @@ def test_a_life(hostile_server, hostile_log, transports, ending, act, as_filter)
     life.is_over()
     if act in HARMLESS.values():
         assert life.reasons == [REASONS[ending]]
+
+
+@pytest.mark.parametrize('as_filter', [False, True], ids=['handler', 'filter'])
+@pytest.mark.parametrize('act', ACTS.values(), ids=ACTS)
+@pytest.mark.parametrize('failing', ['connect', 'message', 'disconnect'])
+@pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
+def test_a_handler_that_raises(hostile_server, hostile_log, transports, failing, act, as_filter):
+    script = Server()
+    server = hostile_server(script)
+    life = Life(*hostile_log(act, as_filter), failing)
+    failed = outcome_of(life.client.connect, server.url, transports=transports)
+    if act in HARMLESS.values():
+        assert isinstance(failed, ConnectionError if failing == 'connect' else type(None))
+        if failing == 'connect':
+            assert 'Connect handler failed' in str(failed)
+    if life.client.state == 'connected':
+        script.say('4a', '4b', '1')
+    life.is_over()
+    if act in HARMLESS.values() and failing != 'connect':
+        assert life.messages == ['a', 'b']
+        assert life.reasons == ['server disconnect']
+
+
+@pytest.mark.parametrize('act', ACTS.values(), ids=ACTS)
+@pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
+def test_a_refusal(hostile_server, hostile_log, transports, act):
+    """connect() raises a ConnectionError that says why, or what ended its greenlet."""
+    server = hostile_server(Server(refuses='everything'))
+    life = Life(*hostile_log(act))
+    failed = outcome_of(life.client.connect, server.url, transports=transports)
+    if act not in (is_killed, is_out_of_time):
+        assert isinstance(failed, ConnectionError)
+        assert '400' in str(failed)
+    life.is_over()
+    assert life.greeted == 0
+
+
+@pytest.mark.parametrize('act', ACTS.values(), ids=ACTS)
+def test_an_upgrade_that_is_refused(hostile_server, hostile_log, act):
+    script = Server(refuses='upgrade')
+    server = hostile_server(script)
+    life = Life(*hostile_log(act))
+    failed = outcome_of(life.client.connect, server.url)
+    if act in HARMLESS.values():
+        assert failed is None
+        assert life.client.current_transport == 'polling'
+        script.say('4a')
+        assert eventually(lambda: life.messages == ['a'])
+    outcome_of(life.client.disconnect)
+    life.is_over()
+
+
+@pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
+def test_disconnect_while_the_log_of_connect_waits(hostile_server, hostile_log, transports):
+    """connect() ends as if the disconnect had come just after it, or says what ended it."""
+    script = Server()
+    server = hostile_server(script)
+    logger, handler = hostile_log(waits)
+    for number in range(30):
+        life = Life(logger, handler)
+        connecting = gevent.spawn(
+            outcome_of, life.client.connect, server.url, transports=transports
+        )
+        for _ in range(number):
+            gevent.sleep(0.0003)
+        outcome_of(life.client.disconnect)
+        connecting.join()
+        failed = connecting.value
+        assert failed is None or type(failed) is ConnectionError
+        if failed is not None:
+            assert 'disconnect()' in str(failed)
+        outcome_of(life.client.disconnect)
+        life.is_over()
+
+
+@pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
+def test_no_record_can_be_made(hostile_server, hostile_log, transports, monkeypatch):
+    """A record factory that raises affects all loggers, this package's own too."""
+
+    def factory(*arguments, **keywords):
+        raise ValueError('no record')
+
+    script = Server()
+    server = hostile_server(script)
+    life = Life(*hostile_log(waits), 'message')
+    monkeypatch.setattr(logging, '_logRecordFactory', factory)
+    assert outcome_of(life.client.connect, server.url, transports=transports) is None
+    script.say('4a', '4b', '1')
+    life.is_over()
+    assert life.messages == ['a', 'b']
+
+
+def test_lines_after_one_that_kills_are_logged(hostile_server, hostile_log):
+    """Each line gets its turn, though a log handler ends the greenlet that logs."""
+    script = Server()
+    server = hostile_server(script)
+    logger, handler = hostile_log(lambda client, text: None)
+    life = Life(logger, handler)
+    life.client.connect(server.url, transports='websocket')
+    handler.act = lambda client, text: is_killed(client, text) if 'data 1' in text else None
+    script.say(*(f'4{number}' for number in range(4)))
+    assert eventually(lambda: len(life.messages) == 4)
+    expected = [f'Received packet MESSAGE data {number}' for number in range(4)]
+    assert eventually(lambda: [one for one in handler.lines if 'MESSAGE' in one] == expected)
+    life.client.disconnect()
+
+
+def test_the_end_does_not_wait_for_the_log(hostile_server, hostile_log):
+    """wait() returns although the line about the disconnect handler's error is still written."""
+    script = Server()
+    server = hostile_server(script)
+    may_go_on = Event()
+    logger, handler = hostile_log(lambda client, text: may_go_on.wait())
+    logger.setLevel(logging.ERROR)
+    life = Life(logger, handler, 'disconnect')
+    life.client.connect(server.url, transports='websocket')
+    script.say('1')
+    life.is_over()
+    assert handler.lines == ['disconnect handler error']
+    may_go_on.set()
