@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 import sys
 import threading
+from collections import deque
 from types import SimpleNamespace
 
 import gevent
