@@ -101,6 +101,12 @@ class _Log:
         found = getattr(self._logger, name)
         return partial(self._call, found) if name in self._METHODS else found
 
+    def __eq__(self, other: object) -> bool:
+        return bool(self._logger == other)
+
+    def __hash__(self) -> int:
+        return hash(self._logger)
+
     @staticmethod
     def _call(method: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         with contextlib.suppress(Exception):

@@ -10,11 +10,13 @@ import logging
 import gevent
 import gevent.select
 import pytest
+import websocket
 from gevent.event import Event
 from gevent.queue import Empty, Queue
 
 from engineio_gevent import Client
 from engineio_gevent.exceptions import ConnectionError
+from engineio_gevent.transports import websocket_options
 from support import (
     CLOSE,
     TEXT,
@@ -449,3 +451,61 @@ def test_the_end_does_not_wait_for_the_log(hostile_server, hostile_log):
     life.is_over()
     assert handler.lines == ['disconnect handler error']
     may_go_on.set()
+
+
+class Wordless(Exception):
+    """An exception of the application's that cannot be shown."""
+
+    def __str__(self):
+        raise ValueError('no words')
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize('failing', ['connect', 'message', 'disconnect'])
+def test_an_exception_that_has_no_text(
+    hostile_server, hostile_log, transports, failing, monkeypatch
+):
+    script = Server()
+    server = hostile_server(script)
+    life = Life(*hostile_log(waits), failing)
+    monkeypatch.setattr(Life, '_fail', lambda life, event: _raise_wordless(life, event))
+    failed = outcome_of(life.client.connect, server.url, transports=transports)
+    if failing == 'connect':
+        assert isinstance(failed, ConnectionError)
+        assert str(failed) == 'Connect handler failed: Wordless'
+    else:
+        assert failed is None
+        script.say('4a', '4b', '1')
+    life.is_over()
+
+
+def _raise_wordless(life, event):
+    if life.failing == event:
+        raise Wordless
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize('option', ['before', 'during'])
+def test_a_warning_that_is_an_error(hostile_server, transports, option, monkeypatch, hub_errors):
+    """connect() raises it and leaves nothing open; the next connect() does not warn again."""
+    monkeypatch.setattr(websocket_options, '_warned', set())
+
+    class Own(websocket.WebSocket):
+        def recv_frame(self):
+            """Not called after the handshake."""
+
+    server = hostile_server(Server())
+    extra = {'fire_cont_frame': True} if option == 'before' else {'class_': Own}
+    life = Life(logging.getLogger('test'), Hostile(waits))
+    life.client.websocket_extra_options = extra
+    failed = outcome_of(life.client.connect, server.url, transports=transports)
+    if option == 'before' or transports != ['polling']:
+        assert isinstance(failed, RuntimeWarning)
+    life.is_over() if life.client.state != 'connected' else life.client.disconnect()
+    server.handler = Server()
+    assert outcome_of(life.client.connect, server.url, transports=transports) is None
+    life.client.disconnect()
+    life.is_over()

@@ -12,7 +12,7 @@ import gevent
 from gevent.event import Event
 from gevent.hub import get_hub
 
-from .failures import CheckFailed, Failure, TimedOut, scrub
+from .failures import CheckFailed, Failure, TimedOut, scrub, shown
 from .stopwatch import Stopwatch
 
 #: Recognises a message: a function of the message, or a value to compare with. None accepts any
@@ -35,7 +35,7 @@ def verify(check: Check, answer: Any) -> None:
     except AssertionError as exc:
         raise CheckFailed(scrub(f'check failed: {exc}' if str(exc) else 'check failed')) from exc
     except Exception as exc:
-        raise CheckFailed(f'check failed: {scrub(repr(exc))}') from exc
+        raise CheckFailed(f'check failed: {shown(exc)}') from exc
     if not accepted:
         raise CheckFailed('check failed')
 
@@ -97,7 +97,7 @@ class Awaited:
         if not self._arrived.wait(watch.left(timeout)):
             text = f'no {self._what} within {timeout:g} seconds'
             if self._trouble is not None:
-                text += f'; match raised {scrub(repr(self._trouble))}'
+                text += f'; match raised {shown(self._trouble)}'
             raise TimedOut(text)
         if self._error is not None:
             raise self._error

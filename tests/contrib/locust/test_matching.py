@@ -14,6 +14,11 @@ def test_messages_reach_the_right_call_once_and_in_order(program, flaky_server):
     assert seen.pop('lost') == [['a1', None], ['None', gone, 'None']]
     assert seen.pop('counted') == ['a1', 'a2', 'a3']
     assert seen.pop('client') == ['a1', 'a2', 'b1', 'c1']
-    assert seen.pop('rows') == ['a1', 'a2', 'b1', 'c1', 'd1', 'd2']
+    assert seen.pop('rows') == ['a1', 'a2', 'b1', 'c1', 'd1', 'd2', 'g1']
+    assert seen.pop('failures') == [
+        'Wordless',
+        'check failed: Wordless',
+        'no matching message within 2 seconds; match raised Wordless',
+    ]
     assert seen.pop('check') == [None, "check failed: ValueError('ambiguous')"]
     assert seen == {}

@@ -10,6 +10,7 @@ from locust.event import Events
 
 from engineio_gevent.contrib.locust import EngineIOUser
 from engineio_gevent.contrib.locust.awaited import Awaited, Incoming
+from engineio_gevent.contrib.locust.failures import describe
 
 seen = {}
 
@@ -42,6 +43,19 @@ def kills(message):
 def out_of_time(message):
     with gevent.Timeout(0.001):
         gevent.sleep(10)
+
+
+class Wordless(Exception):
+    """An exception that cannot be shown."""
+
+    def __str__(self):
+        raise ValueError('no words')
+
+    __repr__ = __str__
+
+
+def fail(message):
+    raise Wordless
 
 
 # -- Messages of one batch, one call after the other ----------------------------------------------
@@ -176,9 +190,13 @@ gevent.joinall([*calls[:3], calls[4]], timeout=20)
 seen['client'] = [one.value for one in (*calls[:3], calls[4])]
 calls[3].kill()
 checked = eio.request('e1', match='e1', check=lambda answer: Refuses(), timeout=20, name='e')
-while len([row for row in rows if row[0] == 'recv']) < 6:
+eio.request('f1', match='f1', check=fail, timeout=20, name='f')
+eio.request('g1', match=fail, timeout=2, name='g')
+asked = [str(row[2]) for row in rows if row[0] == 'request']
+seen['failures'] = [describe(Wordless()).args[0], *asked[1:]]
+while len([row for row in rows if row[0] == 'recv']) < 7:
     gevent.sleep(0.01)
 seen['rows'] = sorted(row[1] for row in rows if row[0] == 'recv')
-seen['check'] = [checked, *(str(row[2]) for row in rows if row[0] == 'request')]
+seen['check'] = [checked, str(next(row[2] for row in rows if row[0] == 'request'))]
 user.on_stop()
 json.dump(seen, sys.stdout)
