@@ -50,10 +50,10 @@ class Dispatcher:
         '_active',
         '_idle',
         '_jobs',
-        '_left',
         '_needless',
         '_next_turn',
         '_releaser',
+        '_share',
         '_wake_up',
         'hub',
     )
@@ -68,7 +68,7 @@ class Dispatcher:
         self._next_turn: Any = None  # the timer that is the wake-up between two batches
         self._releaser: Any = None
         self._needless = 0  # how many of the idle have stayed so since the releaser looked
-        self._left = 0  # jobs that may still begin before the hub gets its turn
+        self._share = 0  # jobs that the worker may begin that is taken next
 
     def submit(self, context: Context, function: Callable[[Any], Any], argument: Any) -> None:
         """Run ``function(argument)`` soon, in a worker.
@@ -99,12 +99,15 @@ class Dispatcher:
             self._next_turn.close()
             self._next_turn = None
         jobs = self._jobs
-        self._left = BATCH
-        while jobs and self._left > 0:
+        left = BATCH
+        while jobs and left > 0:
+            share = self._share = min(len(jobs), left)
             self._active = worker = self._take_worker()
             # Comes back when the worker has no more to do, or when its job waits.
             worker.switch()
-            self._active = None  # a job that waits is its worker's last until it is taken again
+            # A job that waits is the last of its share.
+            left -= share if self._active is None else max(1, share - len(jobs))
+            self._active = None
         if jobs and self._wake_up is None:
             # Not by a callback: gevent runs fifty of those before it looks at the sockets.
             self._wake_up = self._next_turn = self.hub.loop.timer(0)
@@ -128,16 +131,15 @@ class Dispatcher:
         return worker
 
     def _work(self, worker: _Worker) -> bool:
-        """In a worker: run jobs until there are none or another worker has taken over.
+        """In a worker: run its share of the jobs, until one waits.
 
         :returns: whether the worker may go on to other jobs.
         """
         jobs = self._jobs
         references = _references(worker)
-        while jobs:
+        for _ in range(self._share):
             context, function, argument = jobs.popleft()
             worker.function = function
-            self._left -= 1
             try:
                 context.copy().run(function, argument)
             except GreenletExit:
@@ -150,12 +152,11 @@ class Dispatcher:
             except BaseException:  # SystemExit, gevent.Timeout: a handler must not end its worker
                 if not self._log_error('handler raised a BaseException'):
                     return False
-            if (
-                self._active is not worker
-                or self._left <= 0
-                or _references(worker) > references  # 20 ns
-            ):
+            if self._active is not worker:  # it has waited
+                return True
+            if _references(worker) > references:
                 break
+        self._active = None
         return True
 
     def _log_error(self, message: str) -> bool:
