@@ -224,7 +224,7 @@ class Connecting:
         except Exception as exc:
             self._give_up()
             session.log_error('connect handler error')
-            raise ConnectionError(f'Connect handler failed: {exc}') from exc
+            raise ConnectionError(f'Connect handler failed: {_text(exc)}') from exc
 
     def _give_up(self) -> None:
         """``connect()`` raises: close the connection, unless it has ended."""
@@ -320,8 +320,9 @@ def connection_error(cause: Exception, host: str) -> ConnectionError:
 
     :param host: the server, which the text names once.
     """
-    what = str(cause) or type(cause).__name__
-    if not isinstance(cause, EngineIOError) and str(cause):
+    text = _text(cause)
+    what = text or type(cause).__name__
+    if not isinstance(cause, EngineIOError) and text:
         what = f'{type(cause).__name__}: {what}'
     if not what.startswith(host) and f'//{host}/' not in what:
         what = f'{host}: {what}'
@@ -331,11 +332,19 @@ def connection_error(cause: Exception, host: str) -> ConnectionError:
     return ConnectionError(what)
 
 
+def _text(error: Exception) -> str:
+    """The text of an exception, which may be of a class of the application's that has none."""
+    try:
+        return str(error)
+    except Exception:
+        return type(error).__name__
+
+
 def _advice(cause: Exception) -> str:
     """What to try, if the error text alone does not say so."""
     if isinstance(cause, HTTPError):
         return ' (check engineio_path)' if cause.status == 404 else ''
-    text = str(cause)
+    text = _text(cause)
     if 'not an Engine.IO 4 handshake' in text:
         return ' (check the URL, engineio_path and the version of the server)'
     if _TLS_ALERT in text:

@@ -28,6 +28,9 @@ IDLE_SECONDS = 5.0
 #: Handlers that run before the hub gets a turn for its sockets and timers.
 BATCH = 128
 
+#: How many references there are to an object. 0 where Python does not count them, as in PyPy.
+_references: Callable[[object], int] = getattr(sys, 'getrefcount', lambda _: 0)
+
 Job = tuple[Context, Callable[[Any], Any], Any]
 
 
@@ -36,6 +39,10 @@ class Dispatcher:
 
     Jobs *start* in the order of :meth:`submit`. Each runs in a fresh copy of
     its context. An exception is logged and ends nothing but its own job.
+
+    A worker to which something still refers after a job runs no other job. Most
+    likely that is a gevent.Timeout that the job has started and not cancelled: it
+    would be raised in a job of another client.
     """
 
     # Mutable, and touched only in the hub's own thread: all of it.
@@ -43,10 +50,10 @@ class Dispatcher:
         '_active',
         '_idle',
         '_jobs',
-        '_left',
         '_needless',
         '_next_turn',
         '_releaser',
+        '_share',
         '_wake_up',
         'hub',
     )
@@ -61,7 +68,7 @@ class Dispatcher:
         self._next_turn: Any = None  # the timer that is the wake-up between two batches
         self._releaser: Any = None
         self._needless = 0  # how many of the idle have stayed so since the releaser looked
-        self._left = 0  # jobs that may still begin before the hub gets its turn
+        self._share = 0  # jobs that the worker may begin that is taken next
 
     def submit(self, context: Context, function: Callable[[Any], Any], argument: Any) -> None:
         """Run ``function(argument)`` soon, in a worker.
@@ -92,11 +99,15 @@ class Dispatcher:
             self._next_turn.close()
             self._next_turn = None
         jobs = self._jobs
-        self._left = BATCH
-        while jobs and self._left > 0:
+        left = BATCH
+        while jobs and left > 0:
+            share = self._share = min(len(jobs), left)
             self._active = worker = self._take_worker()
             # Comes back when the worker has no more to do, or when its job waits.
             worker.switch()
+            # A job that waits is the last of its share.
+            left -= share if self._active is None else max(1, share - len(jobs))
+            self._active = None
         if jobs and self._wake_up is None:
             # Not by a callback: gevent runs fifty of those before it looks at the sockets.
             self._wake_up = self._next_turn = self.hub.loop.timer(0)
@@ -104,37 +115,63 @@ class Dispatcher:
 
     def _take_worker(self) -> _Worker:
         idle = self._idle
-        if not idle:
-            self._needless = 0
-            return _Worker(self)
+        while idle:
+            worker = idle.pop()
+            if len(idle) < self._needless:
+                self._needless = len(idle)
+            if _references(worker) <= worker.references:
+                return worker
+            worker.needless = True
+            worker.switch()
+        self._needless = 0
+        worker = _Worker(self)
+        worker.switch()  # until it is parked like the others, which have run jobs
         worker = idle.pop()
-        if len(idle) < self._needless:
-            self._needless = len(idle)
+        worker.references = _references(worker)
         return worker
 
     def _work(self, worker: _Worker) -> bool:
-        """In a worker: run jobs until there are none or another worker has taken over.
+        """In a worker: run its share of the jobs, until one waits.
 
         :returns: whether the worker may go on to other jobs.
         """
         jobs = self._jobs
-        while jobs:
+        references = _references(worker)
+        for _ in range(self._share):
             context, function, argument = jobs.popleft()
             worker.function = function
-            self._left -= 1
             try:
                 context.copy().run(function, argument)
             except GreenletExit:
                 # Somebody killed this greenlet and may wait for its end.
-                enabled(DISPATCHER).exception('handler was killed before it finished')
+                self._log_error('handler was killed before it finished')
                 return False
             except KeyboardInterrupt:
                 # Python raised it in this greenlet by chance. It belongs to the main greenlet.
                 self.hub.handle_system_error(*sys.exc_info()[:2])
             except BaseException:  # SystemExit, gevent.Timeout: a handler must not end its worker
-                enabled(DISPATCHER).exception('handler raised a BaseException')
-            if self._active is not worker or self._left <= 0:
+                if not self._log_error('handler raised a BaseException'):
+                    return False
+            if self._active is not worker:  # it has waited
+                return True
+            if _references(worker) > references:
                 break
+        self._active = None
+        return True
+
+    def _log_error(self, message: str) -> bool:
+        """Log the exception that is being handled. The log is application code, too.
+
+        :returns: False if the worker was killed meanwhile.
+        """
+        try:
+            enabled(DISPATCHER).exception(message)
+        except GreenletExit:
+            return False
+        except KeyboardInterrupt:  # the main greenlet's
+            self.hub.handle_system_error(*sys.exc_info()[:2])
+        except BaseException:  # of a filter or a handler of the log: it must not end the worker
+            pass
         return True
 
     def _park(self, worker: _Worker) -> bool:
@@ -149,10 +186,10 @@ class Dispatcher:
             self._releaser.start(self._release)
         try:
             self.hub.switch()
-        except BaseException:  # killed while parked: by gevent.killall() over everything, say
+        except BaseException:  # killed, or a Timeout of an earlier job; it is nobody's error
             if worker in self._idle:
                 self._idle.remove(worker)
-            raise
+            return False
         return not worker.needless
 
     def _release(self) -> None:
@@ -177,12 +214,14 @@ class _Worker(Greenlet):  # type: ignore[type-arg]  # generic in its stubs alone
         super().__init__()
         self._dispatcher = dispatcher
         self.needless = False
+        #: References to it while it is parked and no job has left one.
+        self.references = 0
         # The function of the job that runs.
         self.function: Callable[[Any], Any] | None = None
 
     def _run(self) -> None:
         dispatcher = self._dispatcher
-        while dispatcher._work(self) and dispatcher._park(self):
+        while dispatcher._park(self) and dispatcher._work(self):
             pass
 
 

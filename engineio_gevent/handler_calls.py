@@ -18,10 +18,11 @@ from gevent import getcurrent
 from .disconnect_handler import call_disconnect
 from .dispatcher import dispatchers
 from .options import Options
-from .own_loggers import enabled
+from .own_loggers import DISPATCHER, enabled
 from .protocol import packet
 
-LogCall = tuple[contextvars.Context, Callable[..., None], tuple[object, ...]]
+# A context, the name of a method of the logger, and its arguments.
+LogCall = tuple[contextvars.Context, str, tuple[object, ...]]
 
 
 class HandlerCalls:
@@ -100,7 +101,7 @@ class HandlerCalls:
                 data = packet.parse_text(data, options.loads)
             handler(data)
         except Exception:
-            self.logger.exception('message handler error')
+            self.log_error('message handler error')
 
     # The end
 
@@ -133,14 +134,15 @@ class HandlerCalls:
         self._disconnect_greenlet = getcurrent()
         before()
         try:
-            handler = self._handlers.get('disconnect')
-            if handler is not None:
-                call_disconnect(handler, reason)
-        except Exception:
-            self.logger.exception('disconnect handler error')
-        finally:
-            self._disconnect_greenlet = None
-            after()
+            try:
+                handler = self._handlers.get('disconnect')
+                if handler is not None:
+                    call_disconnect(handler, reason)
+            finally:
+                self._disconnect_greenlet = None
+                after()
+        except Exception:  # only now, since a log handler may wait for long
+            self.log_error('disconnect handler error')
 
     def disconnect_here(self, reason: str, after: Callable[[], None]) -> None:
         """Call the disconnect handler in this greenlet, because the workers are gone.
@@ -173,13 +175,13 @@ class HandlerCalls:
     def info(self, message: str, *arguments: object) -> None:
         """Log, if the application asked for it."""
         if self._options.verbose:
-            self._log(self.logger.info, message, *arguments)
+            self._log('info', message, *arguments)
 
     def warning(self, message: str, *arguments: object) -> None:
         """Log a warning."""
-        self._log(self.logger.warning, message, *arguments)
+        self._log('warning', message, *arguments)
 
-    def _log(self, function: Callable[..., None], *arguments: object) -> None:
+    def _log(self, method: str, *arguments: object) -> None:
         """Log soon: in a worker, or in :meth:`flush_log`. A log handler may wait, or raise.
 
         Log filters see the context variables of the caller.
@@ -189,7 +191,7 @@ class HandlerCalls:
         if not self._log_queue:
             self._log_queue = deque()
             self.dispatcher.submit(self.context, self._log_queued, self._log_queue)
-        self._log_queue.append((context, function, arguments))
+        self._log_queue.append((context, method, arguments))
 
     def flush_log(self) -> None:
         """Log now what waits, so that no line is lost if the program ends. It may wait."""
@@ -197,12 +199,19 @@ class HandlerCalls:
             self._log_queued(self._log_queue)
 
     def _log_queued(self, queue: deque[LogCall]) -> None:
-        while queue:
-            context, function, arguments = queue.popleft()
-            with contextlib.suppress(Exception):  # of a log filter
-                context.run(function, *arguments)
+        try:
+            while queue:
+                context, method, arguments = queue.popleft()
+                with contextlib.suppress(Exception):  # of a log filter
+                    context.run(getattr(self.logger, method), *arguments)
+        finally:
+            if queue:  # a log handler was killed, or out of time: others log the rest
+                self.dispatcher.submit(self.context, self._log_queued, queue)
 
     def log_error(self, message: str) -> None:
         """Log the exception that is being handled. What the log raises must not replace it."""
-        with contextlib.suppress(Exception):
+        try:
             self.logger.exception(message)
+        except Exception:  # of a log filter; the error must not vanish
+            with contextlib.suppress(Exception):
+                enabled(DISPATCHER).exception(message)

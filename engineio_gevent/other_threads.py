@@ -86,7 +86,7 @@ class Inbox:
     def _take(self) -> None:
         """In the hub."""
         calls = self._calls
-        while calls:
+        for _ in range(len(calls)):  # threads that call all the time must not keep the hub here
             function, arguments = calls.popleft()
             # An exception of one call must not keep the others from being made.
             self._hub.loop.run_callback(function, *arguments)

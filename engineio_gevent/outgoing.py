@@ -154,10 +154,12 @@ class Outgoing(Lifecycle):
         encoded = packet.encode_message(data, self._options.dumps)
         if get_hub_if_exists() is not self._hub:  # other_threads.is_own_hub(), without the call
             self._send_from_other_thread([encoded])
-        elif self.transport is not None:
-            queued = self.transport.send(encoded)
+        elif self.phase is OPEN or self.phase.state == 'connected':  # dumps() may have waited
+            queued = self.transport.send(encoded)  # type: ignore[union-attr]  # there is one then
             if queued:  # mostly not, which saves 40 ns
                 self._after_send(queued, wait=True)
+        else:
+            self._dropped += 1
         if self._options.verbose:
             self._log_sent(data)
 
@@ -179,6 +181,8 @@ class Outgoing(Lifecycle):
         self._check(encoded)
         if get_hub_if_exists() is not self._hub:
             self._send_from_other_thread(encoded)
+        elif self.phase.state != 'connected':  # dumps() may have waited
+            self._dropped += len(encoded)
         elif self.transport is not None and encoded:
             queued = [self.transport.send(one) for one in encoded]
             self._dropped += sum(one < 0 for one in queued[:-1])

@@ -8,7 +8,10 @@ websocket needs no greenlet.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import engineio
@@ -83,6 +86,33 @@ class EngineIOClient(client.Client):
             self._session.send_together(messages, wait=False)
 
 
+class _Log:
+    """A logger that does not raise: python-socketio logs in the midst of changes of state.
+
+    :param logger: the application's, whose filters and handlers may raise.
+    """
+
+    _METHODS = frozenset({'debug', 'info', 'warning', 'error', 'exception', 'critical', 'log'})
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._logger, name)
+        return partial(self._call, found) if name in self._METHODS else found
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._logger == other)
+
+    def __hash__(self) -> int:
+        return hash(self._logger)
+
+    @staticmethod
+    def _call(method: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(Exception):
+            method(*args, **{'stacklevel': 2, **kwargs})
+
+
 class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no types
     """``socketio.Client`` on this package's transport.
 
@@ -112,6 +142,8 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
         # python-socketio would take SIGINT now, from whatever handles it.
         super().__init__(*args, handle_sigint=False, **kwargs)
         self.handle_sigint = self.eio.handle_sigint = handle_sigint
+        if isinstance(self.logger, (logging.Logger, logging.LoggerAdapter)):
+            self.logger: Any = _Log(self.logger)
 
     def _engineio_client_class(self) -> type[EngineIOClient]:
         return EngineIOClient

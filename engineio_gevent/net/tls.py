@@ -287,6 +287,7 @@ def _announce_keys(path: str) -> None:
     if not _keys_announced:
         _keys_announced = True
         # Made only now: dictConfig() disables the loggers that exist.
-        logging.getLogger('engineio_gevent.tls').warning(
-            'SSLKEYLOGFILE is set: the keys of TLS connections are written to %s', path
-        )
+        with contextlib.suppress(Exception):  # of a log filter: the context is complete
+            logging.getLogger('engineio_gevent.tls').warning(
+                'SSLKEYLOGFILE is set: the keys of TLS connections are written to %s', path
+            )

@@ -11,6 +11,7 @@ import gevent.socket
 import pytest
 
 import support
+from engineio_gevent import outgoing
 from engineio_gevent.exceptions import ConnectionError
 from engineio_gevent.net import resolve
 
@@ -327,3 +328,47 @@ def test_disconnect_after_the_thread_has_ended(js_server, left_behind, elsewhere
     client.connect(js_server.url, transports=way)
     assert client.ask('hello') == 'hello'
     assert client.disconnect_error is None
+
+
+@pytest.mark.parametrize('keep_hub', [False, True], ids=['hub destroyed', 'hub left'])
+@pytest.mark.parametrize('together', [False, True], ids=['send', 'send_together'])
+def test_send_while_the_thread_ends(js_server, make_client, together, keep_hub):
+    """Each send is accepted, or raises the one documented error: from some moment on, always."""
+    if not keep_hub:
+        support.need_destroy()
+    hubs = []
+
+    def own(client, connected):
+        client.listen_here()
+        client.connect(js_server.url, transports='websocket')
+        connected.set()
+        gevent.sleep(0.001)
+
+    def send(client, connected):
+        connected.wait()
+        deadline = time.monotonic() + support.patience(20)
+        with pytest.raises(RuntimeError) as caught:
+            while time.monotonic() < deadline:
+                if together:
+                    client._session.send_together(['a', b'b'], wait=True)
+                else:
+                    client.send('a')
+                time.sleep(0.0001)  # a flood would keep the other thread from ending
+        for _ in range(3):
+            with pytest.raises(RuntimeError) as later:
+                client.send('late')
+            assert str(later.value) == str(caught.value) == outgoing.THREAD_ENDED
+
+    for _ in range(20):
+        client, connected = make_client(), threading.Event()
+        senders = [InThread(send, client, connected) for _ in range(3)]
+        owner = InThread(own, client, connected, keep_hub=keep_hub)
+        owner.get()
+        for sender in senders:
+            sender.get(timeout=30)
+        client.listen_here()
+        client.disconnect(abort=True)
+        assert client.state == 'disconnected'
+        hubs.append(owner.hub)
+    for hub in hubs if keep_hub else ():
+        hub.loop.destroy()

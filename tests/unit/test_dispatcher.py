@@ -488,8 +488,147 @@ def test_workers_that_are_needed_again_and_again_are_kept(dispatcher, monkeypatc
     crowd(dispatcher, needed + 2 * MIN_IDLE)
     for _ in range(3):
         crowd(dispatcher, needed)
-        kept = set(workers(dispatcher))
+        kept = set(map(id, workers(dispatcher)))  # who holds one keeps it from being used again
         dispatcher.hub.loop.run_callback(dispatcher._release)
         settle()
     assert len(kept) == needed + 1 + MIN_IDLE
-    assert kept == set(workers(dispatcher))
+    assert kept == set(map(id, workers(dispatcher)))
+
+
+# -- What a job leaves behind ----------------------------------------------------------------------
+
+
+needs_counts = pytest.mark.skipif(
+    not hasattr(sys, 'getrefcount'), reason='this Python does not count references'
+)
+
+
+def at_once(start):
+    start()
+
+
+def before_waiting(start):
+    start()
+    gevent.sleep(0)
+
+
+def after_waiting(start):
+    gevent.sleep(0)
+    start()
+
+
+def before_failing(start):
+    start()
+    raise ValueError('a handler failed')
+
+
+@needs_counts
+@pytest.mark.parametrize('exception', [None, ValueError('mine')])
+@pytest.mark.parametrize('together', [False, True], ids=['one by one', 'in one batch'])
+@pytest.mark.parametrize('how', [at_once, before_waiting, after_waiting, before_failing])
+def test_a_timeout_that_a_job_has_left_fires_in_no_other_job(
+    dispatcher, caplog, hub_errors, how, together, exception
+):
+    """The greenlet of a job whose Timeout is pending runs no job of anybody else."""
+    fired, ended, left = Event(), [], []
+
+    class Left(gevent.Timeout):
+        def _on_expiration(self, greenlet, throws):  # gevent's hook for subclasses
+            super()._on_expiration(greenlet, throws)
+            fired.set()
+
+    def leave(_):
+        timeout = Left(0.01, exception)
+        left.append(timeout)
+        how(timeout.start)
+
+    def wait(number):
+        try:
+            assert fired.wait(5)
+            gevent.sleep(0)
+            ended.append(number)
+        except BaseException as exc:
+            ended.append(exc)
+
+    submit(dispatcher, leave)
+    if not together:
+        settle()
+    for number in range(5):
+        submit(dispatcher, wait, number)
+    assert eventually(lambda: len(ended) == 5)
+    assert ended == [0, 1, 2, 3, 4]
+    assert hub_errors == []
+    left[0].close()
+
+
+@needs_counts
+def test_a_timeout_that_a_job_has_left_fires_in_a_greenlet_that_waits_for_none(
+    dispatcher, hub_errors
+):
+    """No traceback, and the next job runs."""
+    fired = Event()
+
+    class Left(gevent.Timeout):
+        def _on_expiration(self, greenlet, throws):
+            super()._on_expiration(greenlet, throws)
+            fired.set()
+
+    submit(dispatcher, lambda _: Left(0.01).start())
+    assert fired.wait(5)
+    assert hub_errors == []
+    assert eventually(lambda: workers(dispatcher) == [])
+    finish(dispatcher)
+
+
+@needs_counts
+def test_whoever_keeps_the_greenlet_of_a_job_cannot_kill_another_job(dispatcher):
+    kept, ended = [], []
+
+    def wait(number):
+        gevent.sleep(0.01)
+        ended.append(number)
+
+    submit(dispatcher, lambda _: kept.append(gevent.getcurrent()))
+    submit(dispatcher, wait, 1)
+    settle()
+    kept[0].kill(block=False)
+    submit(dispatcher, wait, 2)
+    assert eventually(lambda: ended == [1, 2])
+
+
+def test_a_timeout_of_a_job_s_own_works(dispatcher):
+    seen = []
+
+    def job(number):
+        with gevent.Timeout(0.001, False):
+            Event().wait()
+            seen.append('waited')
+        seen.append(number)
+
+    for number in range(3):
+        submit(dispatcher, job, number)
+    assert eventually(lambda: seen == [0, 1, 2])
+
+
+@pytest.mark.parametrize('waits', [False, True])
+def test_jobs_that_leave_nothing_use_workers_again(dispatcher, waits, monkeypatch):
+    """Also after an exception, and a wait."""
+    found = []
+    monkeypatch.setattr(module.DISPATCHER, 'disabled', True)
+    monkeypatch.setattr(module, 'enabled', lambda logger: logger)  # caplog keeps tracebacks
+
+    def job(number):
+        found.append(id(gevent.getcurrent()))
+        with gevent.Timeout(5):
+            if waits:
+                gevent.sleep(0)
+        if number % 2:
+            raise ValueError(number)
+
+    for number in range(20):
+        submit(dispatcher, job, number)
+        settle()
+    made = workers(dispatcher)
+    assert len(found) == 20
+    assert len(made) == 1
+    assert set(found) == {id(made[0])}

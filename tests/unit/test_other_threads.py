@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from types import SimpleNamespace
 
 import gevent
@@ -157,6 +158,22 @@ def test_a_call_for_a_hub_that_has_been_destroyed():
     assert not made[0].call(made.append, 'called')
     settle()
     assert len(made) == 1
+
+
+def test_threads_that_call_all_the_time_do_not_keep_the_hub():
+    """It makes the calls that were there, and the others in its next turn."""
+
+    class Endless(deque):
+        def popleft(self):
+            self.append(self[0])
+            return super().popleft()
+
+    inbox, called = Inbox(gevent.get_hub()), []
+    inbox._calls = Endless([(called.append, (1,)), (called.append, (2,))])
+    inbox._take()
+    settle()
+    inbox._watcher.close()
+    assert called == [1, 2]
 
 
 def test_an_inbox_does_not_keep_the_loop_running():

@@ -446,3 +446,30 @@ def test_disconnecting_in_a_signal_handler_during_send(room):
     assert states == ['connected']
     room.wait_end()
     assert room.transport.sent == ['4x']
+
+
+@pytest.mark.parametrize('together', [False, True])
+def test_nothing_is_sent_after_the_end_by_a_json_module_that_waits(make_room, together):
+    """Its time is the caller's: the CLOSE packet goes out meanwhile. What is late is unsent."""
+
+    def dumps(data, **options):
+        waiting.set()
+        may_go_on.wait()
+        return '{}'
+
+    waiting, may_go_on = Event(), Event()
+    room = make_room(dumps=dumps).open()
+    session = room.session
+    send = (lambda: session.send_together([{}, 'x'], wait=True)) if together else None
+    sending = gevent.spawn(send or (lambda: session.send({})))
+    waiting.wait()
+    room.transport.farewell.clear()
+    leaving = gevent.spawn(session.disconnect)
+    settle()
+    assert session.state == 'disconnecting'
+    may_go_on.set()
+    sending.get(timeout=5)
+    assert room.transport.sent == []
+    room.transport.farewell.set()
+    leaving.get(timeout=5)
+    assert session.unsent == (2 if together else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import shutil
 import ssl
@@ -558,6 +559,19 @@ ANNOUNCED = tls._keys_announced
 
 def test_nothing_has_been_announced_at_first():
     assert ANNOUNCED is False
+
+
+def test_a_log_that_raises_does_not_fail_the_connection(context, shake_hands, keylog):
+    def refuse(record):
+        raise ValueError('a filter fails')
+
+    logger = logging.getLogger('engineio_gevent.tls')
+    logger.addFilter(refuse)
+    try:
+        shake_hands(context())
+    finally:
+        logger.removeFilter(refuse)
+    assert 'CLIENT' in keylog.read_text()
 
 
 def test_keys_are_written_with_one_warning(context, shake_hands, keylog, caplog, monkeypatch):

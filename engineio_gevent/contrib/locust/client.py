@@ -273,8 +273,8 @@ class EngineIOClient(Client):
         """
         watch = Stopwatch()
         awaited = Awaited(match)
-        self._incoming.expect(awaited)
         try:
+            self._incoming.expect(awaited)
             if not awaited.at:
                 self._wait_until_usable(timeout, watch)
                 awaited.wait(timeout, watch)

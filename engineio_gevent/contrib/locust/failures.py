@@ -62,11 +62,23 @@ def describe(error: BaseException) -> Failure:
     """Convert an exception to a failure."""
     if isinstance(error, Failure):
         return error
-    text = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
+    name = type(error).__name__
+    try:
+        text = f'{name}: {error}' if str(error) else name
+    except Exception:  # a class of the scenario's, whose __str__() fails
+        text = name
     failure = Failure(scrub(text))
     failure.timed = isinstance(error, gevent.Timeout)
     failure.__cause__ = error
     return failure
+
+
+def shown(error: BaseException) -> str:
+    """An exception within the text of a failure."""
+    try:
+        return scrub(repr(error))
+    except Exception:  # a class of the scenario's, whose __repr__() fails
+        return type(error).__name__
 
 
 def scrub(text: str) -> str:

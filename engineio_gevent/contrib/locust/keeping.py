@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import random
@@ -164,7 +165,8 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         try:
             return self.report.guard(lambda: function(*args, **kwargs))
         except Exception:
-            _log.exception('exception in a greenlet of %s', type(self).__name__)
+            with contextlib.suppress(Exception):  # of a log filter
+                _log.exception('exception in a greenlet of %s', type(self).__name__)
 
     def _delays(self) -> Iterator[float]:
         """Seconds between attempts, endlessly."""

@@ -387,8 +387,8 @@ class SocketIOClient(Client):
         """
         watch = Stopwatch()
         awaited = awaited_event(event, match, namespace)
-        self._incoming.expect(awaited)
         try:
+            self._incoming.expect(awaited)
             if not awaited.at:
                 self._wait_until_connected(namespace or '/', timeout, watch)
                 awaited.wait(timeout, watch)
