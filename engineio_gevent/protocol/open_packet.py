@@ -107,5 +107,5 @@ def _max_payload(fields: dict[str, Any]) -> int | None:
 
 
 def _fault(fields: dict[str, Any], field: str, expected: str) -> ProtocolError:
-    found = f'got {_short.repr(fields[field])}' if field in fields else 'it is missing'
+    found = f'got {_short.repr(fields[field]):.200}' if field in fields else 'it is missing'
     return ProtocolError(f'OPEN packet: {field!r} must be {expected}; {found}')

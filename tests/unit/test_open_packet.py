@@ -92,6 +92,13 @@ def test_a_wrong_field_is_named_with_what_came(field, value):
     assert repr(value)[:10] in str(caught.value)
 
 
+def test_a_long_value_is_cut_in_the_error():
+    value = [[['x' * 100] * 6] * 6] * 6
+    with pytest.raises(ProtocolError, match=r'got \[\[\[') as caught:
+        parse_with(maxPayload=value)
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     ('field', 'expected'),
     [
