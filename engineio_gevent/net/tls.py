@@ -125,6 +125,34 @@ def context(
         return _build(where, cert, keylog, special)
 
 
+def complete(
+    ctx: ssl.SSLContext, verify: Verify, cert: Cert, authorities: Callable[[], str]
+) -> None:
+    """Add to the context of a session's adapter what requests would add when it connects.
+
+    But a context that has authorities does not get those that True stands for.
+
+    The parameters and the exception are those of :func:`context`.
+    """
+    if verify is True and not ctx.cert_store_stats()['x509']:
+        verify = authorities()
+    if isinstance(verify, str):
+        _trust(ctx, verify)
+    if cert is not None:
+        _show(ctx, cert)
+
+
+def _trust(ctx: ssl.SSLContext, path: str) -> None:
+    where = (None, path) if os.path.isdir(path) else (path, None)
+    with _naming(*where):
+        ctx.load_verify_locations(*where)
+
+
+def _show(ctx: ssl.SSLContext, cert: Cert) -> None:
+    with _naming(*_paths(cert)):
+        ctx.load_cert_chain(*_paths(cert))
+
+
 def wrap(
     sock: Any, ctx: ssl.SSLContext, host: str, sslopt: dict[str, Any] | None = None
 ) -> gevent.ssl.SSLSocket | TLSOverTLS:
@@ -253,11 +281,11 @@ def _build(
     ctx.check_hostname = required != ssl.CERT_NONE and special.get('check_hostname', True)
     if required != ssl.CERT_NONE:
         where = special.get('ca_certs'), special.get('ca_cert_path')
-        if not any(where) and isinstance(verify, str):
-            where = (None, verify) if os.path.isdir(verify) else (verify, None)
         if any(where):
             with _naming(*where):
                 ctx.load_verify_locations(*where)
+        elif isinstance(verify, str):
+            _trust(ctx, verify)
         else:
             ctx.load_default_certs()
     if special.get('certfile'):
@@ -265,8 +293,7 @@ def _build(
         with _naming(*own):
             ctx.load_cert_chain(*own, special.get('password'))
     elif cert is not None and not special.get('cert_chain'):
-        with _naming(*_paths(cert)):
-            ctx.load_cert_chain(*_paths(cert))
+        _show(ctx, cert)
     if special.get('cert_chain'):  # after certfile, as websocket-client does
         with _naming(*special['cert_chain'][:2]):
             ctx.load_cert_chain(*special['cert_chain'])

@@ -80,6 +80,9 @@ def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
     own = adapter.build_connection_pool_key_attributes(request, verify, cert)[1]
     said = {**getattr(adapter.poolmanager, 'connection_pool_kw', {}), **own}
     context, fingerprint = said.get('ssl_context'), said.get('assert_fingerprint')
+    plain = usual().build_connection_pool_key_attributes(request, verify, cert)[1]
+    if context is plain.get('ssl_context'):  # that of requests itself, up to 2.32.4
+        context = None
     names = 'assert_hostname', 'server_hostname'
     unlike = [name for name in names if said.get(name)]
     if type(adapter).cert_verify is not usual.cert_verify:
@@ -90,6 +93,8 @@ def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
         strict = as_usual and context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
         if not as_usual or not (strict or fingerprint or verify is False):
             unlike.append('ssl_context')
+        elif verify is False and context.verify_mode != ssl.CERT_NONE:
+            context = None  # urllib3 would have it verify nothing, for all its users
     if unlike:
         raise ConnectionClosed(
             f'http_session: its {type(adapter).__name__} for this server verifies in a way that '

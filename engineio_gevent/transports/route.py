@@ -292,11 +292,15 @@ class Route:
         """What the session says of the certificate of a server, besides ``verify``.
 
         :raises ConnectionClosed: a websocket cannot do the same.
+        :raises OSError: a file cannot be read, or holds no certificate.
         """
         options = self.websocket_options
         if self.http_session is None or (options is not None and options.verifies):
             return caller_session.Pins()
-        return caller_session.pins(self.http_session, url, self.verify, self.cert)
+        pins = caller_session.pins(self.http_session, url, self.verify, self.cert)
+        if pins.context is not None:
+            tls.complete(pins.context, self.verify, self.cert, environment.default_ca_bundle)
+        return pins
 
     def proxy_tls_context(self) -> ssl.SSLContext:
         """The TLS context for a proxy that speaks TLS. Client certificates are for the server."""
