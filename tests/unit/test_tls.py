@@ -8,7 +8,6 @@ import os
 import shutil
 import ssl
 import tempfile
-import tempfile
 import warnings
 from pathlib import Path
 
