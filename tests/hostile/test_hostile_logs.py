@@ -311,12 +311,11 @@ REASONS = {
 @pytest.mark.parametrize('ending', REASONS)
 @pytest.mark.parametrize('transports', WAYS.values(), ids=WAYS)
 def test_a_life(hostile_server, hostile_log, transports, ending, act, as_filter):
-    patient = (
-        {}
-        if ending != 'silence'
-        else dict.fromkeys(('pingInterval', 'pingTimeout'), int(patience(200)))
-    )
-    script = Server(**patient)
+    times = {}
+    if ending == 'silence':  # not before a connection is there
+        seconds = patience(0.2) if act in HARMLESS.values() else 0.1
+        times = dict.fromkeys(('pingInterval', 'pingTimeout'), int(1000 * seconds))
+    script = Server(**times)
     server = hostile_server(script)
     life = Life(*hostile_log(act, as_filter))
     failed = outcome_of(life.client.connect, server.url, transports=transports)

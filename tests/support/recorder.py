@@ -36,22 +36,26 @@ class Recorder:
                 continue
             request, data = found
             self.requests.append(request)
+            if request.values(b'upgrade'):
+                self._serve_websocket(sock, request)
+                return
             self._answer(sock, request)
 
     def _answer(self, sock, request):
-        key = request.values(b'sec-websocket-key')
-        if request.values(b'upgrade'):
-            accept_websocket(sock, Keyed(key[0].decode()))
-            sock.sendall(frame(open_packet()))
-            read_frame(sock)
-            sock.sendall(frame('1'))
-        elif request.method == b'POST':
+        if request.method == b'POST':
             self._posted.set()
             respond(sock, 'ok')
         elif b'sid=' in request.target:
             respond(sock, '1' if self._posted.is_set() else '6')
         else:
             respond(sock, open_packet())
+
+    @staticmethod
+    def _serve_websocket(sock, request):
+        accept_websocket(sock, Keyed(request.values(b'sec-websocket-key')[0].decode()))
+        sock.sendall(frame(open_packet()))
+        read_frame(sock)
+        sock.sendall(frame('1'))
 
 
 class Keyed:
