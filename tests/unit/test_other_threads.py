@@ -165,7 +165,8 @@ def test_threads_that_call_all_the_time_do_not_keep_the_hub():
 
     class Endless(deque):
         def popleft(self):
-            self.append(self[0])
+            if len(called) < 1000:
+                self.append(self[0])
             return super().popleft()
 
     inbox, called = Inbox(gevent.get_hub()), []
