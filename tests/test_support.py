@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import threading
+import time
 
 import gevent
 import pytest
@@ -114,3 +116,24 @@ def test_a_missing_part_skips_or_fails(monkeypatch, tmp_path, required, outcome)
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(outcome, match=r'^Node\.js is missing\. To run these tests: install node'):
         support.need_node()
+
+
+def test_a_native_server_that_is_stopped_within_a_handshake():
+    """The socket of TLS that comes later is closed, too."""
+    began = threading.Event()
+
+    class Late:
+        def wrap_socket(self, sock, server_side):
+            secure = socket.socket(fileno=sock.detach())
+            secure.settimeout(20)
+            began.set()
+            while not server._stopped:
+                time.sleep(0.001)
+            time.sleep(0.05)  # stop() has gone through the sockets
+            return secure
+
+    server = support.NativeServer(lambda sock: sock.recv(1), ssl_context=Late())
+    with socket.create_connection(('127.0.0.1', server.port)):
+        assert began.wait(support.patience(5))
+        server.stop()
+        assert not any(thread.is_alive() for thread in server._threads)

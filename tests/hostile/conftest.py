@@ -70,6 +70,16 @@ def witness():
 
 
 @pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    """No proxy and no CA bundle of whoever runs the tests."""
+    for name in ('http_proxy', 'https_proxy', 'ws_proxy', 'wss_proxy', 'all_proxy', 'no_proxy'):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'WEBSOCKET_CLIENT_CA_BUNDLE'):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def nothing_is_left(leaks, little_to_look_through):
     """The end of each test, its servers stopped: no descriptor, no greenlet more than before."""
     with leaks():

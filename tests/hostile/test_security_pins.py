@@ -83,7 +83,7 @@ class Server(support.NativeServer):
     def _serve(self, sock):
         authority = self.left.pop(0) if len(self.left) > 1 else self.left[0]
         with authority.context.wrap_socket(sock, server_side=True) as secure:
-            self._open.add(secure)
+            self._remember(secure)
             while True:
                 request = read_request(secure)
                 self.asked.append(request)

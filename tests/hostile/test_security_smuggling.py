@@ -6,17 +6,16 @@ others, by every way that headers come in and requests go out.
 """
 
 import contextlib
-import threading
 
 import pytest
 import requests
 from fuzz import reference
 
 from engineio_gevent.cli import main
-from engineio_gevent.contrib import socketio
 from engineio_gevent.exceptions import ConnectionError
 from engineio_gevent.net import unpatched
-from support import NativeServer, accept_websocket, frame, open_packet, read_frame, respond
+from support import NativeServer, accept_websocket, frame, open_packet, patience, respond
+from support.recorder import Keyed, Recorder
 
 FRAMING = {
     'length-0': {'Content-Length': '0'},
@@ -44,58 +43,6 @@ FRAMING = {
 }
 #: Two of these, too, in what a caller gives.
 HOSTS = {'Host': 'first.test', 'host': 'last.test'}
-
-
-class Recorder:
-    """A server that reads requests strictly, and ends the connection after the first message.
-
-    A plain HTTP proxy is asked in the same way.
-    """
-
-    def __init__(self):
-        self.requests = []
-        self.fault = None
-        self._posted = threading.Event()
-
-    def __call__(self, sock):
-        data = b''
-        while True:
-            try:
-                found = reference.request(data)
-            except reference.Fault:
-                self.fault = data
-                return
-            if found is None:
-                more = sock.recv(65536)
-                if not more:
-                    return
-                data += more
-                continue
-            request, data = found
-            self.requests.append(request)
-            self._answer(sock, request)
-
-    def _answer(self, sock, request):
-        key = request.values(b'sec-websocket-key')
-        if request.values(b'upgrade'):
-            accept_websocket(sock, _AsSupport(key[0].decode()))
-            sock.sendall(frame(open_packet()))
-            read_frame(sock)
-            sock.sendall(frame('1'))
-        elif request.method == b'POST':
-            self._posted.set()
-            respond(sock, 'ok')
-        elif b'sid=' in request.target:
-            respond(sock, '1' if self._posted.is_set() else '6')
-        else:
-            respond(sock, open_packet())
-
-
-class _AsSupport:
-    """A request as `support.accept_websocket` takes it."""
-
-    def __init__(self, key):
-        self.headers = {'sec-websocket-key': key}
 
 
 @pytest.fixture(autouse=True)
@@ -275,27 +222,15 @@ ALL = {
 }
 
 
-def test_socketio():
-    recorder = Recorder()
-    server = NativeServer(recorder)
-    sio = socketio.Client(reconnection=False, handle_sigint=False)
-    sio.connect(
-        server.url, headers=ALL, transports='polling', socketio_path='engine.io', wait=False
-    )
-    sio.eio.wait()  # the server ends the connection
-    server.stop()
-    assert recorder.fault is None, recorder.fault
-    assert [one.body for one in recorder.requests if one.method == b'POST'] == [b'40{}']
-
-
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 def test_the_command(transport):
     """Its probe makes requests of its own."""
     recorder = Recorder()
     server = NativeServer(recorder)
     words = [word for name, value in ALL.items() for word in ('-H', f'{name}: {value}')]
+    limit = f'{patience(0.5):.1f}'
     with contextlib.suppress(SystemExit):
-        main(['probe', server.url, '--transports', transport, '--timeout', '1', *words])
+        main(['probe', server.url, '--transports', transport, '--timeout', limit, *words])
     server.stop()
     assert recorder.fault is None, recorder.fault
     assert {one.method for one in recorder.requests} >= {b'GET'}
@@ -320,7 +255,7 @@ def test_each_handshake_has_a_new_key(witness, options):
             location = request.target.decode()
             respond(sock, '', '307 Redirect', [('Location', location), ('Connection', 'close')])
             return
-        accept_websocket(sock, _AsSupport(keys[-1].decode()))
+        accept_websocket(sock, Keyed(keys[-1].decode()))
         sock.sendall(frame(open_packet()) + frame('1'))
         sock.recv(100)
 

@@ -279,5 +279,5 @@ def test_an_upgrade_that_fails_is_logged_in_one_line(hostile_server, witness, lo
                 respond(sock, open_packet(upgrades=['websocket']))
 
     one = witness(logger=True).connect(hostile_server(serve), None)
-    one.client.disconnect()
+    one.client.disconnect(abort=True)  # nobody answers it
     assert any('upgrade failed' in record.getMessage() for record in log.records)

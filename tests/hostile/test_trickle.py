@@ -371,12 +371,13 @@ def test_redirects_of_a_post_share_its_time_limit(hostile_server, witness):
             request = read_request(sock)
             if answers_handshake(sock, request):
                 posts.append(request.target)
-                gevent.sleep(0.2)
+                gevent.sleep(0.6 * limit)
                 respond(sock, '', '307 Temporary Redirect', [('Location', '/again')])
 
-    one = witness(request_timeout=0.3).connect(hostile_server(serve))
+    limit = patience(0.3)
+    one = witness(request_timeout=limit).connect(hostile_server(serve))
     one.client.send('hello')
-    assert 'no answer within 0.3 seconds' in str(one.loses())
+    assert f'no answer within {limit:g} seconds' in str(one.loses())
     assert len(posts) <= 2
     assert one.client.unsent == 1
 
@@ -384,10 +385,13 @@ def test_redirects_of_a_post_share_its_time_limit(hostile_server, witness):
 class SlowReader:
     """Takes a body in pieces, each of them within the time limit, all of them not."""
 
-    def __init__(self):
+    def __init__(self, pause):
         self.size = 0
+        self._pause = pause
 
     def __call__(self, sock):
+        # What waits in the buffers counts as taken, so these are small.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE // 4)
         while True:
             head = b''
             while not head.endswith(b'\r\n\r\n'):
@@ -395,8 +399,8 @@ class SlowReader:
             if head.startswith(b'POST'):
                 missing = int(head.lower().partition(b'content-length: ')[2].split()[0])
                 while missing:
-                    gevent.sleep(0.3)
-                    piece = read_exactly(sock, min(missing, 2 << 20))
+                    gevent.sleep(self._pause)
+                    piece = read_exactly(sock, min(missing, PIECE))
                     self.size += len(piece)
                     missing -= len(piece)
                 respond(sock, 'ok')
@@ -407,12 +411,20 @@ class SlowReader:
                 respond(sock, open_packet(maxPayload=None))
 
 
+PIECE = 1 << 18
+
+
 def test_a_large_body_may_take_longer_than_the_time_limit(hostile_server, witness):
     """As long as the server takes some of it."""
-    script = SlowReader()
-    one = witness(request_timeout=2, write_limit=None).connect(hostile_server(script))
-    message = 'x' * (32 << 20)
+    limit = patience(0.5)
+    script = SlowReader(limit / 8)
+    one = witness(
+        request_timeout=limit,
+        write_limit=None,
+        sockopt=[(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE // 4)],
+    ).connect(hostile_server(script))
+    message = 'x' * (12 * PIECE)
     one.client.send(message)
-    assert eventually(lambda: not one.client.unsent, 60)
+    assert eventually(lambda: not one.client.unsent or one.ends, 60)
     assert script.size == 1 + len(message)
     assert one.client.state == 'connected'

@@ -96,6 +96,7 @@ class NativeServer:
         self._threads = []
         self._open = set()
         self._stopped = False
+        self._lock = threading.Lock()  # of the sockets, which threads add
         self._listener = stdlib_socket.create_server(('127.0.0.1', 0))
         self.port = self._listener.getsockname()[1]
         self.url = f'{"https" if ssl_context else "http"}://127.0.0.1:{self.port}'
@@ -113,8 +114,21 @@ class NativeServer:
                 sock.close()
                 return
             self.accepted += 1
-            self._open.add(sock)
+            self._remember(sock)
             self._start(self._handle, sock)
+
+    def _remember(self, sock):
+        """Have `stop` close a socket, if it has not begun to."""
+        with self._lock:
+            self._open.add(sock)
+            if self._stopped:
+                self._wake(sock)
+
+    @staticmethod
+    def _wake(sock):
+        """End the wait of who reads from a socket."""
+        with contextlib.suppress(OSError):
+            sock.shutdown(stdlib_socket.SHUT_RDWR)
 
     def _handle(self, sock):
         raw = sock
@@ -122,7 +136,7 @@ class NativeServer:
             sock.settimeout(20)
             if self._context is not None:
                 sock = self._context.wrap_socket(sock, server_side=True)
-                self._open.add(sock)
+                self._remember(sock)
             self.handler(sock)
         except self._ignored:
             pass
@@ -132,11 +146,11 @@ class NativeServer:
 
     def stop(self):
         """Listen no more, close all sockets, wait for the threads."""
-        self._stopped = True
+        with self._lock:
+            self._stopped = True
+            for sock in self._open:
+                self._wake(sock)
         stdlib_socket.create_connection(('127.0.0.1', self.port)).close()  # wakes who accepts
-        for sock in self._open:
-            with contextlib.suppress(OSError):
-                sock.shutdown(stdlib_socket.SHUT_RDWR)  # wakes who reads
         for thread in self._threads:
             thread.join(5)
         self._listener.close()

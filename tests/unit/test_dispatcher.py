@@ -17,7 +17,7 @@ from gevent.event import Event
 
 from engineio_gevent import dispatcher as module
 from engineio_gevent.dispatcher import BATCH, MAX_IDLE, MIN_IDLE, Dispatcher, dispatchers
-from support import eventually, settle
+from support import eventually, patience, settle
 
 CONTEXT = contextvars.copy_context()
 VARIABLE = contextvars.ContextVar('VARIABLE', default='unset')
@@ -544,7 +544,7 @@ def test_a_timeout_that_a_job_has_left_fires_in_no_other_job(
 
     def wait(number):
         try:
-            assert fired.wait(5)
+            assert fired.wait(patience(5))
             gevent.sleep(0)
             ended.append(number)
         except BaseException as exc:
@@ -556,7 +556,7 @@ def test_a_timeout_that_a_job_has_left_fires_in_no_other_job(
     for number in range(5):
         submit(dispatcher, wait, number)
     assert eventually(lambda: len(ended) == 5)
-    assert ended == [0, 1, 2, 3, 4]
+    assert sorted(ended, key=str) == [0, 1, 2, 3, 4]
     assert hub_errors == []
     left[0].close()
 
@@ -574,7 +574,7 @@ def test_a_timeout_that_a_job_has_left_fires_in_a_greenlet_that_waits_for_none(
             fired.set()
 
     submit(dispatcher, lambda _: Left(0.01).start())
-    assert fired.wait(5)
+    assert fired.wait(patience(5))
     assert hub_errors == []
     assert eventually(lambda: workers(dispatcher) == [])
     finish(dispatcher)
@@ -593,7 +593,7 @@ def test_whoever_keeps_the_greenlet_of_a_job_cannot_kill_another_job(dispatcher)
     settle()
     kept[0].kill(block=False)
     submit(dispatcher, wait, 2)
-    assert eventually(lambda: ended == [1, 2])
+    assert eventually(lambda: sorted(ended) == [1, 2])
 
 
 def test_a_timeout_of_a_job_s_own_works(dispatcher):
@@ -607,7 +607,7 @@ def test_a_timeout_of_a_job_s_own_works(dispatcher):
 
     for number in range(3):
         submit(dispatcher, job, number)
-    assert eventually(lambda: seen == [0, 1, 2])
+    assert eventually(lambda: sorted(seen, key=str) == [0, 1, 2])
 
 
 @pytest.mark.parametrize('waits', [False, True])

@@ -761,7 +761,7 @@ def test_redirects_from_tls(mocking, location, followed):
 
 
 class Trickle:
-    """A body that comes byte by byte, without end."""
+    """A body that comes byte by byte, for long."""
 
     closed = False
 
@@ -771,7 +771,7 @@ class Trickle:
     def read(self, size):
         self.reads += 1
         gevent.sleep(0.02)
-        return b'x'
+        return b'x' if self.reads < 200 else b''
 
     def close(self):
         self.closed = True

@@ -290,11 +290,13 @@ def test_no_descriptor_is_left_at_any_step(scheme, user, pairs, end):
     silent = Event()
 
     def serve(sock):
-        for expected, answer in pairs:
-            assert read_exactly(sock, len(expected)) == expected
-            sock.sendall(answer)
-        settle()
-        silent.set()
+        try:
+            for expected, answer in pairs:
+                assert read_exactly(sock, len(expected)) == expected
+                sock.sendall(answer)
+            settle()
+        finally:  # the time may be up before
+            silent.set()
         if end == 'reset':
             reset(sock)
         read_to_end(sock)
