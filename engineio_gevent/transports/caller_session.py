@@ -12,7 +12,7 @@ import gevent.ssl
 from ..exceptions import ConnectionClosed
 from ..net.tls import Cert, Verify
 from . import environment
-from .headers import text, without_framing
+from .headers import checked_headers, text, without_framing
 
 # Headers of a prepared polling request that the handshake of a websocket does not repeat.
 _POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'cookie'))
@@ -149,15 +149,21 @@ def websocket_proxy(session: Any, secure: bool) -> str | None:
 def prepared_headers(
     session: Any, url: str, headers: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """What the session makes of a request: its own headers and its auth."""
+    """What the session makes of a request: its own headers and its auth.
+
+    :raises ValueError: a header is not valid. An auth object may have made it of a token that
+                        comes from elsewhere, and requests does not check it any more.
+    """
     if not hasattr(session, 'prepare_request'):
         return []
     import requests
 
     prepared = session.prepare_request(requests.Request('GET', url, dict(headers))).headers
     usual = requests.utils.default_headers()
-    return without_framing(
-        (text(name), text(value))
+    own = checked_headers(
+        # Those of an auth object may be numbers: http.client sends them, too.
+        (name, str(value) if isinstance(value, int) else value)
         for name, value in prepared.items()
         if text(name).lower() not in _POLLING_ONLY and usual.get(name) != value
     )
+    return without_framing(own)

@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from engineio_gevent import Client
+from engineio_gevent.exceptions import ConnectionError
 from support import open_packet, read_request, respond
 
 ENDS = {'crlf': '\r\n', 'lf': '\n', 'cr': '\r', 'nul': '\x00', 'folded': '\r\n '}
@@ -77,6 +78,49 @@ def test_cookies_of_a_session(refused, bad):
     with requests.Session() as session:
         session.cookies.set('a', bad)
         refused('websocket', options={'http_session': session})
+
+
+class Auth:
+    """An auth object whose header may come from elsewhere, such as a token."""
+
+    def __init__(self, name, value):
+        self.name, self.value = name, value
+
+    def __call__(self, request):
+        request.headers[self.name] = self.value
+        return request
+
+
+@pytest.mark.parametrize('by', ['own', 'websocket-client'])
+@each_end
+def test_headers_of_an_auth_object(hostile_server, witness, bad, by):
+    options = None if by == 'own' else {'header': {'X-Mine': 'x'}}
+    for name, value in ('X-Mine', bad), (bad, 'x'), ('X-Mine', bad.encode()), ('X ', 'x'):
+        server = hostile_server(read_request)
+        with requests.Session() as session:
+            session.auth = Auth(name, value)
+            one = witness(http_session=session, websocket_extra_options=options)
+            with pytest.raises(ConnectionError, match=r'invalid (header name|value for header)'):
+                one.client.connect(server.url, transports='websocket')
+        assert server.accepted == 0
+
+
+@pytest.mark.parametrize('by', ['own', 'websocket-client'])
+def test_a_number_of_an_auth_object(hostile_server, witness, by):
+    seen = []
+
+    def answer(sock):
+        request = read_request(sock)
+        seen.append(request.headers.get('x-time'))
+        respond(sock, 'no', '403 Forbidden')
+
+    options = None if by == 'own' else {'header': {'X-Other': 'x'}}
+    with requests.Session() as session:
+        session.auth = Auth('X-Time', 17)
+        one = witness(http_session=session, websocket_extra_options=options)
+        with pytest.raises(ConnectionError, match='403'):
+            one.client.connect(hostile_server(answer).url, transports='websocket')
+    assert seen == ['17']
 
 
 @pytest.mark.parametrize(
