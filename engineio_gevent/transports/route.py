@@ -172,7 +172,7 @@ class Route:
         self._resolve_settings(verify, cert)
         session = self.http_session
         self.cookies = Cookies(None if session is None else caller_session.cookies_of(session))
-        if _CONTROL.search(self.cookies.header(self.http_origin + self._prefix)):
+        if _CONTROL.search(self.cookies.unchecked_header(self.http_origin + self._prefix)):
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 

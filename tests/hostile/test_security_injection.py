@@ -5,7 +5,10 @@ import requests
 
 from engineio_gevent import Client
 from engineio_gevent.exceptions import ConnectionError
-from support import open_packet, read_request, respond
+from support import NativeServer, eventually, open_packet, read_request, respond
+
+# requests blocks this thread
+pytestmark = pytest.mark.filterwarnings('ignore::RuntimeWarning')
 
 ENDS = {'crlf': '\r\n', 'lf': '\n', 'cr': '\r', 'nul': '\x00', 'folded': '\r\n '}
 
@@ -78,6 +81,38 @@ def test_cookies_of_a_session(refused, bad):
     with requests.Session() as session:
         session.cookies.set('a', bad)
         refused('websocket', options={'http_session': session})
+
+
+@pytest.mark.parametrize('by', ['own', 'websocket-client'])
+@pytest.mark.parametrize('cookie', ['x\n folded', 'x\x00', 'x\x0by', 'x\x1b[2J', 'x\x7f'])
+def test_cookies_that_a_server_put_into_the_jar_of_a_session(cookie, by):
+    """requests takes them from the answers of polling, and the handshake of the upgrade leaves them
+    out.
+    """
+    sent = []
+
+    def answer(sock):
+        request = read_request(sock)
+        if 'sec-websocket-key' not in request.headers:
+            headers = [('Set-Cookie', 'good=1'), ('Set-Cookie', f'a={cookie}')]
+            respond(sock, open_packet(upgrades=['websocket']), headers=headers)
+            request = read_request(sock)
+        if 'sec-websocket-key' in request.headers:
+            sent.append(request.headers.get('cookie'))
+
+    server = NativeServer(answer)
+    options = None if by == 'own' else {'header': {'X-Mine': 'x'}}
+    try:
+        with requests.Session() as session:
+            client = Client(
+                http_session=session, handle_sigint=False, websocket_extra_options=options
+            )
+            client.connect(server.url)
+            assert eventually(lambda: sent)
+            client.disconnect(abort=True)
+    finally:
+        server.stop()
+    assert sent == ['good=1']
 
 
 class Auth:
