@@ -61,11 +61,13 @@ class Pins(NamedTuple):
                 raise ssl.SSLError(str(exc)) from None
 
 
-def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
+def pins(session: Any, url: str, verify: Verify, cert: Cert, proxy: str | None = None) -> Pins:
     """What the adapter for a URL says of TLS, as far as public means show it: the arguments that it
     has for urllib3.
 
     :param verify: what the session, the client and the environment say.
+    :param proxy: the URL of the proxy to the server, or None. An adapter may have other arguments
+                  for proxies.
     :raises ConnectionClosed: a websocket cannot do the same, and might accept a server that polling
                               refuses.
     """
@@ -78,7 +80,13 @@ def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
         return Pins()
     request = requests.Request('GET', url).prepare()
     own = adapter.build_connection_pool_key_attributes(request, verify, cert)[1]
-    said = {**getattr(adapter.poolmanager, 'connection_pool_kw', {}), **own}
+    managers = [adapter.poolmanager]
+    if proxy is not None and type(adapter).proxy_manager_for is not usual.proxy_manager_for:
+        managers.append(adapter.proxy_manager_for(proxy))
+    said: dict[str, Any] = {}
+    for manager in managers:
+        said.update(getattr(manager, 'connection_pool_kw', {}))
+    said.update(own)
     context, fingerprint = said.get('ssl_context'), said.get('assert_fingerprint')
     names = 'assert_hostname', 'server_hostname'
     unlike = [name for name in names if said.get(name)]

@@ -288,15 +288,18 @@ class Route:
         """
         return tls.context(self.verify, self.cert, environment.default_ca_bundle, sslopt)
 
-    def pins(self, url: str) -> caller_session.Pins:
+    def pins(self, url: str, proxy: Proxy | None) -> caller_session.Pins:
         """What the session says of the certificate of a server, besides ``verify``.
 
+        :param proxy: the proxy to the server, or None.
         :raises ConnectionClosed: a websocket cannot do the same.
         """
         options = self.websocket_options
         if self.http_session is None or (options is not None and options.verifies):
             return caller_session.Pins()
-        return caller_session.pins(self.http_session, url, self.verify, self.cert)
+        # Without user and password, which nobody needs to see: the adapter connects to nothing.
+        by = proxy and f'{proxy.scheme}://{authority(proxy.host, proxy.port)}'
+        return caller_session.pins(self.http_session, url, self.verify, self.cert, by)
 
     def proxy_tls_context(self) -> ssl.SSLContext:
         """The TLS context for a proxy that speaks TLS. Client certificates are for the server."""
