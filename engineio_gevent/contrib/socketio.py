@@ -21,6 +21,7 @@ import socketio
 
 from .. import client, exceptions, process
 from ..per_hub import give_way
+from ..printable import printable
 from ..session import Session
 
 __all__ = ['Client', 'SimpleClient']
@@ -87,7 +88,10 @@ class EngineIOClient(client.Client):
 
 
 class _Log:
-    """A logger that does not raise: python-socketio logs in the midst of changes of state.
+    """A logger for the lines of python-socketio.
+
+    It does not raise, because python-socketio logs in the midst of changes of state. The names of
+    events and namespaces, which the server has sent, have escapes in place of control characters.
 
     :param logger: the application's, whose filters and handlers may raise.
     """
@@ -109,8 +113,9 @@ class _Log:
 
     @staticmethod
     def _call(method: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        shown = [printable(one) if isinstance(one, str) else one for one in args]
         with contextlib.suppress(Exception):
-            method(*args, **{'stacklevel': 2, **kwargs})
+            method(*shown, **{'stacklevel': 2, **kwargs})
 
 
 class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no types

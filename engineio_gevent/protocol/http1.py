@@ -34,6 +34,8 @@ _NO_BODY = frozenset((204, 304))  # RFC 9112, section 6.3
 _GZIP = b'\x1f\x8b'  # RFC 1952, section 2.3.1
 #: Bytes that are decompressed at first. Each next step of the same member is twice as large.
 _FIRST_STEP = 512
+#: Members of gzip in a body. Each takes 2 us, even if it is empty, and the hub waits meanwhile.
+MAX_MEMBERS = 10_000
 
 # What comes next.
 _HEAD, _SIZED_BODY, _BODY_TO_END, _CHUNK_LINE, _CHUNK, _TRAILER, _COMPLETE = range(7)
@@ -387,8 +389,11 @@ def _inflate(body: bytes, encoding: str, max_size: int | None) -> bytes:
     window = zlib.MAX_WBITS | 16 * is_gzip if has_header else -zlib.MAX_WBITS
     view = memoryview(body)
     parts: list[bytes] = []
-    at = size = 0
+    at = size = members = 0
     while at < len(body):  # for each member of gzip (RFC 1952, section 2.2)
+        members += 1
+        if members > MAX_MEMBERS:
+            raise ProtocolError(f'gzip response body with more than {MAX_MEMBERS} members', 1009)
         inflater = zlib.decompressobj(window)
         # Small at first: zlib copies what is left after a member, and there may be many.
         step = _FIRST_STEP

@@ -17,6 +17,9 @@ from .packet import shorten
 # surrogates, which no URL can carry.
 _UNFIT_FOR_SID = re.compile('[\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
+#: Characters of the longest sid, which is in the head of each request. Usual ones have about 20.
+MAX_SID = 4096
+
 _short = Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 40
 
@@ -72,6 +75,8 @@ def _sid(fields: dict[str, Any]) -> str:
     value = fields.get('sid')
     if not isinstance(value, str) or not value or _UNFIT_FOR_SID.search(value):
         raise _fault(fields, 'sid', 'a non-empty string without control characters')
+    if len(value) > MAX_SID:
+        raise _fault(fields, 'sid', f'at most {MAX_SID} characters long')
     return value
 
 

@@ -12,7 +12,7 @@ import gevent.ssl
 from ..exceptions import ConnectionClosed
 from ..net.tls import Cert, Verify
 from . import environment
-from .headers import text, without_framing
+from .headers import checked_headers, text, without_framing
 
 # Headers of a prepared polling request that the handshake of a websocket does not repeat.
 _POLLING_ONLY = frozenset(('accept', 'accept-encoding', 'connection', 'cookie'))
@@ -61,11 +61,13 @@ class Pins(NamedTuple):
                 raise ssl.SSLError(str(exc)) from None
 
 
-def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
+def pins(session: Any, url: str, verify: Verify, cert: Cert, proxy: str | None = None) -> Pins:
     """What the adapter for a URL says of TLS, as far as public means show it: the arguments that it
     has for urllib3.
 
     :param verify: what the session, the client and the environment say.
+    :param proxy: the URL of the proxy to the server, or None. An adapter may have other arguments
+                  for proxies.
     :raises ConnectionClosed: a websocket cannot do the same, and might accept a server that polling
                               refuses.
     """
@@ -78,7 +80,13 @@ def pins(session: Any, url: str, verify: Verify, cert: Cert) -> Pins:
         return Pins()
     request = requests.Request('GET', url).prepare()
     own = adapter.build_connection_pool_key_attributes(request, verify, cert)[1]
-    said = {**getattr(adapter.poolmanager, 'connection_pool_kw', {}), **own}
+    managers = [adapter.poolmanager]
+    if proxy is not None and type(adapter).proxy_manager_for is not usual.proxy_manager_for:
+        managers.append(adapter.proxy_manager_for(proxy))
+    said: dict[str, Any] = {}
+    for manager in managers:
+        said.update(getattr(manager, 'connection_pool_kw', {}))
+    said.update(own)
     context, fingerprint = said.get('ssl_context'), said.get('assert_fingerprint')
     plain = usual().build_connection_pool_key_attributes(request, verify, cert)[1]
     if context is plain.get('ssl_context'):  # that of requests itself, up to 2.32.4
@@ -154,15 +162,21 @@ def websocket_proxy(session: Any, secure: bool) -> str | None:
 def prepared_headers(
     session: Any, url: str, headers: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """What the session makes of a request: its own headers and its auth."""
+    """What the session makes of a request: its own headers and its auth.
+
+    :raises ValueError: a header is not valid. An auth object may have made it of a token that
+                        comes from elsewhere, and requests does not check it any more.
+    """
     if not hasattr(session, 'prepare_request'):
         return []
     import requests
 
     prepared = session.prepare_request(requests.Request('GET', url, dict(headers))).headers
     usual = requests.utils.default_headers()
-    return without_framing(
-        (text(name), text(value))
+    own = checked_headers(
+        # Those of an auth object may be numbers: http.client sends them, too.
+        (name, str(value) if isinstance(value, int) else value)
         for name, value in prepared.items()
         if text(name).lower() not in _POLLING_ONLY and usual.get(name) != value
     )
+    return without_framing(own)

@@ -64,7 +64,7 @@ def open_connection(
         try:
             if sslopt is not None:
                 sock.settimeout(timeout)
-            pins = route.pins(place.url)
+            pins = route.pins(place.url, proxy)
             if pins.context is not None:
                 options['context'] = pins.context
             sock = tls.wrap(sock, route.tls_context(options), place.host, options)

@@ -157,7 +157,17 @@ class Cookies:
                 self.jar.set_cookie_if_ok(cookie, request)
 
     def header(self, url: str) -> str:
-        """The ``Cookie`` header for a request to this URL, or an empty string."""
+        """The ``Cookie`` header for a request to this URL, or an empty string.
+
+        A cookie with a control character is left out: requests takes those of a server.
+        """
+        header = self.unchecked_header(url)
+        if _UNFIT.search(header):
+            header = joined(*(one for one in header.split('; ') if not _UNFIT.search(one)))
+        return header
+
+    def unchecked_header(self, url: str) -> str:
+        """As :meth:`header`, with all cookies of the jar for this URL."""
         if not self.jar:
             return ''
         request = Request(url)

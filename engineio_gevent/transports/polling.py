@@ -7,10 +7,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent import Greenlet, getcurrent, joinall, sleep
+from gevent import Greenlet, Timeout, getcurrent, joinall, sleep
 from gevent.event import Event
 
-from ..exceptions import ProtocolError
+from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.deadlines import timer_seconds
 from ..net.errors import OutOfResources
 from ..protocol import packet, payload
@@ -166,7 +166,7 @@ class Polling:
                     # python-engineio answers each GET at once with a NOOP while it waits for
                     # the end of a probe. Without a pause these are 1,000 GETs a second.
                     sleep(NOOP_PAUSE)
-        except Exception as exc:
+        except (Exception, Timeout) as exc:  # a Timeout of the code of a session is no Exception
             if isinstance(exc, ProtocolError) and exc.decoded:
                 self.sink.on_packets(self, exc.decoded)
             if not self._finishing:  # else an error of the GET does not matter
@@ -231,7 +231,7 @@ class Polling:
                     break
                 self.queued -= len(body) - separators
                 self._notify()
-        except Exception as exc:
+        except (Exception, Timeout) as exc:  # likewise: the messages of the POST may be lost
             if self._getting is not None and not self._closed:
                 # A server that closes the connection fails a POST in flight. The answers to the
                 # GETs carry its last messages and its CLOSE packet.
@@ -321,8 +321,14 @@ class Polling:
             self._abort_timeout = timeout
             self.finish(timeout)
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self, error: Exception | Timeout) -> None:
         if not self._closed:
+            if isinstance(error, Timeout):
+                cause, error = (
+                    error,
+                    ConnectionClosed(f'http_session raised gevent.Timeout: {error}'),
+                )
+                error.__cause__ = cause
             self.close()
             # The caller of abort() does not need to know whether it succeeds.
             if self._abort_timeout is None:

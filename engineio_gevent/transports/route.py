@@ -172,7 +172,7 @@ class Route:
         self._resolve_settings(verify, cert)
         session = self.http_session
         self.cookies = Cookies(None if session is None else caller_session.cookies_of(session))
-        if _CONTROL.search(self.cookies.header(self.http_origin + self._prefix)):
+        if _CONTROL.search(self.cookies.unchecked_header(self.http_origin + self._prefix)):
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 
@@ -288,16 +288,19 @@ class Route:
         """
         return tls.context(self.verify, self.cert, environment.default_ca_bundle, sslopt)
 
-    def pins(self, url: str) -> caller_session.Pins:
+    def pins(self, url: str, proxy: Proxy | None) -> caller_session.Pins:
         """What the session says of the certificate of a server, besides ``verify``.
 
+        :param proxy: the proxy to the server, or None.
         :raises ConnectionClosed: a websocket cannot do the same.
         :raises OSError: a file cannot be read, or holds no certificate.
         """
         options = self.websocket_options
         if self.http_session is None or (options is not None and options.verifies):
             return caller_session.Pins()
-        pins = caller_session.pins(self.http_session, url, self.verify, self.cert)
+        # Without user and password, which nobody needs to see: the adapter connects to nothing.
+        by = proxy and f'{proxy.scheme}://{authority(proxy.host, proxy.port)}'
+        pins = caller_session.pins(self.http_session, url, self.verify, self.cert, by)
         if pins.context is not None:
             tls.complete(pins.context, self.verify, self.cert, environment.default_ca_bundle)
         return pins

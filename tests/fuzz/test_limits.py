@@ -129,7 +129,7 @@ SHAPES = {
     ),
     'empty-members': (
         read,
-        lambda n: [OK + b'Content-Encoding: gzip\r\n\r\n', gzip.compress(b'') * n],
+        lambda n: [OK + b'Content-Encoding: gzip\r\n\r\n', gzip.compress(b'') * (n // 10)],
     ),
     'packets': (unpack, lambda n: b'\x1e'.join([b'4x'] * (20 * n))),
     'binary-packets': (unpack, lambda n: b'\x1e'.join([b'bAAAA'] * (5 * n))),

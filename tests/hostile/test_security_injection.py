@@ -4,7 +4,11 @@ import pytest
 import requests
 
 from engineio_gevent import Client
-from support import open_packet, read_request, respond
+from engineio_gevent.exceptions import ConnectionError
+from support import NativeServer, eventually, open_packet, read_request, respond
+
+# requests blocks this thread
+pytestmark = pytest.mark.filterwarnings('ignore::RuntimeWarning')
 
 ENDS = {'crlf': '\r\n', 'lf': '\n', 'cr': '\r', 'nul': '\x00', 'folded': '\r\n '}
 
@@ -77,6 +81,81 @@ def test_cookies_of_a_session(refused, bad):
     with requests.Session() as session:
         session.cookies.set('a', bad)
         refused('websocket', options={'http_session': session})
+
+
+@pytest.mark.parametrize('by', ['own', 'websocket-client'])
+@pytest.mark.parametrize('cookie', ['x\n folded', 'x\x00', 'x\x0by', 'x\x1b[2J', 'x\x7f'])
+def test_cookies_that_a_server_put_into_the_jar_of_a_session(cookie, by):
+    """requests takes them from the answers of polling, and the handshake of the upgrade leaves them
+    out.
+    """
+    sent = []
+
+    def answer(sock):
+        request = read_request(sock)
+        if 'sec-websocket-key' not in request.headers:
+            headers = [('Set-Cookie', 'good=1'), ('Set-Cookie', f'a={cookie}')]
+            respond(sock, open_packet(upgrades=['websocket']), headers=headers)
+            request = read_request(sock)
+        if 'sec-websocket-key' in request.headers:
+            sent.append(request.headers.get('cookie'))
+
+    server = NativeServer(answer)
+    options = None if by == 'own' else {'header': {'X-Mine': 'x'}}
+    try:
+        with requests.Session() as session:
+            client = Client(
+                http_session=session, handle_sigint=False, websocket_extra_options=options
+            )
+            client.connect(server.url)
+            assert eventually(lambda: sent)
+            client.disconnect(abort=True)
+    finally:
+        server.stop()
+    assert sent == ['good=1']
+
+
+class Auth:
+    """An auth object whose header may come from elsewhere, such as a token."""
+
+    def __init__(self, name, value):
+        self.name, self.value = name, value
+
+    def __call__(self, request):
+        request.headers[self.name] = self.value
+        return request
+
+
+@pytest.mark.parametrize('by', ['own', 'websocket-client'])
+@each_end
+def test_headers_of_an_auth_object(hostile_server, witness, bad, by):
+    options = None if by == 'own' else {'header': {'X-Mine': 'x'}}
+    for name, value in ('X-Mine', bad), (bad, 'x'), ('X-Mine', bad.encode()), ('X ', 'x'):
+        server = hostile_server(read_request)
+        with requests.Session() as session:
+            session.auth = Auth(name, value)
+            one = witness(http_session=session, websocket_extra_options=options)
+            with pytest.raises(ConnectionError, match=r'invalid (header name|value for header)'):
+                one.client.connect(server.url, transports='websocket')
+        assert server.accepted == 0
+
+
+@pytest.mark.parametrize('by', ['own', 'websocket-client'])
+def test_a_number_of_an_auth_object(hostile_server, witness, by):
+    seen = []
+
+    def answer(sock):
+        request = read_request(sock)
+        seen.append(request.headers.get('x-time'))
+        respond(sock, 'no', '403 Forbidden')
+
+    options = None if by == 'own' else {'header': {'X-Other': 'x'}}
+    with requests.Session() as session:
+        session.auth = Auth('X-Time', 17)
+        one = witness(http_session=session, websocket_extra_options=options)
+        with pytest.raises(ConnectionError, match='403'):
+            one.client.connect(hostile_server(answer).url, transports='websocket')
+    assert seen == ['17']
 
 
 @pytest.mark.parametrize(

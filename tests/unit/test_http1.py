@@ -15,6 +15,7 @@ from engineio_gevent.protocol.http1 import (
     MAX_HEAD,
     MAX_HEADERS,
     MAX_INTERIM,
+    MAX_MEMBERS,
     NothingCame,
     Response,
     encode_request,
@@ -843,6 +844,15 @@ def test_many_empty_members_take_linear_time(monkeypatch):
     assert encoded(body).content(1000) == b''
     assert len(copied) == 5000
     assert sum(copied) < 50 * len(body)
+
+
+def test_the_number_of_members_is_limited():
+    """Even if they are empty, each takes time, and there is room for 5 million in 100 MiB."""
+    members = gzip.compress(b'') * (MAX_MEMBERS - 1) + gzip.compress(b'4last')
+    assert encoded(members).content(1000) == b'4last'
+    with pytest.raises(ProtocolError, match='more than 10000 members') as caught:
+        encoded(members + gzip.compress(b'')).content(1000)
+    assert caught.value.code == 1009
 
 
 def test_an_empty_body_needs_no_decompression():

@@ -114,6 +114,14 @@ def test_an_error_says_what_was_expected(field, expected):
         parse_with(**{field: -1})
 
 
+def test_the_length_of_a_sid_is_limited():
+    """It is in the head of each request: a server must not fill that."""
+    assert len(parse_with(sid='x' * 4096).sid) == 4096
+    with pytest.raises(ProtocolError, match='at most 4096 characters') as caught:
+        parse_with(sid='x' * 4097)
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize('field', ['sid', 'upgrades', 'pingInterval', 'pingTimeout'])
 def test_a_missing_field_is_named(field):
     fields = {name: value for name, value in GOOD.items() if name != field}

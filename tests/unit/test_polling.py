@@ -270,6 +270,23 @@ def test_after_a_post_that_fails_the_last_packets_are_taken(http, sink, started)
     assert started.unsent == 2
 
 
+@pytest.mark.parametrize('request_of', ['gets', 'posts'])
+def test_a_timeout_of_the_code_of_a_session_ends_the_connection(
+    http, sink, started, monkeypatch, request_of
+):
+    """It is no Exception. Otherwise the messages of a POST would be lost, and nobody told."""
+    monkeypatch.setattr(module, 'LAST_WORDS', 0.01)
+    timeout = gevent.Timeout(3)
+    started.send('4hello')
+    getattr(http, request_of).get(timeout=5)[2].set_exception(timeout)
+    assert eventually(lambda: sink.lost)
+    (error,) = sink.lost
+    assert isinstance(error, ConnectionClosed)
+    assert str(error) == 'http_session raised gevent.Timeout: 3 seconds'
+    assert error.__cause__ is timeout
+    assert started.unsent == 1
+
+
 def test_after_a_post_that_fails_the_wait_for_the_last_packets_is_bounded(
     http, sink, started, monkeypatch
 ):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ...printable import shortened
 from .awaited import Awaited, Match
+from .failures import MAX_TEXT
 
 
 class Arrived(NamedTuple):
@@ -16,8 +18,9 @@ class Arrived(NamedTuple):
 
 
 def row_name(event: str, namespace: str | None) -> str:
-    """The name of an event in the report."""
-    return str(event) if namespace in (None, '', '/') else f'{namespace} {event}'
+    """The name of an event in the report: one line, whatever the server sends as a name."""
+    name = str(event) if namespace in (None, '', '/') else f'{namespace} {event}'
+    return shortened(name, MAX_TEXT)
 
 
 def awaited_event(event: str, match: Match, namespace: str | None) -> Awaited:

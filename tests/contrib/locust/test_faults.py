@@ -196,6 +196,13 @@ def test_a_failure_is_one_line_without_control_characters(program):
     assert texts == ['ValueError: one\\r\\ntwo', 'ValueError: \\x1b[2J\\x9b\\u2028\\u202e']
 
 
+def test_a_name_of_the_server_is_one_line_of_the_report(program):
+    events = [('said', '/'), ('a\nb\x1b[2J', '/'), ('said', '/chat\r\u2028'), ('x' * 1000, None)]
+    names = program('row_names.py', json.dumps(events))
+    assert names[:3] == ['said', 'a\\nb\\x1b[2J', '/chat\\r\\u2028 said']
+    assert names[3] == 'x' * 200 + '...'
+
+
 def test_locust_has_to_come_first(locust_environment):
     done = subprocess.run(
         [sys.executable, '-c', 'import engineio_gevent.contrib.locust'],

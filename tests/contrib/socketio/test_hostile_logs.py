@@ -1,5 +1,6 @@
 """A log that raises breaks nothing: events, acknowledgements, disconnects, reconnecting."""
 
+import json
 import logging
 
 import pytest
@@ -65,3 +66,31 @@ def test_lines_name_the_caller(server, make_client, caplog):
     lines = [record for record in caplog.records if 'Emitting' in record.getMessage()]
     assert [(record.module, record.funcName) for record in lines] == [('client', 'emit')]
     client.disconnect()
+
+
+def test_names_of_the_server_change_no_lines(make_client, caplog):
+    caplog.set_level(logging.INFO, 'socketio.client')
+    name = 'a\nINFO forged\x1b[2J\u2028'
+
+    def answer(sock):
+        support.accept_websocket(sock, support.read_request(sock))
+        sock.sendall(support.frame(support.open_packet()))
+        support.read_frame(sock)
+        for packet in '0{"sid":"x"}', f'2{json.dumps([name])}', f'2/{name},["a"]', f'4/{name},':
+            sock.sendall(support.frame(f'4{packet}'))
+        support.read_frame(sock)
+
+    server = support.NativeServer(answer)
+    try:
+        client = make_client(logger=logging.getLogger('socketio.client'), reconnection=False)
+        client.connect(server.url, transports='websocket')
+        support.eventually(lambda: 'was rejected' in caplog.text)
+        client.disconnect()
+    finally:
+        server.stop()
+    lines = [record.getMessage() for record in caplog.records if record.name == 'socketio.client']
+    escaped = r'a\nINFO forged\x1b[2J\u2028'
+    assert f'Received event "{escaped}" [/]' in lines
+    assert f'Received event "a" [/{escaped}]' in lines
+    assert f'Connection to namespace /{escaped} was rejected' in lines
+    assert all(line.isprintable() for line in lines)
