@@ -358,10 +358,6 @@ def _as_address(host: str) -> str | None:
 def _look_up(host: str, port: int) -> list[Address]:
     """The addresses of a host, as from :func:`.resolve.look_up`, but without its cache."""
     try:
-        host.encode('idna')  # not in gevent's native thread, which would print the exception
-    except UnicodeError:
-        raise Fault(f'{host} is not a valid host name') from None
-    try:
         found: list[Address] = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as exc:
         raise Fault(f'host {host} not found: {error_text(exc)}') from exc

@@ -287,6 +287,12 @@ class TestUsage:
         assert result.code in (1, 2)
         assert 'ftp' in result.err
 
+    @pytest.mark.parametrize('host', ['a..b', f'{"a" * 70}.example'])
+    def test_no_host_name(self, cli, host):
+        result = cli('probe', f'http://{host}')
+        assert result.code == 2
+        assert f"invalid host name: '{host}'" in result.err
+
     @pytest.mark.parametrize('count', ['0', 'many'])
     def test_count(self, cli, count):
         result = cli('probe', 'http://127.0.0.1', '--count', count)
