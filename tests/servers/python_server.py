@@ -111,6 +111,10 @@ class WholeSends:
 class WebSocketServer(simple_websocket.Server):
     """simple-websocket ignores what `send` returns, so on gevent large messages are cut."""
 
+    def __init__(self, environ, **options):
+        super().__init__(environ, **options)
+        environ['test.websocket'] = self
+
     def handshake(self):
         self.sock = WholeSends(self.sock)
         super().handshake()
@@ -129,6 +133,16 @@ class Handler(gevent.pywsgi.WSGIHandler):
         environ['test.headers'] = [list(item) for item in self.headers.items()]
         environ['test.target'] = self.path
         return environ
+
+    def handle_one_response(self):
+        super().handle_one_response()
+        websocket = self.environ.get('test.websocket')
+        if websocket is not None:
+            # Until the client has closed, its greenlet reads. With TLS that is this socket, and
+            # gevent fails where two read: then it may read from the next connection instead.
+            websocket.thread.join(5)
+            websocket.thread.kill()
+            self.close_connection = True
 
 
 class Record:
