@@ -186,7 +186,7 @@ class Dispatcher:
             self._releaser.start(self._release)
         try:
             self.hub.switch()
-        except BaseException:  # killed, or a Timeout of an earlier job; it is nobody's error
+        except BaseException:  # killed, or a Timeout of an earlier job: not an error
             if worker in self._idle:
                 self._idle.remove(worker)
             return False

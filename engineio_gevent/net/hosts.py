@@ -49,7 +49,7 @@ def _ipv6(host: str) -> str:
 
 
 def authority(host: str, port: int | None) -> str:
-    """A host, and its port unless that is None, as a URL has them."""
+    """A host and its port as in a URL. The port None is left out."""
     host = f'[{host}]' if ':' in host else host
     return host if port is None else f'{host}:{port}'
 

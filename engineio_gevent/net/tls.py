@@ -31,8 +31,8 @@ Cert = str | tuple[str, str] | None
 def checked_verify(name: str, value: Any) -> Verify:
     """A setting of this name: whether to verify, or the path of the certificate authorities.
 
-    What else may be true or false is refused. Nobody shall verify nothing, or against other
-    authorities, by mistake.
+    Other values, such as None, are refused: a mistake must not switch verification off, or change
+    the trusted authorities.
 
     :raises ValueError: it is not valid.
     """
@@ -63,7 +63,7 @@ def checked_cert(name: str, value: Any) -> Cert:
 
 
 def _path(value: Any) -> str:
-    """A path as text; empty if it is none."""
+    """A path as text, or an empty string for any other object."""
     try:
         return os.fsdecode(value)
     except TypeError:
@@ -272,7 +272,7 @@ def _build(
     :param special: websocket-client's ``sslopt``, with its names and meanings.
     """
     ctx = gevent.ssl.SSLContext(special.get('ssl_version', ssl.PROTOCOL_TLS_CLIENT))
-    # Nobody needs that of TLS 1.2, and a server could leave one half done.
+    # A server could begin a renegotiation of TLS 1.2 and not finish it. No client needs one.
     ctx.options |= getattr(ssl, 'OP_NO_RENEGOTIATION', 0)
     required = special.get('cert_reqs', ssl.CERT_NONE if verify is False else ssl.CERT_REQUIRED)
     # In this order: a context refuses to check names of certificates it does not verify.

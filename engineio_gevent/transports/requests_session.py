@@ -263,7 +263,7 @@ class SessionHTTP:
 def _need_close_notify(response: requests.Response) -> None:
     """Have a body that ends with the connection fail if TLS is not closed (RFC 9112, section 9.8).
 
-    Otherwise whoever cuts the connection also cuts the body, and nobody sees it.
+    Without this, a connection that was cut would look like the end of a complete body.
     """
     raw: Any = response.raw
     if getattr(raw, 'length_remaining', 0) is None and not getattr(raw, 'chunked', True):

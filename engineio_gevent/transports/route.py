@@ -298,7 +298,7 @@ class Route:
         options = self.websocket_options
         if self.http_session is None or (options is not None and options.verifies):
             return caller_session.Pins()
-        # Without user and password, which nobody needs to see: the adapter connects to nothing.
+        # Without user and password: the adapter is only asked for its settings.
         by = proxy and f'{proxy.scheme}://{authority(proxy.host, proxy.port)}'
         pins = caller_session.pins(self.http_session, url, self.verify, self.cert, by)
         if pins.context is not None:

@@ -4,7 +4,8 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent import Client, exceptions
-from support import patience, settle
+from engineio_gevent.net import unpatched
+from support import NativeServer, patience, settle
 
 
 class Witness:
@@ -67,6 +68,26 @@ def witness():
     yield make
     for one in made:
         one.client.disconnect(abort=True)
+
+
+@pytest.fixture
+def native():
+    """`native(handler)` starts a `NativeServer`, for clients whose sockets block this thread."""
+    servers = []
+
+    def start(handler, **options):
+        servers.append(NativeServer(handler, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def warned_already(monkeypatch):
+    """Sessions use sockets that block. The warning about that has tests of its own."""
+    monkeypatch.setattr(unpatched, '_warned', True)
 
 
 @pytest.fixture(autouse=True)

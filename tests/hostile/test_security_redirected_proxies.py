@@ -9,8 +9,7 @@ import pytest
 import requests
 
 from engineio_gevent.exceptions import ConnectionError
-from engineio_gevent.net import unpatched
-from support import NativeServer, accept_websocket, frame, open_packet, read_request, respond
+from support import accept_websocket, frame, open_packet, read_request, respond
 from support import read_to_end as wait_for_the_end
 
 FAR = 'far.test:80'  # no name server knows it
@@ -75,26 +74,6 @@ class Proxy:
                 authority = request.target.split('/')[2]
                 self.seen.append((authority if ':' in authority else f'{authority}:80', request))
                 self._server.answer(sock, request)
-
-
-@pytest.fixture(autouse=True)
-def warned_already(monkeypatch):
-    """Through a session, polling uses sockets that block."""
-    monkeypatch.setattr(unpatched, '_warned', True)
-
-
-@pytest.fixture
-def native():
-    """`native(handler)` starts a `NativeServer`, which answers clients that block this thread."""
-    servers = []
-
-    def start(handler):
-        servers.append(NativeServer(handler))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture

@@ -10,11 +10,9 @@ import pytest
 import requests
 
 from engineio_gevent.exceptions import ConnectionError, EngineIOError
-from engineio_gevent.net import unpatched
 from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
 from support import (
-    NativeServer,
     accept_websocket,
     frame,
     open_packet,
@@ -40,30 +38,10 @@ every_way = pytest.mark.parametrize('way', WAYS)
 every_status = pytest.mark.parametrize('status', [301, 302, 303, 307, 308])
 
 
-@pytest.fixture(autouse=True)
-def warned_already(monkeypatch):
-    """Sessions, and websockets with redirects, go through sockets that block."""
-    monkeypatch.setattr(unpatched, '_warned', True)
-
-
 @pytest.fixture(autouse=True, scope='module')
 def resolver():
     """`localhost` goes through gevent's pool of threads, which is no leak."""
     gevent.socket.getaddrinfo('localhost', 80)
-
-
-@pytest.fixture
-def native():
-    """`native(handler)` starts a `NativeServer`."""
-    servers = []
-
-    def start(handler, **options):
-        servers.append(NativeServer(handler, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from fuzz import reference
 
 from engineio_gevent.cli import main
 from engineio_gevent.exceptions import ConnectionError
-from engineio_gevent.net import unpatched
 from support import NativeServer, accept_websocket, frame, open_packet, patience, respond
 from support.recorder import Keyed, Recorder
 
@@ -43,12 +42,6 @@ FRAMING = {
 }
 #: Two of these, too, in what a caller gives.
 HOSTS = {'Host': 'first.test', 'host': 'last.test'}
-
-
-@pytest.fixture(autouse=True)
-def warned_already(monkeypatch):
-    """Sessions go through sockets that block."""
-    monkeypatch.setattr(unpatched, '_warned', True)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 import requests
 
 from engineio_gevent.exceptions import MAX_TEXT, EngineIOError, HTTPError
-from engineio_gevent.net import unpatched
 from support import (
     NativeServer,
     accept_websocket,
@@ -215,9 +214,8 @@ def test_an_answer_of_a_proxy(hostile_server, witness, log, text, monkeypatch):
 
 @every_text
 @pytest.mark.parametrize('name', ANSWERS)
-def test_an_answer_to_a_session(witness, log, name, text, monkeypatch):
+def test_an_answer_to_a_session(witness, log, name, text):
     """What requests raised stays the cause, with a text of its own."""
-    monkeypatch.setattr(unpatched, '_warned', True)  # it means to block
     server = NativeServer(answering(ANSWERS[name](text)))
     try:
         with requests.Session() as session:

@@ -17,13 +17,6 @@ from gevent import socket as gevent_socket
 import engineio_gevent
 import support
 from engineio_gevent.exceptions import ConnectionClosed, HTTPError
-from engineio_gevent.net import unpatched
-
-
-@pytest.fixture(autouse=True)
-def warned_already(monkeypatch):
-    """Sessions go through sockets that block."""
-    monkeypatch.setattr(unpatched, '_warned', True)
 
 
 @pytest.mark.parametrize('when', ['before', 'within'])
