@@ -91,15 +91,19 @@ class FrameDecoder:
         '_fragments_opcode',
         '_large_fin',
         '_left',
-        '_max_size',
         '_needed',
         '_room',
         '_waiting',
         '_waiting_size',
+        'idle',
+        'max_size',
     )
 
     def __init__(self, max_size: int | None) -> None:
-        self._max_size = sys.maxsize if max_size is None else max_size
+        #: The largest message taken, in bytes.
+        self.max_size = sys.maxsize if max_size is None else max_size
+        #: Whether what comes next begins a message, so that ``split_messages()`` may read it.
+        self.idle = True
         # A close frame or an error was met: what follows is ignored.
         self._finished = False
         # The beginning of a frame, in pieces as they came, to be joined once
@@ -115,7 +119,7 @@ class FrameDecoder:
         self._fragments: bytearray | None = None
         self._fragments_opcode = 0
         # How many bytes the next frame of a message may have.
-        self._room = self._max_size
+        self._room = self.max_size
 
     def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:
         """Take bytes from the server and return what is whole by now.
@@ -131,6 +135,7 @@ class FrameDecoder:
         """
         if self._finished:
             return []
+        self.idle = False
         messages: list[tuple[int, str | bytes]] = []
         try:
             if self._waiting:
@@ -155,6 +160,8 @@ class FrameDecoder:
             self._finish()
             error.decoded = messages
             raise
+        partial = self._waiting or self._left or self._fragments is not None
+        self.idle = not (partial or self._finished)
         return messages
 
     @property
@@ -243,7 +250,7 @@ class FrameDecoder:
         if first & _FIN:
             message = self._fragments
             self._fragments = None
-            self._room = self._max_size
+            self._room = self.max_size
             if self._fragments_opcode == TEXT:
                 messages.append((TEXT, message.decode()))
             else:
@@ -255,8 +262,8 @@ class FrameDecoder:
         if first & 0x0F != CONTINUATION and self._fragments is not None:
             return ProtocolError('new message before the last fragment of the previous message')
         return ProtocolError(
-            f'message of at least {self._max_size - self._room + length} bytes, '
-            f'over the limit of {self._max_size} (max_message_size)',
+            f'message of at least {self.max_size - self._room + length} bytes, '
+            f'over the limit of {self.max_size} (max_message_size)',
             _TOO_BIG,
         )
 
@@ -311,27 +318,30 @@ class LargeFrame:
     system clears those pages first.
 
     :param payload: text is sent as UTF-8, ``bytes`` as binary.
+    :param digit: one ASCII character to send before a text, without a copy of the text.
 
     Raises ``UnicodeEncodeError`` (a ``ValueError``) for a lone surrogate.
     """
 
-    __slots__ = ('_at', '_header', '_key', '_payload')
+    __slots__ = ('_at', '_digit', '_header', '_key', '_payload')
 
-    def __init__(self, payload: str | bytes) -> None:
+    def __init__(self, payload: str | bytes, digit: str = '') -> None:
         if isinstance(payload, str):
             opcode = TEXT
             if not payload.isascii():
-                payload = payload.encode()
+                payload = (digit + payload).encode()
+                digit = ''
         else:
-            opcode = BINARY
+            opcode, digit = BINARY, ''
         self._payload = payload
+        self._digit = digit
         self._at = 0
         try:
             self._key = keys.pop()
         except IndexError:
             self._key = draw_keys()
-        length = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, len(payload))
-        self._header = length + self._key
+        size = len(digit) + len(payload)
+        self._header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, size) + self._key
 
     def change_key(self, key: bytes) -> None:
         """Mask with this key of four bytes. Nothing may have been taken yet."""
@@ -340,12 +350,16 @@ class LargeFrame:
 
     def __len__(self) -> int:
         """The bytes that have not been taken."""
-        return len(self._header) + len(self._payload) - self._at
+        return len(self._header) + len(self._digit) + len(self._payload) - self._at
 
     def take(self) -> bytes:
         """The next bytes, a piece that the processor's cache holds; empty after the last."""
-        piece = self._payload[self._at : self._at + _PIECE]
+        digit = self._digit
+        piece = self._payload[self._at : self._at + _PIECE - len(digit)]
         self._at += len(piece)
+        if isinstance(piece, str) and digit:
+            piece = digit + piece
+            self._digit = ''
         header, self._header = self._header, b''
         masked = mask(piece.encode() if isinstance(piece, str) else piece, self._key)
         return b''.join((header, masked))

@@ -756,3 +756,20 @@ def test_one_frame_of_many_fragments_takes_about_its_own_memory():
         tracemalloc.stop()
     assert peak < MIB // 2
     assert decoder.feed(server_frame(CONTINUATION)) == [(TEXT, 'x' * (MIB // 4))]
+
+
+@pytest.mark.parametrize('size', [LARGE - 1, LARGE, LARGE + 1, 1 << 20])
+@pytest.mark.parametrize('letter', ['x', '\xe4', '\u20ac'])
+def test_a_digit_before_a_large_text(letter, size):
+    text = letter * size
+    frame = LargeFrame(text, '4')
+    pieces = taken(frame)
+    opcode, _, unmasked = read_client_frame(b''.join(pieces))
+    assert (opcode, unmasked.decode()) == (TEXT, '4' + text)
+    assert max(map(len, pieces)) <= LARGE + 14
+    assert frame.take() == b''
+
+
+def test_no_digit_before_large_binary():
+    pieces = taken(LargeFrame(bytes(LARGE), '4'))
+    assert read_client_frame(b''.join(pieces))[2] == bytes(LARGE)
