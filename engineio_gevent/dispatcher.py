@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
+from itertools import repeat
 from typing import Any
 
 from gevent import Greenlet, GreenletExit, getcurrent
@@ -79,6 +80,14 @@ class Dispatcher:
         if self._wake_up is None:
             self._wake_up = self.hub.loop.run_callback(self._wake)
 
+    def submit_all(
+        self, context: Context, function: Callable[[Any], Any], arguments: Iterable[Any]
+    ) -> None:
+        """:meth:`submit` for each of these arguments; there is at least one."""
+        self._jobs.extend(zip(repeat(context), repeat(function), arguments))
+        if self._wake_up is None:
+            self._wake_up = self.hub.loop.run_callback(self._wake)
+
     @property
     def has_jobs(self) -> bool:
         """Whether jobs wait to begin."""
@@ -101,13 +110,17 @@ class Dispatcher:
         jobs = self._jobs
         left = BATCH
         while jobs and left > 0:
-            share = self._share = min(len(jobs), left)
+            share = len(jobs)
+            if share > left:
+                share = left
+            self._share = share
             self._active = worker = self._take_worker()
             # Comes back when the worker has no more to do, or when its job waits.
             worker.switch()
             # A job that waits is the last of its share.
             left -= share if self._active is None else max(1, share - len(jobs))
             self._active = None
+            del worker  # while something refers to a worker it is not used again
         if jobs and self._wake_up is None:
             # Not by a callback: gevent runs fifty of those before it looks at the sockets.
             self._wake_up = self._next_turn = self.hub.loop.timer(0)

@@ -66,6 +66,17 @@ class Incoming(Outgoing):
             else:
                 self._on_packet(transport, packet_type, data)
 
+    def on_messages(self, transport: Transport, messages: list[str | bytes]) -> None:
+        """:meth:`on_packets` for MESSAGE packets alone."""
+        if self.phase is OPEN and not self._options.verbose:
+            calls = self._calls
+            if len(messages) == 1:
+                calls.dispatcher.submit(calls.context, calls.deliver, messages[0])
+            else:
+                calls.dispatcher.submit_all(calls.context, calls.deliver, messages)
+        else:
+            self.on_packets(transport, [(MESSAGE, data) for data in messages])
+
     def _on_packet(self, transport: Transport, packet_type: int, data: Any) -> None:
         """Handle a packet that is not a message of an open connection."""
         if self.phase is OPENING:

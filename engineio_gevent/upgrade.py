@@ -55,6 +55,10 @@ class Probe:
                 self._answer.set_exception(ProtocolError(wrong))
             return
 
+    def on_messages(self, transport: Transport, messages: list[str | bytes]) -> None:
+        """The first packet is not the answer."""
+        self.on_packets(transport, [(packet.MESSAGE, data) for data in messages])
+
     def on_lost(self, transport: Transport, error: Exception) -> None:
         """The websocket failed: there is no upgrade."""
         self._lost = error

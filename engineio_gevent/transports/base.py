@@ -19,6 +19,9 @@ class Sink(Protocol):
     def on_packets(self, transport: Transport, packets: Iterable[Packet]) -> None:
         """Handle packets, in the order in which they arrived."""
 
+    def on_messages(self, transport: Transport, messages: list[str | bytes]) -> None:
+        """:meth:`on_packets` for MESSAGE packets alone, given by their data."""
+
     def on_lost(self, transport: Transport, error: Exception) -> None:
         """The transport failed or was closed by the server. Called at most once."""
 

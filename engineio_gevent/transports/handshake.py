@@ -110,6 +110,9 @@ class LateRefusal:
     BEGINS = _HTTP[:2]
     #: It keeps nothing for another decoder.
     unread = b''
+    #: No messages come, of any size.
+    idle = False
+    max_size = 0
 
     def __init__(self, fault: ProtocolError, server: str) -> None:
         #: What is wrong with these bytes as frames.

@@ -25,6 +25,7 @@ from ..protocol.frames import (
     LargeFrame,
     encode_frame,
 )
+from ..protocol.messages import split_messages
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_message
 from .base import Limits, Sink, undelivered_error
@@ -124,8 +125,17 @@ class WebSocket:
     # Receiving, in the hub
 
     def _on_data(self, data: bytes) -> None:
+        decoder = self._decoder
+        if decoder.idle:
+            # Most data is whole messages: 0.45 us instead of 1.6 for one of 100 bytes.
+            received, end = split_messages(data, decoder.max_size)
+            if received:
+                self.sink.on_messages(self, received)
+                if end == len(data):
+                    return
+                data = data[end:]
         try:
-            messages = self._decoder.feed(data)
+            messages = decoder.feed(data)
         except ProtocolError as exc:
             self._take(exc.decoded)
             begun = self._decoder.unread

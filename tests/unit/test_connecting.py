@@ -572,6 +572,10 @@ def answer(*packets):
     return change
 
 
+def answer_with_messages(world):
+    world.on_probe = lambda transport: transport.sink.on_messages(transport, ['a', b'b'])
+
+
 def never_open(world):
     world.on_open['probe'] = wait
 
@@ -596,6 +600,7 @@ UNEXPECTED = 'expected a PONG packet with "probe", got '
         (answer((PONG, '')), UNEXPECTED + 'PONG'),
         (answer((PING, 'probe')), UNEXPECTED + 'PING'),
         (answer((NOOP, ''), ANSWER), UNEXPECTED + 'NOOP'),
+        (answer_with_messages, UNEXPECTED + 'MESSAGE'),
         (never_open, 'timed out'),
         (never_answer, 'timed out'),
         (never_pause, 'timed out'),

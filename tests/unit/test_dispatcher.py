@@ -130,6 +130,30 @@ def test_jobs_that_submit_jobs(dispatcher):
     assert ran == list(range(3 * BATCH + 1))
 
 
+def test_jobs_that_submit_jobs_need_one_worker(dispatcher):
+    """A worker is used again within one turn of the hub, too."""
+    seen = []
+
+    def job(number):
+        seen.append(id(gevent.getcurrent()))
+        if number < 2 * BATCH:
+            submit(dispatcher, job, number + 1)
+
+    submit(dispatcher, job, 0)
+    assert eventually(lambda: len(seen) == 2 * BATCH + 1)
+    assert len(set(seen)) == 1
+
+
+def test_jobs_that_are_submitted_together(dispatcher):
+    ran = []
+    submit(dispatcher, ran.append, 'before')
+    dispatcher.submit_all(CONTEXT, ran.append, iter(range(2 * BATCH)))
+    submit(dispatcher, ran.append, 'after')
+    assert ran == []
+    finish(dispatcher)
+    assert ran == ['before', *range(2 * BATCH), 'after']
+
+
 def test_thousands_of_jobs_that_block(dispatcher):
     count = 3000
     release, running, done = Event(), [], []

@@ -267,6 +267,7 @@ def test_a_late_refusal_has_a_limit():
 
 def test_it_keeps_nothing_and_begins_as_no_frame_does():
     assert refusal().unread == b''
+    assert not refusal().idle
     assert LateRefusal.BEGINS == b'HT'
 
 

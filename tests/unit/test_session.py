@@ -755,6 +755,25 @@ def test_packets_that_are_logged_are_handled(make_room):
     assert room.messages == ['one', 'two']
 
 
+@pytest.mark.parametrize('verbose', [False, True])
+def test_messages_alone_are_handled_like_packets(make_room, caplog, verbose):
+    caplog.set_level(logging.INFO)
+    room = make_room(verbose=verbose)
+    room.handlers['connect'] = lambda: room.session.on_messages(room.transport, ['held', b'too'])
+    room.open()
+    room.session.on_messages(room.transport, ['one', 'two'])
+    room.session.on_messages(room.transport, ['three'])
+    room.transport.say((MESSAGE, 'four'))
+    settle()
+    assert room.messages == ['held', b'too', 'one', 'two', 'three', 'four']
+    lines = [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if 'Received packet MESSAGE' in line]) == 6 * verbose
+    room.session.disconnect()
+    room.session.on_messages(room.transport, ['late'])
+    settle()
+    assert 'late' not in room.messages
+
+
 @pytest.mark.parametrize('end', ['lost', 'closed', 'disconnected'])
 def test_the_log_of_a_connection(make_room, caplog, end):
     caplog.set_level(logging.INFO)

@@ -54,6 +54,9 @@ class Sink:
     def on_packets(self, transport, packets):
         self.calls.append(list(packets))
 
+    def on_messages(self, transport, messages):
+        self.on_packets(transport, [(MESSAGE, data) for data in messages])
+
     def on_lost(self, transport, error):
         self.lost.append(error)
 
@@ -383,9 +386,55 @@ def test_what_comes_together_is_told_together(opened, script):
     )
     assert eventually(lambda: len(one.sink.packets) == 5)
     assert one.sink.calls == [
-        [(MESSAGE, 'a'), (PING, 'x'), (MESSAGE, b'b')],
+        [(MESSAGE, 'a')],  # before the first of another kind, messages go by themselves
+        [(PING, 'x'), (MESSAGE, b'b')],
         [(MESSAGE, 'c'), (PONG, 'probe')],
     ]
+
+
+def test_messages_alone_are_told_together(opened, script):
+    one = opened()
+    one.sink.on_packets = None
+    batches = []
+    one.sink.on_messages = lambda transport, messages: batches.append(messages)
+    large = b'x' * 70_000
+    begun, rest = frame(large, BINARY)[:100], frame(large, BINARY)[100:]
+    script.say(frame('4a') + frame(b'b', BINARY) + frame('4') + begun)
+    assert eventually(lambda: batches)
+    one.sink.on_packets = lambda transport, packets: batches.append(packets)
+    script.say(rest + frame('4c'))
+    script.say(frame('4d'))
+    assert eventually(lambda: 'd' in batches[-1] or batches[-1][-1] == (MESSAGE, 'd'))
+    found = [one[1] if isinstance(one, tuple) else one for batch in batches for one in batch]
+    assert found == ['a', b'b', '', large, 'c', 'd']
+
+
+@pytest.mark.parametrize('fault', ['reserved', 'too large', 'UTF-8', 'type'])
+def test_messages_before_a_fault_are_told(opened, script, fault):
+    """Whatever stops the fast path is told by the decoder."""
+    one = opened()
+    script.say(
+        frame('4a')
+        + frame('4b')
+        + {
+            'reserved': frame('4c', rsv=1),
+            'too large': frame('4' + 'c' * Limits.max_message_size),
+            'UTF-8': frame(b'4\xff', TEXT),
+            'type': frame('9c'),
+        }[fault]
+        + frame('4d')
+    )
+    assert eventually(lambda: one.sink.lost)
+    assert one.sink.packets == [(MESSAGE, 'a'), (MESSAGE, 'b')]
+    assert isinstance(one.sink.lost[0], ProtocolError)
+
+
+def test_after_a_close_frame_no_message_is_told(opened, script):
+    one = opened()
+    script.say(frame('4a') + close_frame(1000) + frame('4b'))
+    assert eventually(lambda: one.sink.lost)
+    one._on_data(frame('4c'))
+    assert one.sink.packets == [(MESSAGE, 'a')]
 
 
 def test_a_sink_that_closes(opened, script):
