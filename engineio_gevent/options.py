@@ -9,6 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 from .own_loggers import CLIENT
 
+#: Default of ``write_limit``, in bytes.
+WRITE_LIMIT = 1 << 20
+#: Default of ``max_message_size``, in bytes.
+MAX_MESSAGE_SIZE = 100 << 20
+#: Default of ``max_receive_delay``, in seconds. The timers of a loop are not finer.
+MAX_RECEIVE_DELAY = 0.001
+
 State = Literal['disconnected', 'connected', 'disconnecting']
 
 
@@ -37,6 +44,7 @@ class Options(NamedTuple):
     timeouts: tuple[float, float] | None
     write_limit: int | None
     max_message_size: int | None
+    max_receive_delay: float
     handle_sigint: bool
 
 
@@ -78,6 +86,18 @@ def size_limit(name: str, size: Any) -> int | None:
         raise ValueError(f'{name} must be a number of bytes, or None: {size!r:.100}')
     limit: int | None = size
     return limit
+
+
+def receive_delay(seconds: Any) -> float:
+    """The seconds of the option ``max_receive_delay``; 0 if it is less than a timer can take.
+
+    :raises ValueError: it is not valid.
+    """
+    if not _is_number(seconds) or seconds > 1:
+        raise ValueError(
+            f'max_receive_delay must be a number of seconds between 0 and 1: {seconds!r:.100}'
+        )
+    return 0.0 if seconds < MAX_RECEIVE_DELAY else float(seconds)
 
 
 def json_module(json: Any) -> Any:

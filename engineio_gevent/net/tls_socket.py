@@ -33,6 +33,15 @@ def sender(sock: Any) -> Callable[[Any], int]:
     return send
 
 
+def announces_each_record(sock: Any) -> bool:
+    """Whether a TLS socket reads one record at a time, so that the loop announces the next one.
+
+    OpenSSL does, and returns as much of a record as it is asked for. A class of another kind, as
+    that for TLS inside TLS, may have read more than it has returned.
+    """
+    return getattr(type(sock), 'recv', None) is gevent.ssl.SSLSocket.recv
+
+
 class TLSSocket(gevent.ssl.SSLSocket):
     """A TLS socket that closes what it has taken over when it cannot be made.
 

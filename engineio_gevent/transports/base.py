@@ -111,6 +111,10 @@ class Limits(Protocol):
     def max_message_size(self) -> int | None:
         """Bytes of the largest message from the server."""
 
+    @property
+    def max_receive_delay(self) -> float:
+        """Seconds that messages may wait for others on a websocket; see :class:`.Stream`."""
+
 
 def undelivered_error(size: int) -> ConnectionClosed:
     """The error of :meth:`Transport.finish` if not all could be sent in time."""

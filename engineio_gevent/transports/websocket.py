@@ -56,7 +56,8 @@ class WebSocket:
 
     :param sink: whom to tell.
     :param route: the way to the server.
-    :param limits: the client's ``request_timeout`` and ``max_message_size``.
+    :param limits: the client's ``request_timeout``, ``max_message_size`` and
+                   ``max_receive_delay``.
     """
 
     name = 'websocket'
@@ -104,7 +105,8 @@ class WebSocket:
         if self._state == _CLOSED:
             sock.close()
             raise ConnectionClosed('the connection was closed by this client while connecting')
-        stream: Any = Stream(sock, self._on_data, self._on_stream_lost)
+        delay = self._limits.max_receive_delay
+        stream: Any = Stream(sock, self._on_data, self._on_stream_lost, delay)
         if opened.get_mask_key is not None:
             from .by_websocket_client import KeyedStream
 

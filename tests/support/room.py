@@ -98,6 +98,7 @@ def make_options(**changes):
         'timeouts': None,
         'write_limit': 1000,
         'max_message_size': None,
+        'max_receive_delay': 0,
         'handle_sigint': False,
     }
     return Options(**{**settings, **changes})

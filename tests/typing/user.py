@@ -55,6 +55,7 @@ def with_all_options() -> Client:
         parse_json=False,
         write_limit=1 << 16,
         max_message_size=None,
+        max_receive_delay=0,
         ssl_cert=('cert.pem', 'key.pem'),
         dial=None,
         source_addresses=None,
@@ -93,6 +94,7 @@ def settings(eio: Client) -> None:
     assert_type(eio.parse_json, bool)
     assert_type(eio.write_limit, int | None)
     assert_type(eio.max_message_size, int | None)
+    assert_type(eio.max_receive_delay, float)
     assert_type(eio.logger, logging.Logger)
     eio.ssl_cert = Path('cert.pem')
     eio.ssl_cert = Path('cert.pem'), Path('key.pem')

@@ -64,6 +64,7 @@ class Sink:
 class Limits:
     request_timeout = 5
     max_message_size = 100_000
+    max_receive_delay = 0
 
 
 class Server:

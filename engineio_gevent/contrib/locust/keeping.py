@@ -106,6 +106,7 @@ class ConnectedUser(User):  # type: ignore[misc, unused-ignore]  # typed where i
         completed = {
             'request_timeout': self.connect_timeout,
             'handle_sigint': False,  # it is Locust's
+            'max_receive_delay': 0,  # it would be part of what is measured
             **options,
         }
         if self.source_addresses:

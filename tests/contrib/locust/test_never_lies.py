@@ -1,6 +1,8 @@
 """The report has what happened, once, under its name, and nothing that was wished."""
 
 import csv
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -179,3 +181,30 @@ def test_mistakes_of_the_scenario(locust, socketio_server, make_js_server):
         ('here', 'engineio'),
     }
     server.wait_count(0)
+
+
+USERS = """
+from locust.env import Environment
+from engineio_gevent.contrib.locust import EngineIOUser, SocketIOUser
+
+class OfEngineIO(EngineIOUser):
+    host = 'http://a.test'
+
+class OfSocketIO(SocketIOUser):
+    host = 'http://a.test'
+
+class Chosen(OfEngineIO):
+    client_options = {'max_receive_delay': 0.5}
+
+environment = Environment(user_classes=[OfEngineIO, OfSocketIO])
+clients = OfEngineIO(environment).eio, OfSocketIO(environment).sio.eio, Chosen(environment).eio
+print(*[client.max_receive_delay for client in clients])
+"""
+
+
+def test_no_message_is_held_back():
+    """The time for that would be reported as the server's."""
+    done = subprocess.run(
+        [sys.executable, '-c', USERS], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == '0 0 0.5\n'
