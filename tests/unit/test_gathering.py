@@ -11,7 +11,7 @@ from gevent import socket
 from engineio_gevent.net.stream import FLOOD_READS, QUIET_SECONDS, Stream
 from engineio_gevent.options import MAX_RECEIVE_DELAY
 from engineio_gevent.protocol.frames import LargeFrame
-from support import eventually, no_leaks, reset, settle, watchers
+from support import eventually, no_leaks, settle, watchers
 
 pytestmark = pytest.mark.time_limit(5)
 
