@@ -17,6 +17,7 @@ __all__ = [
     'CLOSE',
     'CONTINUATION',
     'LARGE',
+    'MESSAGE',
     'PING',
     'PONG',
     'TEXT',
@@ -36,6 +37,9 @@ BINARY = 2
 CLOSE = 8
 PING = 9
 PONG = 10
+
+#: No opcode: text without the digit of its packet type, as ``packet.MESSAGE``.
+MESSAGE = 4
 
 _FIN = 0x80
 _MASKED = 0x80
@@ -63,6 +67,9 @@ _PIECE = 1 << 16
 # Pieces of a frame before they are joined: one of 2 bytes takes the memory of 50.
 _MAX_PIECES = 64
 
+# Fragments of this size are kept as they are, and joined once.
+_LONG = 4096
+
 _TOO_BIG = 1009  # section 7.4.1
 
 # The headers of short frames, as integers: 0.1 us of 0.9 for a frame of 100 bytes.
@@ -80,6 +87,8 @@ class FrameDecoder:
 
     :param max_size: the largest message taken, in bytes, or ``None`` for no
                      limit. The fragments of a message count together.
+    :param take_digit: whether a text that comes in parts and begins with ``4``
+                       comes out as :data:`MESSAGE`, without it and without a copy.
 
     The bytes may be cut anywhere. Work is linear in their number, however small
     the cuts, and no byte of a message that is too large is kept.
@@ -93,17 +102,19 @@ class FrameDecoder:
         '_left',
         '_needed',
         '_room',
+        '_take_digit',
         '_waiting',
         '_waiting_size',
         'idle',
         'max_size',
     )
 
-    def __init__(self, max_size: int | None) -> None:
+    def __init__(self, max_size: int | None, take_digit: bool = False) -> None:
         #: The largest message taken, in bytes.
         self.max_size = sys.maxsize if max_size is None else max_size
         #: Whether what comes next begins a message, so that ``split_messages()`` may read it.
         self.idle = True
+        self._take_digit = take_digit
         # A close frame or an error was met: what follows is ignored.
         self._finished = False
         # The beginning of a frame, in pieces as they came, to be joined once
@@ -116,7 +127,7 @@ class FrameDecoder:
         self._left = 0
         self._large_fin = 0
         # The message whose fragments or large frame are coming; None between messages.
-        self._fragments: bytearray | None = None
+        self._fragments: list[bytes | bytearray] | None = None
         self._fragments_opcode = 0
         # How many bytes the next frame of a message may have.
         self._room = self.max_size
@@ -201,7 +212,7 @@ class FrameDecoder:
             end = start + length
             if end > size:
                 if length >= LARGE:  # of a message, as a control frame is short
-                    self._take_fragment(first & ~_FIN, memoryview(data)[start:], messages)
+                    self._take_fragment(first & ~_FIN, data[start:], messages)
                     self._large_fin = first & _FIN
                     self._left = end - size
                     return
@@ -235,26 +246,51 @@ class FrameDecoder:
         return data[left:]
 
     def _take_fragment(
-        self, first: int, payload: bytes | memoryview, messages: list[tuple[int, str | bytes]]
+        self, first: int, payload: bytes, messages: list[tuple[int, str | bytes]]
     ) -> None:
         """Section 5.4: the first fragment has the opcode, the last one the FIN bit.
 
         A part of a large frame is taken like a fragment.
         """
         if self._fragments is None:
-            self._fragments = bytearray(payload)
+            self._fragments = []
             self._fragments_opcode = first
+        fragments = self._fragments
+        if len(payload) >= _LONG:
+            fragments.append(payload)
+        elif fragments and isinstance(fragments[-1], bytearray):
+            fragments[-1] += payload  # a list of small ones would take 20 times their memory
         else:
-            self._fragments += payload  # a list would take 20 times the memory for small ones
+            fragments.append(bytearray(payload))
         self._room -= len(payload)
         if first & _FIN:
-            message = self._fragments
             self._fragments = None
             self._room = self.max_size
-            if self._fragments_opcode == TEXT:
-                messages.append((TEXT, message.decode()))
+            if self._fragments_opcode == BINARY:
+                messages.append((BINARY, b''.join(fragments)))
             else:
-                messages.append((BINARY, bytes(message)))
+                messages.append(self._decode(fragments))
+
+    def _decode(self, fragments: list[bytes | bytearray]) -> tuple[int, str]:
+        """Make text of its fragments, which are used up.
+
+        ASCII is decoded by fragments and joined once. To join and then to decode needs a second
+        block of its size, and the digit a third. The C library returns so much to the system, and
+        at the next message all pages are new: 1.6 ms instead of 0.4 for 1 MiB.
+        """
+        texts = []
+        fragments.reverse()
+        try:
+            while fragments:
+                texts.append(str(fragments[-1], 'ascii'))
+                fragments.pop()
+        except UnicodeDecodeError:
+            fragments += [text.encode() for text in reversed(texts)]
+            texts = [b''.join(reversed(fragments)).decode()]
+        if self._take_digit and texts[0].startswith('4'):
+            texts[0] = texts[0][1:]
+            return MESSAGE, ''.join(texts)
+        return TEXT, ''.join(texts)
 
     def _message_fault(self, first: int, length: int) -> ProtocolError:
         if first & 0x0F == CONTINUATION and self._fragments is None:

@@ -328,7 +328,7 @@ def test_empty_fragments_take_no_memory():
     decoder = FrameDecoder(10)
     decoder.feed(server_frame(TEXT, b'', fin=False))
     decoder.feed(server_frame(CONTINUATION, b'', fin=False) * 10_000)
-    assert decoder._fragments == b''
+    assert decoder._fragments == [b'']
     assert decoder.feed(server_frame(CONTINUATION, b'')) == [(TEXT, '')]
 
 
