@@ -115,15 +115,18 @@ mask(PyObject *module, PyObject *const *args, Py_ssize_t count)
     char *key;
     PyObject *result;
 
-    if (check_count("mask", count, 2, 4) < 0 || !(payload = bytes_of(args[0], &size)) ||
+    if (check_count("mask", count, 2, 4) < 0 ||
         PyBytes_AsStringAndSize(args[1], &key, &key_size) < 0)
         return NULL;
     if (key_size != KEY_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a masking key has 4 bytes");
         return NULL;
     }
-    if (PyUnicode_Check(args[0]) && PyUnicode_GetLength(args[0]) != size) {
-        PyErr_SetString(PyExc_ValueError, "text to mask must be ASCII");
+    payload = bytes_of(args[0], &size);
+    if (!payload && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+        return NULL;
+    if (!payload || (PyUnicode_Check(args[0]) && PyUnicode_GetLength(args[0]) != size)) {
+        PyErr_SetString(PyExc_ValueError, "text to mask must be ASCII"); /* replaces the other */
         return NULL;
     }
     if ((count > 2 && (start = PyLong_AsSsize_t(args[2])) == -1 && PyErr_Occurred()) ||

@@ -29,7 +29,7 @@ def _load() -> ModuleType | None:
         from . import _speedups
     except ImportError:
         return None
-    return _speedups if __version__ == _speedups.VERSION else None
+    return _speedups if getattr(_speedups, 'VERSION', '') == __version__ else None
 
 
 _speedups = _load()
