@@ -4,5 +4,6 @@ __version__ = '0.1.0'
 
 from . import exceptions as exceptions
 from .client import Client as Client
+from .protocol.compiled import ACCELERATED as __accelerated__
 
-__all__ = ['Client', '__version__', 'exceptions']
+__all__ = ['Client', '__accelerated__', '__version__', 'exceptions']

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from collections.abc import Callable
 
 from ..exceptions import ProtocolError
-from .masking import draw_keys, keys, mask, mask_short
+from .close_payload import INVALID_TEXT, encode_close, parse_close, where_invalid
+from .compiled import accelerated
+from .masking import CUTS, REPEATS, draw_keys, keys, mask, mask_bytes
 
 __all__ = [
     'BINARY',
     'CLOSE',
     'CONTINUATION',
     'LARGE',
+    'MESSAGE',
     'PING',
     'PONG',
     'TEXT',
@@ -33,6 +37,9 @@ BINARY = 2
 CLOSE = 8
 PING = 9
 PONG = 10
+
+#: No opcode: text without the digit of its packet type, as ``packet.MESSAGE``.
+MESSAGE = 4
 
 _FIN = 0x80
 _MASKED = 0x80
@@ -60,19 +67,19 @@ _PIECE = 1 << 16
 # Pieces of a frame before they are joined: one of 2 bytes takes the memory of 50.
 _MAX_PIECES = 64
 
-# Section 7.4.1.
-_NORMAL_CLOSURE = 1000
-_NO_STATUS = 1005
-_INVALID_TEXT = 1007
-_TOO_BIG = 1009
+# Fragments of this size are kept as they are, and joined once.
+_LONG = 4096
 
-_MAX_REASON = _MAX_SHORT - 2
+_TOO_BIG = 1009  # section 7.4.1
 
-# The headers of short frames: 0.1 us of 0.9 for a frame of 100 bytes.
+# The headers of short frames, as integers: 0.1 us of 0.9 for a frame of 100 bytes.
 _SHORT_HEADERS = {
-    opcode: [bytes((_FIN | opcode, _MASKED | length)) for length in range(_MAX_SHORT + 1)]
+    opcode: [_FIN | opcode | (_MASKED | length) << 8 for length in range(_MAX_SHORT + 1)]
     for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
 }
+
+# Looked up each time, a class method is bound each time: 0.07 us.
+_from_bytes = int.from_bytes
 
 
 class FrameDecoder:
@@ -80,6 +87,8 @@ class FrameDecoder:
 
     :param max_size: the largest message taken, in bytes, or ``None`` for no
                      limit. The fragments of a message count together.
+    :param take_digit: whether a text that comes in parts and begins with ``4``
+                       comes out as :data:`MESSAGE`, without it and without a copy.
 
     The bytes may be cut anywhere. Work is linear in their number, however small
     the cuts, and no byte of a message that is too large is kept.
@@ -93,17 +102,19 @@ class FrameDecoder:
         '_left',
         '_needed',
         '_room',
+        '_take_digit',
         '_waiting',
         '_waiting_size',
         'idle',
         'max_size',
     )
 
-    def __init__(self, max_size: int | None) -> None:
+    def __init__(self, max_size: int | None, take_digit: bool = False) -> None:
         #: The largest message taken, in bytes.
         self.max_size = sys.maxsize if max_size is None else max_size
         #: Whether what comes next begins a message, so that ``split_messages()`` may read it.
         self.idle = True
+        self._take_digit = take_digit
         # A close frame or an error was met: what follows is ignored.
         self._finished = False
         # The beginning of a frame, in pieces as they came, to be joined once
@@ -116,7 +127,7 @@ class FrameDecoder:
         self._left = 0
         self._large_fin = 0
         # The message whose fragments or large frame are coming; None between messages.
-        self._fragments: bytearray | None = None
+        self._fragments: list[bytes | bytearray] | None = None
         self._fragments_opcode = 0
         # How many bytes the next frame of a message may have.
         self._room = self.max_size
@@ -154,7 +165,7 @@ class FrameDecoder:
         except UnicodeDecodeError as error:  # section 8.1
             self._finish()
             raise ProtocolError(
-                f'text message with {_where(error)}', _INVALID_TEXT, messages
+                f'text message with {where_invalid(error)}', INVALID_TEXT, messages
             ) from error
         except ProtocolError as error:
             self._finish()
@@ -201,7 +212,7 @@ class FrameDecoder:
             end = start + length
             if end > size:
                 if length >= LARGE:  # of a message, as a control frame is short
-                    self._take_fragment(first & ~_FIN, memoryview(data)[start:], messages)
+                    self._take_fragment(first & ~_FIN, data[start:], messages)
                     self._large_fin = first & _FIN
                     self._left = end - size
                     return
@@ -235,26 +246,51 @@ class FrameDecoder:
         return data[left:]
 
     def _take_fragment(
-        self, first: int, payload: bytes | memoryview, messages: list[tuple[int, str | bytes]]
+        self, first: int, payload: bytes, messages: list[tuple[int, str | bytes]]
     ) -> None:
         """Section 5.4: the first fragment has the opcode, the last one the FIN bit.
 
         A part of a large frame is taken like a fragment.
         """
         if self._fragments is None:
-            self._fragments = bytearray(payload)
+            self._fragments = []
             self._fragments_opcode = first
+        fragments = self._fragments
+        if len(payload) >= _LONG:
+            fragments.append(payload)
+        elif fragments and isinstance(fragments[-1], bytearray):
+            fragments[-1] += payload  # a list of small ones would take 20 times their memory
         else:
-            self._fragments += payload  # a list would take 20 times the memory for small ones
+            fragments.append(bytearray(payload))
         self._room -= len(payload)
         if first & _FIN:
-            message = self._fragments
             self._fragments = None
             self._room = self.max_size
-            if self._fragments_opcode == TEXT:
-                messages.append((TEXT, message.decode()))
+            if self._fragments_opcode == BINARY:
+                messages.append((BINARY, b''.join(fragments)))
             else:
-                messages.append((BINARY, bytes(message)))
+                messages.append(self._decode(fragments))
+
+    def _decode(self, fragments: list[bytes | bytearray]) -> tuple[int, str]:
+        """Make text of its fragments, which are used up.
+
+        ASCII is decoded by fragments and joined once. To join and then to decode needs a second
+        block of its size, and the digit a third. The C library returns so much to the system, and
+        at the next message all pages are new: 1.6 ms instead of 0.4 for 1 MiB.
+        """
+        texts = []
+        fragments.reverse()
+        try:
+            while fragments:
+                texts.append(str(fragments[-1], 'ascii'))
+                fragments.pop()
+        except UnicodeDecodeError:
+            fragments += [text.encode() for text in reversed(texts)]
+            texts = [b''.join(reversed(fragments)).decode()]
+        if self._take_digit and texts[0].startswith('4'):
+            texts[0] = texts[0][1:]
+            return MESSAGE, ''.join(texts)
+        return TEXT, ''.join(texts)
 
     def _message_fault(self, first: int, length: int) -> ProtocolError:
         if first & 0x0F == CONTINUATION and self._fragments is None:
@@ -270,45 +306,6 @@ class FrameDecoder:
     def _finish(self) -> None:
         self._finished = True
         self._fragments = None
-
-
-def parse_close(payload: bytes) -> tuple[int, str]:
-    """Return the code and the reason of a close frame.
-
-    :param payload: its payload; an empty one reads as ``(1005, '')``, no code
-                    received (section 7.1.5).
-
-    Raises :class:`ProtocolError` for a payload that section 5.5.1 does not allow.
-    """
-    if not payload:
-        return _NO_STATUS, ''
-    if len(payload) == 1:
-        raise ProtocolError('close frame with an incomplete code')
-    code = int.from_bytes(payload[:2], 'big')
-    if not _may_be_sent(code):
-        raise ProtocolError(f'close frame with invalid code {code}')
-    try:
-        return code, payload[2:].decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f'close reason with {_where(error)}', _INVALID_TEXT) from error
-
-
-def encode_close(code: int = _NORMAL_CLOSURE, reason: str = '') -> bytes:
-    """Return the payload of a close frame.
-
-    :param code: the close code; 1005 makes an empty payload, as
-                 :func:`parse_close` reads it.
-    :param reason: why, for the server's log; cut to 123 bytes of UTF-8 between
-                   two characters, since a control frame holds 125 (section 5.5).
-
-    Raises ``ValueError`` for a code that must not be sent (section 7.4).
-    """
-    if code == _NO_STATUS:
-        return b''
-    if not _may_be_sent(code):
-        raise ValueError(f'invalid close code {code}')
-    text = reason.encode(errors='replace')[:_MAX_REASON].decode(errors='ignore')
-    return code.to_bytes(2, 'big') + text.encode()
 
 
 class LargeFrame:
@@ -329,17 +326,13 @@ class LargeFrame:
         if isinstance(payload, str):
             opcode = TEXT
             if not payload.isascii():
-                payload = (digit + payload).encode()
-                digit = ''
+                payload = payload.encode()
         else:
             opcode, digit = BINARY, ''
         self._payload = payload
-        self._digit = digit
+        self._digit = digit.encode()
         self._at = 0
-        try:
-            self._key = keys.pop()
-        except IndexError:
-            self._key = draw_keys()
+        self._key = os.urandom(4)
         size = len(digit) + len(payload)
         self._header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, size) + self._key
 
@@ -354,18 +347,23 @@ class LargeFrame:
 
     def take(self) -> bytes:
         """The next bytes, a piece that the processor's cache holds; empty after the last."""
-        digit = self._digit
-        piece = self._payload[self._at : self._at + _PIECE - len(digit)]
-        self._at += len(piece)
-        if isinstance(piece, str) and digit:
-            piece = digit + piece
-            self._digit = ''
+        at = self._at
+        if at or not self._digit:
+            self._at = min(len(self._payload), at + _PIECE)
+            masked = mask(self._payload, self._key, at, self._at)
+        else:
+            # Only this piece is copied, to be masked together with the digit.
+            piece = self._payload[: _PIECE - 1]
+            self._at = len(piece)
+            first = piece.encode() if isinstance(piece, str) else piece
+            masked = mask(self._digit + first, self._key)
+            self._digit = b''
         header, self._header = self._header, b''
-        masked = mask(piece.encode() if isinstance(piece, str) else piece, self._key)
-        return b''.join((header, masked))
+        return header + masked if header else masked
 
 
-def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> bytes:
+@accelerated
+def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview, /) -> bytes:
     """Return one whole message or control frame, masked (section 5.1).
 
     :param opcode: ``TEXT``, ``BINARY``, ``CLOSE``, ``PING`` or ``PONG``.
@@ -378,20 +376,24 @@ def encode_frame(opcode: int, payload: str | bytes | bytearray | memoryview) -> 
         payload = payload.encode()
     elif not isinstance(payload, bytes):
         payload = bytes(payload)
+    headers = _SHORT_HEADERS[opcode]
+    length = len(payload)
     try:
         key = keys.pop()
     except IndexError:
         key = draw_keys()
-    length = len(payload)
     if length <= _MAX_SHORT:
-        return _SHORT_HEADERS[opcode][length] + key + mask_short(payload, key)
+        # The frame as one integer: 0.2 us less of 0.6 than header, key and mask joined.
+        frame = _from_bytes(payload, 'little') << 48 ^ key * REPEATS[length] & CUTS[length]
+        return (frame ^ headers[length]).to_bytes(length + 6, 'little')
     if opcode >= CLOSE:
         raise ValueError('a control frame can hold at most 125 bytes')  # section 5.5
     if length < 1 << 16:
         header = struct.pack('!BBH', _FIN | opcode, _MASKED | _TWO_BYTES, length)
     else:
         header = struct.pack('!BBQ', _FIN | opcode, _MASKED | _EIGHT_BYTES, length)
-    return b''.join((header, key, mask(payload, key)))
+    key_bytes = key.to_bytes(4, 'little')
+    return b''.join((header, key_bytes, mask_bytes(payload, key_bytes)))
 
 
 def with_new_keys(data: bytes, new_key: Callable[[], bytes]) -> bytes:
@@ -439,12 +441,3 @@ def _header_fault(first: int, second: int) -> ProtocolError:
     if second & _MASKED:  # section 5.1
         return ProtocolError('masked frame from the server')
     return ProtocolError('fragmented control frame')  # section 5.5
-
-
-def _where(error: UnicodeDecodeError) -> str:
-    return f'invalid UTF-8 at byte {error.start}'
-
-
-def _may_be_sent(code: int) -> bool:
-    """Section 7.4: 1004-1006 and 1015 are reserved, others below 3000 undefined."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

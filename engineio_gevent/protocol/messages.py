@@ -6,6 +6,7 @@ one that reports faults.
 
 from __future__ import annotations
 
+from .compiled import accelerated
 from .frames import BINARY, TEXT
 
 __all__ = ['split_messages']
@@ -24,7 +25,8 @@ _EIGHT_BYTES = 127
 _LARGE = 1 << 14
 
 
-def split_messages(data: bytes, max_size: int) -> tuple[list[str | bytes], int]:
+@accelerated
+def split_messages(data: bytes, max_size: int, /) -> tuple[list[str | bytes], int]:
     """Read messages from the beginning of what a server has sent.
 
     :param data: bytes from the server, which begin with a frame.

@@ -18,6 +18,7 @@ from ..protocol.frames import (
     BINARY,
     CLOSE,
     LARGE,
+    MESSAGE,
     PING,
     PONG,
     TEXT,
@@ -81,7 +82,9 @@ class WebSocket:
         self.sink = sink
         self._route = route
         self._limits = limits
-        self._decoder: FrameDecoder | LateRefusal = FrameDecoder(limits.max_message_size)
+        self._decoder: FrameDecoder | LateRefusal = FrameDecoder(
+            limits.max_message_size, take_digit=True
+        )
         self._state = _OPEN
         self._stream: Stream | None = None
         # While finish() waits: how the server ended the connection, which is not reported then.
@@ -162,6 +165,9 @@ class WebSocket:
                     self.sink.on_packets(self, packets)
                     self._fail(exc)
                     return
+                continue
+            if opcode == MESSAGE:
+                packets.append((opcode, data))
                 continue
             if packets:
                 self.sink.on_packets(self, packets)

@@ -21,14 +21,14 @@ from urllib.parse import quote
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from engineio_gevent.protocol import open_packet, packet, payload
-from engineio_gevent.protocol.frames import FrameDecoder, parse_close
+from engineio_gevent.protocol.frames import MESSAGE, FrameDecoder, parse_close
 from engineio_gevent.protocol.http1 import MAX_HEADERS, Response
 from engineio_gevent.transports.cookies import Cookies
 from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.opening import open_websocket
 from engineio_gevent.transports.route import Route
 
-from . import reference
+from . import compare, reference
 from .mutation import cut
 
 #: The largest message, and body, that the targets take.
@@ -78,12 +78,21 @@ def _kind(error: BaseException) -> str:
 # -- Frames ----------------------------------------------------------------------------------------
 
 
-def _decoded(pieces: list[bytes]) -> tuple[reference.Messages, int | None]:
-    decoder = FrameDecoder(LIMIT)
+def _decoded(
+    pieces: list[bytes], split: Any = None, take_digit: bool = False
+) -> tuple[reference.Messages, int | None]:
+    decoder = FrameDecoder(LIMIT, take_digit)
     messages: reference.Messages = []
     for number, piece in enumerate(pieces):
         try:
-            messages += decoder.feed(piece)
+            if split is not None and decoder.idle:
+                found, end = split(piece, LIMIT)
+                messages += [(1, f'4{one}') if isinstance(one, str) else (2, one) for one in found]
+                piece = piece[end:]
+            messages += [
+                (1, f'4{data!s}') if opcode == MESSAGE else (opcode, data)
+                for opcode, data in decoder.feed(piece)
+            ]
         except ProtocolError as fault:
             messages += fault.decoded
             for later in pieces[number + 1 :]:
@@ -96,12 +105,42 @@ def check_frames(data: bytes, random: Random) -> object:
     whole = _decoded([data])
     assert whole == _decoded(cut(random, data)), 'a cut makes a difference'
     assert whole == reference.frames(data, LIMIT), reference.frames(data, LIMIT)
+    for split in compare.both('split_messages'):
+        assert whole == _decoded([data], split), 'another result by split_messages()'
+        assert whole == _decoded(cut(random, data), split, take_digit=True), 'after a cut'
     messages, code = whole
     for opcode, message in messages:
         if opcode == 8:
             assert isinstance(message, bytes)
             parse_close(message)
     return code, tuple(opcode for opcode, _ in messages[:5])
+
+
+def check_compiled(data: bytes, random: Random) -> object:
+    """The extension in C does what the Python does; without it, only the Python is checked."""
+    limit = random.choice((LIMIT, len(data), 0, -1, 1 << 62, 1 << 70))
+    found = compare.outcome('split_messages', data, limit)
+    at = int(random.random() * (len(data) + 1))
+    payload: Any = data[at:]
+    kind = random.choice(('bytes', 'text', 'utf-8', 'ascii', 'bytearray', 'view'))
+    if kind == 'text':
+        payload = payload.decode('utf-8', 'surrogateescape')
+    elif kind == 'utf-8':
+        payload = payload.decode('utf-8', 'replace')
+    elif kind == 'ascii':
+        payload = payload.decode('ascii', 'ignore')
+    elif kind == 'bytearray':
+        payload = bytearray(payload)
+    elif kind == 'view':
+        payload = memoryview(payload)[:: random.choice((1, 2, -1))]
+    opcode = random.choice((1, 2, 8, 9, 10, int(random.random() * 20)))
+    frame = compare.outcome('encode_frame', opcode, payload)
+    masked = None
+    if kind not in ('bytearray', 'view'):
+        start, stop = (int(random.random() * 2 * len(data)) - at for _ in range(2))
+        key = random.randbytes(4 if random.random() < 0.9 else at % 7)
+        masked = compare.outcome('mask', payload, key, start, stop)
+    return kind, opcode, len(found[0]), found[1] == len(data), type(frame), type(masked)
 
 
 def grow_frames(random: Random) -> bytes:
@@ -161,6 +200,8 @@ FRAMES = Target(
     ],
     grow_frames,
 )
+
+COMPILED = FRAMES._replace(name='compiled', check=check_compiled)
 
 
 # -- Polling bodies --------------------------------------------------------------------------------
@@ -999,4 +1040,4 @@ REQUEST = Target(
 )
 
 
-TARGETS = [FRAMES, PAYLOAD, HANDSHAKE, TEXT, RESPONSE, OPENING, COOKIES, REQUEST]
+TARGETS = [FRAMES, COMPILED, PAYLOAD, HANDSHAKE, TEXT, RESPONSE, OPENING, COOKIES, REQUEST]

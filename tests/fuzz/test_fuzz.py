@@ -24,6 +24,8 @@ FEWER = {'cookies': INPUTS // 5}
 @pytest.mark.time_limit(60 + INPUTS / 500)
 @pytest.mark.parametrize('target', targets.TARGETS, ids=lambda target: target.name)
 def test_inputs_of_chance(target):
+    if target is targets.COMPILED:
+        support.need_extension()
     inputs = FEWER.get(target.name, INPUTS)
     run = fuzz(target, inputs)
     assert run.inputs == inputs

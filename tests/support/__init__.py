@@ -29,6 +29,13 @@ from .http1 import (
     respond,
     response,
 )
+from .implementations import (
+    IMPLEMENTATIONS,
+    can_have_extension,
+    extension,
+    need_extension,
+    use_implementation,
+)
 from .leaks import (
     Leaks,
     descriptors,
@@ -58,6 +65,7 @@ from .waiting import eventually, gives_way, measure_slowness, patience, settle
 __all__ = [
     'BINARY',
     'CLOSE',
+    'IMPLEMENTATIONS',
     'JS_SERVER',
     'OPENED',
     'PING',
@@ -83,10 +91,12 @@ __all__ = [
     'ScriptedLoop',
     'ServerProcess',
     'accept_websocket',
+    'can_have_extension',
     'close_frame',
     'converse',
     'descriptors',
     'eventually',
+    'extension',
     'frame',
     'free_port',
     'gives_way',
@@ -102,6 +112,7 @@ __all__ = [
     'measure_slowness',
     'missing',
     'need_destroy',
+    'need_extension',
     'need_node',
     'no_descriptors',
     'no_leaks',
@@ -118,5 +129,6 @@ __all__ = [
     'send_frame',
     'settle',
     'swallowing',
+    'use_implementation',
     'watchers',
 ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import Room, let_go, settle
+from support import IMPLEMENTATIONS, Room, let_go, settle, use_implementation
 
 
 @pytest.fixture
@@ -29,3 +29,11 @@ def make_room(monkeypatch, caplog):
 def room(make_room):
     """An open session."""
     return make_room().open()
+
+
+@pytest.fixture(scope='module', params=IMPLEMENTATIONS)
+def implementation(request):
+    """'python', then 'c': the functions for frames in all modules, the tests' own included."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_implementation(request.param, monkeypatch)
+        yield request.param

@@ -88,7 +88,7 @@ LAYERS = {
         'tools',
         'transports',
     },
-    '': {'exceptions', 'client'},
+    '': {'exceptions', 'client', 'protocol'},
     'contrib': {
         '',
         'addresses',

@@ -17,6 +17,7 @@ from engineio_gevent.protocol.frames import (
     CLOSE,
     CONTINUATION,
     LARGE,
+    MESSAGE,
     PING,
     PONG,
     TEXT,
@@ -27,6 +28,8 @@ from engineio_gevent.protocol.frames import (
     parse_close,
 )
 from engineio_gevent.protocol.masking import keys
+
+pytestmark = pytest.mark.usefixtures('implementation')
 
 # -- the server's side -------------------------------------------------------
 
@@ -328,7 +331,7 @@ def test_empty_fragments_take_no_memory():
     decoder = FrameDecoder(10)
     decoder.feed(server_frame(TEXT, b'', fin=False))
     decoder.feed(server_frame(CONTINUATION, b'', fin=False) * 10_000)
-    assert decoder._fragments == b''
+    assert decoder._fragments == [b'']
     assert decoder.feed(server_frame(CONTINUATION, b'')) == [(TEXT, '')]
 
 
@@ -773,3 +776,59 @@ def test_a_digit_before_a_large_text(letter, size):
 def test_no_digit_before_large_binary():
     pieces = taken(LargeFrame(bytes(LARGE), '4'))
     assert read_client_frame(b''.join(pieces))[2] == bytes(LARGE)
+
+
+# -- messages without their digit ------------------------------------------------------------------
+
+
+def without_digit(messages):
+    """What `take_digit` may make of messages."""
+    return [
+        (MESSAGE, data[1:]) if opcode == TEXT and data.startswith('4') else (opcode, data)
+        for opcode, data in messages
+    ]
+
+
+@pytest.mark.parametrize('text', ['4' + 'x' * 2 * LARGE, '4' + 'x€' * LARGE, '2' * LARGE, '4'])
+@pytest.mark.parametrize('size', [1000, 65536, 70_000])
+def test_the_digit_is_taken_off(text, size):
+    data = server_frame(TEXT, text.encode()[:-1], fin=False)
+    data += server_frame(CONTINUATION, text.encode()[-1:]) + server_frame(BINARY, b'4')
+    messages = feed_in_pieces(FrameDecoder(None, take_digit=True), data, size)
+    assert messages == without_digit([(TEXT, text), (BINARY, b'4')])
+    assert feed_in_pieces(FrameDecoder(None), data, size) == [(TEXT, text), (BINARY, b'4')]
+
+
+def test_the_digit_of_a_large_frame_is_taken_off():
+    data = server_frame(TEXT, b'4' * (LARGE + 1))
+    assert feed_in_pieces(FrameDecoder(None, True), data, 60_000) == [(MESSAGE, '4' * LARGE)]
+
+
+def test_whole_frames_keep_their_digit():
+    decoder = FrameDecoder(None, take_digit=True)
+    assert decoder.feed(server_frame(TEXT, b'4a')) == [(TEXT, '4a')]
+
+
+@given(_streams(), st.integers(1, 50))
+def test_taking_digits_off_changes_nothing_else(stream, size):
+    data = stream[0]
+    alone = feed_in_pieces(FrameDecoder(None), data, size)
+    messages = feed_in_pieces(FrameDecoder(None, take_digit=True), data, size)
+    assert without_digit(messages) == without_digit(alone)
+
+
+@pytest.mark.parametrize('at', [0, 1, 5000, LARGE - 1, LARGE, 2 * LARGE])
+@pytest.mark.parametrize('take_digit', [False, True])
+def test_where_a_large_text_is_not_utf_8(at, take_digit):
+    payload = b'4' * at + b'\xff' + b'x' * (3 * LARGE)
+    data = server_frame(TEXT, payload)
+    with pytest.raises(ProtocolError, match=f'invalid UTF-8 at byte {at}$'):
+        feed_in_pieces(FrameDecoder(None, take_digit), data, 50_000)
+
+
+@pytest.mark.parametrize('piece', [3, 4095, 4096, 4097, 65536])
+def test_characters_cut_by_pieces(piece):
+    text = '4' + 'a' * 9000 + '\u20ac\U0001f600' * (LARGE // 7) + 'b' * 9000
+    data = server_frame(TEXT, text.encode())
+    assert feed_in_pieces(FrameDecoder(None, True), data, piece) == [(MESSAGE, text[1:])]
+    assert feed_in_pieces(FrameDecoder(None), data, piece) == [(TEXT, text)]

@@ -1,17 +1,19 @@
 """Masking: every way gives the same bytes, and no key is used twice."""
 
-import importlib.util
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
-import types
 
 import pytest
 
 from engineio_gevent.protocol import masking
 from engineio_gevent.protocol.frames import PING, TEXT, encode_frame
+from engineio_gevent.protocol.masking import forget_keys, mask
+
+pytestmark = pytest.mark.usefixtures('implementation')
 
 KEY = b'\x01\x80\xff\x00'
 
@@ -21,86 +23,57 @@ def by_the_book(payload, key):
     return bytes(octet ^ key[index % 4] for index, octet in enumerate(payload))
 
 
-@pytest.mark.parametrize('size', [0, 1, 2, 3, 4, 5, 63, 125, 2047, 2048, 2049, 70_001])
+SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 63, 125, 2047, 2048, 2049, 70_001]
+
+
+@pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize(
-    'way', [masking.mask, masking._mask_any, masking._mask_as_integer, masking._mask_by_table]
+    'way', [masking.mask_bytes, masking._mask_as_integer, masking._mask_by_table]
 )
-def test_masking(way, size):
+def test_masking_in_python(way, size):
     payload = random.Random(size).randbytes(size)
     assert way(payload, KEY) == by_the_book(payload, KEY)
 
 
-@pytest.mark.parametrize('way', [masking.mask_short, masking._mask_short])
-def test_masking_of_short_payloads(way):
-    for size in range(126):  # as long as the shortest form of a frame
-        payload = random.Random(size).randbytes(size)
-        assert way(payload, KEY) == by_the_book(payload, KEY)
-
-
-@pytest.fixture
-def speedups(monkeypatch):
-    """`speedups(function)`: what masking finds in the package websockets."""
-
-    def put(function):
-        module = types.ModuleType('websockets.speedups')
-        if function is not None:
-            module.apply_mask = function
-        monkeypatch.setitem(sys.modules, 'websockets', types.ModuleType('websockets'))
-        monkeypatch.setitem(sys.modules, 'websockets.speedups', module)
-        return masking._compiled()
-
-    return put
-
-
-def loaded_anew():
-    """The module as it is in a process that has not imported it yet."""
-    spec = importlib.util.find_spec(masking.__name__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_function_in_c_is_used(speedups):
-    assert speedups(by_the_book) is by_the_book
-    module = loaded_anew()
-    assert module.mask is module.mask_short is by_the_book
-
-
-@pytest.mark.parametrize('size', [0, 1, 125])
-def test_without_the_function_in_c_everything_is_masked(speedups, size):
-    speedups(None)
-    module = loaded_anew()
+@pytest.mark.parametrize('size', SIZES)
+def test_masking(size):
     payload = random.Random(size).randbytes(size)
-    for way in (module.mask, module.mask_short):
-        assert way(payload, KEY) == by_the_book(payload, KEY)
+    masked = mask(payload, KEY)
+    assert masked == by_the_book(payload, KEY)
+    assert type(masked) is bytes
+    assert mask(masked, KEY) == payload
+    text = 'ab\0\x7f' * size
+    assert mask(text, KEY) == by_the_book(text.encode(), KEY)
 
 
-@pytest.mark.parametrize(
-    'function',
-    [None, lambda payload: payload, lambda payload, key: payload, lambda payload, key: 1 / 0],
-)
-def test_a_function_that_is_not_what_it_was_is_left_alone(speedups, function):
-    assert speedups(function) is None
+@pytest.mark.parametrize('start', [0, 1, 7, 8, 100, 101, -1, -3, -101, -sys.maxsize - 1])
+@pytest.mark.parametrize('stop', [0, 1, 9, 99, 100, 101, sys.maxsize, -1, -99, -sys.maxsize - 1])
+def test_masking_of_a_piece(start, stop):
+    payload = random.Random(1).randbytes(100)
+    assert mask(payload, KEY, start) == by_the_book(payload[start:], KEY)
+    assert mask(payload, KEY, start, stop) == by_the_book(payload[start:stop], KEY)
+    text = 'abcdefghij' * 10
+    assert mask(text, KEY, start, stop) == by_the_book(text[start:stop].encode(), KEY)
 
 
-def test_without_the_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'websockets', None)
-    monkeypatch.setitem(sys.modules, 'websockets.speedups', None)
-    assert masking._compiled() is None
+@pytest.mark.parametrize('key', [b'', b'abc', b'abcde'])
+def test_a_key_of_another_length(key):
+    with pytest.raises(ValueError, match=r'^a masking key has 4 bytes$'):
+        mask(b'payload', key)
 
 
-def test_the_package_s_own_function(monkeypatch):
-    speedups = pytest.importorskip('websockets.speedups')
-    assert masking._compiled() is speedups.apply_mask
-    payload = random.Random(1).randbytes(100_001)
-    assert masking._compiled()(payload, KEY) == by_the_book(payload, KEY)
+@pytest.mark.parametrize('text', ['\xe4', 'x\u20ac', '\ud800', 'x' * 100 + '\U0001f600'])
+def test_text_that_is_not_ascii(text):
+    with pytest.raises(ValueError, match=r'^text to mask must be ASCII$'):
+        mask(text, KEY, 0, 1)
 
 
 # -- keys ---------------------------------------------------------------------------
 
 
 def test_keys_have_four_bytes():
-    assert {len(key) for key in (masking.draw_keys(), *masking.keys)} == {4}
+    keys = [masking.draw_keys(), *masking.keys]
+    assert len({key.to_bytes(4, 'little') for key in keys}) > 1000
 
 
 def test_keys_differ_from_frame_to_frame():
@@ -118,13 +91,53 @@ def test_keys_come_from_the_system_and_each_is_used_once(monkeypatch):
         return block
 
     monkeypatch.setattr(os, 'urandom', urandom)
-    masking.keys.clear()
+    forget_keys()
     keys = [encode_frame(TEXT, 'x')[2:6] for _ in range(1024)]
     assert drawn == [4096]
     assert sorted(keys) == [block[start : start + 4] for start in range(0, 4096, 4)]
     encode_frame(TEXT, 'x')
     assert drawn == [4096, 4096]
-    masking.keys.clear()  # these are foreseeable
+    forget_keys()  # these are foreseeable
+
+
+@pytest.mark.parametrize('block', [b'', bytes(4095), bytes(4097), 'x' * 4096, None])
+def test_a_faulty_source_of_keys(block, monkeypatch):
+    forget_keys()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'urandom', lambda size: block)
+        for _ in range(2):
+            with pytest.raises((TypeError, ValueError, struct.error)):
+                encode_frame(TEXT, 'x')
+    assert len(encode_frame(TEXT, 'x')) == 7
+
+
+def test_a_source_of_keys_that_fails(monkeypatch):
+    def urandom(size):
+        raise OSError('no entropy')
+
+    forget_keys()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'urandom', urandom)
+        with pytest.raises(OSError, match='no entropy'):
+            encode_frame(TEXT, 'x')
+    assert len(encode_frame(TEXT, 'x')) == 7
+
+
+def test_a_source_of_keys_that_calls_back(monkeypatch):
+    """As another greenlet or thread may do while it waits."""
+    urandom = os.urandom
+    inner = []
+
+    def nested(size):
+        if len(inner) < 3:
+            inner.append(None)
+            inner[-1] = encode_frame(TEXT, 'x')[2:6]
+        return urandom(size)
+
+    forget_keys()
+    monkeypatch.setattr(os, 'urandom', nested)
+    keys = [encode_frame(TEXT, 'x')[2:6] for _ in range(3000)]
+    assert len({*keys, *inner}) > 3000  # 3003, but for chance
 
 
 def test_native_threads_do_not_share_keys(monkeypatch):
@@ -132,7 +145,7 @@ def test_native_threads_do_not_share_keys(monkeypatch):
     monkeypatch.setattr(
         os, 'urandom', lambda size: b''.join(next(counter).to_bytes(4, 'big') for _ in range(1024))
     )
-    masking.keys.clear()
+    forget_keys()
     keys = []
 
     def work():
@@ -148,15 +161,17 @@ def test_native_threads_do_not_share_keys(monkeypatch):
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    masking.keys.clear()
+    forget_keys()
     assert len(keys) == len(set(keys)) == 20_000
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
-def test_a_forked_child_draws_its_own_keys():
+def test_a_forked_child_draws_its_own_keys(implementation):
     program = (
         'import os\n'
-        'from engineio_gevent.protocol.frames import encode_frame\n'
+        'from engineio_gevent.protocol import compiled, frames\n'
+        'encode_frame = frames.encode_frame\n'
+        f'assert compiled.ACCELERATED is {implementation == "c"}\n'
         'encode_frame(1, "")\n'
         'child = os.fork()\n'
         'key = encode_frame(1, "")[2:6].hex()\n'
@@ -164,6 +179,9 @@ def test_a_forked_child_draws_its_own_keys():
         'print(key, flush=True)\n'
         'os._exit(0)\n'
     )
-    result = subprocess.run([sys.executable, '-c', program], capture_output=True, check=True)
+    switch = {'ENGINEIO_GEVENT_PURE_PYTHON': str(int(implementation == 'python'))}
+    result = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, check=True, env=os.environ | switch
+    )
     child_key, parent_key = result.stdout.split()
     assert child_key != parent_key

@@ -24,6 +24,8 @@ from engineio_gevent.protocol.frames import (
 )
 from engineio_gevent.protocol.messages import split_messages
 
+pytestmark = pytest.mark.usefixtures('implementation')
+
 
 def frame(opcode, payload=b'', *, fin=True, form=None, length=None):
     """A frame as a server sends it; `form` forces the length into 7, 16 or 64 bits."""
