@@ -46,6 +46,7 @@ class Outgoing(Lifecycle):
         '_hub',
         '_inbox',
         '_options',
+        '_write_limit',
         'polling_http',
         'transport',
         'transport_name',
@@ -54,6 +55,7 @@ class Outgoing(Lifecycle):
     def __init__(self, options: Options, calls: HandlerCalls) -> None:
         super().__init__()
         self._options = options
+        self._write_limit = sys.maxsize if options.write_limit is None else options.write_limit
         self._calls = calls
         self._hub = get_hub()
         self._inbox = other_threads.inboxes.get()
@@ -147,21 +149,30 @@ class Outgoing(Lifecycle):
         :raises TypeError: data of a type that cannot be sent.
         :raises ValueError: data that cannot be encoded.
         """
-        if self.phase is not OPEN and self.phase.state != 'connected':
-            self.refuse_fork()
-            give_way()
-            return
-        encoded = packet.encode_message(data, self._options.dumps)
-        if get_hub_if_exists() is not self._hub:  # other_threads.is_own_hub(), without the call
-            self._send_from_other_thread([encoded])
-        elif self.phase is OPEN or self.phase.state == 'connected':  # dumps() may have waited
-            queued = self.transport.send(encoded)  # type: ignore[union-attr]  # there is one then
-            if queued:  # mostly not, which saves 40 ns
+        # Mostly it is text, and sent in the connection's own thread: 0.37 us instead of 0.5.
+        if type(data) is str and self.phase is OPEN and get_hub_if_exists() is self._hub:
+            queued = self.transport.send_text(data)  # type: ignore[union-attr]  # there is one then
+            if not 0 <= queued <= self._write_limit:
                 self._after_send(queued, wait=True)
-        else:
-            self._dropped += 1
+        elif not self._send(data):
+            return
         if self._options.verbose:
             self._log_sent(data)
+
+    def _send(self, data: Any) -> bool:
+        """Send a message of any type, in any thread; whether the connection was open."""
+        if self.phase.state != 'connected':
+            self.refuse_fork()
+            give_way()
+            return False
+        encoded = packet.encode_message(data, self._options.dumps)
+        if not other_threads.is_own_hub(self._hub):
+            self._send_from_other_thread([encoded])
+        elif self.phase.state == 'connected' and self.transport is not None:
+            self._after_send(self.transport.send(encoded), wait=True)
+        else:  # dumps() may have waited
+            self._dropped += 1
+        return True
 
     def send_together(self, messages: Iterable[Any], wait: bool) -> None:
         """Send messages. No other message of this client comes between them.
@@ -193,11 +204,11 @@ class Outgoing(Lifecycle):
 
     def _after_send(self, queued: int, wait: bool) -> None:
         """Wait for the server if too much is queued. Never in the hub."""
-        limit = self._options.write_limit
+        limit = self._write_limit
         if queued < 0:  # the transport has ended, which the application is yet to learn
             self._dropped += 1
             give_way()
-        elif wait and limit is not None and queued > limit and getcurrent() is not self._hub:
+        elif wait and queued > limit and getcurrent() is not self._hub:
             transport = None
             while transport is not self.transport:  # again after an upgrade
                 transport = self.transport

@@ -55,6 +55,9 @@ class Transport(Protocol):
         :raises ValueError: this transport has no form for the packet.
         """
 
+    def send_text(self, text: str) -> int:
+        """:meth:`send` a MESSAGE packet with this data."""
+
     def send_first(self, packet: str) -> None:
         """Send a control packet, ahead of the messages that are queued."""
 

@@ -189,6 +189,10 @@ class Polling:
             self._post_queued()
         return self.queued
 
+    def send_text(self, text: str) -> int:
+        """Queue a text message; see :meth:`.Transport.send_text`."""
+        return self.send(f'{packet.MESSAGE}{text}')
+
     def send_first(self, packet: str) -> None:
         """Queue a PONG for the next POST, ahead of the messages that are queued.
 

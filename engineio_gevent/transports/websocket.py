@@ -44,6 +44,8 @@ _CHECK_INTERVAL = 0.25
 # each packet would take 0.05 us.
 _MAX_CONTROL = 6
 
+_MESSAGE = str(packet.MESSAGE)
+
 # How far a websocket has come to its end (RFC 6455, section 7.1).
 _OPEN = 0  # or about to be
 _CLOSE_SENT = 1  # our close frame; the server has not answered
@@ -250,6 +252,15 @@ class WebSocket:
             return stream.write(_control_frame(TEXT, packet))
         # bytes of the application may be of a subclass, an encoded str is not.
         return stream.write(encode_frame(TEXT if type(packet) is str else BINARY, packet))
+
+    def send_text(self, text: str) -> int:
+        """Send a text message as one frame; see :meth:`.Transport.send_text`."""
+        stream = self._stream
+        if stream is None:
+            return -1
+        if len(text) >= LARGE:
+            return stream.write_large(LargeFrame(text, _MESSAGE))
+        return stream.write(encode_frame(TEXT, _MESSAGE + text))
 
     def send_first(self, packet: str) -> None:
         """Send a control packet ahead of the messages that are queued."""

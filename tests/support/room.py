@@ -53,6 +53,9 @@ class FakeTransport:
         self.sent.append(packet)
         return self.queued
 
+    def send_text(self, text):
+        return self.send('4' + text)
+
     def send_first(self, packet):
         self.sent_first.append(packet)
 
