@@ -50,11 +50,16 @@ def main() -> int:
         used = f'import engineio_gevent as e; assert e.__accelerated__ and {folder!r} in e.__file__'
         for command in (
             ['-c', used],
-            ['-m', 'pytest', '-c', ROOT / 'tox.ini', *(ROOT / name for name in TESTS)],
+            # What a sanitizer writes to the descriptor of standard error must not be captured.
+            [
+                *('-m', 'pytest', '--capture=sys', '-c', ROOT / 'tox.ini'),
+                *(ROOT / name for name in TESTS),
+            ],
             ['-m', 'tests.fuzz', '--seconds', str(options.seconds), 'compiled', 'frames'],
         ):
             done = subprocess.run([sys.executable, *command], cwd=copy, env=variables, check=False)
             if done.returncode:
+                print(f'exit code {done.returncode}: {command}')
                 return 1
     return 0
 
