@@ -142,7 +142,14 @@ def choose(names: list[str] | None, quick: bool) -> list[Measure]:
 
     :param names: None for all measures, or for those of a quick run.
     """
-    chosen = [MEASURES[name] for name in names or (QUICK if quick else MEASURES)]
+    chosen = []
+    limit = machine.file_limit()
+    for name in names or (QUICK if quick else MEASURES):
+        if MEASURES[name].fits(limit):
+            chosen.append(MEASURES[name])
+        else:
+            told = f'a process may open only {limit:.0f} files; see "ulimit -H -n"'
+            print(f'Not measured: {name} ({told}).', file=sys.stderr)
     return [each.hurried() for each in chosen] if quick else chosen
 
 

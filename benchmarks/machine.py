@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shlex
 import subprocess
 from datetime import datetime, timezone
@@ -32,6 +33,12 @@ def about(systems: list[str], options: list[str]) -> dict[str, str]:
         **_javascript_versions(),
         **versions(systems),
     }
+
+
+def file_limit() -> float:
+    """The number of files that a process may open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float('inf') if hard == resource.RLIM_INFINITY else hard
 
 
 def _release() -> str:

@@ -10,6 +10,9 @@ from .job import Job
 #: Factor from a worker's number (seconds, bytes or a count) to the unit that is shown.
 UNITS = {'µs': 1e6, 'ms': 1e3, 'KiB': 1 / 1024, '': 1.0}
 
+# The event loop's, Python's or Node's, and those of the ten clients that connect first.
+_OTHER_FILES = 100
+
 #: The systems that also run the Socket.IO measures.
 SOCKETIO = ('ours', 'python-engineio')
 
@@ -24,6 +27,8 @@ class Figure:
     unit: str
     #: By system: the highest accepted ratio of engineio_gevent's number to that system's.
     targets: dict[str, float] = field(default_factory=dict)
+    #: The highest accepted number of engineio_gevent, in the unit; None: any.
+    limit: float | None = None
     #: Whether ``--guard`` checks this figure.
     guarded: bool = True
 
@@ -40,14 +45,24 @@ class Measure:
     hurry: dict[str, Any] = field(default_factory=dict)
     #: Maximum number of rounds, for measures that take long.
     rounds: int = 99
+    #: Seconds of the same work for the server before the first round.
+    warm_up: float = 3.0
+    #: The systems that are measured; None: all that support the protocol.
+    only: tuple[str, ...] | None = None
 
     def runs_on(self, system: str) -> bool:
-        """Whether this system supports the protocol of the job."""
+        """Whether this system is measured."""
+        if self.only is not None:
+            return system in self.only
         return self.job.protocol == 'engineio' or system in SOCKETIO
+
+    def fits(self, file_limit: float) -> bool:
+        """Whether a process may open a file for each client, and some others."""
+        return self.job.clients + _OTHER_FILES <= file_limit
 
     def hurried(self) -> Measure:
         """The same measure with the smaller counts of a quick run."""
-        return replace(self, job=replace(self.job, **self.hurry))
+        return replace(self, job=replace(self.job, **self.hurry), warm_up=0.0)
 
 
 def _targets(
@@ -66,7 +81,7 @@ def _targets(
 
 
 def _connect(name: str, title: str, targets: dict[str, float], **job: Any) -> Measure:
-    leaving = _targets(0.3, 0.45, 0.5) if name == 'connect-ws' else {}
+    leaving = _targets(0.4, 0.4, 0.65) if name == 'connect-ws' else {}
     # The JavaScript client waits up to 0.1 s in each upgrade, until the server ends its poll.
     hurried = {'connect-wss': 20, 'connect-upgrade': 40}.get(name, 100)
     return Measure(
@@ -118,15 +133,15 @@ def _flood(
     )
 
 
-def _idle(name: str, title: str, targets: dict[str, float], **job: Any) -> Measure:
+def _idle(name: str, title: str, limit: float, targets: dict[str, float], **job: Any) -> Measure:
     return Measure(
         name,
         'memory',
         Job('crowd', clients=1000, messages=1, **job),
         (
-            Figure('memory', f'memory, {title}', 'KiB', targets),
+            Figure('memory', f'memory, {title}', 'KiB', targets, limit),
             Figure('descriptors', f'file descriptors, {title}', '', guarded=False),
-            Figure('tasks', f'greenlets or tasks, {title}', '', guarded=False),
+            Figure('tasks', f'greenlets or tasks, {title}', '', limit=0, guarded=False),
         ),
         {'clients': 50 if job.get('tls') else 300},
         rounds=3,
@@ -148,7 +163,11 @@ def _crowd(clients: int, messages: int, targets: dict[str, float]) -> Measure:
         ),
         {'messages': 3},
         rounds=3 if clients < 10_000 else 2,
+        only=None if clients <= 10_000 else ('ours', 'floor'),
     )
+
+
+_LATENCY = _targets(0.5, 0.6, 1.0, 1.3)
 
 
 def _latency(name: str, title: str, **job: Any) -> Measure:
@@ -157,7 +176,8 @@ def _latency(name: str, title: str, **job: Any) -> Measure:
         'latency',
         Job('latency', **job),
         tuple(
-            Figure(key, f'latency {key}, {title}', 'µs', guarded=False) for key in ('p50', 'p99')
+            Figure(key, f'latency {key}, {title}', 'µs', _LATENCY, guarded=False)
+            for key in ('p50', 'p99')
         ),
         {'messages': 1000},
     )
@@ -189,26 +209,27 @@ def _socketio_crowd() -> Measure:
     )
 
 
-_FLOOD = _targets(0.05, 0.12, 0.8, 1.5)
-_SLEEPING = _targets(0.25, 0.5, None, 2)
+_FLOOD = _targets(0.03, 0.1, 0.5, 1.0)
+_BATCHES = _targets(0.03, 0.1, 0.6, 1.0)
+_SLEEPING = _targets(0.1, 0.2, 1.2, 0.5)
 
 _ALL = (
-    _echo('echo-ws', 'websocket', _targets(0.11, 0.16, 0.75, 1.3), 100, 20),
-    _echo('echo-json', 'JSON dict', _targets(0.13, 0.2, 0.9, 1.35), 100, 20, kind='json'),
-    _echo('echo-wss', 'wss', _targets(0.17, 0.27, 0.8, 1.35), 100, 20, tls=True),
-    _echo('echo-polling', 'polling', _targets(0.1, 0.33, 0.42, 6), 15, 3, transport='polling'),
+    _echo('echo-ws', 'websocket', _targets(0.06, 0.12, 0.8, 1.15), 100, 20),
+    _echo('echo-json', 'JSON dict', _targets(0.08, 0.15, 0.85, 1.05), 100, 20, kind='json'),
+    _echo('echo-wss', 'wss', _targets(0.09, 0.2, 0.75, 1.15), 100, 20, tls=True),
+    _echo('echo-polling', 'polling', _targets(0.05, 0.2, 0.14, 3), 15, 3, transport='polling'),
     _flood('receive', 'receive, sent one by one', 'receive', _FLOOD, 60_000),
-    _flood('receive-batch', 'receive, sent 100 at a time', 'receive', _FLOOD, 60_000, batch=100),
+    _flood('receive-batch', 'receive, sent 100 at a time', 'receive', _BATCHES, 60_000, batch=100),
     _flood(
         'receive-sleep', 'receive, handlers sleep 20 ms', 'receive', _SLEEPING, 30_000, sleep=0.02
     ),
-    _flood('send', 'send', 'send', _targets(0.2, 0.33, 0.4, 1.7), 100_000),
-    _big('big-binary', 'binary', _targets(0.2, 0.5, 0.3, 1.4), 40, 10, kind='binary'),
-    _big('big-text', 'text', _targets(0.025, 0.9, 0.4, 1.25), 20, 3),
+    _flood('send', 'send', 'send', _targets(0.06, 0.13, 0.2, 1.1), 100_000),
+    _big('big-binary', 'binary', _targets(0.2, 0.8, 0.3, 1.2), 40, 10, kind='binary'),
+    _big('big-text', 'text', _targets(0.008, 0.6, 0.2, 1.2), 20, 3),
     _big(
         'big-binary-c',
         'binary, with speedups',
-        _targets(0.2, 0.5, 0.3, 1.4),
+        _targets(0.2, 0.8, 0.3, 1.2),
         40,
         10,
         kind='binary',
@@ -217,35 +238,42 @@ _ALL = (
     _big(
         'big-text-c',
         'text, with speedups',
-        _targets(0.025, 0.9, 0.4, 1.25),
+        _targets(0.008, 0.6, 0.2, 1.2),
         20,
         3,
         speedups=True,
     ),
-    _connect('connect-ws', 'websocket', _targets(0.45, 0.5, 0.45, 2.5)),
-    _connect('connect-polling', 'polling', _targets(0.2, 0.55, 0.4, 2.7), transport='polling'),
+    _connect('connect-ws', 'websocket', _targets(0.3, 0.35, 0.35, 2.2)),
+    _connect('connect-polling', 'polling', _targets(0.15, 0.35, 0.22, 2), transport='polling'),
     _connect(
         'connect-upgrade',
         'polling and upgrade',
-        _targets(0.3, 0.7, 0.36, 2.4),
+        _targets(0.25, 0.45, 0.16, 2),
         transport='upgrade',
     ),
-    _connect('connect-wss', 'wss', _targets(0.06, 0.95, 0.65, 1.5), tls=True),
+    _connect('connect-wss', 'wss', _targets(0.055, 0.65, 0.48, 1.15), tls=True),
     Measure(
         'heartbeat',
         'heartbeat',
         Job('heartbeat', clients=1000, seconds=4, ping_interval=1),
-        (Figure('heartbeat', 'answer to a PING', 'µs', _targets(0.35, 0.3, 0.65, 1.5)),),
+        (Figure('heartbeat', 'answer to a PING', 'µs', _targets(0.15, 0.15, 0.3, 1.4)),),
         {'clients': 300, 'seconds': 2},
     ),
-    _latency('latency-1', '1 client', messages=3000),
+    _latency('latency-1', '1 client', messages=10_000),
     _latency('latency-1000', '1,000 clients', clients=1000, messages=4000, rate=1000),
-    _idle('idle-upgrade', 'upgraded to websocket', _targets(0.1, 0.14, 0.09), transport='upgrade'),
-    _idle('idle-polling', 'polling', _targets(0.35, 0.75, 0.4), transport='polling'),
-    _idle('idle-wss', 'wss', _targets(0.05, 0.13, 0.5), tls=True),
+    _idle(
+        'idle-upgrade',
+        'upgraded to websocket',
+        3.0,
+        _targets(0.1, 0.14, 0.1, 1.9),
+        transport='upgrade',
+    ),
+    _idle('idle-polling', 'polling', 6.0, _targets(0.15, 0.3, 0.2), transport='polling'),
+    _idle('idle-wss', 'wss', 30.0, _targets(0.05, 0.1, 0.4, 1.0), tls=True),
     _crowd(100, 100, {}),
     _crowd(1000, 20, _targets(0.14, 0.14, 0.25)),
     _crowd(10_000, 5, {}),
+    _crowd(18_000, 5, {}),
     _socketio_echo(),
     _socketio_crowd(),
 )

@@ -10,8 +10,6 @@ from .systems import OURS, title
 WIDE = 0.1
 #: The figures that show how a cost grows from 100 clients to 10,000.
 GROWTH = ('memory', 'connect', 'echo')
-#: Target for the growth of an echo.
-GROWTH_TARGET = 1.3
 
 
 def number(value: float) -> str:

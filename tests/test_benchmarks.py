@@ -1,5 +1,6 @@
 """The code of the benchmarks, with counts too small to measure anything."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +42,12 @@ def benchmarks(monkeypatch):
 def tiny(measures, names):
     counts = {**TINY, **TINY_SOCKETIO}
     return [
-        replace(measures[name], job=replace(measures[name].job, **counts[name]), hurry={})
+        replace(
+            measures[name],
+            job=replace(measures[name].job, **counts[name]),
+            hurry={},
+            warm_up=0.0,
+        )
         for name in names
     ]
 
@@ -80,6 +86,40 @@ def test_peers_yield_their_figures(benchmarks, system):
 def test_socketio_yields_its_figures(benchmarks, system):
     results = run(benchmarks, system, TINY_SOCKETIO)
     assert results.numbers['socketio-crowd']['descriptors'][system] == [1.0]
+
+
+def test_each_system_is_first_in_one_of_five_rounds(benchmarks):
+    in_order, systems = benchmarks('runner').in_order, list(benchmarks('systems').SYSTEMS)
+    measures = benchmarks('measures').MEASURES
+    rounds = [in_order(measures['echo-ws'], systems, number) for number in range(5)]
+    for place in range(5):
+        assert sorted(order[place] for order in rounds) == sorted(systems)
+    orders = {tuple(in_order(measure, systems, 0)) for measure in measures.values()}
+    assert len(orders) > 10
+    assert in_order(measures['crowd-18000'], ['javascript'], 0) == []
+
+
+def test_a_server_is_warmed_up_for_some_time(benchmarks, monkeypatch):
+    runner, measure = benchmarks('runner'), benchmarks('measures').MEASURES['latency-1']
+    done = []
+    monkeypatch.setattr(runner, 'monotonic', lambda: len(done) * 1.25)
+    monkeypatch.setattr(runner.servers, 'running', lambda *_: nullcontext(['http://host']))
+    monkeypatch.setattr(runner, 'work', lambda *arguments: done.append(arguments) or {})
+    results = benchmarks('results').Results()
+    runner.run(results, [measure], ['ours'], 2, lambda _what: None)
+    assert [name for name, *_ in done] == ['floor'] * 3 + ['ours'] * 2
+    done.clear()
+    runner.run(results, [measure.hurried()], ['ours'], 2, lambda _what: None)
+    assert [name for name, *_ in done] == ['floor', 'ours', 'ours']
+
+
+def test_a_measure_of_more_clients_than_files_is_left_out(benchmarks, monkeypatch, capsys):
+    main = benchmarks('__main__')
+    monkeypatch.setattr(main.machine, 'file_limit', lambda: 18_000)
+    assert main.choose(['crowd-10000', 'crowd-18000'], quick=False) == [
+        benchmarks('measures').MEASURES['crowd-10000']
+    ]
+    assert 'crowd-18000 (a process may open only 18000 files' in capsys.readouterr().err
 
 
 def test_socketio_runs_on_the_systems_that_have_it(benchmarks):
@@ -129,11 +169,15 @@ def test_table_has_medians_spreads_and_multiples(benchmarks, results):
 def test_targets_name_what_is_missed(benchmarks, results):
     targets = benchmarks('targets')
     assert targets.missed(results)[1:] == [
-        ['message and echo, websocket', 'python-engineio, gevent', '0.50', '0.11'],
-        ['send', 'python-engineio, gevent', '3.00', '0.2'],
+        ['message and echo, websocket', 'python-engineio, gevent', '0.50', '0.06'],
+        ['send', 'python-engineio, gevent', '3.00', '0.06'],
     ]
     del results.numbers['echo-ws'], results.numbers['send']
     assert targets.missed(results) == []
+    results.add('idle-polling', 'ours', {'memory': 5 * 1024, 'tasks': 1})
+    assert targets.missed(results)[1:] == [
+        ['greenlets or tasks, polling', 'its own limit', '1.00', '0'],
+    ]
 
 
 def test_figures_differ_if_their_rounds_do_not_overlap(benchmarks, results):
@@ -170,7 +214,7 @@ def test_page_says_first_who_is_better(benchmarks, results, tmp_path):
     assert 'better in 1 of 2 figures, [worse in 1](#where-another-client-is-better)' in page
     assert '| send | 12.0 µs | 4.00 µs (python-engineio, gevent) |' in page
     assert '**About 4.0 KiB** in this benchmark' in page
-    assert '![Bars for the figures of the table below](page/echo.svg)' in page
+    assert '![Bars for the figures of this section](page/echo.svg)' in page
     assert (tmp_path / 'page' / 'flood.svg').read_text().startswith('<svg ')
     assert '# Targets' in (tmp_path / 'TARGETS.md').read_text()
 

@@ -12,7 +12,7 @@ const WARM_UP = 10;
 const REST = 0.1;
 const SETTLE = 0.5;
 // Seconds of the same work before the measured part, so that Node has compiled the code.
-const COMPILE = 0.5;
+const WARM_WORK = 0.5;
 const TRANSPORTS = {
   websocket: ['websocket'], polling: ['polling'], upgrade: ['polling', 'websocket'],
 };
@@ -101,7 +101,7 @@ async function close(clients) {
 // Parts of verbs
 
 async function warm(part) {
-  const end = now() + COMPILE;
+  const end = now() + WARM_WORK;
   do await part(); while (now() < end);
 }
 

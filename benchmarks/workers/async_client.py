@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import engineio
 
 from ..job import Job
 from .meter import Figures, Growth, check, cpu, percentiles, plausible, read_job, report
-from .settings import REST, SETTLE, TRANSPORTS, WARM_UP
+from .settings import REST, SETTLE, TRANSPORTS, WARM_UP, WARM_WORK
 
 
 class Worker:
@@ -62,12 +62,19 @@ class Worker:
         await asyncio.sleep(REST)
         check(self._disconnected - before, len(clients), 'disconnect handlers')
 
+    async def _warm(self, part: Callable[[], Awaitable[object]]) -> None:
+        """Do part of the work again and again before it is measured."""
+        end = monotonic() + WARM_WORK
+        await part()
+        while monotonic() < end:
+            await part()
+
     # Verbs
 
     async def connect(self) -> Figures:
         """Connect clients one after the other, then disconnect them."""
         number = self._job.clients
-        await self._close(await self._open(WARM_UP))
+        await self._warm(self._come_and_go)
         start = cpu()
         clients = await self._open(number)
         await asyncio.sleep(REST)
@@ -75,6 +82,9 @@ class Worker:
         await self._close(clients)
         left = cpu()
         return {'connect': (connected - start) / number, 'disconnect': (left - connected) / number}
+
+    async def _come_and_go(self) -> None:
+        await self._close(await self._open(WARM_UP))
 
     async def crowd(self) -> Figures:
         """Connect many clients, measure their memory while they are idle, and let them echo."""
@@ -89,7 +99,7 @@ class Worker:
         await asyncio.sleep(SETTLE)
         figures = growth.per_client(number)
         figures['connect'] = connecting / number
-        await self._echo(clients, 1)
+        await self._warm(lambda: self._echo(clients, 1))
         figures['echo'] = await self._echo(clients, self._job.messages)
         return figures
 
@@ -97,7 +107,7 @@ class Worker:
         """Each client sends its next message when the previous echo has arrived."""
         rounds = self._job.messages
         clients = await self._open(self._job.clients)
-        await self._echo(clients, max(1, rounds // 5))
+        await self._warm(lambda: self._echo(clients, max(1, rounds // 5)))
         return {'echo': await self._echo(clients, rounds)}
 
     async def _echo(self, clients: list[Any], rounds: int) -> float:
@@ -132,7 +142,7 @@ class Worker:
     async def latency(self) -> Figures:
         """Time from a send to the handler of its echo, one by one or at a steady rate."""
         clients = await self._open(self._job.clients)
-        await self._timed(clients, len(clients))
+        await self._warm(lambda: self._timed(clients, len(clients)))
         return percentiles(await self._timed(clients, self._job.messages))
 
     async def _timed(self, clients: list[Any], messages: int) -> list[float]:
@@ -170,7 +180,7 @@ class Worker:
     async def receive(self) -> Figures:
         """Receive messages that the server sends as fast as it can."""
         (client,) = await self._open(1)
-        await self._flood(client, self._job.messages // 10)
+        await self._warm(lambda: self._flood(client, self._job.messages // 10))
         return {'receive': await self._flood(client, self._job.messages)}
 
     async def _flood(self, client: Any, messages: int) -> float:
@@ -196,7 +206,7 @@ class Worker:
     async def send(self) -> Figures:
         """Send messages as fast as possible. The server counts them."""
         (client,) = await self._open(1)
-        await self._pour(client, self._job.messages // 10)
+        await self._warm(lambda: self._pour(client, self._job.messages // 10))
         return {'send': await self._pour(client, self._job.messages)}
 
     async def _pour(self, client: Any, messages: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import gevent
@@ -17,7 +17,7 @@ from greenlet import greenlet
 
 from ..job import Job
 from .meter import Figures, Growth, check, count, cpu, percentiles, plausible, read_job, report
-from .settings import REST, SETTLE, TRANSPORTS, WARM_UP
+from .settings import REST, SETTLE, TRANSPORTS, WARM_UP, WARM_WORK
 
 
 class Worker:
@@ -72,12 +72,19 @@ class Worker:
         gevent.sleep(REST)
         check(self._disconnected - before, len(clients), 'disconnect handlers')
 
+    def _warm(self, part: Callable[[], object]) -> None:
+        """Do part of the work again and again before it is measured."""
+        end = monotonic() + WARM_WORK
+        part()
+        while monotonic() < end:
+            part()
+
     # Verbs
 
     def connect(self) -> Figures:
         """Connect clients one after the other, then disconnect them."""
         number = self._job.clients
-        self._close(self._open(WARM_UP))
+        self._warm(lambda: self._close(self._open(WARM_UP)))
         with self.profiled:
             start = cpu()
             clients = self._open(number)
@@ -100,7 +107,7 @@ class Worker:
         gevent.sleep(SETTLE)
         figures = growth.per_client(number)
         figures['connect'] = connecting / number
-        self._echo(clients, 1)
+        self._warm(lambda: self._echo(clients, 1))
         figures['echo'] = self._echo(clients, self._job.messages)
         return figures
 
@@ -108,7 +115,7 @@ class Worker:
         """Each client sends its next message when the previous echo has arrived."""
         rounds = self._job.messages
         clients = self._open(self._job.clients)
-        self._echo(clients, max(1, rounds // 5))
+        self._warm(lambda: self._echo(clients, max(1, rounds // 5)))
         with self.profiled:
             return {'echo': self._echo(clients, rounds)}
 
@@ -145,7 +152,7 @@ class Worker:
     def latency(self) -> Figures:
         """Time from a send to the handler of its echo, one by one or at a steady rate."""
         clients = self._open(self._job.clients)
-        self._timed(clients, len(clients))
+        self._warm(lambda: self._timed(clients, len(clients)))
         return percentiles(self._timed(clients, self._job.messages))
 
     def _timed(self, clients: list[Any], messages: int) -> list[float]:
@@ -183,7 +190,7 @@ class Worker:
     def receive(self) -> Figures:
         """Receive messages that the server sends as fast as it can."""
         (client,) = self._open(1)
-        self._flood(client, self._job.messages // 10)
+        self._warm(lambda: self._flood(client, self._job.messages // 10))
         with self.profiled:
             return {'receive': self._flood(client, self._job.messages)}
 
@@ -210,7 +217,7 @@ class Worker:
     def send(self) -> Figures:
         """Send messages as fast as possible. The server counts them."""
         (client,) = self._open(1)
-        self._pour(client, self._job.messages // 10)
+        self._warm(lambda: self._pour(client, self._job.messages // 10))
         with self.profiled:
             return {'send': self._pour(client, self._job.messages)}
 
