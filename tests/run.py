@@ -28,7 +28,7 @@ PYTHONS = {
 SYSTEM_FOLDERS = [Path('/usr/local/bin'), Path('/usr/bin')]
 
 #: Environments that run on one Python.
-ONCE = ['lint', 'types', 'docs']
+ONCE = ['pure', 'lint', 'types', 'docs']
 #: Suites that `make test` runs on one Python, and `make test-all` on each.
 SUITES = ['adversity', 'contrib']
 #: Suites that `make test-all` runs on each Python, and `make test` does not run.
@@ -44,6 +44,7 @@ ALL_ONCE = [
     'dnspython',
     'block',
     'socketio_upstream',
+    'sanitizers',
     'mutants_tests',
     'mutants',
 ]

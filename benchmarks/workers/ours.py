@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
-from typing import Any
 
 from .meter import read_job
 
 
 def main() -> None:
     """Run the job of the command line."""
-    speedups: Any = None
-    if read_job().speedups:
-        speedups = import_module('websockets.speedups')
-    else:
-        sys.modules['websockets.speedups'] = None  # type: ignore[assignment]  # makes the import fail
-    masking = import_module('engineio_gevent.protocol.masking')
-    if (masking.mask is getattr(speedups, 'apply_mask', 0)) is not bool(speedups):
-        sys.exit('the wrong implementation of masking is in use')
+    pure = read_job().pure
+    os.environ['ENGINEIO_GEVENT_PURE_PYTHON'] = str(int(pure))
+    # Where the extension is not built, the Python is measured in all rows.
+    if import_module('engineio_gevent').__accelerated__ and pure:
+        sys.exit('the wrong implementation is in use')
     name = 'engineio_gevent'
     if read_job().protocol == 'socketio':
         name = 'engineio_gevent.contrib.socketio'

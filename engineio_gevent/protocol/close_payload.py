@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..exceptions import ProtocolError
+from .utf8 import where_invalid
 
-__all__ = ['INVALID_TEXT', 'encode_close', 'parse_close', 'where_invalid']
+__all__ = ['INVALID_TEXT', 'encode_close', 'parse_close']
 
 # Section 7.4.1.
 _NORMAL_CLOSURE = 1000
@@ -53,11 +54,6 @@ def encode_close(code: int = _NORMAL_CLOSURE, reason: str = '') -> bytes:
         raise ValueError(f'invalid close code {code}')
     text = reason.encode(errors='replace')[:_MAX_REASON].decode(errors='ignore')
     return code.to_bytes(2, 'big') + text.encode()
-
-
-def where_invalid(error: UnicodeDecodeError) -> str:
-    """The words of an error for text that is not UTF-8."""
-    return f'invalid UTF-8 at byte {error.start}'
 
 
 def _may_be_sent(code: int) -> bool:

@@ -6,11 +6,13 @@ import os
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..exceptions import ProtocolError
-from .close_payload import INVALID_TEXT, encode_close, parse_close, where_invalid
+from .close_payload import INVALID_TEXT, encode_close, parse_close
 from .compiled import accelerated
 from .masking import CUTS, REPEATS, draw_keys, keys, mask, mask_bytes
+from .utf8 import decode_ascii, where_invalid
 
 __all__ = [
     'BINARY',
@@ -272,21 +274,15 @@ class FrameDecoder:
                 messages.append(self._decode(fragments))
 
     def _decode(self, fragments: list[bytes | bytearray]) -> tuple[int, str]:
-        """Make text of its fragments, which are used up.
-
-        ASCII is decoded by fragments and joined once. To join and then to decode needs a second
-        block of its size, and the digit a third. The C library returns so much to the system, and
-        at the next message all pages are new: 1.6 ms instead of 0.4 for 1 MiB.
-        """
-        texts = []
-        fragments.reverse()
-        try:
-            while fragments:
-                texts.append(str(fragments[-1], 'ascii'))
-                fragments.pop()
-        except UnicodeDecodeError:
-            fragments += [text.encode() for text in reversed(texts)]
-            texts = [b''.join(reversed(fragments)).decode()]
+        """Make text of its fragments, which are used up."""
+        texts = decode_ascii(fragments)
+        if texts is None:
+            data = b''.join(fragments)
+            fragments.clear()
+            if self._take_digit and data.startswith(b'4'):
+                with suppress(UnicodeDecodeError):  # the whole is decoded to say where
+                    return MESSAGE, str(memoryview(data)[1:], 'utf-8')
+            return TEXT, data.decode()
         if self._take_digit and texts[0].startswith('4'):
             texts[0] = texts[0][1:]
             return MESSAGE, ''.join(texts)

@@ -213,9 +213,9 @@ def test_memory_stays_bounded_while_a_server_stands_still(make_js_server, make_c
 
     tracemalloc.start()
     try:
-        sending = gevent.spawn(send)
-        gevent.sleep(0.02)
+        # A server that runs would take all of it, while this process is kept from running.
         server.suspend()
+        sending = gevent.spawn(send)
         gevent.sleep(1)
         stood = client.counts['large']
         gevent.sleep(0.2)

@@ -53,7 +53,7 @@ class Runner:
         self._tests = tests
         self._copies = [directory / str(number) for number in range(jobs)]
         for copy in self._copies:
-            ignore = shutil.ignore_patterns('__pycache__', 'node_modules')
+            ignore = shutil.ignore_patterns('__pycache__', 'node_modules', '*.so')
             for part in (PACKAGE, 'tests'):
                 shutil.copytree(ROOT / part, copy / part, ignore=ignore)
             shutil.copy(ROOT / 'tox.ini', copy)

@@ -25,8 +25,14 @@ def one(pattern):
 
 @pytest.fixture(scope='session')
 def wheel():
-    """The path of the wheel."""
-    return one('*.whl')
+    """The path of the wheel without the extension in C."""
+    return one('*-none-any.whl')
+
+
+@pytest.fixture(scope='session')
+def compiled_wheel():
+    """The path of the wheel with the extension in C."""
+    return one('*-abi3-*.whl')
 
 
 @pytest.fixture(scope='session')

@@ -38,6 +38,7 @@ def test_the_sdist_is_the_checkout(sdist):
     names = {member.name.removeprefix(f'{top}/') for member in members if member.isfile()}
     assert {
         'LICENSE',
+        'engineio_gevent/protocol/_speedups.c',
         'README.md',
         'tox.ini',
         'docs/conf.py',
@@ -52,12 +53,38 @@ def test_the_sdist_is_the_checkout(sdist):
     assert all(member.isfile() or member.isdir() for member in members)
 
 
+def package_files():
+    """What a wheel has of the package, but for the extension."""
+    return {
+        name
+        for name in tracked()
+        if name.startswith('engineio_gevent/') and not name.endswith('.c')
+    }
+
+
+def test_the_wheel_with_the_extension_is_the_package_and_the_extension(compiled_wheel):
+    with zipfile.ZipFile(compiled_wheel) as archive:
+        names = archive.namelist()
+    found = {name for name in names if '.dist-info/' not in name and not name.endswith('/')}
+    assert found == package_files() | {'engineio_gevent/protocol/_speedups.abi3.so'}
+    # For every CPython from 3.10 on, and any glibc from 2.17 on.
+    assert re.search('-cp310-abi3-.*manylinux_2_17_.*[.]whl$', compiled_wheel.name)
+
+
+def test_both_wheels_have_the_same_metadata(wheel, compiled_wheel):
+    def metadata(path):
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(f'{folder(path)}/METADATA')
+
+    assert metadata(wheel) == metadata(compiled_wheel)
+
+
 def test_the_wheel_is_the_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = archive.read(f'{folder(wheel)}/METADATA').decode()
         entries = archive.read(f'{folder(wheel)}/entry_points.txt').decode()
-    package = {name for name in tracked() if name.startswith('engineio_gevent/')}
+    package = package_files()
     assert {name for name in names if '.dist-info/' not in name} == package
     assert 'engineio_gevent/py.typed' in package
     assert f'{folder(wheel)}/licenses/LICENSE' in names

@@ -2,12 +2,17 @@
 
 import configparser
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
+import zipfile
 
 import gevent
 import pytest
+from run import PYTHONS, find_pythons
+
+import support
 
 from .conftest import ROOT
 
@@ -17,6 +22,10 @@ BRIDGE = ROOT / 'examples' / 'gunicorn_bridge'
 EXTRAS = configparser.ConfigParser()
 EXTRAS.read(ROOT / 'setup.cfg')
 EXTRAS = set(EXTRAS['options.extras_require'])
+
+#: Whether the extension in C is used; and whether installing the sdist here builds it.
+WHICH = 'import engineio_gevent; print(engineio_gevent.__accelerated__)'
+COMPILED = shutil.which('gcc') is not None and support.can_have_extension()
 
 #: Polling, the upgrade, and a message there and back.
 ECHO = """
@@ -64,6 +73,51 @@ def test_without_extras(installed):
 def test_from_the_sdist(environment, sdist, python_server):
     made = environment(sdist)
     assert str(made.folder) in made.run_python(ECHO, python_server.url)
+    assert made.run_python(WHICH) == f'{COMPILED}\n'
+
+
+def test_from_the_sdist_without_a_compiler(environment, sdist, python_server, monkeypatch):
+    monkeypatch.setenv('CC', 'no-compiler-here')
+    made = environment(sdist)
+    assert str(made.folder) in made.run_python(ECHO, python_server.url)
+    assert made.run_python(WHICH) == 'False\n'
+
+
+def test_the_wheel_without_the_extension(installed):
+    assert installed().run_python(WHICH) == 'False\n'
+
+
+def test_the_wheel_with_the_extension(environment, compiled_wheel, python_server):
+    made = environment(compiled_wheel)
+    assert str(made.folder) in made.run_python(ECHO, python_server.url)
+    assert made.run_python(WHICH) == 'True\n'
+    switch = {'ENGINEIO_GEVENT_PURE_PYTHON': '1'}
+    assert made.run_python(WHICH, env=switch) == 'False\n'
+    assert made.run_python(ECHO, python_server.url, env=switch)
+
+
+@pytest.mark.parametrize('name', [name for name in PYTHONS if not name.startswith('pypy')])
+def test_the_extension_is_loaded_by_every_python(compiled_wheel, name, tmp_path):
+    """One file serves all of them."""
+    command = find_pythons().get(name)
+    if command is None:
+        pytest.skip(f'{name} is not installed')
+    with zipfile.ZipFile(compiled_wheel) as archive:
+        archive.extract('engineio_gevent/protocol/_speedups.abi3.so', tmp_path)
+    program = (
+        'import _speedups as s\n'
+        'frame = s.encode_frame(1, "4hello")\n'
+        'assert s.mask(frame[6:], frame[2:6]) == b"4hello"\n'
+        'print(s.split_messages(b"\\x81\\x064hello", 10))'
+    )
+    done = subprocess.run(
+        [command, '-c', program],
+        cwd=tmp_path / 'engineio_gevent' / 'protocol',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("(['hello'], 8)\n", '')
 
 
 def test_the_extra_cli(installed, python_server):
@@ -116,14 +170,6 @@ def test_the_extra_socks(installed, python_server, hostile_server):
         made.run_python, (ECHO, python_server.url), {'env': variables}
     )
     assert proxy.accepted >= 2  # polling and the websocket
-
-
-def test_the_extra_speedups(installed):
-    installed('speedups').run_python(
-        'from engineio_gevent.protocol import masking\n'
-        'import websockets.speedups\n'
-        'assert masking.mask is websockets.speedups.apply_mask'
-    )
 
 
 def test_the_extra_socketio(installed):

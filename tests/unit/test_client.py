@@ -422,7 +422,12 @@ def test_a_json_module_of_its_own(server):
 
 
 def test_the_public_names():
-    assert set(engineio_gevent.__all__) == {'Client', 'exceptions', '__version__'}
+    assert set(engineio_gevent.__all__) == {
+        'Client',
+        'exceptions',
+        '__accelerated__',
+        '__version__',
+    }
 
 
 @pytest.mark.parametrize(
