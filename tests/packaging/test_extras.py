@@ -76,9 +76,12 @@ def test_from_the_sdist(environment, sdist, python_server):
     assert made.run_python(WHICH) == f'{COMPILED}\n'
 
 
-def test_from_the_sdist_without_a_compiler(environment, sdist, python_server, monkeypatch):
+def test_from_the_sdist_without_a_compiler(
+    environment, sdist, python_server, monkeypatch, tmp_path
+):
     monkeypatch.setenv('CC', 'no-compiler-here')
-    made = environment(sdist)
+    # uv keeps what it has built, by the path.
+    made = environment(shutil.copy(sdist, tmp_path))
     assert str(made.folder) in made.run_python(ECHO, python_server.url)
     assert made.run_python(WHICH) == 'False\n'
 

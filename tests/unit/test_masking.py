@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from engineio_gevent.protocol import masking
-from engineio_gevent.protocol.frames import PING, TEXT, encode_frame
+from engineio_gevent.protocol.frames import BINARY, PING, TEXT, encode_frame
 from engineio_gevent.protocol.masking import forget_keys, mask
 
 pytestmark = pytest.mark.usefixtures('implementation')
@@ -44,6 +44,15 @@ def test_masking(size):
     assert mask(masked, KEY) == payload
     text = 'ab\0\x7f' * size
     assert mask(text, KEY) == by_the_book(text.encode(), KEY)
+
+
+def test_masking_of_short_frames():
+    for size in range(130):
+        payload = random.Random(size).randbytes(size)
+        for _ in range(5):
+            frame = encode_frame(BINARY, payload)
+            start = 6 if size < 126 else 8
+            assert frame[start:] == by_the_book(payload, frame[start - 4 : start])
 
 
 @pytest.mark.parametrize('start', [0, 1, 7, 8, 100, 101, -1, -3, -101, -sys.maxsize - 1])

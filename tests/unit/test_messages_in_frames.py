@@ -54,6 +54,11 @@ def test_messages(size, count):
     assert split_messages(data * count, sys.maxsize) == ([bytes(size)] * count, len(data) * count)
 
 
+def test_binary_that_looks_like_text():
+    for payload in (b'4\xc2\x81', b'4' * 52, b'4hello', b'\x81' * 52):
+        assert split_messages(frame(BINARY, payload), 100) == ([payload], len(payload) + 2)
+
+
 def test_a_digit_alone_is_an_empty_message():
     assert split_messages(frame(TEXT, b'4'), 1) == ([''], 3)
     assert split_messages(frame(BINARY), 0) == ([b''], 2)
@@ -78,6 +83,8 @@ OTHERS = {
     'reserved bits': b'\xc1' + HELLO[1:],
     'unknown opcode': b'\x83' + HELLO[1:],
     'masked': b'\x81\x8a\0\0\0\0' + HELLO[2:],
+    'masked and empty': b'\x81\x80\0\0\0\0\0\1\0\0' + b'4' * 65536,
+    'another packet of 52 bytes': frame(TEXT, b'2' * 52),
     'masked, 16 bits': b'\x81\xfe\0\x7f' + b'4' * 200,
     'masked, 64 bits': b'\x81\xff\0\0\0\0\0\1\0\0' + b'4' * 70000,
     '125 in 16 bits': frame(TEXT, b'4' * 125, form=16),
