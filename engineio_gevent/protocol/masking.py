@@ -41,7 +41,7 @@ if hasattr(os, 'register_at_fork'):
 
 # The masks of frames of up to 125 bytes of payload, by its length. A key times REPEATS is
 # repeated by every fourth byte, from the third byte of the frame on; CUTS ends it with the frame.
-# Saves 0.2 us of the 0.6 that 64 bytes take.
+# Tables save 0.2 us of 0.7.
 _SHORT = 125
 REPEATS = [
     int.from_bytes(b'\0\0' + b'\1\0\0\0' * (1 + (length + 3) // 4), 'little')

@@ -20,8 +20,8 @@ _DIGIT = ord('4')  # of a MESSAGE packet
 _TWO_BYTES = 126
 _EIGHT_BYTES = 127
 
-# From this many bytes on, text is decoded without a copy of its bytes: 50 us of 150 for 1 MiB,
-# but 0.2 us more for 100 bytes.
+# From this many bytes on, text is decoded without a copy of its bytes: 0.6 us of 3.5 for 64 KiB,
+# but 0.12 us more for 100 bytes.
 _LARGE = 1 << 14
 
 
@@ -37,7 +37,7 @@ def split_messages(data: bytes, max_size: int, /) -> tuple[list[str | bytes], in
     type, a frame that is incomplete, too large or invalid. The decoder has to read from there.
     """
     size = len(data)
-    # One short text frame and nothing else, as most often: 0.35 us instead of 0.6.
+    # One short text frame and nothing else, as most often: 0.23 us instead of 0.38.
     if (
         2 < size < _TWO_BYTES + 2
         and data[1] == size - 2 <= max_size
