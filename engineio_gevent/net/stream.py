@@ -42,7 +42,8 @@ class Stream:
 
     :param sock: a connected socket: gevent's or the standard library's, plain
                  or TLS with its handshake done. The stream owns it from here.
-    :param on_data: called in the hub with each piece of bytes received.
+    :param on_data: called in the hub with each piece of bytes received. If it returns True,
+                    other connections and timers get a turn before the next piece.
     :param on_lost: called in the hub, once, when the connection ends: with
                     None at end of file, else with the exception. After
                     :meth:`close` it is called only for a failed write that
@@ -75,7 +76,7 @@ class Stream:
     def __init__(
         self,
         sock: Any,
-        on_data: Callable[[bytes], None],
+        on_data: Callable[[bytes], object],
         on_lost: Callable[[Exception | None], None],
     ) -> None:
         self._loop = get_hub().loop
@@ -114,6 +115,15 @@ class Stream:
             # TLS may have decrypted bytes already that no descriptor will announce.
             self._loop.run_callback(self._read)
 
+    def fileno(self) -> int:
+        """The descriptor."""
+        number: int = self._sock.fileno()
+        return number
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Set an option of the socket."""
+        self._sock.setsockopt(level, option, value)
+
     # Reading
 
     def _read(self) -> None:
@@ -139,19 +149,21 @@ class Stream:
                 return
             # A small buffer saves 0.4 us of allocating, where messages are small.
             self._read_size = SMALL_READ_SIZE if len(data) < SMALL_READ_SIZE else READ_SIZE
-            self._deliver(data)
+            if self._deliver(data) is True:
+                break
             if len(data) < size and not self._tls:
                 return
         if self._tls:
             # A record that has been read from the socket is not announced again.
             self._loop.run_callback(self._read)
 
-    def _deliver(self, data: bytes) -> None:
+    def _deliver(self, data: bytes) -> object:
         try:
-            self._on_data(data)
+            return self._on_data(data)
         except Exception as exc:
             # No traceback out of the hub: a fault above ends this connection alone.
             self._lose(exc)
+            return None
 
     def _lose(self, error: Exception | None) -> None:
         if not self.closed:
@@ -330,11 +342,14 @@ class Stream:
             self._end()
             self._sock.close()
 
-    def close_gently(self) -> None:
-        """:meth:`close`, but let the peer close TCP first."""
+    def close_gently(self, answered: bool = False) -> None:
+        """:meth:`close`, but let the peer close TCP first.
+
+        :param answered: see :func:`.close_gently`.
+        """
         if not self.closed:
             self._end()
-            close_gently(self._sock, answered=False)
+            close_gently(self._sock, answered)
 
     def expect_end(self) -> None:
         """The peer has answered all that was sent, and closes the connection now."""

@@ -11,12 +11,13 @@ import re
 import gevent
 import gevent.select
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
 from engineio_gevent.net import closing
+from engineio_gevent.net.dial import Dialer
 from engineio_gevent.net.errors import OutOfResources
-from engineio_gevent.transports import direct
+from engineio_gevent.transports import direct, exchange
 from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.redirects import MAX_REDIRECTS
 from engineio_gevent.transports.route import Route
@@ -38,6 +39,45 @@ from support import (
 @pytest.fixture(autouse=True)
 def no_netrc(monkeypatch, tmp_path):
     monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
+
+
+class Waiting:
+    """An HTTP whose requests are awaited: `get()` and `post()` return the body, or raise.
+
+    :param here: whether GETs are those of a handshake, whose connections are opened in the greenlet
+                 that waits.
+    """
+
+    def __init__(self, http, here):
+        self.inner = http
+        self._here = here
+        self.close, self.abandon = http.close, http.abandon
+
+    @property
+    def cookies(self):
+        return self.inner.cookies
+
+    def get(self, target, timeout):
+        if self._here:
+            return self.inner.get_and_wait(target, timeout)
+        return self._wait(self.inner.get, target, timeout)
+
+    def post(self, target, body, timeout):
+        return self._wait(self.inner.post, target, body, timeout)
+
+    @staticmethod
+    def _wait(ask, *arguments):
+        answer = AsyncResult()
+        ask(*arguments, answer.set)
+        assert not answer.ready()  # it comes later
+        found = answer.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def stream(self, method):
+        """The connection for GETs or POSTs."""
+        return (self.inner._getter if method == 'GET' else self.inner._poster)._stream
 
 
 class Server:
@@ -68,13 +108,19 @@ class Server:
         return [request for _, request in self.asked]
 
 
+@pytest.fixture(params=[True, False], ids=['handshake', 'hub'])
+def here(request):
+    """Whether GETs are those of a handshake."""
+    return request.param
+
+
 @pytest.fixture
-def make_http():
+def make_http(here):
     """`make_http(url, headers, max_size)`; closed with the test."""
     made = []
 
     def make(url, headers=None, max_size=None, **settings):
-        made.append(DirectHTTP(Route(url, headers, **settings), max_size))
+        made.append(Waiting(DirectHTTP(Route(url, headers, **settings), max_size), here))
         return made[-1]
 
     yield make
@@ -274,8 +320,8 @@ def test_a_kept_connection_that_the_server_has_closed(start, end, method):
     script, _, http = start(answer)
     ask = http.get if method == 'GET' else lambda target, timeout: http.post(target, b'x', timeout)
     assert ask('/', 5) == b'one'
-    kept = (http._getter if method == 'GET' else http._poster)._sock
-    assert gevent.select.select([kept], [], [], 5)[0]  # the end has arrived
+    kept = http.stream(method)
+    assert eventually(lambda: kept.closed)  # the end has arrived
     assert ask('/', 5) == b'ok'
     assert len(script.asked) == 2
 
@@ -323,10 +369,7 @@ def test_a_connection_that_fails_later_does_not_lack_a_descriptor(start):
     _, server, http = start(lambda sock: gevent.sleep(30))
     getting = gevent.spawn(outcome, http.get, '/', 30)
     server.wait_open(1)
-    watching = http._getter._sock
-    assert eventually(lambda: watching._watcher is not None)
-    waiter = watching._watcher.callback.__self__
-    gevent.get_hub().loop.run_callback(waiter.throw, OSError(errno.ENOBUFS, 'no buffers'))
+    http.stream('GET').fail(OSError(errno.ENOBUFS, 'no buffers'))
     error = getting.get(timeout=5)
     assert type(error) is ConnectionClosed
 
@@ -411,7 +454,8 @@ def test_a_get_whose_answer_has_begun_is_not_repeated(start, begun, end):
 
 def test_a_server_that_says_how_long_it_keeps(start, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(direct, 'monotonic', lambda: now[0])
+    for module in direct, exchange:
+        monkeypatch.setattr(module, 'monotonic', lambda: now[0])
     script, _, http = start(*[response('ok', headers=[('Keep-Alive', 'timeout=5, max=100')])] * 4)
     http.get('/', 5)
     now[0] += 3
@@ -712,31 +756,47 @@ def test_a_redirect_to_another_server_closes_the_first_connection_at_once(
     server.wait_open(0)
 
 
-def test_closing_while_a_request_is_under_way(start):
-    """Its socket is closed when it ends."""
+@pytest.mark.parametrize('gently', [False, True])
+def test_closing_while_a_request_is_under_way(start, gently):
+    """Its connection is closed at once, and nobody hears of it but who waits for the handshake."""
     script, server, http = start(read_to_end)
-    waiting = gevent.spawn(http.get, '/', 60)
+    waiting = gevent.spawn(outcome, http.get, '/', 60)
     assert eventually(lambda: script.asked)
-    http.close()
-    waiting.kill()
+    http.close(gently)
     server.wait_open(0)
+    settle()
+    if http._here:
+        assert isinstance(waiting.get(timeout=5), ConnectionClosed)
+    else:
+        assert not waiting.ready()
+    waiting.kill()
 
 
-def test_closing_just_before_the_answer(start):
-    """A whole answer, and a connection that could be kept, but not for us any more."""
-    release = Event()
+def test_closing_while_a_connection_is_opened(start):
+    """By a greenlet, which is told to the caller; the connection ends with it."""
+    opening, release = Event(), Event()
 
-    def answer(sock):
+    def dial(host, port):
+        opening.set()
         release.wait()
-        respond(sock, 'late')
-        read_to_end(sock)
 
-    script, server, http = start(answer)
-    waiting = gevent.spawn(http.get, '/', 60)
+    _, server, http = start()
+    http.inner._route.dialer = Dialer(dial)
+    waiting = gevent.spawn(outcome, http.get, '/', 60)
+    assert opening.wait(5)
+    ending = http.close()
+    assert len(ending) == (not http._here)
+    gevent.joinall(ending, timeout=5, raise_error=True)
+    assert all(greenlet.dead for greenlet in ending)
+    waiting.kill()
+    assert server.accepted == 0
+
+
+def test_a_greenlet_that_is_killed_while_it_waits_for_the_handshake(start):
+    script, server, http = start(read_to_end)
+    waiting = gevent.spawn(http.inner.get_and_wait, '/', 60)
     assert eventually(lambda: script.asked)
-    http.close()
-    release.set()
-    assert waiting.get(timeout=5) == b'late'
+    waiting.kill()
     server.wait_open(0)
 
 
@@ -751,7 +811,8 @@ def start_before_an_upgrade(hostile_server):
     def begin(*answers, headers=None):
         script = Server(*answers)
         server = hostile_server(script)
-        made.append(DirectHTTP(Route(server.url, headers), None, upgrade_may_follow=True))
+        http = DirectHTTP(Route(server.url, headers), None, upgrade_may_follow=True)
+        made.append(Waiting(http, True))
         return script, server, made[-1]
 
     yield begin
