@@ -314,7 +314,7 @@ class Exchange:
                 self._by,
             )
         except Exception as exc:
-            answer = exc
+            answer = self._with_place(exc)
         self._report(answer)
 
     def _follow(self, request: Request, response: Response, there: redirects.Destination) -> None:
@@ -327,6 +327,8 @@ class Exchange:
                 None,
                 response.headers,
             )
+        if request.deadline is not None and monotonic() >= request.deadline:
+            raise _time_out(request)
         request.redirects += 1
         cookies = self._route.cookies.header(there.url)
         request.headers = dict(
@@ -384,9 +386,8 @@ class Exchange:
         if not request.is_overdue:
             request.is_overdue = True
         elif now >= request.deadline + GRACE:
-            words = f'no answer within {request.timeout:g} seconds'
             self._stop_opening()
-            self._fail(self._with_place(TimeoutError(errno.ETIMEDOUT, words)))
+            self._fail(self._with_place(_time_out(request)))
 
     # The end
 
@@ -435,6 +436,10 @@ class Exchange:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.abandon(wake)
+
+
+def _time_out(request: Request) -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, f'no answer within {request.timeout:g} seconds')
 
 
 def _good_until(response: Response) -> float | None:
