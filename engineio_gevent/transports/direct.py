@@ -151,8 +151,7 @@ class DirectHTTP:
         ending = [self._getter.close(gently)]
         if self._poster is not None:
             ending.append(self._poster.close(gently))
-        if self._waiting is not None and not self._waiting.ready():
-            self._waiting.set(ConnectionClosed('the connection was closed by this client'))
+        self._wake()
         return [greenlet for greenlet in ending if greenlet is not None]
 
     def abandon(self, wake: bool = True) -> None:
@@ -160,6 +159,13 @@ class DirectHTTP:
         if self._poster is not None:
             self._poster.abandon(wake)
         self._stop_timer()
+        if wake:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake the greenlet that waits for the handshake."""
+        if self._waiting is not None and not self._waiting.ready():
+            self._waiting.set(ConnectionClosed('the connection was closed by this client'))
 
 
 def polling_headers(route: Route) -> dict[str, str]:
