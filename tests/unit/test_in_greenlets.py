@@ -187,3 +187,4 @@ def test_a_greenlet_that_the_application_kills(http, inner):
     (error,) = answers
     assert isinstance(error, ConnectionClosed)
     assert 'killed' in str(error)
+    assert isinstance(error.__cause__, gevent.GreenletExit)
