@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import re
 import select
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..net.deadlines import within
 from ..net.errors import error_text
 from ..net.hosts import authority
 from ..net.stream import Stream
+from ..net.tunnel import Proxy
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import forwards, open_connection
@@ -143,8 +143,11 @@ class Exchange:
         self._unsent = 0
         if request.body is not None and len(request.body) > SMALL_BODY:
             self._unsent = len(request.body)
-        self._go_to(redirects.home(self._route, request.target))
-        self._begin(here)
+        try:
+            self._go_to(redirects.home(self._route, request.target))
+            self._begin(here)
+        except Exception as exc:  # the caller is the hub, most often
+            get_hub().loop.run_callback(self._fail, exc)
 
     def _go_to(self, place: redirects.Destination) -> None:
         if place.origin != self._place.origin:
@@ -169,11 +172,8 @@ class Exchange:
         if request is None:
             return
         try:
-            connect: Callable[[], Any] = self._connect
-            if request.deadline is not None:
-                sock = within(request.deadline - monotonic(), connect, of=request.timeout)
-            else:
-                sock = connect()
+            left = None if request.deadline is None else request.deadline - monotonic()
+            sock = within(left, self._connect, request.timeout, of=request.timeout)
             self._opening = None
             if self._request is not request:  # closed meanwhile
                 sock.close()
@@ -189,13 +189,11 @@ class Exchange:
             self._opening = None
             self._fail(self._with_place(exc))
 
-    def _connect(self) -> Any:
-        assert self._request is not None
-        timeout = self._request.timeout
+    def _connect(self, timeout: float | None) -> Any:
         return open_connection(self._route, self._place, self._proxy, timeout, tunnel=False)
 
     @property
-    def _forwarding_proxy(self) -> Any:
+    def _forwarding_proxy(self) -> Proxy | None:
         """The proxy, if it is an HTTP proxy that gets the requests themselves."""
         return self._proxy if forwards(self._proxy, self._place) else None
 

@@ -391,6 +391,23 @@ def test_the_end_while_an_answer_is_awaited(hostile_server, make_http):
     assert isinstance(error, NothingCame)
 
 
+def test_a_request_that_cannot_be_made_has_its_error_for_an_answer(
+    hostile_server, make_http, monkeypatch
+):
+    """The hub asks for it, and must not get an exception."""
+    http = make_http(hostile_server(keep_answering).url)
+    assert got(begin(http.get, '/', 5)) == b'ok'
+    error = ValueError('no such request')
+
+    def refuse(*arguments):
+        raise error
+
+    monkeypatch.setattr(exchange, 'encode_request', refuse)
+    answer = begin(http.get, '/', 5)
+    assert not answer.ready()
+    assert got(answer) is error
+
+
 def test_after_the_end_no_answer_comes(hostile_server, make_http):
     server = hostile_server(read_to_end)
     http = make_http(server.url)
