@@ -212,9 +212,10 @@ class Connecting:
         if route.http_session is None:
             http = DirectHTTP(route, limit, upgrade_may_follow=upgrade)
         else:
+            from .transports.in_greenlets import InGreenlets
             from .transports.requests_session import SessionHTTP  # it imports requests
 
-            http = SessionHTTP(route, route.http_session, limit, options.timeouts)
+            http = InGreenlets(SessionHTTP(route, route.http_session, limit, options.timeouts))
         session.attach(Polling(session, route, options, http), http)
 
     def _greet(self, session: Session) -> None:

@@ -186,12 +186,12 @@ def test_against_a_served_demo():
 
 
 def test_by_polling():
-    """Without a websocket each client has a greenlet for polling, and the demo reports it."""
+    """Without a websocket a client needs no greenlet either, and the demo reports it."""
     with other_server(transports=['polling']) as (_, url):
         code, out, err = demo('--clients', '10', '--url', url)
     assert (code, err) == (0, '')
     check_figures(out, 10, transport='polling')
-    assert ', 1 greenlet per client' in out
+    assert ', 0 greenlets per client' in out
 
 
 def test_it_ends_with_what_to_try_next():

@@ -55,7 +55,8 @@ class Stream:
 
     :param sock: a connected socket: gevent's or the standard library's, plain
                  or TLS with its handshake done. The stream owns it from here.
-    :param on_data: called in the hub with each piece of bytes received.
+    :param on_data: called in the hub with each piece of bytes received. If it returns True,
+                    other connections and timers get a turn before the next piece.
     :param on_lost: called in the hub, once, when the connection ends: with
                     None at end of file, else with the exception. After
                     :meth:`close` it is called only for a failed write that
@@ -95,7 +96,7 @@ class Stream:
     def __init__(
         self,
         sock: Any,
-        on_data: Callable[[bytes], None],
+        on_data: Callable[[bytes], object],
         on_lost: Callable[[Exception | None], None],
         max_delay: float = 0,
     ) -> None:
@@ -142,6 +143,15 @@ class Stream:
             # TLS may have decrypted bytes already that no descriptor will announce.
             self._loop.run_callback(self._read)
 
+    def fileno(self) -> int:
+        """The descriptor."""
+        number: int = self._sock.fileno()
+        return number
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Set an option of the socket."""
+        self._sock.setsockopt(level, option, value)
+
     # Reading
 
     def _read(self) -> None:
@@ -170,10 +180,14 @@ class Stream:
             # A small buffer saves 0.4 us of allocating, where messages are small.
             self._read_size = SMALL_READ_SIZE if len(data) < SMALL_READ_SIZE else READ_SIZE
             try:
-                self._on_data(data)
+                enough = self._on_data(data)
             except Exception as exc:
                 # No traceback out of the hub: a fault above ends this connection alone.
                 self._lose(exc)
+                return
+            if enough is True:
+                if self._tls:
+                    self._loop.run_callback(self._read)
                 return
             if len(data) < size:
                 if not self._tls:
@@ -399,11 +413,14 @@ class Stream:
             self._end()
             self._sock.close()
 
-    def close_gently(self) -> None:
-        """:meth:`close`, but let the peer close TCP first."""
+    def close_gently(self, answered: bool = False) -> None:
+        """:meth:`close`, but let the peer close TCP first.
+
+        :param answered: see :func:`.close_gently`.
+        """
         if not self.closed:
             self._end()
-            close_gently(self._sock, answered=False)
+            close_gently(self._sock, answered)
 
     def expect_end(self) -> None:
         """The peer has answered all that was sent, and closes the connection now."""

@@ -89,6 +89,11 @@ def put_back(queue: deque[Encoded], body: bytes) -> None:
         queue.appendleft(data if isinstance(data, bytes) else f'{kind}{data}')
 
 
+def queued_size(body: bytes) -> int:
+    """Return the sum of :func:`encoded_size` of the packets in a body of :func:`take_body`'s."""
+    return len(body) - body.count(SEPARATOR)
+
+
 def count_messages(body: bytes) -> int:
     """Return how many of the packets in a body of :func:`take_body`'s are messages."""
     return sum(part.startswith((b'4', b'b')) for part in body.split(SEPARATOR))
@@ -102,13 +107,21 @@ def slices(body: bytes) -> Iterator[bytes]:
     Yields parts for :func:`decode`. Most bodies are one.
     """
     start = 0
-    while True:
-        end = body.find(SEPARATOR, start + SLICE)
-        if end < 0 or end + 1 == len(body):  # an empty packet at the end stays a fault
-            yield body[start:]
-            return
-        yield body[start:end]
-        start = end + 1
+    while start >= 0:
+        part, start = next_slice(body, start)
+        yield part
+
+
+def next_slice(body: bytes, start: int) -> tuple[bytes, int]:
+    """Return one of :func:`slices`, and where the next one begins: -1 after the last.
+
+    :param body: the body as it came.
+    :param start: where this one begins.
+    """
+    end = body.find(SEPARATOR, start + SLICE)
+    if end < 0 or end + 1 == len(body):  # an empty packet at the end stays a fault
+        return body[start:], -1
+    return body[start:end], end + 1
 
 
 def decode(body: bytes) -> list[tuple[int, str | bytes]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
 from typing import Protocol
+
+from gevent import Greenlet, Timeout
 
 from ..exceptions import HTTPError
 from ..printable import shortened
@@ -20,34 +22,52 @@ CONTENT_TYPE = 'text/plain;charset=UTF-8'
 MAX_MESSAGE = 500
 
 
+#: The body of a 2xx answer, or why there is none: an ``HTTPError`` for another status, another
+#: ``EngineIOError`` for no connection or a broken answer. The code of a caller's session may raise
+#: anything, also a ``gevent.Timeout``.
+Answer = bytes | Exception | Timeout
+OnAnswer = Callable[[Answer], None]
+
+
 class HTTP(Protocol):
-    """What polling needs of HTTP: two requests, which may be in flight together."""
+    """What polling needs of HTTP: a GET and a POST, which may be in flight together."""
 
     @property
     def cookies(self) -> CookieJar | None:
         """The cookies of this connection."""
 
-    def get(self, target: str, timeout: float | None) -> bytes:
-        """GET; returns the body of a 2xx answer. Waits.
+    def get_and_wait(self, target: str, timeout: float | None) -> bytes:
+        """GET; waits.
 
         :param target: path and query.
         :param timeout: seconds for the whole answer, or, through a ``requests.Session``,
                         between two pieces of it; None: no bound.
-        :raises HTTPError: another status.
-        :raises EngineIOError: no connection, or a broken answer.
+        :returns: the body of a 2xx answer.
+        :raises Exception: see :data:`Answer`.
         """
 
-    def post(self, target: str, body: bytes, timeout: float | None) -> bytes:
-        """POST; as :meth:`get`."""
+    def get(self, target: str, timeout: float | None, on_answer: OnAnswer) -> None:
+        """Begin a GET; does not wait.
 
-    def close(self, gently: bool = False) -> None:
-        """Close the connections that are ours.
+        :param on_answer: called once with the answer, in the hub or another greenlet, not before
+                          this returns, and not after :meth:`close` or :meth:`abandon`.
+        """
+
+    def post(self, target: str, body: bytes, timeout: float | None, on_answer: OnAnswer) -> None:
+        """Begin a POST, as :meth:`get`."""
+
+    def close(self, gently: bool = False) -> list[Greenlet[..., None]]:
+        """Close the connections that are ours. Requests that are in flight get no answer.
 
         :param gently: let the server close those first over which all is answered.
+        :returns: the greenlets that end in a moment, and close a connection then.
         """
 
-    def abandon(self) -> None:
-        """Let go of the descriptors without a byte to the server."""
+    def abandon(self, wake: bool = True) -> None:
+        """Let go of the descriptors without a byte to the server.
+
+        :param wake: see :meth:`.Transport.abandon`.
+        """
 
 
 def body_of_success(

@@ -1,23 +1,29 @@
-"""HTTP long-polling: a greenlet for GET, and another one for POST while packets are queued."""
+"""HTTP long-polling: which request is made when.
+
+Nothing here waits but the methods that say so. An answer is handled where it arrives, in the hub.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from gevent import Greenlet, Timeout, getcurrent, joinall, sleep
+from gevent import Greenlet, Timeout, joinall, sleep
 from gevent.event import Event
+from gevent.hub import get_hub
 
 from ..exceptions import ConnectionClosed, ProtocolError
 from ..net.deadlines import timer_seconds
 from ..net.errors import OutOfResources
+from ..net.watchers import close_watchers
 from ..protocol import packet, payload
 from ..protocol.open_packet import OpenPacket
 from ..protocol.packet import Encoded, is_pong
 from .base import Limits, Sink, undelivered_error
-from .http import HTTP
+from .http import HTTP, Answer
 from .route import Route
 
 #: Seconds before the next GET if the last one returned only NOOP packets.
@@ -46,6 +52,7 @@ class Polling:
         '_abort_timeout',
         '_changed',
         '_closed',
+        '_ending',
         '_finishing',
         '_getting',
         '_http',
@@ -54,12 +61,14 @@ class Polling:
         '_max_payload',
         '_never_sent',
         '_paused',
+        '_post_error',
         '_posting',
         '_queue',
         '_route',
         '_sid',
         '_silence',
         '_started',
+        '_timers',
         'queued',
         'sink',
     )
@@ -78,8 +87,11 @@ class Polling:
         self._never_sent = 0
         #: Bytes queued, as they will be posted; after the end: never posted.
         self.queued = 0
-        self._getting: Greenlet[..., None] | None = None
-        self._posting: Greenlet[..., None] | None = None
+        # Whether a GET is in flight or about to be made; whether a POST is.
+        self._getting = self._posting = False
+        self._post_error: Exception | Timeout | None = None  # while the last words may arrive
+        self._timers: set[Any] | None = None  # of pauses
+        self._ending: list[Greenlet[..., None]] = []  # what still closes a connection
         self._started = self._paused = self._finishing = self._closed = False
         self._abort_timeout: float | None = None  # of abort(), from then on
         self._changed: Event | None = None
@@ -87,11 +99,14 @@ class Polling:
     def open(self, sid: str | None = None) -> None:
         """GET the OPEN packet. The sink gets all packets of the response before this returns."""
         self._sid = sid
-        body = self._http.get(self._target(), self._limits.request_timeout)
+        body = self._http.get_and_wait(self._target(), self._limits.request_timeout)
         if not body:
             raise ProtocolError('not an Engine.IO 4 handshake: the body is empty')
         try:
-            self._deliver(body)
+            for number, part in enumerate(payload.slices(body)):
+                if number:
+                    sleep(0)  # the handlers of the packets before start, and need no more memory
+                self.sink.on_packets(self, payload.decode(part))
         except ProtocolError as exc:
             # The body may be any page of any server.
             raise ProtocolError(f'not an Engine.IO 4 handshake: {exc}') from exc
@@ -108,72 +123,108 @@ class Polling:
         """Begin to poll, and post what is queued."""
         if not self._started and not self._closed:
             self._started = True
-            self._getting = Greenlet.spawn(self._poll)
+            self._begin_polling()
             self._post_queued()
 
     def _target(self) -> str:
         return self._route.target('polling', self._sid)
 
-    def _ask(self, request: Callable[..., bytes], *arguments: Any) -> bytes | None:
-        """Send a request, and try again for as long as the machine has no room for its connection.
+    def _after(self, seconds: float, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function later, in the hub, unless the transport is closed before."""
+
+        def call() -> None:
+            assert self._timers is not None
+            self._timers.discard(timer)
+            close_watchers(timer.loop, timer)
+            function(*arguments)
+
+        timer: Any = get_hub().loop.timer(timer_seconds(seconds))
+        self._timers = self._timers or set()
+        self._timers.add(timer)
+        timer.start(call)
+
+    def _retry_deadline(self, answer: Answer, deadline: float | None) -> float | None:
+        """Until when to try again, if the machine has no room for the connection of a request.
 
         Nothing was sent then, and the server waits for an answer to its PING. The heartbeat
         ends a connection for which that takes too long.
 
-        :returns: the body of the answer; None where polling was paused before it was sent.
+        :param deadline: that of earlier attempts, or None.
+        :returns: None: do not try again.
         """
-        deadline = None
-        while True:
-            try:
-                return request(self._target(), *arguments)
-            except OutOfResources:
-                deadline = deadline or monotonic() + self._silence
-                if monotonic() >= deadline:
-                    raise
-            sleep(RESOURCES_PAUSE)
-            if self._paused:
-                return None
+        if not isinstance(answer, OutOfResources):
+            return None
+        now = monotonic()
+        deadline = deadline or now + self._silence
+        return deadline if now < deadline else None
 
     # Receiving
 
-    def _deliver(self, body: bytes) -> bool:
-        """Hand over the packets of a body.
+    def _begin_polling(self) -> None:
+        self._getting = True
+        get_hub().loop.run_callback(self._poll)  # unless it is closed at once
 
-        :returns: whether all of them are NOOPs.
-        :raises ProtocolError: the body is invalid. Some packets have been handed over then.
+    def _poll(self, deadline: float | None = None) -> None:
+        """Begin the next GET, unless there is to be none.
+
+        :param deadline: for attempts that find no room for a connection; None: the first attempt.
         """
-        only_noops = True
-        for number, part in enumerate(payload.slices(body)):
-            if number:
-                sleep(0)  # the handlers of the packets before start, and need no more memory
+        if self._paused or self._closed or self._abort_timeout is not None:
+            self._end_polling()
+            return
+        on_answer = partial(self._on_get, deadline=deadline) if deadline else self._on_get
+        self._http.get(self._target(), self._silence, on_answer)
+
+    def _on_get(self, answer: Answer, deadline: float | None = None) -> None:
+        if self._closed:
+            return
+        deadline = self._retry_deadline(answer, deadline)
+        if deadline is not None:
+            self._after(RESOURCES_PAUSE, self._poll, deadline)
+        elif not isinstance(answer, bytes):
+            self._end_polling(answer)
+        elif not answer:
+            # An empty body is no list of packets. A broken server or proxy sends it
+            # for each GET at once, so to try again would never end.
+            self._end_polling(ProtocolError('the server answered a polling GET with an empty body'))
+        else:
+            self._deliver(answer)
+
+    def _deliver(self, body: bytes, start: int = 0, only_noops: bool = True) -> None:
+        """Hand over the packets of a body, from a position on, and begin the next GET.
+
+        :param only_noops: whether all packets before that position were NOOPs.
+        """
+        if self._closed:
+            return
+        try:
+            part, start = payload.next_slice(body, start)
             packets = payload.decode(part)
             self.sink.on_packets(self, packets)
-            only_noops = only_noops and all(kind == packet.NOOP for kind, _ in packets)
-        return only_noops
-
-    def _poll(self) -> None:
-        try:
-            while not self._paused and not self._closed and self._abort_timeout is None:
-                body = self._ask(self._http.get, self._silence)
-                if body is None or self._closed:
-                    break
-                if not body:
-                    # An empty body is no list of packets. A broken server or proxy sends it
-                    # for each GET at once, so to try again would never end.
-                    raise ProtocolError('the server answered a polling GET with an empty body')
-                only_noops = self._deliver(body)
-                if not self._paused and only_noops:
-                    # python-engineio answers each GET at once with a NOOP while it waits for
-                    # the end of a probe. Without a pause these are 1,000 GETs a second.
-                    sleep(NOOP_PAUSE)
-        except (Exception, Timeout) as exc:  # a Timeout of the code of a session is no Exception
+        except Exception as exc:
             if isinstance(exc, ProtocolError) and exc.decoded:
                 self.sink.on_packets(self, exc.decoded)
-            if not self._finishing:  # else an error of the GET does not matter
-                self._lose(exc)
-        finally:
-            self._getting = None
-            self._notify()
+            self._end_polling(exc)
+            return
+        only_noops = only_noops and all(kind == packet.NOOP for kind, _ in packets)
+        if start > 0:
+            # The handlers of the packets before start first, and need no more memory.
+            get_hub().loop.run_callback(self._deliver, body, start, only_noops)
+        elif only_noops and not self._paused:
+            # python-engineio answers each GET at once with a NOOP while it waits for
+            # the end of a probe. Without a pause these are 1,000 GETs a second.
+            self._after(NOOP_PAUSE, self._poll)
+        else:
+            self._poll()
+
+    def _end_polling(self, error: Exception | Timeout | None = None) -> None:
+        """No GET follows."""
+        self._getting = False
+        if error is not None and not self._finishing:  # else an error of the GET does not matter
+            self._lose(error)
+        elif self._post_error is not None:
+            self._lose(self._post_error)
+        self._notify()
 
     # Sending
 
@@ -185,7 +236,7 @@ class Polling:
         if self._queue is None:
             self._queue = deque()
         self._queue.append(packet)
-        if self._posting is None:
+        if not self._posting:
             self._post_queued()
         return self.queued
 
@@ -217,34 +268,64 @@ class Polling:
         return payload.count_messages(self._in_flight) + waiting + self._never_sent
 
     def _post_queued(self) -> None:
-        if self._queue and self._started and not self._paused and self._posting is None:
-            self._posting = Greenlet.spawn(self._post)
+        if self._queue and self._started and not self._paused and not self._posting:
+            self._posting = True
+            # What else is sent in this turn of the loop goes together.
+            get_hub().loop.run_callback(self._post)
 
     def _post(self) -> None:
+        """Begin the next POST, unless there is to be none."""
+        if self._closed:
+            return
+        if not self._queue or self._paused:
+            self._end_posting()
+            return
         try:
-            while self._queue and not self._paused and not self._closed:
-                count = len(self._queue)
-                body = payload.take_body(self._queue, self._max_payload)
-                separators = count - len(self._queue) - 1
-                self._in_flight = body
-                timeout = self._abort_timeout or self._limits.request_timeout
-                answer = self._ask(self._http.post, body, timeout)
-                self._in_flight = b''
-                if answer is None:
-                    payload.put_back(self._queue, body)
-                    break
-                self.queued -= len(body) - separators
-                self._notify()
-        except (Exception, Timeout) as exc:  # likewise: the messages of the POST may be lost
-            if self._getting is not None and not self._closed:
-                # A server that closes the connection fails a POST in flight. The answers to the
-                # GETs carry its last messages and its CLOSE packet.
-                self._getting.join(LAST_WORDS)
+            self._in_flight = payload.take_body(self._queue, self._max_payload)
+        except Exception as exc:
             self._lose(exc)
-        finally:
-            self._posting = None
-            self._queue = self._queue or None
+            return
+        self._send_body()
+
+    def _send_body(self, deadline: float | None = None) -> None:
+        """POST what is in flight.
+
+        :param deadline: as for :meth:`_poll`.
+        """
+        if deadline and self._paused:
+            self._queue = self._queue or deque()
+            payload.put_back(self._queue, self._in_flight)
+            self._in_flight = b''
+            self._end_posting()
+            return
+        timeout = self._abort_timeout or self._limits.request_timeout
+        on_answer = partial(self._on_post, deadline=deadline) if deadline else self._on_post
+        self._http.post(self._target(), self._in_flight, timeout, on_answer)
+
+    def _on_post(self, answer: Answer, deadline: float | None = None) -> None:
+        if self._closed:
+            return
+        deadline = self._retry_deadline(answer, deadline)
+        if deadline is not None:
+            self._after(RESOURCES_PAUSE, self._send_body, deadline)
+        elif isinstance(answer, bytes):
+            self.queued -= payload.queued_size(self._in_flight)
+            self._in_flight = b''
             self._notify()
+            self._post()
+        elif self._getting:
+            # A server that closes the connection fails a POST in flight. The answers to the
+            # GETs carry its last messages and its CLOSE packet.
+            self._post_error = answer
+            self._after(LAST_WORDS, self._lose, answer)
+        else:
+            self._lose(answer)
+
+    def _end_posting(self) -> None:
+        """No POST follows."""
+        self._posting = False
+        self._queue = self._queue or None
+        self._notify()
 
     # Waiting, in greenlets
 
@@ -268,14 +349,14 @@ class Polling:
     def pause(self) -> None:
         """Begin no new request, and wait for those in flight. Not during :meth:`finish`."""
         self._paused = not self._finishing
-        while (self._getting is not None or self._posting is not None) and not self._closed:
+        while (self._getting or self._posting) and not self._closed:
             self._wait()
 
     def resume(self) -> None:
         """Go on after :meth:`pause`, or start."""
         self._paused = False
-        if self._started and self._getting is None and not self._closed:
-            self._getting = Greenlet.spawn(self._poll)
+        if self._started and not self._getting and not self._closed:
+            self._begin_polling()
         self._post_queued()
         self.start()
 
@@ -298,7 +379,7 @@ class Polling:
             self._started = True  # posts go out, though no GET may have been begun
             self._paused = False
             self._post_queued()
-            while self._posting is not None and not self._closed:
+            while self._posting and not self._closed:
                 left = deadline - monotonic()
                 if left <= 0:
                     break
@@ -309,10 +390,9 @@ class Polling:
             if self.queued:
                 self._lose(undelivered_error(self.queued))
         finally:
-            greenlets = [one for one in (self._getting, self._posting) if one is not None]
             self.close()
-            # A request that was in flight gives its descriptor back when its greenlet ends.
-            joinall(greenlets, timeout=timer_seconds(deadline - monotonic()))
+            if self._ending:
+                joinall(self._ending, timeout=timer_seconds(deadline - monotonic()))
 
     def abort(self, timeout: float) -> None:
         """Drop what is queued, post a CLOSE packet, wait for that, and close.
@@ -353,20 +433,19 @@ class Polling:
         self._closed = True
         self._queue = None
         self._in_flight = b''
-        current = getcurrent()
-        for greenlet in (self._getting, self._posting):
-            if greenlet is not None and greenlet is not current:
-                greenlet.kill(block=False)
-        self._http.close(gently)
+        self._stop_timers()
+        self._ending = self._http.close(gently)
         self._notify()
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers or ():
+            close_watchers(timer.loop, timer)
+        self._timers = None
 
     def abandon(self, wake: bool = True) -> None:
         """Let go of the sockets without a byte to the server; see :meth:`.Transport.abandon`."""
         self._closed = True
-        for greenlet in (self._getting, self._posting) if wake else ():
-            if greenlet is not None:
-                # Before its loop looks at the descriptor that is no more, and aborts.
-                greenlet.kill(block=False)
-        self._http.abandon()
+        self._stop_timers()
+        self._http.abandon(wake)
         if wake:
             self._notify()

@@ -169,12 +169,12 @@ def test_failed_connects_leave_nothing(make_any_server, transport):
     check_counts(before)
 
 
-@pytest.mark.parametrize('transports', [['websocket'], None])
+@pytest.mark.parametrize('transports', [['websocket'], None, ['polling']])
 def test_idle_client_is_a_descriptor_and_no_greenlet(any_server, transports):
     before = counted()
     crowd = Crowd(any_server.url, transports, 100)
     crowd.connect()
-    assert {client.transport() for client in crowd.clients} == {'websocket'}
+    assert {client.transport() for client in crowd.clients} == {(transports or ['websocket'])[0]}
     # No handler has run, so there is no worker either.
     assert support.eventually(lambda: counted()[0] - before[0] <= 100), (before, counted())
     assert support.eventually(lambda: counted()[1] <= before[1]), (before, counted())

@@ -12,12 +12,15 @@ import hashlib
 import json
 import math
 import re
+import socket
 import struct
 import zlib
 from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import quote
+
+from gevent.event import AsyncResult
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
 from engineio_gevent.protocol import open_packet, packet, payload
@@ -884,17 +887,52 @@ class _Recording(_Server):
         return -1  # closed by the peer, as far as anybody asks
 
 
-class _Dialer:
-    """Connects to servers that answer with these responses, one each."""
+class _Pair:
+    """A server at the other end of a real socket, which the loop can watch."""
 
-    def __init__(self, random: Random, *answers: bytes) -> None:
+    def __init__(self, answer: bytes) -> None:
+        self.client, self._end = socket.socketpair()
+        self._end.sendall(answer)
+        self._sent: bytes | None = None
+
+    @property
+    def sent(self) -> bytes:
+        """What has been sent to it. It closes the connection with the first look at that."""
+        if self._sent is None:
+            self._end.setblocking(False)
+            self._sent = self._end.recv(1 << 20)
+            self._end.close()
+        return self._sent
+
+
+class _Dialer:
+    """Connects to servers that answer with these responses, one each.
+
+    :param real: whether the loop has to watch the sockets.
+    """
+
+    def __init__(self, random: Random, *answers: bytes, real: bool) -> None:
         self._random = random
         self._answers = list(answers)
-        self.made: list[_Recording] = []
+        self._real = real
+        self.made: list[_Recording | _Pair] = []
 
-    def open(self, host: str, port: int, *_limits: object) -> _Recording:
-        self.made.append(_Recording(self._answers.pop(0), self._random))
+    def open(self, host: str, port: int, *_limits: object) -> Any:
+        answer = self._answers.pop(0)
+        if self._real:
+            pair = _Pair(answer)
+            self.made.append(pair)
+            return pair.client
+        self.made.append(_Recording(answer, self._random))
         return self.made[-1]
+
+
+def _post(route: Route, body: bytes) -> None:
+    answer: AsyncResult[Any] = AsyncResult()
+    DirectHTTP(route, LIMIT).post(route.target('polling'), body, None, answer.set)
+    found = answer.get()
+    if isinstance(found, BaseException):
+        raise found
 
 
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok'
@@ -917,8 +955,8 @@ def _given(data: bytes, random: Random) -> dict[Any, Any]:
 def check_request(data: bytes, random: Random) -> object:
     headers = _given(data, random)
     answers = (_AWAY, _ANSWER) if random.random() < 0.3 else (_ANSWER,)
-    dialer: Any = _Dialer(random, *answers)
     way = random.choice(('get', 'post', 'websocket', 'websocket-client', 'option'))
+    dialer: Any = _Dialer(random, *answers, real=way in ('get', 'post'))
     options: dict[str, Any] | None = None
     if way in ('websocket-client', 'option'):
         options = {'redirect_limit': 3}
@@ -931,9 +969,9 @@ def check_request(data: bytes, random: Random) -> object:
         return 'refused', str(error).partition(':')[0][-20:]
     try:
         if way == 'get':
-            DirectHTTP(route, LIMIT).get(route.target('polling'), None)
+            DirectHTTP(route, LIMIT).get_and_wait(route.target('polling'), None)
         elif way == 'post':
-            DirectHTTP(route, LIMIT).post(route.target('polling'), body, None)
+            _post(route, body)
         else:
             open_websocket(route, None, None)
             raise AssertionError('no handshake')

@@ -24,6 +24,7 @@ from engineio_gevent.net import unpatched
 from engineio_gevent.options import Reason
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG
 from engineio_gevent.transports.direct import DirectHTTP
+from engineio_gevent.transports.in_greenlets import InGreenlets
 from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
 from support import (
@@ -240,7 +241,8 @@ def test_polling_with_a_session_of_the_caller_s(world, monkeypatch):
     monkeypatch.setattr(unpatched, '_warned', True)
     world.route = Route('http://a.test', http_session=(own := requests.Session()))
     world.connect('polling', upgrade=False)
-    assert isinstance(world.polling.http, SessionHTTP)
+    assert isinstance(world.polling.http, InGreenlets)
+    assert isinstance(world.polling.http._http, SessionHTTP)
     assert world.session.http is own
 
 

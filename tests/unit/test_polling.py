@@ -15,6 +15,7 @@ from engineio_gevent.protocol import payload
 from engineio_gevent.protocol.open_packet import OpenPacket
 from engineio_gevent.protocol.packet import CLOSE, MESSAGE, NOOP, OPEN, PING
 from engineio_gevent.transports import polling as module
+from engineio_gevent.transports.in_greenlets import InGreenlets
 from engineio_gevent.transports.polling import Polling
 from engineio_gevent.transports.route import Route
 from support import eventually, no_leaks, patience, settle
@@ -70,6 +71,55 @@ class FakeHTTP:
         self.abandoned += 1
 
 
+class InHub:
+    """Makes the requests of a `FakeHTTP` without a greenlet: answers come from the loop."""
+
+    def __init__(self, http):
+        self._http = http
+        self._asked = 0
+        self._ended = False
+
+    def get_and_wait(self, target, timeout):
+        return self._http.get(target, timeout)
+
+    def get(self, target, timeout, on_answer):
+        self._ask('GET', self._http.gets, target, None, timeout, on_answer)
+
+    def post(self, target, body, timeout, on_answer):
+        self._ask('POST', self._http.posts, target, body, timeout, on_answer)
+
+    def _ask(self, method, queue, target, body, timeout, on_answer):
+        http = self._http
+        assert not http.closed
+        assert http.in_flight[method] == 0
+        http.targets.append(target)
+        http.in_flight[method] += 1
+        http.most_in_flight[method] = max(http.most_in_flight[method], http.in_flight[method])
+
+        def report(found):
+            if not self._ended:
+                http.in_flight[method] -= 1
+                on_answer(found.value if found.exception is None else found.exception)
+
+        answer = AsyncResult()
+        answer.rawlink(report)
+        queue.put((body, timeout, answer))
+
+    def close(self, gently=False):
+        self._end()
+        self._http.close(gently)
+        return []
+
+    def abandon(self, wake=True):
+        if wake:
+            self._end()
+        self._http.abandon()
+
+    def _end(self):
+        self._ended = True
+        self._http.in_flight.update(GET=0, POST=0)
+
+
 class Sink:
     def __init__(self):
         self.packets = []
@@ -105,10 +155,16 @@ def sink():
     return Sink()
 
 
+@pytest.fixture(params=[InGreenlets, InHub], ids=['in-greenlets', 'in-the-hub'])
+def way(request):
+    """How requests are made: by a session of the caller, or over connections of our own."""
+    return request.param
+
+
 @pytest.fixture
-def polling(http, sink):
+def polling(http, sink, way):
     """Settled, and not started."""
-    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
+    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, way(http))
     one.apply_open_packet(opened(max_payload=1000))
     yield one
     one.close()
@@ -125,7 +181,7 @@ def started(polling):
 
 
 def test_open(http, sink):
-    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
+    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, InGreenlets(http))
     opening = gevent.spawn(one.open)
     _, timeout, answer = http.gets.get(timeout=5)
     assert timeout == 7
@@ -136,7 +192,7 @@ def test_open(http, sink):
 
 
 def test_open_for_a_session_that_there_is(http, sink):
-    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, http)
+    one = Polling(sink, Route('http://a.test', timestamp=False), Limits, InGreenlets(http))
     opening = gevent.spawn(one.open, 'known')
     http.answer_get('0{}')
     opening.get(timeout=5)
@@ -153,7 +209,7 @@ def test_open_for_a_session_that_there_is(http, sink):
     ],
 )
 def test_open_with_a_body_of_something_else(http, sink, body, words):
-    one = Polling(sink, Route('http://a.test'), Limits, http)
+    one = Polling(sink, Route('http://a.test'), Limits, InGreenlets(http))
     http.get = lambda target, timeout: body
     with pytest.raises(ProtocolError, match=words) as caught:
         one.open()
@@ -186,7 +242,12 @@ def test_one_get_after_the_other(http, sink, started):
 def test_a_pause_after_a_body_of_noops_alone(http, polling, monkeypatch):
     """python-engineio sends such a body at once while it waits for the end of an upgrade."""
     pauses = []
-    monkeypatch.setattr(module, 'sleep', pauses.append)
+
+    def after(transport, seconds, function, *arguments):
+        pauses.append(seconds)
+        gevent.get_hub().loop.run_callback(function, *arguments)
+
+    monkeypatch.setattr(Polling, '_after', after)
     polling.start()
     http.answer_get('4one')
     http.answer_get('6', '4two')
@@ -463,11 +524,15 @@ def quick(monkeypatch):
     """The clock of the test's own; the pauses between attempts take no time."""
     now = [1000.0]
 
-    def sleep(seconds):
-        now[0] += seconds
-        gevent.sleep(0)
+    def after(transport, seconds, function, *arguments):
+        def call():
+            now[0] += seconds
+            if not transport._closed:
+                function(*arguments)
 
-    monkeypatch.setattr(module, 'sleep', sleep)
+        gevent.get_hub().loop.run_callback(call)
+
+    monkeypatch.setattr(Polling, '_after', after)
     monkeypatch.setattr(module, 'monotonic', lambda: now[0])
     return now
 
@@ -523,7 +588,7 @@ def test_the_time_for_a_descriptor_begins_anew_with_each_request(http, sink, sta
 
 
 def test_a_handshake_waits_for_no_descriptor(http, sink, quick):
-    one = Polling(sink, Route('http://a.test'), Limits, http)
+    one = Polling(sink, Route('http://a.test'), Limits, InGreenlets(http))
     answer = AsyncResult()
     answer.set_exception(exhausted())
     http.get = lambda target, timeout: answer.get()
