@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as _json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -29,8 +28,8 @@ class Options(NamedTuple):
     logger: logging.Logger
     #: Whether the application asked for a log; errors are logged in any case.
     verbose: bool
-    dumps: Callable[..., Any]
-    loads: Callable[..., Any]
+    dumps: Callable[[Any], str]
+    loads: Callable[[str], Any]
     parse_json: bool
     request_timeout: float | None
     #: The two timeouts of which it is the sum, if the caller gave two.
@@ -78,17 +77,6 @@ def size_limit(name: str, size: Any) -> int | None:
         raise ValueError(f'{name} must be a number of bytes, or None: {size!r:.100}')
     limit: int | None = size
     return limit
-
-
-def json_module(json: Any) -> Any:
-    """The module of the option ``json``; the default is the standard library's.
-
-    :raises ValueError: it is not valid.
-    """
-    json = _json if json is None else json
-    if not callable(getattr(json, 'dumps', None)) or not callable(getattr(json, 'loads', None)):
-        raise ValueError(f'json must be a module with dumps() and loads(): {json!r:.100}')
-    return json
 
 
 def keyword_arguments(name: str, given: Any) -> dict[str, Any]:

@@ -84,6 +84,7 @@ LAYERS = {
         'options',
         'per_hub',
         'process',
+        'protocol',
         'session',
         'tools',
         'transports',
