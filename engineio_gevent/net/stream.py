@@ -19,6 +19,7 @@ from .closing import close_gently, reset
 from .deadlines import timer_seconds
 from .errors import error_text
 from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
+from .plain import PlainSocket
 from .tls_socket import sender
 from .watchers import close_watchers
 
@@ -31,6 +32,7 @@ SMALL_READ_SIZE = 4096
 #: Reads in one callback before the other sockets of the loop get their turn.
 _READS_PER_TURN = 8
 
+_recv: Any = _socket.socket.recv
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError)
 # What ends a stream. PyPy's ssl (7.3.19 with OpenSSL 3.5) has a RuntimeError for some of the
 # system's errors, and every ssl a ValueError for a TLS that has ended.
@@ -84,14 +86,13 @@ class Stream:
         self._tls = hasattr(sock, 'do_handshake')
         if self._tls:
             sock.settimeout(0)
-            self._sock: Any = sock
-        else:
+        elif not isinstance(sock, PlainSocket):
             # gevent's socket holds two watchers of its own and a Python frame per
             # call; the bare descriptor is what costs least to keep and to use.
-            family, type_, proto = sock.family, sock.type, sock.proto
-            self._sock = _socket.socket(family, type_, proto, sock.detach())
-            self._sock.setblocking(False)
-        self._recv: Callable[[int], bytes] = self._sock.recv
+            sock = PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
+        self._sock = sock
+        # A plain socket would wait.
+        self._recv: Callable[[int], bytes] = sock.recv if self._tls else _recv.__get__(sock)
         self._send: Callable[[Any], int] = sender(self._sock)
         self._reader: Any = None
         self._writer: Any = None
