@@ -40,7 +40,8 @@ def choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
     """
     if wanted is None:
         return list(_TRANSPORTS)
-    wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else wanted
+    if not isinstance(wanted, list):  # as most often
+        wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else wanted
     chosen = [name for name in wanted if name in _TRANSPORTS]
     if not chosen:
         raise ValueError('No valid transports provided')

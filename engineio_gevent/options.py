@@ -59,6 +59,9 @@ def total_timeout(timeout: Any) -> float | None:
 
     :raises ValueError: it is not valid.
     """
+    if _is_number(timeout):
+        seconds: float = timeout
+        return seconds
     parts = timeout if isinstance(timeout, tuple) else (timeout,)
     if len(parts) not in (1, 2) or not all(one is None or _is_number(one) for one in parts):
         raise ValueError(
