@@ -47,6 +47,7 @@ LAYERS = {
         'handler_calls',
         'heartbeat',
         'lifecycle',
+        'net',
         'options',
         'outgoing',
         'protocol',
@@ -65,7 +66,7 @@ LAYERS = {
         'protocol',
         'transports',
     },
-    'upgrade': {'exceptions', 'protocol', 'transports'},
+    'upgrade': {'exceptions', 'net', 'protocol', 'transports'},
     'connecting': {
         'exceptions',
         'lifecycle',
@@ -599,6 +600,7 @@ OTHER_WAITS = {
     ),
     ('contrib.socketio', 'super().wait(timeout)'),
     ('other_threads', 'wait(timeout=min(_LOOK_INTERVAL, left_seconds))'),
+    ('net.wakeup', 'loop.timer(seconds)'),
     ('net.plain', 'socket.wait(self._watcher)'),
     ('net.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
 }
