@@ -43,10 +43,9 @@ class Client(Tools):
     :param logger: ``True`` logs to the logger ``engineio_gevent.client`` at
                    level INFO. A logger object logs to that logger. ``False``,
                    the default, logs only errors.
-    :param json: the JSON package, such as ``orjson``, ``ujson`` or
-                 ``msgspec.json``: a module or object with ``dumps`` and
-                 ``loads``, or with ``encode`` and ``decode``. It is used by this
-                 client only. The default is the standard library's ``json``.
+    :param json: the JSON package of this client, such as ``orjson`` or
+                 ``msgspec.json``: a module or object with ``dumps`` and ``loads``,
+                 or with ``encode`` and ``decode``. Default: the standard library's.
     :param request_timeout: timeout in seconds for the whole handshake, for the
                             upgrade that follows it, and for each POST. ``None``
                             means no timeout. With an ``http_session`` it can be
@@ -354,6 +353,7 @@ class Client(Tools):
         if websocket_first:
             order = sorted(order, key='websocket'.__ne__)
         self._upgraded_before = False
+        chosen = options.shared(chosen)
         connecting = Connecting(chosen, self.handlers, route, own=self._own, disown=self._disown)
         first, last = connecting.run(
             order if self.try_all_transports else order[:1], 'websocket' in order

@@ -48,7 +48,10 @@ class Incoming(Outgoing):
     def _wait_for_open_packet(self) -> None:
         """Wait for it, or for the end of the handshake. No other greenlet runs after that."""
         self._opened = WakeUp()
-        self._opened.wait()
+        try:
+            self._opened.wait()
+        finally:
+            self._opened = None
 
     # In the hub, or in a greenlet of the transport
 

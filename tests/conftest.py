@@ -219,7 +219,7 @@ def certificates(tmp_path_factory):
     return support.Certificates(tmp_path_factory.mktemp('certificates'))
 
 
-@pytest.fixture(params=['orjson', 'msgspec.json', 'ujson', 'simplejson', 'rapidjson'])
+@pytest.fixture(params=['orjson', 'msgspec.json', 'ujson', 'rapidjson'])
 def json_package(request):
     """A JSON package. Those that are not installed are skipped."""
     pytest.importorskip(request.param.partition('.')[0], reason='not installed')

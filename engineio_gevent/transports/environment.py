@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import urllib.request
 from collections.abc import Mapping
 from functools import lru_cache
@@ -62,7 +63,8 @@ def bypasses_proxy(url: str, no_proxy: str) -> bool:
 
 def ca_bundle() -> str | None:
     """The CA bundle that the environment names."""
-    return _first_of(_BUNDLES)
+    found = _first_of(_BUNDLES)
+    return found and sys.intern(found)  # the same object for all clients
 
 
 def _first_of(names: tuple[str, ...]) -> str | None:

@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
@@ -165,7 +165,7 @@ class Route:
         self._prefix: str = where.prefix
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
-        self.headers: Headers = []
+        self.headers: Sequence[tuple[str, str]] = ()
         if headers is not None:
             if not isinstance(headers, Mapping):
                 raise ValueError(f'headers must be a dict of names and values, not {type(headers)}')
@@ -251,7 +251,7 @@ class Route:
                 return
             credentials = found
         token = base64.b64encode(':'.join(credentials).encode()).decode()
-        self.headers.append(('Authorization', f'Basic {token}'))
+        self.headers = [*self.headers, ('Authorization', f'Basic {token}')]
 
     def has_header(self, name: str) -> bool:
         """Whether the caller set this header; the name in lower case."""
