@@ -52,7 +52,7 @@ class WakeUp:
         timer = None
         if seconds is not None:
             timer = loop.timer(seconds)
-            timer.start(self._switch, current)
+            timer.start(self._switch, current, update=True)  # the loop's clock may be late
         self._waiting.append(current)
         try:
             hub.switch()

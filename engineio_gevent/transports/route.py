@@ -342,4 +342,6 @@ class Route:
 
         :raises ConnectionClosed: its URL is invalid.
         """
+        if self.proxy is None and self.http_session is None:
+            return None
         return self.proxy_for(self.origin, self.http_origin, 'websocket')
