@@ -13,7 +13,7 @@ from gevent.hub import get_hub
 
 from .exceptions import ConnectionClosed, ConnectionError, EngineIOError, HTTPError
 from .lifecycle import FORKED, OPEN, OPENING
-from .net.deadlines import Expired, bounded
+from .net.deadlines import Bound, Expired
 from .net.watchers import close_watchers
 from .options import Options
 from .other_threads import is_own_hub
@@ -181,7 +181,7 @@ class Connecting:
         self._greenlet = getcurrent()
         limit = self._time_limit(name)
         try:
-            with bounded(limit):
+            with Bound(limit):
                 self._attach(session, name, upgrade)
                 assert session.transport is not None
                 session.transport.open()
@@ -270,7 +270,7 @@ class Connecting:
         upgraded = False
         failure: Exception | None = None
         try:
-            with bounded(self._time_limit('websocket')):
+            with Bound(self._time_limit('websocket')):
                 probe.run(opened.sid, polling)
             if session.phase is OPEN:
                 session.switch(websocket, polling, session)

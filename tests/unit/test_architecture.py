@@ -601,6 +601,7 @@ OTHER_WAITS = {
     ('contrib.socketio', 'super().wait(timeout)'),
     ('other_threads', 'wait(timeout=min(_LOOK_INTERVAL, left_seconds))'),
     ('net.wakeup', 'loop.timer(seconds)'),
+    ('net.deadlines', 'get_hub().loop.timer(self._seconds, priority=-1)'),
     ('net.plain', 'socket.wait(self._watcher)'),
     ('net.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
 }

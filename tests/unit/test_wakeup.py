@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import gevent
 import gevent.exceptions
 import pytest
@@ -39,6 +41,17 @@ def test_it_may_not_happen_in_time():
         assert one.wait(0) is False
     one.set()
     assert one.wait(0) is True
+
+
+def test_time_that_the_process_was_busy_before_does_not_count():
+    """The clock of the loop stands still meanwhile."""
+    one = WakeUp()
+    gevent.sleep(0)
+    time.sleep(1)
+    timer = get_hub().loop.timer(0.05)
+    timer.start(one.set, update=True)
+    assert one.wait(0.9)
+    timer.close()
 
 
 def test_a_callback_of_the_loop_may_set_it():
