@@ -15,6 +15,7 @@ from .net.dial import make_dialer
 from .net.race import SocketOptions
 from .options import Options, Reason, State
 from .per_hub import give_way
+from .protocol.json_functions import json_functions
 from .session import Session
 from .tools import Tools
 from .transports.caller_session import HTTPSession, known_session
@@ -37,9 +38,9 @@ class Client(Tools):
     :param logger: ``True`` logs to the logger ``engineio_gevent.client`` at
                    level INFO. A logger object logs to that logger. ``False``,
                    the default, logs only errors.
-    :param json: a module with ``dumps`` and ``loads`` that are compatible with
-                 the standard library's ``json``. It is used by this client
-                 only. The default is the standard library's ``json``.
+    :param json: the JSON package of this client, such as ``orjson`` or
+                 ``msgspec.json``: a module or object with ``dumps`` and ``loads``,
+                 or with ``encode`` and ``decode``. Default: the standard library's.
     :param request_timeout: timeout in seconds for the whole handshake, for the
                             upgrade that follows it, and for each POST. ``None``
                             means no timeout. With an ``http_session`` it can be
@@ -119,7 +120,6 @@ class Client(Tools):
         sockopt: SocketOptions = (),
         max_receive_delay: float = options.MAX_RECEIVE_DELAY,
     ) -> None:
-        json = options.json_module(json)
         #: The logger that this client uses.
         self.logger: logging.Logger = options.make_logger(logger)
         #: The registered handlers, by event name.
@@ -145,8 +145,7 @@ class Client(Tools):
         self.max_receive_delay = max_receive_delay
         self._http_session = http_session
         self._verbose = logger is not False
-        self._dumps: Callable[..., Any] = json.dumps
-        self._loads: Callable[..., Any] = json.loads
+        self._dumps, self._loads = json_functions(json)
         self._upgraded_before = False
         self._session: Session | None = None
 
@@ -353,6 +352,7 @@ class Client(Tools):
         if websocket_first:
             order = sorted(order, key='websocket'.__ne__)
         self._upgraded_before = False
+        chosen = options.shared(chosen)
         connecting = Connecting(chosen, self.handlers, route, own=self._own, disown=self._disown)
         first, last = connecting.run(
             order if self.try_all_transports else order[:1], 'websocket' in order

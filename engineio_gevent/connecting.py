@@ -13,7 +13,7 @@ from gevent.hub import get_hub
 
 from .exceptions import ConnectionClosed, ConnectionError, EngineIOError, HTTPError
 from .lifecycle import FORKED, OPEN, OPENING
-from .net.deadlines import Expired, bounded
+from .net.deadlines import Bound, Expired
 from .net.watchers import close_watchers
 from .options import Options
 from .other_threads import is_own_hub
@@ -40,7 +40,8 @@ def choose_transports(wanted: str | Iterable[str] | None) -> list[str]:
     """
     if wanted is None:
         return list(_TRANSPORTS)
-    wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else wanted
+    if not isinstance(wanted, list):  # as most often
+        wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else wanted
     chosen = [name for name in wanted if name in _TRANSPORTS]
     if not chosen:
         raise ValueError('No valid transports provided')
@@ -180,7 +181,7 @@ class Connecting:
         self._greenlet = getcurrent()
         limit = self._time_limit(name)
         try:
-            with bounded(limit):
+            with Bound(limit):
                 self._attach(session, name, upgrade)
                 assert session.transport is not None
                 session.transport.open()
@@ -270,7 +271,7 @@ class Connecting:
         upgraded = False
         failure: Exception | None = None
         try:
-            with bounded(self._time_limit('websocket')):
+            with Bound(self._time_limit('websocket')):
                 probe.run(opened.sid, polling)
             if session.phase is OPEN:
                 session.switch(websocket, polling, session)

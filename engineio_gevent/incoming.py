@@ -6,12 +6,11 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from gevent.event import Event as GeventEvent
-
 from .exceptions import HeartbeatTimeout, ProtocolError
 from .handler_calls import HandlerCalls
 from .heartbeat import Heartbeat
 from .lifecycle import OPEN, OPENING, Event
+from .net.wakeup import WakeUp
 from .options import Options, Reason
 from .outgoing import Outgoing, loggable
 from .protocol import open_packet, packet
@@ -33,7 +32,7 @@ class Incoming(Outgoing):
     def __init__(self, options: Options, calls: HandlerCalls, netloc: str) -> None:
         super().__init__(options, calls)
         self._netloc = netloc
-        self._opened: GeventEvent | None = None
+        self._opened: WakeUp | None = None
         self._heartbeat: Heartbeat | None = None
         #: What the server announced in its OPEN packet.
         self.open_packet: OpenPacket | None = None
@@ -48,8 +47,11 @@ class Incoming(Outgoing):
 
     def _wait_for_open_packet(self) -> None:
         """Wait for it, or for the end of the handshake. No other greenlet runs after that."""
-        self._opened = GeventEvent()
-        self._opened.wait()
+        self._opened = WakeUp()
+        try:
+            self._opened.wait()
+        finally:
+            self._opened = None
 
     # In the hub, or in a greenlet of the transport
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
 import os
 import signal
 import sys
@@ -93,7 +94,7 @@ def install_sigint() -> None:
     It does nothing outside the main thread, and where SIGINT has another handler than Python's
     default: that of the application, of a framework, of an event loop, or of uWSGI.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if _signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
     with suppress(ValueError):  # not the main thread
         if _python_handles(signal.SIGINT):

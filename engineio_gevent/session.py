@@ -13,7 +13,6 @@ from typing import Any
 import gevent
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists
-from gevent.event import Event as GeventEvent
 
 from . import other_threads, process
 from .exceptions import ConnectionClosed
@@ -35,6 +34,7 @@ from .lifecycle import (
     Event,
 )
 from .net.deadlines import timer_seconds
+from .net.wakeup import WakeUp
 from .options import Options, Reason, State
 from .outgoing import THREAD_ENDED, interrupts_sending
 from .transports.base import Transport
@@ -91,7 +91,7 @@ class Session(Incoming):
         super().__init__(options, HandlerCalls(options, handlers), route.netloc)
         self._route = route
         self._on_end = on_end
-        self._closed: GeventEvent | None = None
+        self._closed: WakeUp | None = None
         self._leaving_greenlet: Any = None  # the one that called disconnect(), while it closes
         self._reason: str = Reason.TRANSPORT_ERROR  # for the disconnect handler
         self._orphan_ended = False  # whether another thread has ended it in place of its own
@@ -349,7 +349,7 @@ class Session(Incoming):
                 raise RuntimeError(THREAD_ENDED)
         else:
             if self._closed is None:
-                self._closed = GeventEvent()
+                self._closed = WakeUp()
             self._closed.wait(timer_seconds(timeout))
         return self.phase is CLOSED
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gevent.event import AsyncResult
-
 from .exceptions import ProtocolError
+from .net.wakeup import WakeUp
 from .protocol import packet
 from .transports.base import Limits, Packet, Transport
 from .transports.polling import Polling
@@ -24,7 +23,7 @@ class Probe:
     """
 
     def __init__(self, route: Route, limits: Limits) -> None:
-        self._answer: AsyncResult[None] = AsyncResult()
+        self._answer = WakeUp()
         self._lost: Exception | None = None
         self.websocket = WebSocket(self, route, limits)
 
@@ -40,7 +39,9 @@ class Probe:
         """
         self.websocket.open(sid)
         self.websocket.send(f'{packet.PING}{_WORD}')
-        self._answer.get()
+        self._answer.wait()
+        if self._answer.value is not None:
+            raise self._answer.value
         polling.pause()  # the server ends a GET in flight with a noop
         if self._lost is not None:
             raise self._lost  # after the right answer
@@ -52,7 +53,7 @@ class Probe:
                 self._answer.set(None)
             else:
                 wrong = f'expected a PONG packet with "probe", got {packet.NAMES[packet_type]}'
-                self._answer.set_exception(ProtocolError(wrong))
+                self._answer.set(ProtocolError(wrong))
             return
 
     def on_messages(self, transport: Transport, messages: list[str | bytes]) -> None:
@@ -62,4 +63,4 @@ class Probe:
     def on_lost(self, transport: Transport, error: Exception) -> None:
         """The websocket failed: there is no upgrade."""
         self._lost = error
-        self._answer.set_exception(error)
+        self._answer.set(error)

@@ -1,6 +1,7 @@
 """The fixtures of all tests. They are described where they work, in `support`."""
 
 import gc
+import importlib
 import json
 
 import gevent
@@ -216,3 +217,10 @@ def hostile_server():
 def certificates(tmp_path_factory):
     """A `support.Certificates`."""
     return support.Certificates(tmp_path_factory.mktemp('certificates'))
+
+
+@pytest.fixture(params=['orjson', 'msgspec.json', 'ujson', 'rapidjson'])
+def json_package(request):
+    """A JSON package. Those that are not installed are skipped."""
+    pytest.importorskip(request.param.partition('.')[0], reason='not installed')
+    return importlib.import_module(request.param)

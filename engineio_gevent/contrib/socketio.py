@@ -22,6 +22,7 @@ import socketio
 from .. import client, exceptions, process
 from ..per_hub import give_way
 from ..printable import printable
+from ..protocol.json_functions import adapt
 from ..session import Session
 
 __all__ = ['Client', 'SimpleClient']
@@ -144,6 +145,8 @@ class Client(socketio.Client):  # type: ignore[misc]  # python-socketio has no t
     _was_connected = False
 
     def __init__(self, *args: Any, handle_sigint: bool = True, **kwargs: Any) -> None:
+        if kwargs.get('json') is not None:
+            kwargs['json'] = adapt(kwargs['json'])
         # python-socketio would take SIGINT now, from whatever handles it.
         super().__init__(*args, handle_sigint=False, **kwargs)
         self.handle_sigint = self.eio.handle_sigint = handle_sigint

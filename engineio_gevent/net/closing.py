@@ -19,9 +19,11 @@ from typing import Any
 from gevent.hub import Hub, get_hub
 
 from ..per_hub import PerHub, lives
+from .plain import PlainSocket
 from .watchers import close_watchers
 
 _READ = 1
+_recv: Any = _socket.socket.recv
 
 #: Seconds in which the peer has to close.
 PEER_TIMEOUT = 1.0
@@ -60,7 +62,7 @@ def close_gently(sock: Any, answered: bool = True) -> None:
     _set_fork_hook()
     if sock.fileno() == -1:
         return  # closed already
-    if type(sock) is not _socket.socket:
+    if type(sock) not in (_socket.socket, PlainSocket):
         # TLS would decrypt what comes, and gevent's sockets have watchers of their own.
         family, kind, proto = sock.family, sock.type, sock.proto
         sock = _socket.socket(family, kind, proto, sock.detach())
@@ -88,7 +90,7 @@ class _Closing:
 
     def _read(self) -> None:
         try:
-            data = self._sock.recv(self._limit)
+            data = _recv(self._sock, self._limit)  # a plain socket would wait
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

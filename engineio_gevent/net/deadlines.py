@@ -6,8 +6,8 @@ import errno
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from gevent import getcurrent
 from gevent.hub import get_hub
-from gevent.timeout import Timeout
 
 _Result = TypeVar('_Result')
 
@@ -39,9 +39,34 @@ def timer_seconds(seconds: float | None, loop: Any = None) -> float | None:
     return max(seconds, resolution)
 
 
-def bounded(seconds: float | None) -> Timeout:
-    """A bound over a block, as a context manager; passing it raises :class:`Expired`."""
-    return Timeout(timer_seconds(seconds), Expired())
+class Bound:
+    """A bound over a block, as a context manager.
+
+    It does what gevent's ``Timeout`` does, which takes 1 us more, several times in a connect.
+
+    :param seconds: the bound; None: there is none.
+    """
+
+    __slots__ = ('_seconds', '_timer', 'exception')
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = timer_seconds(seconds)
+        self._timer: Any = None
+        #: It is raised in the greenlet of the block when the time is over.
+        self.exception = Expired()
+
+    def __enter__(self) -> Bound:
+        if self._seconds is not None:
+            # Like gevent's: what is ready at that moment comes first.
+            self._timer = get_hub().loop.timer(self._seconds, priority=-1)
+            # The loop's clock may be late.
+            self._timer.start(getcurrent().throw, self.exception, update=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
 
 
 def within(
@@ -56,17 +81,15 @@ def within(
     :param of: the seconds that the error names, if the bound is what is left of them.
     :raises TimeoutError: it took longer.
     """
-    limit = bounded(seconds)
-    limit.start()
+    limit = Bound(seconds)
     try:
-        return function(*arguments)
+        with limit:
+            return function(*arguments)
     except Expired as exc:
         if exc is not limit.exception:
             raise  # of a time limit around this one
         named = seconds if of is None else of
         raise TimeoutError(errno.ETIMEDOUT, f'no answer within {named:g} seconds') from None
-    finally:
-        limit.close()
 
 
 class Expired(Exception):

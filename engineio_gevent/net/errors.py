@@ -27,3 +27,12 @@ def error_text(error: BaseException) -> str:
     """An exception in a few words, whatever its class makes of ``str()``."""
     text: Any = getattr(error, 'strerror', None) or str(error)
     return str(text) if text else type(error).__name__
+
+
+def as_os_error(error: Exception) -> OSError:
+    """An exception of a socket, converted to OSError."""
+    if isinstance(error, OSError):
+        return error
+    converted = OSError(error_text(error))
+    converted.__cause__ = error
+    return converted

@@ -8,6 +8,7 @@ and many servers do not know a ``Host`` with one. An IPv6 address may end with a
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 _NAME = re.compile(r'[A-Za-z0-9._~-]{1,254}')
@@ -54,6 +55,7 @@ def authority(host: str, port: int | None) -> str:
     return host if port is None else f'{host}:{port}'
 
 
+@lru_cache(maxsize=16)
 def host_header(netloc: str) -> str:
     """The value of the ``Host`` header for the host and port of a URL."""
     return _LOCAL.sub('', netloc)

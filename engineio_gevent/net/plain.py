@@ -20,6 +20,8 @@ from .deadlines import timer_seconds
 
 _READ = 1
 _WRITE = 2
+# Where the system call that makes a socket can make it non-blocking, that saves another one.
+_NON_BLOCKING: int = getattr(_socket, 'SOCK_NONBLOCK', 0)
 _UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
 
 
@@ -35,8 +37,9 @@ class PlainSocket(_socket.socket):
     __slots__ = ('_seconds', '_watcher')
 
     def __init__(self, family: int, kind: int, proto: int, fileno: int | None = None) -> None:
-        super().__init__(family, kind, proto, fileno)
-        self.setblocking(False)
+        super().__init__(family, kind | _NON_BLOCKING, proto, fileno)
+        if not _NON_BLOCKING or fileno is not None:
+            self.setblocking(False)
         self._seconds: float | None = None
         self._watcher: Any = None
 

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent.event import Event
 from gevent.hub import get_hub
 
 from .closing import close_gently, reset
 from .deadlines import timer_seconds
-from .errors import error_text
+from .errors import as_os_error
 from .outbox import GATHER_SIZE, Entry, Outbox, Pieces
+from .plain import PlainSocket
+from .room import Room
 from .tls_socket import announces_each_record, sender
 from .watchers import close_watchers
 
@@ -44,6 +45,7 @@ QUIET_SECONDS = 0.01
 # What a timer may be late: libev's epoll waits for whole milliseconds.
 _TIMER_DELAY = 0.0005
 
+_recv: Any = _socket.socket.recv
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError)
 # What ends a stream. PyPy's ssl (7.3.19 with OpenSSL 3.5) has a RuntimeError for some of the
 # system's errors, and every ssl a ValueError for a TLS that has ended.
@@ -82,7 +84,6 @@ class Stream:
         '_reads_since',
         '_recv',
         '_room',
-        '_room_limit',
         '_send',
         '_send_wants_read',
         '_skips',
@@ -107,14 +108,13 @@ class Stream:
         self._tls = hasattr(sock, 'do_handshake')
         if self._tls:
             sock.settimeout(0)
-            self._sock: Any = sock
-        else:
+        elif not isinstance(sock, PlainSocket):
             # gevent's socket holds two watchers of its own and a Python frame per
             # call; the bare descriptor is what costs least to keep and to use.
-            family, type_, proto = sock.family, sock.type, sock.proto
-            self._sock = _socket.socket(family, type_, proto, sock.detach())
-            self._sock.setblocking(False)
-        self._recv: Callable[[int], bytes] = self._sock.recv
+            sock = PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
+        self._sock = sock
+        # A plain socket would wait.
+        self._recv: Callable[[int], bytes] = sock.recv if self._tls else _recv.__get__(sock)
         self._send: Callable[[Any], int] = sender(self._sock)
         self._reader: Any = None
         self._writer: Any = None
@@ -130,8 +130,7 @@ class Stream:
         self._answered = False
         self._flushing = False
         self._send_wants_read = False
-        self._room: Event | None = None
-        self._room_limit = 0
+        self._room: Room | None = None
         #: True from the moment the connection is lost or closed.
         self.closed = False
 
@@ -172,7 +171,7 @@ class Stream:
                 self._watch_writable()
                 return
             except _FAILURES as exc:
-                self._lose(_as_os_error(exc))
+                self._lose(as_os_error(exc))
                 return
             if not data:
                 self._lose(None)
@@ -317,7 +316,7 @@ class Stream:
         except (*_NOT_NOW, ssl.SSLWantWriteError):
             return 0
         except _FAILURES as exc:
-            self.fail(_as_os_error(exc))
+            self.fail(as_os_error(exc))
             return 0
 
     def _flush_turn(self) -> None:
@@ -349,8 +348,8 @@ class Stream:
         if self._writer is not None and (not outbox.size or self._send_wants_read):
             self._writer.close()
             self._writer = None
-        if self._room is not None and outbox.size <= self._room_limit:
-            self._room.set()
+        if self._room is not None:
+            self._room.offer(outbox.size)
 
     def _watch_writable(self) -> None:
         if self._writer is None and not self._send_wants_read:
@@ -374,19 +373,9 @@ class Stream:
         """
         deadline = None if timeout is None else monotonic() + timeout
         while self._outbox.size > limit and not self.closed:
-            room = self._room
-            if room is None:
-                room = self._room = Event()
-                self._room_limit = limit
-            elif room.is_set():
-                room.clear()
-                self._room_limit = limit
-            else:
-                # Several greenlets wait for one event. It is set at the highest of their
-                # limits, and each checks its own limit when it wakes.
-                self._room_limit = max(self._room_limit, limit)
-            left = None if deadline is None else deadline - monotonic()
-            if not room.wait(timer_seconds(left)):
+            if self._room is None:
+                self._room = Room()
+            if not self._room.wait(limit, deadline):
                 break
         return self._outbox.size <= limit
 
@@ -436,7 +425,7 @@ class Stream:
         self.closed = True
         self._stop_watching()
         if self._room is not None:
-            self._room.set()
+            self._room.end()
 
     def abandon(self, wake: bool = True) -> None:
         """Give up the descriptor of this process only: nothing is sent, nothing shut down.
@@ -448,17 +437,8 @@ class Stream:
             self._stop_watching()
             _socket.close(self._sock.detach())
             if wake and self._room is not None:
-                self._room.set()
+                self._room.end()
 
     def _stop_watching(self) -> None:
         close_watchers(self._loop, self._reader, self._writer, self._pause)
         self._reader = self._writer = self._pause = None
-
-
-def _as_os_error(error: Exception) -> OSError:
-    """An exception of a socket, converted to OSError."""
-    if isinstance(error, OSError):
-        return error
-    converted = OSError(error_text(error))
-    converted.__cause__ = error
-    return converted

@@ -117,7 +117,7 @@ def context(
     paths = where, *_paths(cert), *map(special.get, _FILES), *special.get('cert_chain', ())[:2]
     if where is False and 'cert_reqs' in special:
         paths += _system_paths()
-    stamps = tuple((path, _stamp(path)) for path in paths)
+    stamps = tuple((path, _stamp(path)) for path in paths if path)
     keylog = os.environ.get('SSLKEYLOGFILE') or None
     try:
         return _shared(where, cert, stamps, keylog, tuple(sorted(special.items())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.cookiejar import CookieJar
 from typing import Any, NamedTuple, Protocol
 
@@ -160,7 +160,7 @@ def websocket_proxy(session: Any, secure: bool) -> str | None:
 
 
 def prepared_headers(
-    session: Any, url: str, headers: list[tuple[str, str]]
+    session: Any, url: str, headers: Sequence[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     """What the session makes of a request: its own headers and its auth.
 

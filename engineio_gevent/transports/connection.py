@@ -42,7 +42,9 @@ def open_connection(
     :raises EngineIOError: with the cause chained.
     """
     options = dict(sslopt or {})
-    if place.origin != route.origin:  # the name is that of the server that the caller gave
+    if (
+        options and place.origin != route.origin
+    ):  # the name is that of the server that the caller gave
         options.pop('server_hostname', None)
     try:
         if proxy is None:

@@ -409,6 +409,9 @@ class Exchange:
         :returns: a greenlet that still closes a connection.
         """
         self._closed = True
+        self._place = redirects.home(
+            self._route, '/'
+        )  # a client that was upgraded keeps this object
         gently = gently and self._request is None
         self._request = None
         opening = self._stop_opening()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import os
 from collections.abc import Sequence
@@ -37,18 +37,20 @@ class Handshake:
     def ask(self, sock: Any, place: Destination, headers: Headers) -> Response:
         """Send the request and read the response; waits."""
         # A new one for each connection (section 4.1), after a redirect too.
-        self._key = base64.b64encode(os.urandom(16)).decode()
-        names = {name.lower(): name for name, _ in headers}
-        own = [one for one in headers if one[0].lower() not in HANDSHAKE]
-        self._offered = listed_subprotocols(own)
-        lines = [('Upgrade', 'websocket')]
-        if 'host' not in names:
-            lines.append(('Host', host_header(place.netloc)))
+        self._key = binascii.b2a_base64(os.urandom(16), newline=False).decode()
+        lines = [
+            ('Upgrade', 'websocket'),
+            ('Sec-WebSocket-Key', self._key),
+            ('Sec-WebSocket-Version', '13'),
+            ('Connection', 'Upgrade'),
+        ]
+        names = {name.lower() for name, _ in headers}
         if 'origin' not in names:
-            lines.append(('Origin', self._origin))
-        lines.append(('Sec-WebSocket-Key', self._key))
-        lines.append(('Sec-WebSocket-Version', '13'))
-        lines.append(('Connection', 'Upgrade'))
+            lines.insert(1, ('Origin', self._origin))
+        if 'host' not in names:
+            lines.insert(1, ('Host', host_header(place.netloc)))
+        own = [one for one in headers if one[0].lower() not in HANDSHAKE]
+        self._offered = listed_subprotocols(own) if own else []
         sock.sendall(encode_request('GET', place.target, lines + own, None))
         return read_response(sock, MAX_REFUSAL, websocket=True)
 
@@ -79,7 +81,7 @@ def check_answer(
     accept = headers.get('sec-websocket-accept')
     if key is not None:
         digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
-        if accept != base64.b64encode(digest).decode():
+        if accept != binascii.b2a_base64(digest, newline=False).decode():
             raise _fault('Sec-WebSocket-Accept', accept)
     if headers.get('sec-websocket-extensions'):  # none was offered
         raise _fault('Sec-WebSocket-Extensions', headers['sec-websocket-extensions'])

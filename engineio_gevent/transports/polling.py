@@ -408,11 +408,9 @@ class Polling:
     def _lose(self, error: Exception | Timeout) -> None:
         if not self._closed:
             if isinstance(error, Timeout):
-                cause, error = (
-                    error,
-                    ConnectionClosed(f'http_session raised gevent.Timeout: {error}'),
-                )
-                error.__cause__ = cause
+                lost = ConnectionClosed(f'http_session raised gevent.Timeout: {error}')
+                lost.__cause__ = error
+                error = lost
             self.close()
             # The caller of abort() does not need to know whether it succeeds.
             if self._abort_timeout is None:

@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
@@ -42,6 +42,8 @@ class ServerAddress(NamedTuple):
     port: int
     #: Host and port as in the URL.
     netloc: str
+    #: Scheme, host and port, for polling.
+    http_origin: str
     #: Of every request: the path, and the query as far as the caller gave one.
     prefix: str
     user: str | None
@@ -79,11 +81,13 @@ def _server_address(url: str, path: str) -> ServerAddress:
             f'the URL, and pass engineio_path={parts.path.strip("/")!r} if Engine.IO is there'
         )
     query = '&'.join(one for one in parts.query.split('&') if one and _name(one) not in _OURS)
+    netloc = authority(host, port or None)
     return ServerAddress(
         secure,
         host,
         port or (443 if secure else 80),
-        authority(host, port or None),
+        netloc,
+        f'{"https" if secure else "http"}://{netloc}',
         quoted((f'/{path}/' if path else '/') + '?' + (f'{query}&' if query else '')),
         parts.username,
         parts.password,
@@ -117,7 +121,6 @@ class Route:
     """
 
     __slots__ = (
-        '_netloc',
         '_prefix',
         '_timestamp',
         'cert',
@@ -125,7 +128,9 @@ class Route:
         'dialer',
         'headers',
         'host',
+        'http_origin',
         'http_session',
+        'netloc',
         'port',
         'proxy',
         'secure',
@@ -153,18 +158,24 @@ class Route:
         self.secure: bool = where.secure
         self.host: str = where.host
         self.port: int = where.port
-        self._netloc: str = where.netloc
+        #: Host and port as they stand in the URL and in the ``Host`` header.
+        self.netloc: str = where.netloc
+        #: Scheme, host and port, for polling.
+        self.http_origin: str = where.http_origin
         self._prefix: str = where.prefix
         self._timestamp = timestamp
         #: The headers for every request: the caller's and the authorization, without cookies.
-        if headers is not None and not isinstance(headers, Mapping):
-            raise ValueError(f'headers must be a dict of names and values, not {type(headers)}')
-        given = checked_headers((headers or {}).items())
-        self.headers: Headers = one_of_each(without_framing(given))
-        self.http_session: Any = caller_session.session_from(http_session)
-        own = getattr(self.http_session, 'headers', None)
-        if isinstance(own, Mapping):
-            checked_headers(own.items())
+        self.headers: Sequence[tuple[str, str]] = ()
+        if headers is not None:
+            if not isinstance(headers, Mapping):
+                raise ValueError(f'headers must be a dict of names and values, not {type(headers)}')
+            self.headers = one_of_each(without_framing(checked_headers(headers.items())))
+        self.http_session: Any = None
+        if http_session is not None:
+            self.http_session = caller_session.session_from(http_session)
+            own = getattr(self.http_session, 'headers', None)
+            if isinstance(own, Mapping):
+                checked_headers(own.items())
         #: The caller's keyword arguments for websocket-client, if there are any.
         self.websocket_options = WebSocketOptions(websocket_options) if websocket_options else None
         #: Opens the TCP connections.
@@ -172,7 +183,9 @@ class Route:
         self._resolve_settings(verify, cert)
         session = self.http_session
         self.cookies = Cookies(None if session is None else caller_session.cookies_of(session))
-        if _CONTROL.search(self.cookies.unchecked_header(self.http_origin + self._prefix)):
+        if session is not None and _CONTROL.search(
+            self.cookies.unchecked_header(self.http_origin + self._prefix)
+        ):
             raise ValueError('http_session has a cookie with a control character')
         self._authorize(where.user, where.password)
 
@@ -225,7 +238,7 @@ class Route:
 
     def _authorize(self, user: str | None, password: str | None) -> None:
         """Add the credentials of the URL or of netrc, unless the caller gave his own."""
-        if self.has_header('authorization'):
+        if self.headers and self.has_header('authorization'):
             return
         session = self.http_session
         if user is not None:
@@ -238,26 +251,16 @@ class Route:
                 return
             credentials = found
         token = base64.b64encode(':'.join(credentials).encode()).decode()
-        self.headers.append(('Authorization', f'Basic {token}'))
+        self.headers = [*self.headers, ('Authorization', f'Basic {token}')]
 
     def has_header(self, name: str) -> bool:
         """Whether the caller set this header; the name in lower case."""
         return any(known.lower() == name for known, _ in self.headers)
 
     @property
-    def netloc(self) -> str:
-        """Host and port as they stand in the URL and in the ``Host`` header."""
-        return self._netloc
-
-    @property
     def origin(self) -> tuple[bool, str, int]:
         """Whether it is secure, the host, the port."""
         return self.secure, self.host, self.port
-
-    @property
-    def http_origin(self) -> str:
-        """Scheme, host and port, for polling."""
-        return f'{"https" if self.secure else "http"}://{self._netloc}'
 
     def target(self, transport: str, sid: str | None = None, *, stamped: bool = True) -> str:
         """Path and query of a request.
@@ -278,7 +281,7 @@ class Route:
         scheme = 'http' if transport == 'polling' else 'ws'
         secure = 's' if self.secure else ''
         target = self.target(transport, sid, stamped=stamped)
-        return f'{scheme}{secure}://{self._netloc}{target}'
+        return f'{scheme}{secure}://{self.netloc}{target}'
 
     def tls_context(self, sslopt: dict[str, Any] | None = None) -> ssl.SSLContext:
         """The TLS context for this route.
@@ -320,6 +323,8 @@ class Route:
         Names have no case, and the later source wins. Cookies are in one header.
         """
         session = self.http_session
+        if session is None and not self.headers and not self.cookies.jar:
+            return []
         headers = {name.lower(): (name, value) for name, value in self.headers}
         if session is not None:
             url = self.http_origin + self._prefix
@@ -337,4 +342,6 @@ class Route:
 
         :raises ConnectionClosed: its URL is invalid.
         """
+        if self.proxy is None and self.http_session is None:
+            return None
         return self.proxy_for(self.origin, self.http_origin, 'websocket')

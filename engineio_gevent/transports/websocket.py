@@ -5,13 +5,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from gevent.event import AsyncResult
 from gevent.hub import get_hub
 
 from ..exceptions import ConnectionClosed, EngineIOError, HTTPError, ProtocolError
 from ..net.deadlines import timer_seconds
 from ..net.errors import error_text
 from ..net.stream import Stream
+from ..net.wakeup import WakeUp
 from ..net.watchers import close_watchers
 from ..protocol import frames, packet
 from ..protocol.frames import (
@@ -45,6 +45,7 @@ _CHECK_INTERVAL = 0.25
 _MAX_CONTROL = 6
 
 _MESSAGE = str(packet.MESSAGE)
+_NORMAL_CLOSURE = frames.encode_close()
 
 # How far a websocket has come to its end (RFC 6455, section 7.1).
 _OPEN = 0  # or about to be
@@ -90,7 +91,7 @@ class WebSocket:
         self._state = _OPEN
         self._stream: Stream | None = None
         # While finish() waits: how the server ended the connection, which is not reported then.
-        self._end_awaited: AsyncResult[Exception | None] | None = None
+        self._end_awaited: WakeUp | None = None
         self._fin_timer: Any = None
         self._never_sent = 0
         # Whether the server may still refuse, as it has accepted the HTTP request alone.
@@ -212,6 +213,9 @@ class WebSocket:
         if isinstance(self._decoder, LateRefusal):
             self._refused(self._decoder.error())
             return
+        if self._end_awaited is not None and self._state == _CLOSE_ANSWERED:
+            self._end_awaited.set()  # as it should end, so nobody asks how
+            return
         server = self._route.netloc
         if error is None:
             lost: Exception = ConnectionClosed(f'{server}: the server closed the connection')
@@ -291,18 +295,18 @@ class WebSocket:
         stream = self._stream
         try:
             if stream is not None and not stream.closed:
-                end: AsyncResult[Exception | None] = AsyncResult()
-                self._end_awaited = end
+                self._end_awaited = end = WakeUp()
                 goodbye = encode_frame(TEXT, str(packet.CLOSE))
                 if self._state == _OPEN:
                     self._state = _CLOSE_SENT
-                    goodbye += encode_frame(CLOSE, frames.encode_close())
+                    goodbye += encode_frame(CLOSE, _NORMAL_CLOSURE)
                 # In one system call.
-                if stream.write(_ControlFrame(goodbye)) < 0:
+                queued = stream.write(_ControlFrame(goodbye))
+                if queued < 0:
                     # The caller's get_mask_key has failed: the hub reports the error in a moment.
-                    error = end.wait(timer_seconds(timeout))
-                    self.sink.on_lost(self, error or undelivered_error(len(goodbye)))
-                elif self._drain(stream, timeout, deadline):
+                    end.wait(timer_seconds(timeout))
+                    self.sink.on_lost(self, end.value or undelivered_error(len(goodbye)))
+                elif not queued or self._drain(stream, timeout, deadline):
                     end.wait(timer_seconds(min(timeout, deadline - monotonic())))
                 else:
                     self.sink.on_lost(self, end.value or undelivered_error(stream.queued))
@@ -358,7 +362,8 @@ class WebSocket:
             elif state == _CLOSE_RECEIVED and not stream.queued:
                 stream.close_gently()
             stream.close()
-            self._never_sent = _count_messages(stream)
+            if stream.queued:
+                self._never_sent = _count_messages(stream)
 
     def abandon(self, wake: bool = True) -> None:
         """Let go of the socket without a byte to the server; see :meth:`.Transport.abandon`."""

@@ -1,5 +1,6 @@
 """send() and the message handler: every form of message, both ways, by every transport."""
 
+import json
 import math
 import threading
 
@@ -106,6 +107,22 @@ def test_parse_json_off(any_server, make_client, way):
         client.send(text)
     client.send(['sent as JSON'])
     assert client.take(9) == [*texts, '["sent as JSON"]']
+
+
+def test_other_json_packages(any_server, make_client, way, json_package):
+    client = make_client(json=json_package)
+    client.connect(any_server.url, transports=way)
+    values = [{'key': 'välue', 'list': [1, 2.5, None, True]}, [], ['\x1e']]
+    for value in [*values, 'hello', '{', '5']:
+        client.send(value)
+    assert client.take(6) == [*values, 'hello', '{', '5']
+    text = any_server.received(client.sid)[0]
+    assert json.loads(text) == values[0]
+    assert ' ' not in text
+    # each raises an error of its own, which is what send() raises
+    with pytest.raises(Exception, match=r'(?i)type|object|serializable'):
+        client.send([object()])
+    assert client.ask('still connected') == 'still connected'
 
 
 def test_sizes_at_the_borders_of_frames(connected):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from gevent.event import Event
@@ -10,6 +9,7 @@ from gevent.event import Event
 from engineio_gevent.connecting import Connecting
 from engineio_gevent.lifecycle import FORKED
 from engineio_gevent.options import Options
+from engineio_gevent.protocol.json_functions import json_functions
 from engineio_gevent.protocol.packet import OPEN
 from engineio_gevent.session import Session
 from engineio_gevent.transports.route import Route
@@ -94,8 +94,8 @@ def make_options(**changes):
     settings = {
         'logger': logging.getLogger('test'),
         'verbose': False,
-        'dumps': json.dumps,
-        'loads': json.loads,
+        'dumps': json_functions(None).dumps,
+        'loads': json_functions(None).loads,
         'parse_json': True,
         'request_timeout': 5,
         'timeouts': None,

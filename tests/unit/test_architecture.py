@@ -47,6 +47,7 @@ LAYERS = {
         'handler_calls',
         'heartbeat',
         'lifecycle',
+        'net',
         'options',
         'outgoing',
         'protocol',
@@ -65,7 +66,7 @@ LAYERS = {
         'protocol',
         'transports',
     },
-    'upgrade': {'exceptions', 'protocol', 'transports'},
+    'upgrade': {'exceptions', 'net', 'protocol', 'transports'},
     'connecting': {
         'exceptions',
         'lifecycle',
@@ -84,6 +85,7 @@ LAYERS = {
         'options',
         'per_hub',
         'process',
+        'protocol',
         'session',
         'tools',
         'transports',
@@ -598,6 +600,8 @@ OTHER_WAITS = {
     ),
     ('contrib.socketio', 'super().wait(timeout)'),
     ('other_threads', 'wait(timeout=min(_LOOK_INTERVAL, left_seconds))'),
+    ('net.wakeup', 'loop.timer(seconds)'),
+    ('net.deadlines', 'get_hub().loop.timer(self._seconds, priority=-1)'),
     ('net.plain', 'socket.wait(self._watcher)'),
     ('net.plain', 'socket.wait(self._watcher, timer_seconds(self._seconds), expired)'),
 }

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from engineio_gevent.net.deadlines import Expired, bounded, timer_seconds, within
+from engineio_gevent.net.deadlines import Bound, Expired, timer_seconds, within
 from support import settle, watchers
 
 LIBUV = SimpleNamespace(approx_timer_resolution=0.001)
@@ -76,11 +77,11 @@ def test_every_loop_takes_it_without_a_warning(loop):
 def test_a_bound_over_a_block():
     settle()
     timers = watchers()
-    with pytest.raises(Expired, match='timed out'), bounded(0.01):
+    with pytest.raises(Expired, match='timed out'), Bound(0.01):
         Event().wait(5)
-    with bounded(None):
+    with Bound(None):
         gevent.sleep(0)
-    with bounded(5):
+    with Bound(5):
         pass
     assert watchers() == timers  # nothing comes later
 
@@ -96,7 +97,7 @@ def test_a_bound_over_a_call():
 
 
 def test_the_bound_around_is_not_taken_for_the_inner():
-    with pytest.raises(Expired), bounded(0.01):
+    with pytest.raises(Expired), Bound(0.01):
         within(5, Event().wait, 5)
 
 
@@ -104,3 +105,11 @@ def test_the_bound_around_is_not_taken_for_the_inner():
 def test_the_error_names_the_whole_time(of, named):
     with pytest.raises(TimeoutError, match=f'no answer within {named} seconds'):
         within(0.01, Event().wait, 5, of=of)
+
+
+def test_time_that_the_process_was_busy_before_does_not_count():
+    """The clock of the loop stands still meanwhile."""
+    gevent.sleep(0)
+    time.sleep(1)
+    with Bound(0.9):
+        gevent.sleep(0.001)

@@ -109,6 +109,15 @@ def test_a_proxy_of_the_platform(monkeypatch):
     assert environment.proxies_for('http://a.test') == {'http': 'http://p.test:1'}
 
 
+@pytest.mark.parametrize('proxies', [{}, {'HTTP_PROXY': 'http://p.test:1'}], ids=['none', 'one'])
+def test_a_program_may_replace_the_environment(monkeypatch, proxies):
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', '/of/the/process')
+    monkeypatch.setattr(os, 'environ', {**proxies, 'CURL_CA_BUNDLE': '/a/bundle'})
+    assert environment.ca_bundle() == '/a/bundle'
+    found = environment.proxies_for('http://a.test')
+    assert found == ({'http': 'http://p.test:1'} if proxies else {})
+
+
 def test_no_proxy_for_a_scheme():
     assert environment.select_proxy('http://a.test', {}) is None
     assert environment.select_proxy('http://a.test', {'https': 'http://p.test:1'}) is None

@@ -182,3 +182,24 @@ def test_any_object_is_a_handshake_or_one_error(changes):
     assert parsed.ping_interval > 0
     assert parsed.ping_timeout >= 0
     assert parsed.max_payload is None or parsed.max_payload > 0
+
+
+def test_connections_to_a_server_share_what_is_equal():
+    one, other = (
+        parse_with(upgrades=['websocket'], pingInterval=12_345, maxPayload=10**6) for _ in range(2)
+    )
+    assert one.upgrades is other.upgrades
+    assert one.ping_interval is other.ping_interval
+    assert one.max_payload is other.max_payload
+
+
+def test_long_upgrades_of_a_server_are_not_kept():
+    long = 'x' * 100_000
+    tracemalloc = pytest.importorskip('tracemalloc')  # PyPy has none
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            parse_with(upgrades=[f'{long}{number}'], pingInterval=1000 + number)
+        assert tracemalloc.get_traced_memory()[0] < len(long)
+    finally:
+        tracemalloc.stop()

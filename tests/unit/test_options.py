@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from engineio_gevent import Client
-from engineio_gevent.options import keyword_arguments, size_limit, total_timeout
-from support import free_port
+from engineio_gevent.options import keyword_arguments, shared, size_limit, total_timeout
+from support import free_port, make_options
 
 BAD = [
     ('request_timeout', -1),
@@ -141,3 +141,10 @@ def test_keyword_arguments_are_copied():
 def test_what_has_the_interface_of_a_logger():
     adapter = logging.LoggerAdapter(logging.getLogger('of.the.application'))
     assert Client(logger=adapter).logger is adapter
+
+
+def test_clients_with_the_same_options_share_them():
+    one, other = make_options(), make_options()
+    assert shared(one) is shared(other)
+    another = make_options(write_limit=5)
+    assert shared(another) is another

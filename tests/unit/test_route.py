@@ -332,7 +332,7 @@ def test_the_header_of_the_caller_goes_before_the_user_in_the_url():
 def test_netrc(tmp_path):
     (tmp_path / 'netrc').write_text('machine a.test login me password secret\n')
     assert dict(Route('http://a.test:80').headers) == {'Authorization': basic('me:secret')}
-    assert Route('http://b.test').headers == []
+    assert not Route('http://b.test').headers
     assert dict(Route('http://u:p@a.test').headers) == {'Authorization': basic('u:p')}
     assert dict(Route('http://a.test', {'Authorization': 'x'}).headers) == {'Authorization': 'x'}
 

@@ -51,6 +51,19 @@ def test_one_argument_needs_no_tuple(js_sio, client):
         assert client.next() == ('echo', argument)
 
 
+def test_other_json_packages(monkeypatch, server, make_client, json_package):
+    # python-socketio notes the package in a class, for the whole process.
+    monkeypatch.setattr(socketio.packet.Packet, 'json', socketio.packet.Packet.json)
+    client = make_client(json=json_package)
+    client.connect(server.url)
+    for arguments in ARGUMENTS:
+        client.emit('echo', arguments)
+        assert client.next() == ('echo', *arguments)
+    with pytest.raises(Exception, match=r'(?i)type|object|serializable'):
+        client.emit('echo', object())
+    assert client.connected
+
+
 def test_events_come_in_order(server, client, way):
     client.connect(server.url, transports=way)
     client.emit('numbers', 500)
