@@ -26,6 +26,7 @@ from engineio_gevent.protocol.frames import (
     encode_close,
     encode_frame,
     parse_close,
+    with_new_keys,
 )
 from engineio_gevent.protocol.masking import keys
 
@@ -832,3 +833,24 @@ def test_characters_cut_by_pieces(piece):
     data = server_frame(TEXT, text.encode())
     assert feed_in_pieces(FrameDecoder(None, True), data, piece) == [(MESSAGE, text[1:])]
     assert feed_in_pieces(FrameDecoder(None), data, piece) == [(TEXT, text)]
+
+
+# -- keys of the caller's ------------------------------------------------------------------------
+
+
+def test_frames_with_new_keys():
+    sizes = [0, 1, 125, 126, 65535, 65536]
+    made = iter([bytes([number] * 4) for number in range(1, 7)])
+    frames = [encode_frame(BINARY, b'x' * size) for size in sizes]
+    data = with_new_keys(b''.join(frames), lambda: next(made))
+    for number, (size, frame) in enumerate(zip(sizes, frames, strict=True), 1):
+        one, data = data[: len(frame)], data[len(frame) :]
+        assert read_client_frame(one) == (BINARY, bytes([number] * 4), b'x' * size)
+    assert data == b''
+
+
+def test_a_large_frame_with_another_key():
+    frame = LargeFrame('x' * LARGE, '4')
+    frame.change_key(b'abcd')
+    pieces = b''.join(taken(frame))
+    assert read_client_frame(pieces) == (TEXT, b'abcd', b'4' + b'x' * LARGE)
