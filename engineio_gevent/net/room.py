@@ -23,7 +23,7 @@ class Room:
         self._event.set()  # nobody waits
         self._limit = 0
 
-    def wait(self, limit: int, deadline: float | None) -> bool:
+    def wait_below(self, limit: int, deadline: float | None) -> bool:
         """Wait until the queue is shorter or ends.
 
         :param limit: bytes that may be queued.

@@ -375,7 +375,7 @@ class Stream:
         while self._outbox.size > limit and not self.closed:
             if self._room is None:
                 self._room = Room()
-            if not self._room.wait(limit, deadline):
+            if not self._room.wait_below(limit, deadline):
                 break
         return self._outbox.size <= limit
 
