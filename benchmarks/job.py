@@ -39,6 +39,8 @@ class Job:
     seconds: float = 0.0
     #: Whether engineio_gevent does without its extension in C, even if it is built.
     pure: bool = False
+    #: Whether engineio_gevent has the option ``json=orjson``.
+    orjson: bool = False
     #: Interval of the server's PINGs, in seconds.
     ping_interval: float = 25.0
     #: The servers. Clients are spread over them in turn.

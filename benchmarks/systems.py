@@ -57,7 +57,13 @@ FLOOR = 'floor'
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
-        System(OURS, 'engineio_gevent', _python('ours'), _needs(), ('gevent', 'websocket-client')),
+        System(
+            OURS,
+            'engineio_gevent',
+            _python('ours'),
+            _needs('orjson'),
+            ('gevent', 'websocket-client', 'orjson'),
+        ),
         System(
             UPSTREAM,
             'python-engineio, gevent',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib import import_module
 
 from .meter import read_job
@@ -19,7 +20,10 @@ def main() -> None:
     name = 'engineio_gevent'
     if read_job().protocol == 'socketio':
         name = 'engineio_gevent.contrib.socketio'
-    import_module('benchmarks.workers.greenlets').main(import_module(name).Client)
+    client = import_module(name).Client
+    if read_job().orjson:
+        client = partial(client, json=import_module('orjson'))
+    import_module('benchmarks.workers.greenlets').main(client)
 
 
 if __name__ == '__main__':
