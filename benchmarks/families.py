@@ -38,16 +38,18 @@ FAMILIES = {
         'Each figure is the CPU time to send one message and to receive its echo. It includes the '
         f'handler, which compares the data. {_echo.clients} clients do this at once. Each sends '
         f'its next message when the previous echo has arrived. A text message has {_echo.size} '
-        'bytes. The JSON message is a dict with five keys. *orjson*: engineio_gevent has the option '
-        '`json=orjson`. *In pure Python*: it does without its extension in C. The other clients are '
-        'unchanged in those rows.',
+        'bytes. The JSON message is a dict with five keys. *orjson*: engineio_gevent has the '
+        'option `json=orjson`. *In pure Python*: it does without its extension in C. The other '
+        'clients are unchanged in those rows.',
     ),
     'flood': Family(
         'Flood',
         'CPU time per message',
         f'One client receives or sends as fast as it can. A message has {_flood.size} bytes.\n\n'
         f'- *receive*: the server sends {_flood.messages:,} messages, one in each turn of its '
-        f'event loop, or {_batch.batch} in each turn.\n'
+        f'event loop, or {_batch.batch} in each turn. engineio_gevent collects the messages of '
+        'such a flood for [up to 1 ms](reference/client.md#floods-of-messages). With '
+        '`max_receive_delay=0` it does not. The other clients are unchanged in that row.\n'
         f'- *handlers sleep*: the server sends {_sleep.messages:,} messages. Each handler sleeps '
         f'for {_sleep.sleep * 1000:.0f} ms, so many handlers wait at the same time.\n'
         f'- *send*: the client sends {_send.messages:,} messages. The time ends when the server '

@@ -41,6 +41,8 @@ class Job:
     pure: bool = False
     #: Whether engineio_gevent has the option ``json=orjson``.
     orjson: bool = False
+    #: Whether engineio_gevent has the option ``max_receive_delay=0``.
+    at_once: bool = False
     #: Interval of the server's PINGs, in seconds.
     ping_interval: float = 25.0
     #: The servers. Clients are spread over them in turn.

@@ -231,6 +231,7 @@ _ALL = (
     _echo('echo-wss', 'wss', _targets(0.09, 0.2, 0.75, 1.15), 100, 20, tls=True),
     _echo('echo-polling', 'polling', _targets(0.05, 0.2, 0.14, 3), 15, 3, transport='polling'),
     _flood('receive', 'receive, sent one by one', 'receive', _FLOOD, 60_000),
+    _flood('receive-at-once', 'receive, max_receive_delay=0', 'receive', {}, 60_000, at_once=True),
     _flood('receive-batch', 'receive, sent 100 at a time', 'receive', _BATCHES, 60_000, batch=100),
     _flood(
         'receive-sleep', 'receive, handlers sleep 20 ms', 'receive', _SLEEPING, 30_000, sleep=0.02

@@ -12,17 +12,19 @@ from .meter import read_job
 
 def main() -> None:
     """Run the job of the command line."""
-    pure = read_job().pure
-    os.environ['ENGINEIO_GEVENT_PURE_PYTHON'] = str(int(pure))
+    job = read_job()
+    os.environ['ENGINEIO_GEVENT_PURE_PYTHON'] = str(int(job.pure))
     # Where the extension is not built, the Python is measured in all rows.
-    if import_module('engineio_gevent').__accelerated__ and pure:
+    if import_module('engineio_gevent').__accelerated__ and job.pure:
         sys.exit('the wrong implementation is in use')
     name = 'engineio_gevent'
-    if read_job().protocol == 'socketio':
+    if job.protocol == 'socketio':
         name = 'engineio_gevent.contrib.socketio'
     client = import_module(name).Client
-    if read_job().orjson:
+    if job.orjson:
         client = partial(client, json=import_module('orjson'))
+    if job.at_once:
+        client = partial(client, max_receive_delay=0)
     import_module('benchmarks.workers.greenlets').main(client)
 
 
