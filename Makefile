@@ -35,7 +35,7 @@ help:
 	@echo 'make fuzz    100,000 inputs for each parser (ARGS="--seconds 60 frames")'
 	@echo 'make mutants whether the tests notice small changes (ARGS="protocol/packet.py")'
 	@echo 'make audit   known vulnerabilities of what this depends on, by pip-audit'
-	@echo 'make bench   measure this client and its peers, 40 minutes (ARGS=--quick: a minute)'
+	@echo 'make bench   measure this client and its peers, 35 minutes (ARGS=--quick: a minute)'
 	@echo 'make profile where the time goes (ARGS="echo connect-ws")'
 	@echo 'make dist    build, check and try the wheels and the sdist, in dist/'
 	@echo 'make clean   remove all that these have made'

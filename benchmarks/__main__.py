@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks',
         description='Measure engineio_gevent and other Engine.IO clients against the JavaScript '
-        'server. Prints a table of medians. A full run takes about 40 minutes.',
+        'server. Prints a table of medians. A full run takes about 35 minutes.',
         epilog='Write the page again from its own results, without measuring: '
         'python -m benchmarks --results --report',
     )

@@ -37,6 +37,8 @@ def measured():
     results = json.loads((ROOT / 'docs' / 'benchmarks' / 'results.json').read_text())
     for figures in results['numbers'].values():
         for systems in figures.values():
+            if 'python-engineio' not in systems:
+                continue
             yield [median(systems[name]) for name in ('ours', 'python-engineio')]
 
 
