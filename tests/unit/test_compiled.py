@@ -92,7 +92,11 @@ def test_python_is_used_where_the_extension_is_missing(monkeypatch):
     assert module.accelerated(mask) is mask
 
 
-def run(program, folder=None, **variables):
+#: A program that starts here imports the same package as these tests.
+HERE = os.path.dirname(os.path.dirname(engineio_gevent.__file__))
+
+
+def run(program, folder=HERE, **variables):
     return subprocess.run(
         [sys.executable, '-c', program],
         cwd=folder,
@@ -297,7 +301,10 @@ def test_nothing_is_leaked(speedups, name):
     finally:
         tracemalloc.stop()
     assert grown < 3000  # less than a byte for each call
-    assert [sys.getrefcount(arg) for arg in args] == counts
+    # Other threads may take or leave a reference to None and the like, which Python before 3.12
+    # counts, but not for each call.
+    for arg, count in zip(args, counts, strict=True):
+        assert abs(sys.getrefcount(arg) - count) < 1000
 
 
 @pytest.mark.parametrize('name', CALLS)

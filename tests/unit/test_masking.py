@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -190,7 +191,11 @@ def test_a_forked_child_draws_its_own_keys(implementation):
     )
     switch = {'ENGINEIO_GEVENT_PURE_PYTHON': str(int(implementation == 'python'))}
     result = subprocess.run(
-        [sys.executable, '-c', program], capture_output=True, check=True, env=os.environ | switch
+        [sys.executable, '-c', program],
+        capture_output=True,
+        check=True,
+        cwd=Path(masking.__file__).parents[2],  # the same package as in this process
+        env=os.environ | switch,
     )
     child_key, parent_key = result.stdout.split()
     assert child_key != parent_key
