@@ -397,7 +397,8 @@ def test_a_server_that_is_killed(cli, make_js_server):
 
 
 def test_lines_after_the_servers_close_are_not_called_sent(cli, js_server):
-    lines = ['close', *(f'line {number}' for number in range(20_000))]
+    # More than the buffers of the sockets hold: the close arrives while there are lines.
+    lines = ['close', *(f'line {number} {"x" * 100}' for number in range(200_000))]
     done = cli('connect', js_server.url, '--json', given='\n'.join(lines))
     assert done.code == 3, done.events[-1]
 

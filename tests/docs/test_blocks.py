@@ -168,6 +168,7 @@ class Here:
             'Makefile',
             'tests',
             'setup.cfg',
+            'setup.py',
             'pyproject.toml',
             'docs',
             'engineio_gevent',

@@ -223,6 +223,7 @@ class Chatty(Client):
 def failures(eio: Client) -> int | None:
     """Every exception, and what its attributes say."""
     assert_type(engineio_gevent.__version__, str)
+    assert_type(engineio_gevent.__accelerated__, bool)
     try:
         eio.connect('http://localhost:5000')
     except engineio_gevent.exceptions.ConnectionError as exc:
