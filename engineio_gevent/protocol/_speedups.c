@@ -30,12 +30,14 @@ typedef struct {
 static int
 draw_key(State *state, unsigned char *key)
 {
+    PyObject *block = NULL;
+
     if (!state->left) {
         PyObject *os = PyImport_ImportModule("os");
-        PyObject *block = os ? PyObject_CallMethod(os, "urandom", "i", KEY_BLOCK) : NULL;
         char *bytes = NULL;
         Py_ssize_t size = 0;
 
+        block = os ? PyObject_CallMethod(os, "urandom", "i", KEY_BLOCK) : NULL;
         Py_XDECREF(os);
         if (!block || PyBytes_AsStringAndSize(block, &bytes, &size) < 0) {
             Py_XDECREF(block);
@@ -48,10 +50,10 @@ draw_key(State *state, unsigned char *key)
         }
         memcpy(state->keys, bytes, KEY_BLOCK);
         state->left = KEY_BLOCK;
-        Py_DECREF(block);
     }
     state->left -= KEY_SIZE;
     memcpy(key, state->keys + state->left, KEY_SIZE);
+    Py_XDECREF(block); /* not before: its end, too, may run Python that draws keys */
     return 0;
 }
 
@@ -240,6 +242,7 @@ split_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *messages, *message, *position, *result = NULL;
     const unsigned char *data;
+    char *bytes;
     Py_ssize_t size, start, end, at = 0;
     long long max_size;
     int overflow, failed;
@@ -251,8 +254,9 @@ split_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     if (overflow > 0 || max_size > PY_SSIZE_T_MAX)
         max_size = PY_SSIZE_T_MAX;
-    if (PyBytes_AsStringAndSize(args[0], (char **)&data, &size) < 0 || !(messages = PyList_New(0)))
+    if (PyBytes_AsStringAndSize(args[0], &bytes, &size) < 0 || !(messages = PyList_New(0)))
         return NULL;
+    data = (const unsigned char *)bytes;
     while (max_size >= 0 &&
            find_payload(data + at, size - at, (Py_ssize_t)max_size, &start, &end)) {
         const char *payload = (const char *)data + at + start;

@@ -242,6 +242,25 @@ def test_arguments_that_do_not_fit(speedups, name, args):
             function(*args)
 
 
+def test_random_bytes_whose_end_runs_python(speedups, monkeypatch):
+    """It may take all of the new keys."""
+    key = b'abcd'
+
+    class Block(bytes):
+        def __del__(self):
+            for _ in range(1024):
+                taken.append(speedups.encode_frame(2, b'')[2:])
+
+    taken = []
+    kinds = iter([Block])
+    monkeypatch.setattr(os, 'urandom', lambda size: next(kinds, bytes)(key * (size // 4)))
+    speedups.forget_keys()
+    taken.append(speedups.encode_frame(2, b'')[2:])
+    monkeypatch.undo()
+    speedups.forget_keys()
+    assert set(taken) == {key}
+
+
 def test_keywords_are_not_taken(speedups):
     for function in (speedups.encode_frame, REFERENCE['encode_frame']):
         with pytest.raises(TypeError):
