@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from json import encoder, scanner
+from json import decoder, encoder, scanner
+from types import ModuleType
 from typing import Any, NamedTuple
 
 __all__ = ['JSONFunctions', 'adapt', 'decode', 'json_functions']
@@ -34,18 +35,23 @@ _dumps = json.dumps
 _loads = json.loads
 
 
-def _methods() -> tuple[Any, ...]:
-    """What applications replace in order to change all JSON of a process."""
-    return (
-        json.JSONEncoder,
-        json.JSONEncoder.encode,
-        json.JSONEncoder.iterencode,
-        json.JSONDecoder.decode,
-        json.JSONDecoder.raw_decode,
+def _is_own(function: Any, module: ModuleType) -> bool:
+    """Whether a function is one of a module's, and not what an application has put in its place.
+
+    That may have happened before this module was imported.
+    """
+    return getattr(function, '__globals__', None) is vars(module)
+
+
+def _has_own_methods() -> bool:
+    """Whether no application has replaced those by which it could change all JSON of a process."""
+    writer: Any = json.JSONEncoder
+    reader = json.JSONDecoder
+    writing = (writer.__init__, writer.encode, writer.iterencode)
+    reading = (reader.decode, reader.raw_decode)
+    return all(_is_own(method, encoder) for method in writing) and all(
+        _is_own(method, decoder) for method in reading
     )
-
-
-_own_methods = _methods()
 
 
 def _refuse(value: object) -> Any:
@@ -73,6 +79,9 @@ def _encode(data: Any) -> str:
         # references. Others may have been noted by another thread meanwhile. All of
         # that is left to json.dumps(), and so are errors and a patched ``default()``.
         _markers.clear()
+    except BaseException:  # a kill, in a method of the data's: what is noted would live on
+        _markers.clear()
+        raise
     return _dumps(data, separators=_SEPARATORS)
 
 
@@ -130,10 +139,10 @@ def json_functions(module: Any) -> JSONFunctions:
     module = json if module is None else module
     dumps, loads = getattr(module, 'dumps', None), getattr(module, 'loads', None)
     if callable(dumps) and callable(loads):
-        standard = _methods() == _own_methods
+        standard = _has_own_methods()
         return JSONFunctions(
-            _encode if dumps is _dumps and standard and _chunks else _writer(dumps),
-            decode if loads is _loads and standard else loads,
+            _encode if standard and _chunks and _is_own(dumps, json) else _writer(dumps),
+            decode if standard and _is_own(loads, json) else loads,
         )
     write, read = getattr(module, 'encode', None), getattr(module, 'decode', None)
     if callable(write) and callable(read):

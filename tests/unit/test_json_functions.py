@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections
 import enum
+import functools
 import gc
+import importlib.util
 import json
 import math
 import threading
@@ -180,7 +182,14 @@ def test_encoding_may_be_interrupted():
     Asking.action = stop
     with pytest.raises(KeyboardInterrupt):
         dumps(data)
+    left = weakref.ref(data[0])
     assert dumps(data) == expected
+    Asking.action = stop
+    with pytest.raises(KeyboardInterrupt):
+        dumps(data)
+    data.clear()
+    gc.collect()
+    assert left() is None
 
 
 def test_a_patched_default_is_used(monkeypatch):
@@ -204,6 +213,46 @@ def test_another_encoder_is_used(monkeypatch, patch):
 def test_another_decoder_is_used(monkeypatch):
     monkeypatch.setattr(json.JSONDecoder, 'decode', lambda self, text: text.upper())
     assert json_functions(None).loads('[]x') == '[]X'
+
+
+def write_anything(data, **options):
+    return 'anything'
+
+
+def read_anything(text, **options):
+    return 'anything'
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_what_was_replaced_before_the_import_is_used(monkeypatch, wrapped):
+    """Applications patch first, and import then."""
+    write, read = write_anything, read_anything
+    if wrapped:
+        write, read = functools.wraps(json.dumps)(write), functools.wraps(json.loads)(read)
+    monkeypatch.setattr(json, 'dumps', write)
+    monkeypatch.setattr(json, 'loads', read)
+    functions = imported_anew().json_functions(None)
+    assert (functions.dumps([1]), functions.loads('[1]')) == ('anything', 'anything')
+
+
+def test_classes_that_were_replaced_before_the_import_are_used(monkeypatch):
+    class Encoder(json.JSONEncoder):
+        def __init__(self, **options):
+            super().__init__(**{**options, 'sort_keys': True})
+
+    monkeypatch.setattr(json, 'JSONEncoder', Encoder)
+    monkeypatch.setattr(json.JSONDecoder, 'decode', lambda self, text: text.upper())
+    functions = imported_anew().json_functions(None)
+    assert functions.dumps({'b': 1, 'a': 2}) == '{"a":2,"b":1}'
+    assert functions.loads('[]x') == '[]X'
+
+
+def imported_anew():
+    """The module as it is in a process that imports it now."""
+    spec = importlib.util.find_spec(module.__name__)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 def test_a_python_without_the_functions_in_c(monkeypatch):
