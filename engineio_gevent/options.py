@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -94,14 +95,14 @@ def total_timeout(timeout: Any) -> float | None:
 
 
 def size_limit(name: str, size: Any) -> int | None:
-    """An option that limits bytes; None: no limit.
+    """An option that limits bytes, as a whole number; None: no limit.
 
     :raises ValueError: it is not valid.
     """
     if size is not None and not _is_number(size):
         raise ValueError(f'{name} must be a number of bytes, or None: {size!r:.100}')
-    limit: int | None = size
-    return limit
+    # Not all code that counts bytes takes a float such as 1e6, or a number past this one.
+    return None if size is None or size >= sys.maxsize else int(size)
 
 
 def receive_delay(seconds: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -125,9 +126,26 @@ def test_the_total_timeout(given, total):
     assert total_timeout(given) == total
 
 
-@pytest.mark.parametrize('value', [None, 0, 1, 1.5, 1 << 40])
-def test_sizes(value):
-    assert size_limit('write_limit', value) == value
+@pytest.mark.parametrize(
+    ('given', 'limit'),
+    [
+        (None, None),
+        (0, 0),
+        (1, 1),
+        (1.5, 1),
+        (1e6, 1000000),
+        (1 << 40, 1 << 40),
+        (sys.maxsize - 1, sys.maxsize - 1),
+        (sys.maxsize, None),
+        (1 << 80, None),
+        (1e30, None),
+        (float('inf'), None),
+    ],
+)
+def test_sizes(given, limit):
+    found = size_limit('write_limit', given)
+    assert found == limit
+    assert type(found) is type(limit)
 
 
 def test_keyword_arguments_are_copied():
