@@ -47,7 +47,7 @@ def encode_message(data: object, dumps: Callable[[Any], str]) -> Encoded:
     raises.
     """
     if isinstance(data, str):
-        return _MESSAGE_DIGIT + data
+        return str.__add__(_MESSAGE_DIGIT, data)  # for + markupsafe's Markup makes another Markup
     if isinstance(data, bytes):
         return data
     if isinstance(data, (bytearray, memoryview)):

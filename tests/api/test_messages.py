@@ -48,6 +48,21 @@ def test_text(any_server, connected):
     assert any_server.received(connected.sid) == texts
 
 
+def test_text_of_a_class_of_its_own(any_server, connected):
+    class Markup(str):
+        """As markupsafe's, which web frameworks use."""
+
+        __slots__ = ()
+
+        def __radd__(self, other):
+            return Markup(f'{other}{self}')
+
+    connected.send(Markup('<b>'))
+    connected.send(Markup('\u20ac'))
+    assert connected.take(2) == ['<b>', '\u20ac']
+    assert any_server.received(connected.sid) == ['<b>', '\u20ac']
+
+
 def test_binary(any_server, connected):
     blobs = [
         b'hello',
@@ -369,6 +384,14 @@ def test_message_above_the_clients_limit(server_with, make_client, way):
     assert client.inbox.empty()
     if way != ['polling']:  # over polling nobody tells the server
         server.close_reason(sid)
+
+
+@pytest.mark.parametrize('limit', [1e4, math.inf, 1 << 80])
+def test_a_limit_that_is_no_small_integer(any_server, make_client, way, limit):
+    client = make_client(max_message_size=limit, write_limit=limit)
+    client.connect(any_server.url, transports=way)
+    assert client.ask('x' * 9000) == 'x' * 9000
+    assert client.ask(b'hello') == b'hello'
 
 
 # -- Waiting ------------------------------------------------------------------------------------

@@ -23,6 +23,18 @@ class Text(str):
     __slots__ = ()
 
 
+class Markup(str):
+    """As markupsafe's, which web frameworks use: text that is added to it becomes one, too."""
+
+    __slots__ = ()
+
+    def __add__(self, other):
+        return Markup(super().__add__(other))
+
+    def __radd__(self, other):
+        return Markup(other).__add__(self)
+
+
 class Color(enum.IntEnum):
     RED = 1
 
@@ -50,6 +62,7 @@ def test_types_are_those_of_the_protocol():
         ('', '4'),
         ('\u20ac\x1e', '4\u20ac\x1e'),
         (Text('sub'), '4sub'),
+        (Markup('<b>'), '4<b>'),
         (b'\x00\xff', b'\x00\xff'),
         (b'', b''),
         (bytearray(b'ab'), b'ab'),
