@@ -7,7 +7,6 @@ connection, by name look-ups, proxies and TLS.
 from __future__ import annotations
 
 import errno
-import re
 import select
 from time import monotonic
 from typing import Any
@@ -26,11 +25,9 @@ from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import forwards, open_connection
 from .http import OnAnswer, body_of_success
-from .http_reader import CHUNKS_PER_TURN, acknowledge, end_with_error
+from .http_reader import CHUNKS_PER_TURN, acknowledge, end_with_error, good_until
 from .route import Route
 
-#: Seconds before the end of a kept connection's time in which it is not used any more.
-KEEP_ALIVE_MARGIN = 1.0
 #: Seconds past the deadline for an answer that lies unread in the socket because the process
 #: itself was busy or stopped.
 GRACE = 0.1
@@ -40,7 +37,6 @@ SENDING_INTERVAL = 0.25
 SMALL_BODY = 1 << 16
 
 _PROXY_LOGIN = 'proxy-authorization'
-_KEEP_ALIVE = re.compile(r'timeout=(\d{1,6})')
 _poll: Any = get_original('select', 'poll') if hasattr(select, 'poll') else None
 _POLLIN = 1
 
@@ -140,9 +136,6 @@ class Exchange:
             get_hub().loop.run_callback(request.on_answer, error)
             return
         self._request = request
-        self._unsent = 0
-        if request.body is not None and len(request.body) > SMALL_BODY:
-            self._unsent = len(request.body)
         try:
             self._go_to(redirects.home(self._route, request.target))
             self._begin(here)
@@ -157,6 +150,9 @@ class Exchange:
 
     def _begin(self, here: bool = False) -> None:
         """Send the request over the kept connection, or a new one."""
+        assert self._request is not None
+        size = len(self._request.body or b'')
+        self._unsent = size if size > SMALL_BODY else 0
         self._drop_if_stale()
         if self._stream is not None:
             self._is_reused = True
@@ -165,6 +161,7 @@ class Exchange:
             self._open()
         else:
             self._opening = Greenlet.spawn(self._open)
+            self._opening.rawlink(self._on_opening_ended)
 
     def _open(self) -> None:
         """In a greenlet: open a connection, and send the request."""
@@ -188,6 +185,12 @@ class Exchange:
         except Exception as exc:
             self._opening = None
             self._fail(self._with_place(exc))
+
+    def _on_opening_ended(self, greenlet: Greenlet[..., None]) -> None:
+        """In the hub: the application may have killed it, perhaps before it has begun."""
+        if self._opening is greenlet:
+            self._opening = None
+            self._fail(ConnectionClosed('the greenlet that opens a connection was killed'))
 
     def _connect(self, timeout: float | None) -> Any:
         return open_connection(self._route, self._place, self._proxy, timeout, tunnel=False)
@@ -291,7 +294,7 @@ class Exchange:
             self._drop()  # an answer before the whole request was sent
         elif not keep:
             self._drop(gently=True)
-        self._good_until = _good_until(response)
+        self._good_until = good_until(response)
         try:
             if response.cookies:
                 self._route.cookies.store(place.url, response.cookies)
@@ -440,9 +443,3 @@ class Exchange:
 
 def _time_out(request: Request) -> TimeoutError:
     return TimeoutError(errno.ETIMEDOUT, f'no answer within {request.timeout:g} seconds')
-
-
-def _good_until(response: Response) -> float | None:
-    """When the server will close the connection, as far as it says (``Keep-Alive: timeout=5``)."""
-    told = _KEEP_ALIVE.search(response.headers.get('keep-alive', ''))
-    return None if told is None else monotonic() + int(told[1]) - KEEP_ALIVE_MARGIN

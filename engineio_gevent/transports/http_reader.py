@@ -5,7 +5,9 @@ from __future__ import annotations
 import _socket
 import contextlib
 import itertools
+import re
 import ssl
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -19,6 +21,10 @@ READ_SIZE = 65536
 _READS_PER_TURN = 4
 #: Chunks in a row before timers, too, get a turn: many small ones take the processor.
 CHUNKS_PER_TURN = 4096
+#: Seconds before the end of a kept connection's time in which it is not used any more.
+KEEP_ALIVE_MARGIN = 1.0
+
+_KEEP_ALIVE = re.compile(r'timeout=(\d{1,6})')
 
 # Linux alone delays its acknowledgements by 40 ms, and lets one ask for them at once.
 _QUICKACK: int | None = getattr(_socket, 'TCP_QUICKACK', None)
@@ -73,6 +79,12 @@ def acknowledge(sock: Any) -> None:
     if _QUICKACK is not None:
         with contextlib.suppress(OSError):  # the caller's socket may be no TCP
             sock.setsockopt(_socket.IPPROTO_TCP, _QUICKACK, 1)
+
+
+def good_until(response: Response) -> float | None:
+    """When the server will close the connection, as far as it says (``Keep-Alive: timeout=5``)."""
+    told = _KEEP_ALIVE.search(response.headers.get('keep-alive', ''))
+    return None if told is None else monotonic() + int(told[1]) - KEEP_ALIVE_MARGIN
 
 
 def end_with_error(response: Response, error: Exception | None, began: bool) -> None:

@@ -133,6 +133,31 @@ def test_a_handshake_opens_its_connection_where_it_is_awaited(
     assert opened == [gevent.getcurrent()]  # and it was kept
 
 
+@pytest.mark.parametrize('begun', [True, False], ids=['begun', 'not-begun'])
+def test_the_application_kills_the_greenlet_that_opens_a_connection(
+    hostile_server, make_http, begun
+):
+    """As programs do that kill all greenlets."""
+    server = hostile_server(keep_answering)
+    dialed = []
+
+    def dial(host, port):
+        dialed.append(port)
+        if len(dialed) == 1 and begun:
+            gevent.sleep(60)
+        return gevent.socket.create_connection(('127.0.0.1', server.port))
+
+    http = make_http('http://server.test', dialer=Dialer(dial))
+    answer = begin(http.post, '/', b'x', None)
+    assert not begun or eventually(lambda: dialed)
+    http._poster._opening.kill(block=False)
+    error = got(answer)
+    assert isinstance(error, ConnectionClosed)
+    assert 'was killed' in str(error)
+    assert got(begin(http.post, '/', b'x', None)) == b'ok'
+    assert len(dialed) == 1 + begun
+
+
 # -- System calls and timers -----------------------------------------------------------------------
 
 
@@ -250,6 +275,31 @@ def test_a_large_body_has_time_as_long_as_the_server_takes_some(hostile_server, 
     answer = begin(http.post, '/', bytes(size), limit)
     assert answer.get(timeout=patience(30)) == b'ok'
     assert time.monotonic() - began > 0.3  # else the test has shown nothing
+
+
+def test_a_large_body_that_is_redirected_has_time_again(hostile_server, make_http):
+    """The first server has taken it at once, but answers later."""
+    size = 24 << 20
+    limit = patience(1)
+
+    def handle(sock):
+        left = size
+        while left > 0:
+            gevent.sleep(limit / 16)
+            left -= len(sock.recv(1 << 20))
+        respond(sock, 'ok')
+        read_to_end(sock)
+
+    slow = hostile_server(handle)
+
+    def send_on(sock):
+        read_request(sock)
+        gevent.sleep(2 * exchange.SENDING_INTERVAL)
+        respond(sock, '', '307 Temporary Redirect', [('Location', f'{slow.url}/')])
+
+    http = make_http(hostile_server(send_on).url)
+    answer = begin(http.post, '/', bytes(size), limit)
+    assert answer.get(timeout=patience(30)) == b'ok'
 
 
 # -- Answers cut anywhere --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, HTTPErro
 from engineio_gevent.net import closing
 from engineio_gevent.net.dial import Dialer
 from engineio_gevent.net.errors import OutOfResources
-from engineio_gevent.transports import direct, exchange
+from engineio_gevent.transports import direct, exchange, http_reader
 from engineio_gevent.transports.direct import DirectHTTP
 from engineio_gevent.transports.redirects import MAX_REDIRECTS
 from engineio_gevent.transports.route import Route
@@ -454,7 +454,7 @@ def test_a_get_whose_answer_has_begun_is_not_repeated(start, begun, end):
 
 def test_a_server_that_says_how_long_it_keeps(start, monkeypatch):
     now = [1000.0]
-    for module in direct, exchange:
+    for module in direct, exchange, http_reader:
         monkeypatch.setattr(module, 'monotonic', lambda: now[0])
     script, _, http = start(*[response('ok', headers=[('Keep-Alive', 'timeout=5, max=100')])] * 4)
     http.get('/', 5)
