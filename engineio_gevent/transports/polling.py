@@ -105,7 +105,8 @@ class Polling:
         try:
             for number, part in enumerate(payload.slices(body)):
                 if number:
-                    sleep(0)  # the handlers of the packets before start, and need no more memory
+                    # Handlers, sockets and timers get a turn: more than sleep(0) would give.
+                    sleep(0.001)
                 self.sink.on_packets(self, payload.decode(part))
         except ProtocolError as exc:
             # The body may be any page of any server.
@@ -208,8 +209,8 @@ class Polling:
             return
         only_noops = only_noops and all(kind == packet.NOOP for kind, _ in packets)
         if start > 0:
-            # The handlers of the packets before start first, and need no more memory.
-            get_hub().loop.run_callback(self._deliver, body, start, only_noops)
+            # Handlers, sockets and timers get a turn. The loop makes many callbacks in one.
+            self._after(0, self._deliver, body, start, only_noops)
         elif only_noops and not self._paused:
             # python-engineio answers each GET at once with a NOOP while it waits for
             # the end of a probe. Without a pause these are 1,000 GETs a second.

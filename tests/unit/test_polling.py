@@ -1059,6 +1059,33 @@ def test_handlers_get_a_turn_within_a_large_body(http, sink, started):
     assert seen == list(range(len(seen)))
 
 
+@pytest.mark.parametrize('when', ['handshake', 'later'])
+def test_timers_get_a_turn_within_a_large_body(http, sink, polling, when):
+    """Else a server could stop the whole process for seconds, with all its time limits."""
+    turns = 0
+    seen = []
+
+    def turn():
+        nonlocal turns
+        turns += 1
+        timer.start(turn)
+
+    sink.on_packets = lambda transport, packets: seen.append(turns)
+    timer = gevent.get_hub().loop.timer(0)
+    timer.start(turn)
+    try:
+        if when == 'handshake':
+            http.get = lambda target, timeout: b'\x1e'.join([b'6'] * 200_000)
+            Polling(sink, Route('http://a.test'), Limits, InGreenlets(http)).open()
+        else:
+            polling.start()
+            http.answer_get(*['4'] * 200_000)
+            assert http.gets.get(timeout=patience(5))
+    finally:
+        timer.close()
+    assert len(set(seen)) == len(seen) > 3
+
+
 def test_what_comes_before_a_fault_in_a_large_body(http, sink, started):
     http.answer_get(*['4'] * 200_000, '9', '4later')
     assert eventually(lambda: sink.lost)
