@@ -87,6 +87,7 @@ class _Worker:
         self._next = on_answer, request, arguments
         if self._greenlet is None:
             self._greenlet = Greenlet.spawn(self._run)
+            self._greenlet.rawlink(self._on_end)
 
     def _run(self) -> None:
         try:
@@ -99,6 +100,13 @@ class _Worker:
                 del answer  # a greenlet that waits for the next one keeps nothing of this one
         finally:
             self._greenlet = None
+
+    def _on_end(self, greenlet: Greenlet[..., None]) -> None:
+        """In the hub: the application may have killed it before it began."""
+        if greenlet is self._greenlet and self._next is not None and not self._killed:
+            on_answer = self._next[0]
+            self._greenlet = self._next = None
+            on_answer(_was_killed())
 
     def kill(self) -> list[Greenlet[..., None]]:
         """Make no other request; returns the greenlet, if it has to end in a moment."""
@@ -117,6 +125,10 @@ def _answer(request: Callable[..., bytes], arguments: tuple[Any, ...]) -> Answer
         return exc
     except GreenletExit as exc:
         # By kill(), or by the application, which may kill all greenlets.
-        error = ConnectionClosed('the greenlet of a polling request was killed')
+        error = _was_killed()
         error.__cause__ = exc
         return error
+
+
+def _was_killed() -> ConnectionClosed:
+    return ConnectionClosed('the greenlet of a polling request was killed')

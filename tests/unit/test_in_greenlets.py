@@ -177,14 +177,21 @@ def test_a_request_that_swallows_the_end_has_no_answer(http, inner):
     assert ending.successful()
 
 
-def test_a_greenlet_that_the_application_kills(http, inner):
+@pytest.mark.parametrize('begun', [True, False], ids=['begun', 'not-begun'])
+def test_a_greenlet_that_the_application_kills(http, inner, begun):
     """Some programs kill all greenlets. The connection ends, and does not hang."""
     answers = []
     http.get('/', 5, answers.append)
-    settle()
-    inner.asked[0][1].kill()
+    if begun:
+        settle()
+    assert len(inner.asked) == begun
+    http._getter._greenlet.kill()
     settle()
     (error,) = answers
     assert isinstance(error, ConnectionClosed)
     assert 'killed' in str(error)
-    assert isinstance(error.__cause__, gevent.GreenletExit)
+    assert isinstance(error.__cause__, gevent.GreenletExit) is begun
+    inner.answer.set(b'body')
+    http.get('/', 5, answers.append)
+    settle()
+    assert answers[1:] == [b'body']
