@@ -15,7 +15,7 @@ from gevent import Greenlet
 from gevent.hub import get_hub
 from gevent.monkey import get_original
 
-from ..exceptions import ConnectionClosed, HTTPError
+from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
 from ..net.deadlines import within
 from ..net.errors import error_text
 from ..net.hosts import authority
@@ -24,7 +24,7 @@ from ..net.tunnel import Proxy
 from ..protocol.http1 import Response, encode_request
 from . import redirects
 from .connection import forwards, open_connection
-from .http import OnAnswer, body_of_success
+from .http import Answer, OnAnswer, body_of_success
 from .http_reader import CHUNKS_PER_TURN, acknowledge, end_with_error, good_until
 from .route import Route
 
@@ -246,10 +246,10 @@ class Exchange:
         except Exception as exc:
             self._fail(exc)
             return False
-        if is_complete:
-            self._complete(response)
-            return False
         assert self._stream is not None
+        if is_complete:
+            self._complete(response, self._stream.queued)
+            return False
         acknowledge(self._stream)
         return response.chunks - chunks >= CHUNKS_PER_TURN
 
@@ -277,10 +277,13 @@ class Exchange:
         except Exception as exc:
             self._fail(self._with_place(exc))
         else:
-            self._complete(response)
+            self._complete(response, stream.queued)
 
-    def _complete(self, response: Response) -> None:
-        """The response is whole: follow a redirect, or report the answer."""
+    def _complete(self, response: Response, unsent: int) -> None:
+        """The response is whole: follow a redirect, or report the answer.
+
+        :param unsent: bytes of the request that the server has answered without them.
+        """
         request, place = self._request, self._place
         assert request is not None
         self._response = None
@@ -290,8 +293,8 @@ class Exchange:
         if self._forwarding_proxy is not None:
             # Some proxies (tinyproxy) close it when the next request is under way.
             keep = keep and 'keep-alive' in response.headers.get('connection', '').lower()
-        if self._stream is not None and self._stream.queued:
-            self._drop()  # an answer before the whole request was sent
+        if unsent:
+            self._drop()
         elif not keep:
             self._drop(gently=True)
         self._good_until = good_until(response)
@@ -305,7 +308,7 @@ class Exchange:
                 self._follow(request, response, there)
                 return
             content = response.content(self._max_size)
-            answer: bytes | Exception = body_of_success(
+            answer: Answer = body_of_success(
                 request.method,
                 self._route,
                 request.target,
@@ -314,6 +317,8 @@ class Exchange:
                 content,
                 self._by,
             )
+            if unsent:
+                raise ProtocolError('the server has answered before it had the whole request')
         except Exception as exc:
             answer = self._with_place(exc)
         self._report(answer)
@@ -351,7 +356,7 @@ class Exchange:
         self._drop()
         self._report(error)
 
-    def _report(self, answer: bytes | Exception) -> None:
+    def _report(self, answer: Answer) -> None:
         request, self._request = self._request, None
         if request is not None:
             request.on_answer(answer)

@@ -11,7 +11,7 @@ import gevent
 import pytest
 from gevent.event import AsyncResult, Event
 
-from engineio_gevent.exceptions import ConnectionClosed, HTTPError
+from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolError
 from engineio_gevent.net import stream as stream_module
 from engineio_gevent.net.dial import Dialer
 from engineio_gevent.protocol.http1 import NothingCame
@@ -351,6 +351,27 @@ def test_an_answer_before_the_whole_request_is_sent(hostile_server, make_http):
     error = got(begin(http.post, '/', bytes(32 << 20), 5))
     assert isinstance(error, HTTPError)
     assert error.status == 413
+    server.wait_open(0)
+
+
+@pytest.mark.parametrize('closed', [False, True])
+def test_a_success_before_the_whole_request_is_sent_is_none(hostile_server, make_http, closed):
+    """The messages in the rest have not arrived, so they must not count as delivered."""
+
+    def handle(sock):
+        sock.recv(1000)
+        if closed:
+            sock.sendall(b'HTTP/1.1 200 OK\r\n\r\nok')
+            sock.shutdown(1)
+        else:
+            respond(sock, 'ok')
+        gevent.sleep(0.05)
+
+    server = hostile_server(handle)
+    http = make_http(server.url)
+    error = got(begin(http.post, '/', bytes(32 << 20), 5))
+    assert isinstance(error, ProtocolError)
+    assert 'before it had the whole request' in str(error)
     server.wait_open(0)
 
 
