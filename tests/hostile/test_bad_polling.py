@@ -305,6 +305,26 @@ def test_a_close_packet_and_a_fault_behind_it_are_one_end(hostile_server, witnes
     assert one.messages == ['one']
 
 
+def test_a_post_that_is_answered_before_it_was_read_is_not_delivered(hostile_server, witness):
+    """Whatever the answer says: most of the message has not left this machine."""
+    script = PollingServer(maxPayload=100_000_000)
+
+    def serve(sock):
+        if sock.recv(4, gevent.socket.MSG_PEEK) == b'POST':
+            sock.recv(1000)
+            sock.sendall(response('ok'))
+            gevent.sleep(0.05)
+        else:
+            script(sock)
+
+    server = hostile_server(serve)
+    one = witness(write_limit=None).connect(server)
+    one.client.send(bytes(32 << 20))
+    assert isinstance(one.loses(), ProtocolError)
+    assert one.client.unsent == 1
+    server.wait_open(0)
+
+
 def test_get_and_post_that_fail_together_are_one_end(hostile_server, witness):
     script = PollingServer()
     server = hostile_server(script)
