@@ -11,9 +11,9 @@ import pytest
 from gevent import socket
 
 from engineio_gevent.exceptions import ConnectionClosed, EngineIOError, ProtocolError
-from engineio_gevent.protocol.http1 import NothingCame
+from engineio_gevent.protocol.http1 import NothingCame, Response
 from engineio_gevent.transports import http_reader
-from engineio_gevent.transports.http_reader import read_response
+from engineio_gevent.transports.http_reader import good_until, read_response
 
 OK = b'HTTP/1.1 200 OK\r\n'
 HELLO = OK + b'Content-Length: 5\r\n\r\nhello'
@@ -287,3 +287,21 @@ def test_a_body_with_a_length_needs_no_end_of_tls():
     sock = TLS(OK + b'Content-Length: 5\r\n\r\nhe', b'llo')
     assert read_response(sock, 100).body == b'hello'
     assert sock.suppressed == [True, True]
+
+
+@pytest.mark.parametrize(
+    ('line', 'seconds'),
+    [
+        ('', None),
+        ('Keep-Alive: max=5', None),
+        ('Keep-Alive: timeout=5', 4.0),
+        ('Keep-Alive: timeout=0, max=1', -1.0),
+        ('Keep-Alive: timeout=123456789', 123455.0),
+    ],
+)
+def test_until_when_the_server_keeps_a_connection(monkeypatch, line, seconds):
+    monkeypatch.setattr(http_reader, 'monotonic', lambda: 1000.0)
+    response = Response(100)
+    lines = ['HTTP/1.1 204 -', line, '', ''] if line else ['HTTP/1.1 204 -', '', '']
+    assert response.feed('\r\n'.join(lines).encode())
+    assert good_until(response) == (None if seconds is None else 1000 + seconds)

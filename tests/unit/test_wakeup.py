@@ -27,6 +27,7 @@ def test_it_wakes_all_who_wait():
 
 def test_it_happens_once():
     one = WakeUp()
+    assert one.value is None
     one.set('first')
     one.set('second')
     assert one.value == 'first'
