@@ -9,6 +9,12 @@ from typing import Any, TypeVar, overload
 from gevent import getcurrent
 from gevent.hub import get_hub
 
+#: Seconds past a deadline for what lies unread in a socket because the process itself was busy or
+#: stopped.
+GRACE = 0.1
+#: Seconds: a server may name any interval, but not every timer takes it.
+LONGEST_TIMER = 86400.0
+
 _Result = TypeVar('_Result')
 
 
@@ -40,7 +46,7 @@ def timer_seconds(seconds: float | None, loop: Any = None) -> float | None:
 
 
 class Bound:
-    """A bound over a block, as a context manager.
+    """A time limit for a block, as a context manager.
 
     It does what gevent's ``Timeout`` does, which takes 1 us more, several times in a connect.
 

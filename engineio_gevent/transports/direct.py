@@ -7,13 +7,13 @@ from time import monotonic
 from typing import Any
 
 from gevent import Greenlet
-from gevent.event import AsyncResult
 from gevent.hub import get_hub
 
 from .. import __version__
 from ..exceptions import ConnectionClosed
-from ..net.deadlines import timer_seconds
+from ..net.deadlines import LONGEST_TIMER, timer_seconds
 from ..net.hosts import host_header
+from ..net.wakeup import WakeUp
 from ..net.watchers import close_watchers
 from .cookies import Jar
 from .exchange import Exchange, Request
@@ -21,8 +21,6 @@ from .http import CONTENT_TYPE, Answer, OnAnswer
 from .route import Route
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
-#: Seconds: a server may name any ping interval, but not every timer takes it.
-_LONGEST_TIMER = 86400.0
 
 
 class DirectHTTP:
@@ -64,7 +62,7 @@ class DirectHTTP:
         self._has_cookies = route.has_header('cookie')
         self._getter = Exchange(route, max_size)
         self._poster: Exchange | None = None
-        self._waiting: AsyncResult[Answer] | None = None  # the answer for get_and_wait()
+        self._waiting: WakeUp | None = None  # for the answer to get_and_wait()
         self._timer: Any = None
         self._fires = 0.0  # when the timer fires, by the monotonic clock
 
@@ -80,23 +78,22 @@ class DirectHTTP:
         if self._asks_to_close:
             self._asks_to_close = False
             headers = {**headers, 'Connection': 'close'}
-        answer: AsyncResult[Answer] = AsyncResult()
-        self._waiting = answer
+        self._waiting = answer = WakeUp()
         try:
             request = Request('GET', target, self._with_cookies(headers), None, timeout, answer.set)
             self._getter.ask(request, here=True)
             self._arm(self._getter)
-            found = answer.get()
+            answer.wait()
         finally:
             self._waiting = None
-            if not answer.ready():  # the greenlet was interrupted
+            if not answer.is_set:  # the greenlet was interrupted
                 self._getter.cancel()
+        found: Answer = answer.value
         if isinstance(found, BaseException):
             try:
                 raise found
             finally:
                 del found, answer, request  # its traceback has this frame
-        assert found is not None
         return found
 
     def get(self, target: str, timeout: float | None, on_answer: OnAnswer) -> None:
@@ -128,7 +125,7 @@ class DirectHTTP:
             return
         loop = get_hub().loop
         close_watchers(loop, self._timer)
-        left = min(moment - monotonic(), _LONGEST_TIMER)
+        left = min(moment - monotonic(), LONGEST_TIMER)
         self._timer = loop.timer(timer_seconds(left, loop))
         self._timer.start(self._look)
         self._fires = moment
@@ -169,7 +166,7 @@ class DirectHTTP:
 
     def _wake(self) -> None:
         """Wake the greenlet that waits for the handshake."""
-        if self._waiting is not None and not self._waiting.ready():
+        if self._waiting is not None:
             self._waiting.set(ConnectionClosed('the connection was closed by this client'))
 
 
