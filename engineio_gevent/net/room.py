@@ -20,7 +20,6 @@ class Room:
 
     def __init__(self) -> None:
         self._event = Event()
-        self._event.set()  # nobody waits
         self._limit = 0
 
     def wait_below(self, limit: int, deadline: float | None) -> bool:

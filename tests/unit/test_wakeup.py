@@ -18,6 +18,7 @@ def test_it_wakes_all_who_wait():
     waiting = [gevent.spawn(one.wait, seconds) for seconds in (None, 10, None)]
     gevent.sleep(0)
     assert not one.is_set
+    assert one.value is None
     one.set('value')
     assert not any(greenlet.ready() for greenlet in waiting)  # soon, not at once
     gevent.joinall(waiting)
