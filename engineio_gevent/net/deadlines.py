@@ -61,18 +61,16 @@ class Bound:
         #: It is raised in the greenlet of the block when the time is over.
         self.exception = Expired()
 
-    def __enter__(self) -> Bound:
+    def __enter__(self) -> None:
         if self._seconds is not None:
             # Like gevent's: what is ready at that moment comes first.
             self._timer = get_hub().loop.timer(self._seconds, priority=-1)
             # The loop's clock may be late.
             self._timer.start(getcurrent().throw, self.exception, update=True)
-        return self
 
     def __exit__(self, *error: object) -> None:
         if self._timer is not None:
             self._timer.close()
-            self._timer = None
 
 
 def within(

@@ -27,7 +27,7 @@ FILES = {
     'net/by_caller.py': 'tests/unit/test_by_caller.py',
     'net/caller_socket.py': 'tests/unit/test_caller_socket.py',
     'net/closing.py': 'tests/unit/test_closing.py',
-    'net/deadlines.py': 'tests/unit/test_deadlines.py',
+    'net/deadlines.py': 'tests/unit/test_deadlines.py tests/unit/test_heartbeat.py',
     'net/dial.py': 'tests/unit/test_dial.py',
     'net/errors.py': 'tests/unit/test_errors.py',
     'net/outbox.py': 'tests/unit/test_outbox.py',
