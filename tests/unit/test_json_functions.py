@@ -288,8 +288,13 @@ def test_encode_and_decode(base):
 
 
 def test_a_decoder_that_takes_anything():
-    given = types.SimpleNamespace(encode=str, decode=str.upper)
+    def read(text):
+        return {'bug': text[5]} if text == 'bug' else text.upper()
+
+    given = types.SimpleNamespace(encode=str, decode=read)
     assert json_functions(given).loads('x') == 'X'
+    with pytest.raises(IndexError):
+        json_functions(given).loads('bug')
 
 
 @pytest.mark.parametrize(
