@@ -57,13 +57,11 @@ class WakeUp:
         try:
             hub.switch()
         finally:
-            if current in self._waiting:  # it was killed, or by a Timeout
-                self._waiting.remove(current)
+            self._waiting.remove(current)
             close_watchers(loop, timer)
         return self.is_set
 
     def _switch(self, greenlet: Any) -> None:
         """In the hub: let a greenlet go on, unless it has already."""
         if greenlet in self._waiting:
-            self._waiting.remove(greenlet)
             greenlet.switch()
