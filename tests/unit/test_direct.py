@@ -23,6 +23,7 @@ from support import (
     eventually,
     greenlets,
     no_leaks,
+    outcome,
     patience,
     read_request,
     read_to_end,
@@ -406,6 +407,22 @@ def test_a_request_that_cannot_be_made_has_its_error_for_an_answer(
     answer = begin(http.get, '/', 5)
     assert not answer.ready()
     assert got(answer) is error
+
+
+@pytest.mark.parametrize('wake', [True, False])
+def test_abandoning_wakes_the_handshake(hostile_server, make_http, wake):
+    """In a forked child. The greenlets of a native thread that has ended cannot be woken."""
+    server = hostile_server(read_to_end)
+    http = make_http(server.url)
+    handshake = gevent.spawn(outcome, http.get_and_wait, '/', 60)
+    server.wait_open(1)
+    http.abandon() if wake else http.abandon(wake=False)
+    server.wait_open(0)
+    settle()
+    assert handshake.ready() is wake
+    if wake:
+        assert isinstance(handshake.value, ConnectionClosed)
+    handshake.kill()
 
 
 def test_after_the_end_no_answer_comes(hostile_server, make_http):

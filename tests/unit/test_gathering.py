@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import socket as stdlib_socket
+import ssl
 
 import gevent
 import pytest
@@ -368,3 +370,49 @@ def test_a_tls_flood_gathers(tls_flooded):
     assert one.read == before
     one.resume()
     assert eventually(lambda: one.read == before + 50)
+
+
+class Buffering:
+    """Stands for a TLS socket of another kind: it reads many records, and returns one, a line."""
+
+    do_handshake = None
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._read = b''
+
+    def recv(self, size):
+        try:
+            self._read += self._sock.recv(65536)
+        except BlockingIOError:
+            if not self._read:
+                raise ssl.SSLWantReadError from None
+        line, self._read = self._read[:2], self._read[2:]
+        return line
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
+@pytest.fixture
+def buffering():
+    ours, peer = stdlib_socket.socketpair()
+    one = Flooded(Buffering(ours), peer)
+    yield one
+    one.stream.close()
+    peer.close()
+
+
+def test_a_tls_socket_that_may_hold_more_is_read_again_each_time(buffering):
+    """The loop does not announce what has been read from the descriptor."""
+    for _ in range(3):
+        for lines in b'a\n', b'b\nc\n':
+            buffering.peer.sendall(lines)
+            settle()
+    assert buffering.reads == [b'a\n', b'b\n', b'c\n'] * 3
+
+
+def test_a_tls_socket_whose_owner_wants_a_pause_is_read_on(buffering):
+    buffering.stream._on_data = lambda data: buffering.reads.append(data) or True
+    buffering.peer.sendall(b'a\nb\nc\n')
+    assert eventually(lambda: len(buffering.reads) == 3)
