@@ -416,3 +416,12 @@ def test_a_tls_socket_whose_owner_wants_a_pause_is_read_on(buffering):
     buffering.stream._on_data = lambda data: buffering.reads.append(data) or True
     buffering.peer.sendall(b'a\nb\nc\n')
     assert eventually(lambda: len(buffering.reads) == 3)
+
+
+def test_an_owner_that_wants_a_pause_has_one_after_each_piece(make_flooded):
+    one = make_flooded()
+    one.stream._on_data = lambda data: one.reads.append(data) or True
+    one.peer.sendall(bytes(10_000))
+    one.stream._read()
+    assert len(one.reads) == 1
+    assert eventually(lambda: one.read == 10_000)
