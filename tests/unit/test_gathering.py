@@ -86,6 +86,7 @@ class Flooded:
         return any(timer.callback for timer in self.loop.timers)
 
     def resume(self):
+        self.loop.time += self.loop.timers[-1].seconds
         self.loop.timers[-1].fire()
         settle()
 
