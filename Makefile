@@ -14,7 +14,8 @@ SOCKETIO_MODULES := $(SOCKETIO_JS)/node_modules/.package-lock.json
 BENCH_JS := benchmarks/js
 BENCH_MODULES := $(BENCH_JS)/node_modules/.package-lock.json
 # A change of these needs another installation; an editable one builds the extension in C in place.
-INSTALLED := setup.cfg setup.py pyproject.toml engineio_gevent/protocol/_speedups.c
+INSTALLED := setup.cfg setup.py pyproject.toml engineio_gevent/__init__.py \
+    engineio_gevent/protocol/_speedups.c
 # the Pythons that are here, and no others: uv would fetch some
 export UV_PYTHON_DOWNLOADS := never
 NPM := $(shell command -v npm 2>/dev/null)

@@ -25,14 +25,13 @@ PURE = (
     or sys.implementation.name != 'cpython'
     or 't' in getattr(sys, 'abiflags', '')
 )
-VERSION = re.search(
-    "^__version__ = '(.*)'$",
-    Path(__file__).with_name('engineio_gevent').joinpath('__init__.py').read_text(),
-    re.MULTILINE,
-)[1]
+INIT = Path(__file__).with_name('engineio_gevent') / '__init__.py'
+VERSION = re.search("^__version__ = '(.*)'$", INIT.read_text(), re.MULTILINE)[1]
 SPEEDUPS = Extension(
     'engineio_gevent.protocol._speedups',
     ['engineio_gevent/protocol/_speedups.c'],
+    # It has the version: build/ may have that of another one, which would not be used.
+    depends=['engineio_gevent/__init__.py'],
     define_macros=[('PACKAGE_VERSION', VERSION)],
     extra_compile_args=[] if os.name == 'nt' else ['-O3', '-g0'],
     # Without a compiler the package is installed all the same, and uses the Python.

@@ -10,15 +10,9 @@ from typing import Any
 
 from gevent.hub import Hub
 
-from .net.deadlines import timer_seconds
+from .net.deadlines import GRACE, LONGEST_TIMER, timer_seconds
 from .net.watchers import close_watchers
 from .per_hub import PerHub
-
-#: Seconds past the deadline for a PING that lies unread in the socket because the
-#: process itself was busy or stopped.
-GRACE = 0.1
-#: Seconds: a server may name any ping interval, but not every timer takes it.
-_LONGEST_TIMER = 86400.0
 
 
 class Heartbeat:
@@ -79,7 +73,7 @@ class _SharedTimer:
     def _arm(self, seconds: float) -> None:
         self._disarm()
         loop = self._loop
-        self._timer = loop.timer(timer_seconds(min(seconds, _LONGEST_TIMER), loop))
+        self._timer = loop.timer(timer_seconds(min(seconds, LONGEST_TIMER), loop))
         self._timer.start(self._check)
 
     def _disarm(self) -> None:

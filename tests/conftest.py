@@ -1,7 +1,6 @@
 """The fixtures of all tests. They are described where they work, in `support`."""
 
 import gc
-import importlib
 import json
 
 import gevent
@@ -221,6 +220,5 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture(params=['orjson', 'msgspec.json', 'ujson', 'rapidjson'])
 def json_package(request):
-    """A JSON package. Those that are not installed are skipped."""
-    pytest.importorskip(request.param.partition('.')[0], reason='not installed')
-    return importlib.import_module(request.param)
+    """A JSON package."""
+    return support.need_json_package(request.param)

@@ -11,12 +11,12 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import gevent
 import pytest
+from gevent import subprocess
 from gevent.queue import Queue
 
 import engineio_gevent

@@ -1,13 +1,17 @@
 """What the tests are made of does what they rely on."""
 
 import os
+import re
 import signal
 import socket
+import sys
 import threading
 import time
+from pathlib import Path
 
 import gevent
 import pytest
+from gevent import subprocess
 
 import support
 from support import waiting
@@ -137,3 +141,20 @@ def test_a_native_server_that_is_stopped_within_a_handshake():
         assert began.wait(support.patience(5))
         server.stop()
         assert not any(thread.is_alive() for thread in server._threads)
+
+
+def test_exit_codes_are_known_whoever_else_has_children():
+    """gevent's `subprocess` takes the exit codes of all children."""
+    subprocess.run([sys.executable, '-c', ''], check=True)
+    program = support.Program('-c', 'raise SystemExit(3)')
+    program.end()
+    assert program.process.returncode == 3
+    program.kill()
+
+
+def test_nothing_starts_children_whose_exit_codes_gevent_takes():
+    """Children of the standard library's seem to have ended well, then."""
+    tests = Path(__file__).parent
+    runner = tests / 'run.py'  # it has no loop, and shows that others would be found
+    wrong = re.compile(r'^import subprocess$(?=.*\bsubprocess\.Popen\()', re.MULTILINE | re.DOTALL)
+    assert [file for file in tests.rglob('*.py') if wrong.search(file.read_text())] == [runner]

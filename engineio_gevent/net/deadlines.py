@@ -9,6 +9,12 @@ from typing import Any, TypeVar, overload
 from gevent import getcurrent
 from gevent.hub import get_hub
 
+#: Seconds past a deadline for what lies unread in a socket because the process itself was busy or
+#: stopped.
+GRACE = 0.1
+#: Seconds: a server may name any interval, but not every timer takes it.
+LONGEST_TIMER = 86400.0
+
 _Result = TypeVar('_Result')
 
 
@@ -40,7 +46,7 @@ def timer_seconds(seconds: float | None, loop: Any = None) -> float | None:
 
 
 class Bound:
-    """A bound over a block, as a context manager.
+    """A time limit for a block, as a context manager.
 
     It does what gevent's ``Timeout`` does, which takes 1 us more, several times in a connect.
 
@@ -55,18 +61,16 @@ class Bound:
         #: It is raised in the greenlet of the block when the time is over.
         self.exception = Expired()
 
-    def __enter__(self) -> Bound:
+    def __enter__(self) -> None:
         if self._seconds is not None:
             # Like gevent's: what is ready at that moment comes first.
             self._timer = get_hub().loop.timer(self._seconds, priority=-1)
             # The loop's clock may be late.
             self._timer.start(getcurrent().throw, self.exception, update=True)
-        return self
 
     def __exit__(self, *error: object) -> None:
         if self._timer is not None:
             self._timer.close()
-            self._timer = None
 
 
 def within(

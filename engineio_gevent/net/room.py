@@ -10,9 +10,9 @@ from .deadlines import timer_seconds
 
 
 class Room:
-    """What the greenlets wait for that find a queue too long.
+    """Lets greenlets wait until a queue is short enough.
 
-    It is one event for all of them. It is set at the highest of their limits, and each checks its
+    All of them wait for one event. It is set at the highest of their limits, and each checks its
     own limit when it wakes.
     """
 
@@ -20,7 +20,6 @@ class Room:
 
     def __init__(self) -> None:
         self._event = Event()
-        self._event.set()  # nobody waits
         self._limit = 0
 
     def wait_below(self, limit: int, deadline: float | None) -> bool:
@@ -39,10 +38,13 @@ class Room:
         return event.wait(timer_seconds(None if deadline is None else deadline - monotonic()))
 
     def offer(self, size: int) -> None:
-        """So many bytes are queued now."""
+        """Wake the greenlets, if the queue is short enough.
+
+        :param size: bytes that are queued now.
+        """
         if size <= self._limit:
             self._event.set()
 
     def end(self) -> None:
-        """No more will be taken from the queue."""
+        """Wake the greenlets: the queue has ended."""
         self._event.set()

@@ -31,18 +31,18 @@ READ_SIZE = 65536
 SMALL_READ_SIZE = 4096
 #: Reads in one callback before the other sockets of the loop get their turn.
 _READS_PER_TURN = 8
-# Wake-ups of a TLS socket in which it is not read again, after one in which that brought nothing.
+# If the second read of a wake-up of a TLS socket brings nothing, the next 15 wake-ups have none.
 _SKIPPED_REREADS = 15
 
-# Gathering: so many wake-ups in so many seconds are a flood. Each costs about as much as ten
-# messages of 100 bytes that it could bring, so the reader makes a pause in which they gather.
+# More wake-ups than this, within this many seconds, are a flood. A wake-up costs as much as ten
+# messages of 100 bytes. So the reader pauses, and then reads what has gathered.
 FLOOD_READS = 16
 _FLOOD_SECONDS = 0.0016
-# As many of these are as good as counted again after each pause.
+# Wake-ups from one pause of a flood to the next.
 _READS_BETWEEN_PAUSES = 8
-# But there is no pause so many seconds after a write, for which the peer may have an answer.
+# Seconds after a write in which there is no pause: the peer may answer.
 QUIET_SECONDS = 0.01
-# What a timer may be late: libev's epoll waits for whole milliseconds.
+# Seconds that a timer may be late: libev's epoll waits for whole milliseconds.
 _TIMER_DELAY = 0.0005
 
 _recv: Any = _socket.socket.recv

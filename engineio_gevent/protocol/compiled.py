@@ -15,7 +15,7 @@ from .. import __version__
 
 __all__ = ['ACCELERATED', 'REFERENCE', 'SWITCH', 'accelerated']
 
-#: The environment variable that chooses Python, by any value but ``0``.
+#: The environment variable that chooses Python, unless it is empty or ``0``.
 SWITCH = 'ENGINEIO_GEVENT_PURE_PYTHON'
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])

@@ -21,7 +21,7 @@ _SEPARATORS = (',', ':')
 
 
 class JSONFunctions(NamedTuple):
-    """Two functions."""
+    """The two functions of a client."""
 
     #: Return the JSON of an object, without spaces.
     dumps: Callable[[Any], str]

@@ -39,9 +39,9 @@ def forget_keys() -> None:
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=forget_keys)
 
-# The masks of frames of up to 125 bytes of payload, by its length. A key times REPEATS is
-# repeated by every fourth byte, from the third byte of the frame on; CUTS ends it with the frame.
-# Tables save 0.2 us of 0.7.
+# For the mask of a frame as an integer, by the length of its payload, up to 125. A key times
+# REPEATS is that key again and again, from the third byte of the frame on. With CUTS it ends with
+# the frame. Tables save 0.2 us of 0.7.
 _SHORT = 125
 REPEATS = [
     int.from_bytes(b'\0\0' + b'\1\0\0\0' * (1 + (length + 3) // 4), 'little')

@@ -11,18 +11,16 @@ from gevent.hub import get_hub
 
 from .. import __version__
 from ..exceptions import ConnectionClosed
-from ..net.deadlines import timer_seconds
+from ..net.deadlines import LONGEST_TIMER, timer_seconds
 from ..net.hosts import host_header
 from ..net.wakeup import WakeUp
 from ..net.watchers import close_watchers
 from .cookies import Jar
 from .exchange import Exchange, Request
-from .http import CONTENT_TYPE, OnAnswer
+from .http import CONTENT_TYPE, Answer, OnAnswer
 from .route import Route
 
 _USER_AGENT = f'engineio-gevent/{__version__}'
-#: Seconds: a server may name any ping interval, but not every timer takes it.
-_LONGEST_TIMER = 86400.0
 
 
 class DirectHTTP:
@@ -64,7 +62,7 @@ class DirectHTTP:
         self._has_cookies = route.has_header('cookie')
         self._getter = Exchange(route, max_size)
         self._poster: Exchange | None = None
-        self._waiting: WakeUp | None = None  # the answer for get_and_wait()
+        self._waiting: WakeUp | None = None  # for the answer to get_and_wait()
         self._timer: Any = None
         self._fires = 0.0  # when the timer fires, by the monotonic clock
 
@@ -90,14 +88,13 @@ class DirectHTTP:
             self._waiting = None
             if not answer.is_set:  # the greenlet was interrupted
                 self._getter.cancel()
-        found = answer.value
+        found: Answer = answer.value
         if isinstance(found, BaseException):
             try:
                 raise found
             finally:
                 del found, answer, request  # its traceback has this frame
-        body: bytes = found
-        return body
+        return found
 
     def get(self, target: str, timeout: float | None, on_answer: OnAnswer) -> None:
         headers = self._with_cookies(self._headers)
@@ -128,7 +125,7 @@ class DirectHTTP:
             return
         loop = get_hub().loop
         close_watchers(loop, self._timer)
-        left = min(moment - monotonic(), _LONGEST_TIMER)
+        left = min(moment - monotonic(), LONGEST_TIMER)
         self._timer = loop.timer(timer_seconds(left, loop))
         self._timer.start(self._look)
         self._fires = moment

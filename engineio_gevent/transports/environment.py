@@ -54,13 +54,6 @@ def select_proxy(url: str, proxies: Mapping[str, str]) -> str | None:
     return select(url, dict(proxies)) or None
 
 
-def bypasses_proxy(url: str, no_proxy: str) -> bool:
-    """Whether a list of hosts, such as ``no_proxy``, names that of a URL."""
-    from requests.utils import should_bypass_proxies
-
-    return bool(should_bypass_proxies(url, no_proxy))
-
-
 def ca_bundle() -> str | None:
     """The CA bundle that the environment names."""
     found = _first_of(_BUNDLES)

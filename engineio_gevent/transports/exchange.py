@@ -16,7 +16,7 @@ from gevent.hub import get_hub
 from gevent.monkey import get_original
 
 from ..exceptions import ConnectionClosed, HTTPError, ProtocolError
-from ..net.deadlines import within
+from ..net.deadlines import GRACE, within
 from ..net.errors import error_text
 from ..net.hosts import authority
 from ..net.stream import Stream
@@ -28,9 +28,8 @@ from .http import Answer, OnAnswer, body_of_success
 from .http_reader import CHUNKS_PER_TURN, acknowledge, end_with_error, good_until
 from .route import Route
 
-#: Seconds past the deadline for an answer that lies unread in the socket because the process
-#: itself was busy or stopped.
-GRACE = 0.1
+#: Seconds before the end of a kept connection's time in which it is not used any more.
+KEEP_ALIVE_MARGIN = 1.0
 #: Seconds between two looks at how much of a large request the server has accepted.
 SENDING_INTERVAL = 0.25
 #: Bytes of a body that the operating system accepts at once, most often.

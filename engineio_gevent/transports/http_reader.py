@@ -1,4 +1,7 @@
-"""An HTTP response from a socket: in a greenlet that waits for it, or piece by piece."""
+"""Reads an HTTP response from a socket, in a greenlet that waits.
+
+:func:`acknowledge` and :func:`end_with_error` are also for responses that the hub reads.
+"""
 
 from __future__ import annotations
 

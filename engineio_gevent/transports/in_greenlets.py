@@ -25,17 +25,11 @@ class WaitingHTTP(Protocol):
     def post(self, target: str, body: bytes, timeout: float | None) -> bytes:
         """POST; as :meth:`get`."""
 
-    def close(self, gently: bool = False) -> None:
-        """Close the connections that are ours."""
-
-    def abandon(self) -> None:
-        """Let go of the descriptors without a byte to the server."""
-
 
 class InGreenlets:
     """Makes requests in two greenlets: one for GETs, one while there is something to POST.
 
-    :param http: makes the requests.
+    :param http: makes the requests. Its connections stay open.
     """
 
     __slots__ = ('_getter', '_http', '_poster')
@@ -59,15 +53,11 @@ class InGreenlets:
         self._poster.ask(on_answer, self._http.post, target, body, timeout)
 
     def close(self, gently: bool = False) -> list[Greenlet[..., None]]:
-        ending = self._kill()
-        self._http.close(gently)
-        return ending
+        return self._kill()
 
     def abandon(self, wake: bool = True) -> None:
         if wake:
-            # Before its loop looks at the descriptor that is no more, and aborts.
             self._kill()
-        self._http.abandon()
 
     def _kill(self) -> list[Greenlet[..., None]]:
         return [*self._getter.kill(), *self._poster.kill()]

@@ -253,12 +253,6 @@ class SessionHTTP:
             )
         return b''.join(parts)
 
-    def close(self, gently: bool = False) -> None:
-        """Nothing: the session is the caller's."""
-
-    def abandon(self) -> None:
-        """Nothing: a forked child has its own copy of the session's pool, and closes no socket."""
-
 
 def _need_close_notify(response: requests.Response) -> None:
     """Have a body that ends with the connection fail if TLS is not closed (RFC 9112, section 9.8).

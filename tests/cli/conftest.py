@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import termios
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+from gevent import subprocess
 
 import engineio_gevent
 import support
@@ -155,12 +155,8 @@ class CLI:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments, env=(), popen=subprocess.Popen, **options):
-        """Start a process with pipes, which is killed at the end of the test.
-
-        :param popen: gevent's where gevent's loop runs before the process has ended: it may take
-                      the exit codes of the standard library's.
-        """
+    def start(self, *arguments, env=(), **options):
+        """Start a process with pipes, which is killed at the end of the test."""
         options = {
             'stdin': subprocess.PIPE,
             'stdout': subprocess.PIPE,
@@ -170,7 +166,7 @@ class CLI:
             **options,
         }
         process = self._stack.enter_context(
-            popen(
+            subprocess.Popen(
                 [*COMMAND, *map(str, arguments)],
                 cwd='/',
                 env={**self.environment, **dict(env)},

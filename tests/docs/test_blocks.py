@@ -18,11 +18,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gevent import subprocess
 from markdown_it import MarkdownIt
 
 import support

@@ -1,11 +1,20 @@
-"""The figures in the table of README.md are those of the stored benchmark results."""
+"""The figures in the tables of the pages are those of the stored benchmark results."""
 
 import json
 import re
 from pathlib import Path
 from statistics import median
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+#: The pages, and how many figures of them are compared at least.
+PAGES = {
+    'README.md': 4,
+    'docs/index.md': 4,
+    'docs/explanation/no-greenlet-per-client.md': 3,
+    'docs/how-to/socketio.md': 3,
+}
 #: Factor from seconds or bytes to the unit.
 UNITS = {'µs': 1e6, 'us': 1e6, 'ms': 1e3, 'KiB': 1 / 1024}
 _FIGURE = re.compile(rf'([\d.,]+)\s*({"|".join(UNITS)})\b')
@@ -18,12 +27,12 @@ def tables(text):
 
 
 def rows_of_figures(text):
-    """The rows with a figure of engineio_gevent and one of python-engineio, and both figures."""
+    """The rows with a figure of engineio_gevent and one of the other package, and both figures."""
     for heads, _, *rows in tables(text):
         columns = {
             name: number
             for number, head in enumerate(heads)
-            for name in ('engineio_gevent', 'python-engineio')
+            for name in ('engineio_gevent', 'python-')
             if name in head
         }
         for row in rows if len(columns) == 2 else []:
@@ -48,15 +57,16 @@ def rounded(value, shown, unit):
     return f'{value * UNITS[unit]:.{decimals}f}' == shown.replace(',', '')
 
 
-def test_the_figures_of_the_readme_are_those_of_one_benchmark():
-    rows = list(rows_of_figures((ROOT / 'README.md').read_text()))
-    assert len(rows) >= 3
+@pytest.mark.parametrize('page', PAGES)
+def test_the_figures_of_a_page_are_those_of_one_benchmark(page):
+    rows = list(rows_of_figures((ROOT / page).read_text()))
+    assert len(rows) >= PAGES[page]
     known = list(measured())
     for name, pair in rows:
         assert any(
             all(rounded(value, *figure) for value, figure in zip(values, pair, strict=True))
             for values in known
-        ), f'README.md, {name!r}: {pair} is not in docs/benchmarks/results.json'
+        ), f'{page}, {name!r}: {pair} is not in docs/benchmarks/results.json'
 
 
 def test_a_wrong_figure_is_found():

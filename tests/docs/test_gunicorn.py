@@ -7,13 +7,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import gevent
 import gevent.socket
 import pytest
+from gevent import subprocess
 
 import support
 

@@ -9,14 +9,13 @@ import importlib.util
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import gevent
 import gevent.socket
-import gevent.subprocess
 import pytest
+from gevent import subprocess
 
 import support
 
@@ -76,7 +75,7 @@ class Running:
         }
         with open(folder / 'log', 'w') as log:
             # gevent's: where a test has used that, the standard library's get no exit codes.
-            self.process = gevent.subprocess.Popen(
+            self.process = subprocess.Popen(
                 command.split(),
                 cwd=folder,
                 env=self.environment,

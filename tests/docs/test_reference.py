@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import engineio_gevent
+from engineio_gevent.net import stream
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / 'docs' / 'reference'
@@ -47,8 +48,28 @@ def test_every_command_has_a_section():
     ]
 
 
+SETUP = configparser.ConfigParser(interpolation=None)
+SETUP.read(ROOT / 'setup.cfg')
+EXTRAS = SETUP['options.extras_require']
+
+
 def test_every_extra_is_listed():
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / 'setup.cfg')
     listed = re.findall(r'^\| `(\w+)` \|', (REFERENCE / 'extras.md').read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(setup['options.extras_require'])
+    assert sorted(listed) == sorted(EXTRAS)
+
+
+@pytest.mark.parametrize('extra', list(EXTRAS))
+def test_what_an_extra_installs(extra):
+    page = (REFERENCE / 'extras.md').read_text()
+    installs = re.search(rf'^\| `{extra}` \|.*\|(.*)\|$', page, re.MULTILINE)[1]
+    required = re.findall(r'^(?:%\(([\w-]+)\)s|([\w-]+))', EXTRAS[extra].strip(), re.MULTILINE)
+    missing = [own or other for own, other in required if (own or other) not in installs]
+    assert 'and others' in installs or missing == []
+
+
+def test_the_numbers_of_floods():
+    page = (REFERENCE / 'client.md').read_text()
+    within = f'within {1000 * stream._FLOOD_SECONDS:g} ms'
+    small = f'for less than {stream.SMALL_READ_SIZE >> 10} KiB'
+    assert f'more than {stream.FLOOD_READS} times {within}, each time {small}' in page
+    assert f'within {1000 * stream.QUIET_SECONDS:g} ms of a `send()`' in page

@@ -6,8 +6,9 @@ import argparse
 import sys
 import traceback
 
+from .compare import IS_BUILT
 from .run import SEED, Finding, fuzz
-from .targets import TARGETS
+from .targets import COMPILED, TARGETS
 
 
 def main() -> int:
@@ -29,6 +30,9 @@ def main() -> int:
     status = 0
     for target in TARGETS:
         if options.targets and target.name not in options.targets:
+            continue
+        if target is COMPILED and not IS_BUILT:
+            print(f'{target.name:>10}: skipped, because the extension in C is not built')
             continue
         try:
             run = fuzz(target, inputs, options.seconds, options.seed)

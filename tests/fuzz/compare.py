@@ -13,6 +13,9 @@ try:
 except ImportError:  # then there is nothing to compare
     _speedups = None  # type: ignore[assignment]
 
+#: Whether the extension is built.
+IS_BUILT = _speedups is not None
+
 
 def both(name: str) -> list[Callable[..., Any]]:
     """The function in Python, and the one in C, if it is built."""

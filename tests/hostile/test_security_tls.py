@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+import struct
 
 import pytest
 import trustme
@@ -177,6 +178,21 @@ def _any_version(context):
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
 
 
+def extension(hello, wanted):
+    """An extension of a ClientHello (RFC 8446, section 4.1.2), after its random bytes."""
+    at = 5 + 4 + 2 + 32  # the headers of the record and of the message, a version, random bytes
+    at += 1 + hello[at]  # the session
+    at += 2 + int.from_bytes(hello[at : at + 2], 'big')  # the ciphers
+    at += 1 + hello[at]  # the compression
+    at += 2
+    while at < len(hello):
+        kind, size = struct.unpack_from('!HH', hello, at)
+        if kind == wanted:
+            return hello[at + 4 : at + 4 + size]
+        at += 4 + size
+    raise AssertionError(f'no extension {wanted}')
+
+
 @pytest.mark.parametrize('transport', ['polling', 'websocket'])
 def test_older_versions_are_refused(witness, hostile_server, issued, monkeypatch, transport):
     """Whatever the server would take: the client offers nothing below 1.2."""
@@ -189,8 +205,6 @@ def test_older_versions_are_refused(witness, hostile_server, issued, monkeypatch
     server = hostile_server(handler)
     with pytest.raises(ConnectionError):
         witness().client.connect(server.url.replace('http', 'https'), transports=transport)
-    hello = hellos[0]
-    at = hello.index(b'\x00\x2b')  # supported_versions, RFC 8446, section 4.2.1
-    offered = hello[at + 5 : at + 5 + hello[at + 4]]
+    offered = extension(hellos[0], 43)[1:]  # supported_versions, section 4.2.1
     versions = {offered[i : i + 2] for i in range(0, len(offered), 2)}
     assert versions == {b'\x03\x04', b'\x03\x03'}

@@ -14,13 +14,13 @@ import re
 import shutil
 import signal
 import string
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import gevent.select
 import pytest
+from gevent import subprocess
 
 import support
 

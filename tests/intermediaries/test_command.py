@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import gevent.event
-import gevent.subprocess
 import pytest
+from gevent import subprocess
 
 import engineio_gevent
 import support
@@ -24,9 +23,9 @@ def command():
     """Start `engineio-gevent` with pipes."""
     started = []
 
-    def start(*arguments, env=(), popen=subprocess.Popen):
+    def start(*arguments, env=()):
         environment = {**os.environ, 'PYTHONPATH': str(PROJECT), **dict(env)}
-        process = popen(
+        process = subprocess.Popen(
             [sys.executable, '-m', 'engineio_gevent', *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -166,7 +165,6 @@ def test_a_silent_proxy_is_given_up_in_time(command, hostile_server, certificate
     process = command(
         'probe', 'https://127.0.0.1:1', '--timeout', '2', '--ca', certificates.ca,
         '--proxy', f'{scheme}://127.0.0.1:{proxy.port}',
-        popen=gevent.subprocess.Popen,
     )  # fmt: skip
     out = output_of(process)
     assert process.returncode == 1
@@ -187,7 +185,6 @@ def test_signals_while_it_waits_for_a_silent_proxy(command, hostile_server, name
     proxy = hostile_server(handle)
     process = command(
         'connect', 'https://127.0.0.1:1', '--timeout', '50', '--proxy', proxy.url, '-x', 'a',
-        popen=gevent.subprocess.Popen,
     )  # fmt: skip
     assert asked.wait(support.patience(20))
     process.send_signal(getattr(signal, name))

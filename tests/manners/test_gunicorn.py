@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ import gevent
 import gevent.select
 import gevent.socket
 import pytest
+from gevent import subprocess
 
 import support
 

@@ -43,12 +43,12 @@ class _Process(NamedTuple):
 class Runner:
     """
     :param module: the module to mutate, as a path within the package.
-    :param tests: the test file, as a path within the checkout.
+    :param tests: the test files, as paths within the checkout.
     :param directory: where the copies of the checkout go.
     :param jobs: how many processes at a time.
     """
 
-    def __init__(self, module: str, tests: str, directory: Path, jobs: int) -> None:
+    def __init__(self, module: str, tests: list[str], directory: Path, jobs: int) -> None:
         self._module = module
         self._tests = tests
         self._copies = [directory / str(number) for number in range(jobs)]
@@ -168,7 +168,7 @@ class Runner:
                 'no:cacheprovider',
                 '-W',
                 'ignore::pytest.PytestAssertRewriteWarning',  # of what was imported above
-                self._tests,
+                *self._tests,
             ],
             [_Quick()],
         )

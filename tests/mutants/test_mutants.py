@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip('cosmic_ray', reason='make mutants installs cosmic-ray')
 
+from tests.mutants.listed import read_listed
 from tests.mutants.mutations import mutants_of
-from tests.mutants.run import ROOT
+from tests.mutants.run import PACKAGE, ROOT
 
 MODULE = 'protocol/sample.py'
 SOURCE = """
@@ -73,6 +74,15 @@ def test_except_clauses():
 
 def test_an_annotation_without_a_value_is_no_statement_to_remove():
     assert list(mutants_of('def f():\n    a: int\n')) == []
+
+
+def test_each_survivor_is_a_mutant_of_the_code_as_it_is():
+    """`make mutants` finds that out, too, but only with all mutants of a file."""
+    listed = {(one.file, one.scope, one.was, now) for one in read_listed() for now in one.now}
+    for file in {file for file, *_ in listed}:
+        for mutant in mutants_of((ROOT / PACKAGE / file).read_text()):
+            listed.discard((file, mutant.scope, mutant.was, mutant.now))
+    assert sorted(listed) == []
 
 
 # -- the command ----------------------------------------------------------------------------------

@@ -69,9 +69,9 @@ class Environment:
             if not name.startswith(('PYTHON', 'ENGINEIO_GEVENT_')) and name != 'VIRTUAL_ENV'
         }
         self.variables['PATH'] = f'{self.bin}{os.pathsep}{os.environ["PATH"]}'
-        make, install = self._commands()
+        make, self._install = self._commands()
         self.run(*make)
-        self.run(*install, *requirements)
+        self.install(*requirements)
 
     def _commands(self):
         uv = shutil.which('uv')
@@ -92,6 +92,10 @@ class Environment:
                 'install',
             ),
         )
+
+    def install(self, *requirements):
+        """Install more, or the same again."""
+        self.run(*self._install, *requirements)
 
     def run(self, *command, code=0, cwd=None, env=(), **options):
         """Run a program to its end, which must be with this exit code; returns what it printed."""

@@ -2,14 +2,16 @@
 
 import configparser
 import contextlib
+import os
+import re
 import shutil
 import signal
 import socket
-import subprocess
 import zipfile
 
 import gevent
 import pytest
+from gevent import subprocess
 from run import PYTHONS, find_pythons
 
 import support
@@ -84,6 +86,18 @@ def test_from_the_sdist_without_a_compiler(
     made = environment(shutil.copy(sdist, tmp_path))
     assert str(made.folder) in made.run_python(ECHO, python_server.url)
     assert made.run_python(WHICH) == 'False\n'
+
+
+@pytest.mark.skipif(not COMPILED, reason='no extension is built here')
+def test_the_extension_is_built_again_for_another_version(environment, unpacked):
+    """The folder build/ still has that of the version before."""
+    made = environment(unpacked)
+    assert made.run_python(WHICH) == 'True\n'
+    source = unpacked / 'engineio_gevent' / '__init__.py'
+    source.write_text(re.sub("__version__ = '.*'", "__version__ = '9.9.9'", source.read_text()))
+    os.utime(unpacked / 'setup.py')  # else uv installs what it has built before
+    made.install(unpacked)
+    assert made.run_python(f'{WHICH}; print(engineio_gevent.__version__)') == 'True\n9.9.9\n'
 
 
 def test_the_wheel_without_the_extension(installed):

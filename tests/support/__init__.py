@@ -45,7 +45,7 @@ from .leaks import (
     no_leaks,
     watchers,
 )
-from .missing import missing, need_node
+from .missing import missing, need_json_package, need_node
 from .pool import Pool
 from .ports import free_port, has_ipv6, listens, swallowing
 from .processes import (
@@ -113,6 +113,7 @@ __all__ = [
     'missing',
     'need_destroy',
     'need_extension',
+    'need_json_package',
     'need_node',
     'no_descriptors',
     'no_leaks',

@@ -1,7 +1,10 @@
 """Tests whose real parts are not installed."""
 
+import importlib
 import os
 import shutil
+import sys
+from types import ModuleType
 from typing import NoReturn
 
 import pytest
@@ -34,3 +37,17 @@ def need_node(*folders):
     for folder in folders:
         if not (folder / 'node_modules').is_dir():
             missing(f'tests/{folder.relative_to(TESTS)}/node_modules', 'npm ci in its folder')
+
+
+def need_json_package(name: str) -> ModuleType:
+    """A JSON package; skip without it.
+
+    :param name: what to import, as in 'msgspec.json'.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = {'rapidjson': 'python-rapidjson'}.get(name, name.partition('.')[0])
+        if sys.implementation.name == 'cpython':  # setup.cfg and tox.ini have it there
+            missing(package, f'pip install {package}')
+        pytest.skip(f'{package} is for CPython')

@@ -1,6 +1,7 @@
 """Ports and addresses of this machine."""
 
 import contextlib
+import secrets
 import socket
 
 import gevent.socket
@@ -17,11 +18,17 @@ def has_ipv6():
     return True
 
 
+#: Ports that systems give neither to connections nor to those who ask for any port.
+_PORTS = range(10_000, 32_768)
+
+
 def free_port():
-    """A port of 127.0.0.1 where nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]
+    """A port of 127.0.0.1 where nobody listens, nor will: not other tests' connections either."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(('127.0.0.1', port))
+            return port
 
 
 def listens(port):

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket as stdlib_socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import ClassVar
 import gevent
 import gevent.select
 import gevent.socket
+from gevent import subprocess
 
 from .waiting import eventually, patience
 

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import gevent.select
+from gevent import subprocess
 
 import engineio_gevent
 

@@ -11,7 +11,7 @@ import pytest
 from gevent.event import Event
 
 from engineio_gevent.net.deadlines import Bound, Expired, timer_seconds, within
-from support import settle, watchers
+from support import has_libuv, settle, watchers
 
 LIBUV = SimpleNamespace(approx_timer_resolution=0.001)
 LIBEV = SimpleNamespace(approx_timer_resolution=0.00001)
@@ -113,3 +113,15 @@ def test_time_that_the_process_was_busy_before_does_not_count():
     time.sleep(1)
     with Bound(0.9):
         gevent.sleep(0.001)
+
+
+def test_what_is_ready_when_the_time_is_over_comes_first():
+    hub = gevent.get_hub()
+    if has_libuv():
+        pytest.skip('timers of libuv have no priorities')
+    ready = hub.loop.timer(0.01)
+    with Bound(0.01):
+        ready.start(gevent.getcurrent().switch, 'ready')
+        time.sleep(0.05)  # until both are due
+        assert hub.switch() == 'ready'
+    ready.close()

@@ -23,6 +23,7 @@ from support import (
     eventually,
     greenlets,
     no_leaks,
+    outcome,
     patience,
     read_request,
     read_to_end,
@@ -190,26 +191,44 @@ class CountedTimers:
     def __init__(self, loop):
         self._loop = loop
         self.timers = []
+        self.made = []
 
     def __getattr__(self, name):
         return getattr(self._loop, name)
 
     def timer(self, seconds, *arguments, **options):
         self.timers.append(seconds)
-        return self._loop.timer(seconds, *arguments, **options)
+        self.made.append(self._loop.timer(seconds, *arguments, **options))
+        return self.made[-1]
 
 
-def test_the_timer_is_not_armed_for_each_request(hostile_server, make_http, monkeypatch):
-    http = make_http(hostile_server(keep_answering).url)
+@pytest.fixture
+def loop(monkeypatch):
     loop = CountedTimers(gevent.get_hub().loop)
     hub = type('Hub', (), {'loop': loop})()
     monkeypatch.setattr('engineio_gevent.transports.direct.get_hub', lambda: hub)
+    return loop
+
+
+def test_the_timer_is_not_armed_for_each_request(hostile_server, make_http, loop):
+    http = make_http(hostile_server(keep_answering).url)
     for _ in range(20):
         got(begin(http.get, '/', 50))
         got(begin(http.post, '/', b'x', 5))
     assert len(loop.timers) == 2  # that of the first GET, and an earlier one for the POST
     assert loop.timers[0] == pytest.approx(50, abs=5)
     assert loop.timers[1] == pytest.approx(5, abs=1)
+
+
+@pytest.mark.parametrize('end', ['close', 'abandon'])
+def test_no_timer_is_left(hostile_server, make_http, loop, end):
+    """It would keep a program from its end."""
+    http = make_http(hostile_server(keep_answering).url)
+    got(begin(http.get, '/', 500))
+    got(begin(http.post, '/', b'x', 50))
+    assert [one.active for one in loop.made] == [False, True]
+    getattr(http, end)()
+    assert [one.active for one in loop.made] == [False, False]
 
 
 def test_without_a_time_limit_there_is_no_timer(hostile_server, make_http):
@@ -477,6 +496,22 @@ def test_a_request_that_cannot_be_made_has_its_error_for_an_answer(
     answer = begin(http.get, '/', 5)
     assert not answer.ready()
     assert got(answer) is error
+
+
+@pytest.mark.parametrize('wake', [True, False])
+def test_abandoning_wakes_the_handshake(hostile_server, make_http, wake):
+    """In a forked child. The greenlets of a native thread that has ended cannot be woken."""
+    server = hostile_server(read_to_end)
+    http = make_http(server.url)
+    handshake = gevent.spawn(outcome, http.get_and_wait, '/', 60)
+    server.wait_open(1)
+    http.abandon() if wake else http.abandon(wake=False)
+    server.wait_open(0)
+    settle()
+    assert handshake.ready() is wake
+    if wake:
+        assert isinstance(handshake.value, ConnectionClosed)
+    handshake.kill()
 
 
 def test_after_the_end_no_answer_comes(hostile_server, make_http):

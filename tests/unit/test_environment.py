@@ -124,19 +124,6 @@ def test_no_proxy_for_a_scheme():
     assert environment.select_proxy('http://a.test', {'http': ''}) is None
 
 
-@pytest.mark.parametrize(
-    ('url', 'names', 'bypassed'),
-    [
-        ('http://a.test', 'a.test', True),
-        ('http://b.a.test', 'a.test,c.test', True),
-        ('http://127.0.0.1:80', '127.0.0.0/8', True),
-        ('http://a.test', 'b.test', False),
-    ],
-)
-def test_hosts_that_bypass_a_proxy(url, names, bypassed):
-    assert environment.bypasses_proxy(url, names) is bypassed
-
-
 # -- CA bundles ------------------------------------------------------------------------------------
 
 

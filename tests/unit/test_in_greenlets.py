@@ -22,7 +22,6 @@ class FakeHTTP:
         #: of each request: what it was asked with, and in which greenlet
         self.asked = []
         self.answer = AsyncResult()
-        self.ended = []
 
     def get(self, target, timeout):
         return self._wait('GET', target, timeout)
@@ -33,12 +32,6 @@ class FakeHTTP:
     def _wait(self, *asked):
         self.asked.append((asked, gevent.getcurrent()))
         return self.answer.get()
-
-    def close(self, gently=False):
-        self.ended.append(('close', gently))
-
-    def abandon(self):
-        self.ended.append('abandon')
 
 
 @pytest.fixture
@@ -120,7 +113,6 @@ def test_the_end_kills_what_waits(http, inner, end):
         assert answers == []
         if end == 'close':
             assert ending == greenlets
-        assert inner.ended == ['abandon' if end == 'abandon' else ('close', False)]
 
 
 def test_the_end_before_a_greenlet_has_begun(http, inner):
@@ -128,7 +120,6 @@ def test_the_end_before_a_greenlet_has_begun(http, inner):
     http.close(gently=True)
     settle()
     assert inner.asked == []
-    assert inner.ended == [('close', True)]
 
 
 def test_an_abandon_that_wakes_nobody(http, inner):

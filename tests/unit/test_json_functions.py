@@ -339,8 +339,13 @@ def test_encode_and_decode(base):
 
 
 def test_a_decoder_that_takes_anything():
-    given = types.SimpleNamespace(encode=str, decode=str.upper)
-    assert json_functions(given).loads is given.decode
+    def read(text):
+        return {'bug': text[5]} if text == 'bug' else text.upper()
+
+    functions = json_functions(types.SimpleNamespace(encode=str, decode=read))
+    assert functions.loads is read
+    with pytest.raises(IndexError):
+        functions.loads('bug')
 
 
 @pytest.mark.parametrize(

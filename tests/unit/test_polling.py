@@ -71,6 +71,18 @@ class FakeHTTP:
         self.abandoned += 1
 
 
+class WaitingInGreenlets(InGreenlets):
+    """Makes the requests of a `FakeHTTP`, and tells it of the end."""
+
+    def close(self, gently=False):
+        self._http.close(gently)
+        return super().close(gently)
+
+    def abandon(self, wake=True):
+        self._http.abandon()
+        super().abandon(wake)
+
+
 class InHub:
     """Makes the requests of a `FakeHTTP` without a greenlet: answers come from the loop."""
 
@@ -155,7 +167,7 @@ def sink():
     return Sink()
 
 
-@pytest.fixture(params=[InGreenlets, InHub], ids=['in-greenlets', 'in-the-hub'])
+@pytest.fixture(params=[WaitingInGreenlets, InHub], ids=['in-greenlets', 'in-the-hub'])
 def way(request):
     """How requests are made: by a session of the caller, or over connections of our own."""
     return request.param

@@ -22,6 +22,7 @@ from engineio_gevent.exceptions import ConnectionClosed, HTTPError, ProtocolErro
 from engineio_gevent.net import unpatched
 from engineio_gevent.net.deadlines import Expired
 from engineio_gevent.net.errors import OutOfResources
+from engineio_gevent.transports.in_greenlets import InGreenlets
 from engineio_gevent.transports.requests_session import SessionHTTP
 from engineio_gevent.transports.route import Route
 from support import eventually, free_port, no_descriptors
@@ -362,8 +363,8 @@ def test_a_kept_error_leaves_the_caller_s_frames_alone(session):
 def test_the_caller_s_session_is_not_closed(server, session, make_http, monkeypatch):
     closed = []
     monkeypatch.setattr(session, 'close', lambda: closed.append(True))
-    http = make_http()
-    http.get('/', 5)
+    http = InGreenlets(make_http())
+    http.get_and_wait('/', 5)
     http.close()
     http.abandon()
     assert closed == []

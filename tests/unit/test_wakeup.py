@@ -18,6 +18,7 @@ def test_it_wakes_all_who_wait():
     waiting = [gevent.spawn(one.wait, seconds) for seconds in (None, 10, None)]
     gevent.sleep(0)
     assert not one.is_set
+    assert one.value is None
     one.set('value')
     assert not any(greenlet.ready() for greenlet in waiting)  # soon, not at once
     gevent.joinall(waiting)
@@ -56,10 +57,13 @@ def test_time_that_the_process_was_busy_before_does_not_count():
 
 
 def test_a_callback_of_the_loop_may_set_it():
+    support.settle()
+    before = support.watchers()
     one = WakeUp()
     get_hub().loop.run_callback(one.set, 5)
-    assert one.wait()
+    assert one.wait(10)
     assert one.value == 5
+    assert support.watchers() == before  # no timer is left
 
 
 @pytest.mark.parametrize('seconds', [None, 10], ids=['without limit', 'with limit'])
@@ -117,3 +121,19 @@ def test_a_hub_that_was_destroyed():
         return one.is_set, waiting.dead
 
     assert support.in_thread(run) == (True, False)
+
+
+def test_the_end_of_the_time_and_the_event_at_once():
+    """The greenlet goes on once, and later waits for something else."""
+    one, other = WakeUp(), WakeUp()
+
+    def run():
+        return one.wait(0.01), other.wait(0.05)
+
+    greenlet = gevent.spawn(run)
+    gevent.sleep(0)
+    timer = get_hub().loop.timer(0.01)
+    timer.start(one.set)
+    time.sleep(0.03)  # until both are due
+    assert greenlet.get()[1] is False
+    timer.close()

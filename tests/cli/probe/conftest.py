@@ -5,10 +5,10 @@ import json
 import os
 import re
 import socket
-import subprocess
 
 import gevent
 import pytest
+from gevent import subprocess
 
 import support
 from engineio_gevent.cli import main

@@ -3,7 +3,6 @@
 import json
 import re
 
-import gevent.subprocess
 import pytest
 
 import support
@@ -273,7 +272,7 @@ def test_ctrl_c(cli, hostile_server):
     import signal
 
     server = hostile_server(support.read_to_end)
-    process = cli.start('probe', server.url, '--timeout', 60, popen=gevent.subprocess.Popen)
+    process = cli.start('probe', server.url, '--timeout', 60)
     assert support.eventually(lambda: server.accepted, 30)
     process.send_signal(signal.SIGINT)
     assert support.eventually(lambda: process.poll() is not None, 20)

@@ -5,11 +5,11 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 
 import gevent.server
 import pytest
+from gevent import subprocess
 
 import support
 from engineio_gevent.cli.probing import reach

@@ -1,13 +1,13 @@
 """The locustfiles of `docs/how-to/locust.md`: what each reports, and that guests rejoin."""
 
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import gevent
 import pytest
+from gevent import subprocess
 from markdown_it import MarkdownIt
 
 import support
