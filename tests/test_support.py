@@ -147,6 +147,10 @@ def test_exit_codes_are_known_whoever_else_has_children():
     """gevent's `subprocess` takes the exit codes of all children."""
     subprocess.run([sys.executable, '-c', ''], check=True)
     program = support.Program('-c', 'raise SystemExit(3)')
+    with pytest.raises(ChildProcessError):  # gevent has taken its exit code
+        while True:
+            os.waitid(os.P_PID, program.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            gevent.sleep(0.01)
     program.end()
     assert program.process.returncode == 3
     program.kill()
