@@ -19,7 +19,7 @@ from .protocol.json_functions import json_functions
 from .session import Session
 from .tools import Tools
 from .transports.caller_session import HTTPSession, known_session
-from .transports.http import HTTP
+from .transports.cookies import Cookies
 from .transports.route import FilePath, Route
 
 _Handler = TypeVar('_Handler', bound=Callable[..., Any])
@@ -194,8 +194,8 @@ class Client(Tools):
         return None if self._session is None else self._session.base_url
 
     @property
-    def http(self) -> HTTP | HTTPSession | None:
-        """The HTTP client for polling: your ``http_session``, or an object with ``cookies``."""
+    def http(self) -> Cookies | HTTPSession | None:
+        """Your ``http_session``, or after a handshake by polling an object with ``cookies``."""
         if self._session is not None:
             return self._session.http
         return known_session(self._http_session)

@@ -217,7 +217,7 @@ class Connecting:
             from .transports.requests_session import SessionHTTP  # it imports requests
 
             http = InGreenlets(SessionHTTP(route, route.http_session, limit, options.timeouts))
-        session.attach(Polling(session, route, options, http), http)
+        session.attach(Polling(session, route, options, http))
 
     def _greet(self, session: Session) -> None:
         """Call the connect handler."""

@@ -23,7 +23,6 @@ from .printable import printable
 from .protocol import packet, payload
 from .protocol.packet import Encoded
 from .transports.base import Sink, Transport
-from .transports.http import HTTP
 from .transports.polling import Polling
 from .transports.websocket import WebSocket
 
@@ -47,7 +46,7 @@ class Outgoing(Lifecycle):
         '_inbox',
         '_options',
         '_write_limit',
-        'polling_http',
+        'handshake_transport',
         'transport',
         'transport_name',
     )
@@ -65,8 +64,8 @@ class Outgoing(Lifecycle):
         self.transport: Transport | None = None
         #: ``'polling'`` or ``'websocket'``.
         self.transport_name: str | None = None
-        #: The HTTP client for polling, if the connection began with polling.
-        self.polling_http: HTTP | None = None
+        #: The one that the connection began with.
+        self.handshake_transport: str | None = None
 
     @property
     def hub(self) -> Hub:
@@ -113,14 +112,10 @@ class Outgoing(Lifecycle):
 
     # The transport
 
-    def attach(self, transport: Transport, http: HTTP | None = None) -> None:
-        """Use a transport, which is not open yet.
-
-        :param http: the HTTP client of polling.
-        """
+    def attach(self, transport: Transport) -> None:
+        """Use a transport, which is not open yet."""
         self.transport = transport
-        self.transport_name = transport.name
-        self.polling_http = http
+        self.transport_name = self.handshake_transport = transport.name
 
     def switch(self, websocket: WebSocket, polling: Polling, sink: Sink) -> None:
         """Use the websocket of a successful probe. No other greenlet runs meanwhile."""

@@ -39,7 +39,7 @@ from .options import Options, Reason, State
 from .outgoing import THREAD_ENDED, interrupts_sending
 from .transports.base import Transport
 from .transports.caller_session import HTTPSession
-from .transports.http import HTTP
+from .transports.cookies import Cookies
 from .transports.route import Route
 
 #: Seconds that ``disconnect()`` waits for a server that accepts none of the queued data, or does
@@ -107,9 +107,10 @@ class Session(Incoming):
         return self.phase.state
 
     @property
-    def http(self) -> HTTP | HTTPSession | None:
-        """The HTTP client for polling: the caller's session, or the package's own."""
-        return self._route.http_session or self.polling_http
+    def http(self) -> Cookies | HTTPSession | None:
+        """See :attr:`.Client.http`."""
+        own = self._route.cookies if self.handshake_transport == 'polling' else None
+        return self._route.http_session or own
 
     @property
     def sid(self) -> str | None:
@@ -121,7 +122,7 @@ class Session(Incoming):
     @property
     def base_url(self) -> str:
         """The URL, for the transport of the handshake, without a timestamp."""
-        return self.url('websocket' if self.polling_http is None else 'polling')
+        return self.url(self.handshake_transport or 'websocket')
 
     def url(self, transport: str) -> str:
         """The URL of this connection for a transport, without a timestamp."""
@@ -130,10 +131,10 @@ class Session(Incoming):
 
     # Opening, in the greenlet that calls connect()
 
-    def attach(self, transport: Transport, http: HTTP | None = None) -> None:
+    def attach(self, transport: Transport) -> None:
         """Use a transport, which is not open yet."""
         process.add(self)
-        super().attach(transport, http)
+        super().attach(transport)
 
     def wait_opened(self) -> None:
         """Wait for the OPEN packet, or the end of the handshake. No other greenlet runs after it.

@@ -134,6 +134,13 @@ class Cookies:
     def __init__(self, jar: CookieJar | None = None) -> None:
         self.jar = jar
 
+    @property
+    def cookies(self) -> CookieJar:
+        """The jar, for the application."""
+        if self.jar is None:
+            self.jar = Jar()
+        return self.jar
+
     def store(self, url: str, lines: Iterable[str]) -> None:
         """Keep the cookies of a response, as far as the policy allows.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http.cookiejar import CookieJar
 from time import monotonic
 from typing import Any
 
@@ -15,7 +14,6 @@ from ..net.deadlines import LONGEST_TIMER, timer_seconds
 from ..net.hosts import host_header
 from ..net.wakeup import WakeUp
 from ..net.watchers import close_watchers
-from .cookies import Jar
 from .exchange import Exchange, Request
 from .http import CONTENT_TYPE, Answer, OnAnswer
 from .route import Route
@@ -65,13 +63,6 @@ class DirectHTTP:
         self._waiting: WakeUp | None = None  # for the answer to get_and_wait()
         self._timer: Any = None
         self._fires = 0.0  # when the timer fires, by the monotonic clock
-
-    @property
-    def cookies(self) -> CookieJar:
-        cookies = self._route.cookies
-        if cookies.jar is None:
-            cookies.jar = Jar()
-        return cookies.jar
 
     def get_and_wait(self, target: str, timeout: float | None) -> bytes:
         headers = self._headers

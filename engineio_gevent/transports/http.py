@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from http.cookiejar import CookieJar
 from typing import Protocol
 
 from gevent import Greenlet, Timeout
@@ -31,10 +30,6 @@ OnAnswer = Callable[[Answer], None]
 
 class HTTP(Protocol):
     """What polling needs of HTTP: a GET and a POST, which may be in flight together."""
-
-    @property
-    def cookies(self) -> CookieJar | None:
-        """The cookies of this connection."""
 
     def get_and_wait(self, target: str, timeout: float | None) -> bytes:
         """GET; waits.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.cookiejar import CookieJar
 from typing import Any, Protocol
 
 from gevent import Greenlet, GreenletExit, Timeout, getcurrent
@@ -14,10 +13,6 @@ from .http import Answer, OnAnswer
 
 class WaitingHTTP(Protocol):
     """Two requests that wait for their answers. See :class:`.HTTP` for their parameters."""
-
-    @property
-    def cookies(self) -> CookieJar | None:
-        """The cookies of this connection."""
 
     def get(self, target: str, timeout: float | None) -> bytes:
         """GET; returns the body of a 2xx answer."""
@@ -38,10 +33,6 @@ class InGreenlets:
         self._http = http
         self._getter = _Worker()
         self._poster = _Worker()
-
-    @property
-    def cookies(self) -> CookieJar | None:
-        return self._http.cookies
 
     def get_and_wait(self, target: str, timeout: float | None) -> bytes:
         return self._http.get(target, timeout)

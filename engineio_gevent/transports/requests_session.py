@@ -11,7 +11,6 @@ import ssl
 import sys
 import traceback
 from http.client import HTTPException
-from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +23,6 @@ from ..net.deadlines import within
 from ..net.errors import connection_error
 from ..net.tunnel import Proxy, root_cause_text
 from ..net.unpatched import warn_if_unpatched
-from .caller_session import cookies_of
 from .headers import text, without_framing
 from .http import CONTENT_TYPE, body_of_success
 from .redirects import Destination, next_destination
@@ -84,10 +82,6 @@ class SessionHTTP:
         self._options = _accepted_options(session)
         self._pair = pair
         self._opened = False
-
-    @property
-    def cookies(self) -> CookieJar | None:
-        return cookies_of(self._session)
 
     def get(self, target: str, timeout: float | None) -> bytes:
         return self._request('GET', target, None, timeout)

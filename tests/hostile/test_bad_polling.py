@@ -202,7 +202,7 @@ def test_a_kept_connection_that_ended_is_opened_anew(hostile_server, witness):
     script.posts.put(answer)
     one.client.send('first')
     assert eventually(lambda: not one.client.unsent)
-    poster = one.client._session.polling_http._poster
+    poster = one.client._session.transport._http._poster
     assert eventually(lambda: poster._stream is None)  # its end has arrived
     one.client.send('second')
     assert script.posted.get(timeout=5) == b'4first'

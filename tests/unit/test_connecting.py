@@ -222,7 +222,7 @@ def test_a_websocket_from_the_beginning(world):
     assert world.websocket.sid is None
     assert (world.websocket.route, world.websocket.limits) == (world.route, world.options)
     assert world.session.phase is OPEN_PHASE
-    assert world.session.polling_http is None
+    assert world.session.handshake_transport == 'websocket'
     assert world.websocket.log == ['open', 'open packet', 'start']
     assert world.timers.made == []
     assert world.disowned == []
@@ -234,7 +234,7 @@ def test_the_http_client_of_polling(world, may_upgrade):
     polling = world.polling
     assert (polling.route, polling.limits) == (world.route, world.options)
     assert isinstance(polling.http, DirectHTTP)
-    assert polling.http is world.session.polling_http
+    assert world.session.handshake_transport == 'polling'
 
 
 def test_polling_with_a_session_of_the_caller_s(world, monkeypatch):

@@ -24,6 +24,13 @@ def test_no_jar_is_made_before_there_is_a_cookie(cookies):
     assert cookies.jar is None
 
 
+def test_the_application_may_add_cookies_first(cookies):
+    assert list(cookies.cookies) == []
+    cookies.cookies.set_cookie(create_cookie('a', '1', domain='example.com'))
+    assert cookies.cookies is cookies.jar
+    assert cookies.header(HERE) == 'a=1'
+
+
 def test_a_cookie_goes_back_where_it_came_from(cookies):
     cookies.store(HERE, ['a=1', 'b=2; HttpOnly'])
     assert sorted(cookies.header(HERE).split('; ')) == ['a=1', 'b=2']

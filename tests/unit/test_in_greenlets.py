@@ -16,8 +16,6 @@ from support import no_leaks, settle
 class FakeHTTP:
     """Requests wait here until the test answers them."""
 
-    cookies = 'the cookies'
-
     def __init__(self):
         #: of each request: what it was asked with, and in which greenlet
         self.asked = []
@@ -51,7 +49,6 @@ def test_the_handshake_waits_where_it_is_asked_for(http, inner):
     inner.answer.set(b'body')
     assert http.get_and_wait('/', 5) == b'body'
     assert inner.asked == [(('GET', '/', 5), gevent.getcurrent())]
-    assert http.cookies == 'the cookies'
 
 
 def test_an_answer_comes_later(http, inner):

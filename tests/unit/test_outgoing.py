@@ -19,7 +19,7 @@ from support import FakeTransport, eventually, in_thread, make_options, patience
 
 def test_before_there_is_a_transport():
     one = Outgoing(make_options(), HandlerCalls(make_options(), {}))
-    assert (one.transport, one.transport_name, one.polling_http, one.unsent) == (
+    assert (one.transport, one.transport_name, one.handshake_transport, one.unsent) == (
         None,
         None,
         None,
@@ -29,13 +29,12 @@ def test_before_there_is_a_transport():
     assert one.unsent == 0
 
 
-def test_a_transport_and_the_http_client_of_polling():
+def test_a_transport():
     one = Outgoing(make_options(), HandlerCalls(make_options(), {}))
     transport = FakeTransport(None)
-    one.attach(transport, http := object())
-    assert (one.transport, one.transport_name, one.polling_http) == (transport, 'websocket', http)
     one.attach(transport)
-    assert one.polling_http is None
+    assert one.transport is transport
+    assert one.transport_name == one.handshake_transport == 'websocket'
 
 
 def test_sending(room):

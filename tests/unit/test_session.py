@@ -311,8 +311,8 @@ def test_urls(make_room):
     session = make_room().open().session
     assert session.http is None
     assert session.base_url == 'ws://a.test/engine.io/?transport=websocket&EIO=4'
-    session.polling_http = object()  # as after a handshake by polling
-    assert session.http is session.polling_http
+    session.handshake_transport = 'polling'
+    assert session.http is session._route.cookies
     assert session.base_url == 'http://a.test/engine.io/?transport=polling&EIO=4&sid=the-sid'
 
 
