@@ -28,8 +28,6 @@ from .http import Answer, OnAnswer, body_of_success
 from .http_reader import CHUNKS_PER_TURN, acknowledge, end_with_error, good_until
 from .route import Route
 
-#: Seconds before the end of a kept connection's time in which it is not used any more.
-KEEP_ALIVE_MARGIN = 1.0
 #: Seconds between two looks at how much of a large request the server has accepted.
 SENDING_INTERVAL = 0.25
 #: Bytes of a body that the operating system accepts at once, most often.
