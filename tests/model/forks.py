@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -30,11 +32,19 @@ def fork(clients: Iterable[Client]) -> str:
     # A connection that has ended already, and whose disconnect handler runs, goes on in the child.
     owners = [client for client in clients if client._session in process._connections]
     reading, writing = os.pipe()
+    raised: list[str] = []  # by what Python calls in the child before os.fork() returns
+    hook = sys.unraisablehook
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)  # of a fork beside native threads
-        pid = os.fork()
+        sys.unraisablehook = lambda args: raised.extend(
+            traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        )
+        try:
+            pid = os.fork()
+        finally:
+            sys.unraisablehook = hook
     if not pid:
-        _run_child(owners, writing)
+        _run_child(owners, writing, raised)
     os.close(writing)
     with open(reading, 'rb') as pipe:
         code = _wait(pid)
@@ -54,13 +64,13 @@ def _wait(pid: int) -> int | None:
         gevent.sleep(0.005)
 
 
-def _run_child(owners: list[Client], writing: int) -> None:
+def _run_child(owners: list[Client], writing: int, raised: list[str]) -> None:
     """In the child. It never lets another greenlet run: those are the parent's."""
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_CHILD_LIMIT)
         greenlet.settrace(_refuse_switch)
-        found = '; '.join(text for client in owners for text in _look(client))
+        found = '; '.join([*raised, *(text for client in owners for text in _look(client))])
         if process._connections:
             found += f' connections: {process._connections}'
     except BaseException as exc:  # the parent reports it

@@ -48,14 +48,15 @@ class Waiting:
                  that waits.
     """
 
-    def __init__(self, http, here):
+    def __init__(self, http, here, route=None):
         self.inner = http
         self._here = here
+        self._route = route
         self.close, self.abandon = http.close, http.abandon
 
     @property
     def cookies(self):
-        return self.inner.cookies
+        return self._route.cookies.cookies
 
     def get(self, target, timeout):
         if self._here:
@@ -120,7 +121,8 @@ def make_http(here):
     made = []
 
     def make(url, headers=None, max_size=None, **settings):
-        made.append(Waiting(DirectHTTP(Route(url, headers, **settings), max_size), here))
+        route = Route(url, headers, **settings)
+        made.append(Waiting(DirectHTTP(route, max_size), here, route))
         return made[-1]
 
     yield make
