@@ -84,8 +84,12 @@ def _abandon_all() -> None:
             # A loop of libuv shares its epoll descriptor with the parent's until then, and what
             # stops being watched in the child would no longer be watched in the parent.
             hub.loop.reinit()
-    while _connections:
-        _connections.pop().abandon()
+    try:
+        while _connections:
+            _connections.pop().abandon()
+    finally:
+        if _connections:  # an error, which Python prints: the others are abandoned all the same
+            _abandon_all()
 
 
 def install_sigint() -> None:

@@ -395,7 +395,8 @@ class Session(Incoming):
         if self._heartbeat is not None:
             self._heartbeat.stop()
         if self.transport is not None:
-            self.transport.abandon()
+            # The greenlets of other threads do not exist here.
+            self.transport.abandon(wake=other_threads.is_own_hub(self._hub))
         if self._on_end is not None:
             self._on_end()
         self._wake_connect()

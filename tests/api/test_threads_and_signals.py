@@ -267,6 +267,42 @@ def test_connect_in_another_thread(js_server, script):
 # -- Forks --------------------------------------------------------------------------------------
 
 
+def test_a_fork_after_a_thread_has_ended_while_it_was_sending(js_server, script):
+    """The greenlet that would have opened the connection of a POST has not begun."""
+    one = script(
+        CONNECT
+        + """
+    import os
+    import threading
+    other = engineio_gevent.Client()
+
+    def run():
+        other.connect(url, transports=['polling'])
+        other.send('never sent')
+        gevent.sleep(0)
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    client.connect(url, transports=['polling'])
+    pid = os.fork()
+    if not pid:
+        say([client.state, other.state])
+        os._exit(0)
+    os.waitpid(pid, 0)
+    client.disconnect()
+    """,
+        js_server.url,
+        None,
+    )
+    assert one.result() == [
+        ['disconnected', 'disconnected'],
+        ['disconnect', 'client disconnect'],
+    ]
+    assert one.stderr == ''
+
+
 @pytest.mark.parametrize('fork', ['os.fork', 'gevent.os.fork'])
 def test_fork(js_server, script, way, fork):
     one = script(

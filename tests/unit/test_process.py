@@ -395,6 +395,17 @@ def test_all_are_abandoned(log):
     assert process._connections == set()
 
 
+def test_a_connection_that_fails_does_not_keep_the_others(log, monkeypatch):
+    for name in 'abcdef':
+        one = connect(log, name)
+        if name in 'bd':
+            monkeypatch.setattr(one, 'abandon', lambda: next(iter(())))
+    with pytest.raises(StopIteration):
+        process._abandon_all()
+    assert sorted(log) == [f'{name} abandoned' for name in 'acef']
+    assert process._connections == set()
+
+
 def test_no_loop_shares_its_descriptors_with_the_parent(log, monkeypatch):
     """Before anything is abandoned; each loop once, and none that has been destroyed."""
     loops = [SimpleNamespace(reinit=lambda name=name: log.append(name)) for name in 'xy']

@@ -652,6 +652,13 @@ def test_nothing_is_kept(make_room):
     assert gone() is None
 
 
+def test_abandoning_what_another_thread_had(room):
+    """That thread is not in the child, and its hub may have been destroyed."""
+    in_thread(room.session.abandon)
+    assert room.session.phase is FORKED
+    assert room.transport.log[-1] == 'abandon, wake=False'
+
+
 def test_abandoning(room):
     room.session.abandon()
     assert room.session.phase is FORKED
