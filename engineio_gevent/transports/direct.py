@@ -141,7 +141,6 @@ class DirectHTTP:
     def close(self, gently: bool = False) -> list[Greenlet[..., None]]:
         self._stop_timer()
         ending = [self._getter.close(gently)]
-        self._headers = {}
         if self._poster is not None:
             ending.append(self._poster.close(gently))
         self._wake()

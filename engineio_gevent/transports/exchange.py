@@ -414,8 +414,6 @@ class Exchange:
         :returns: a greenlet that still closes a connection.
         """
         self._closed = True
-        # An upgraded client keeps this object, but need not keep the address of the last request.
-        self._place = redirects.home(self._route, '/')
         gently = gently and self._request is None
         self._request = None
         opening = self._stop_opening()
