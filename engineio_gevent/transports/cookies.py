@@ -132,7 +132,7 @@ class Cookies:
     __slots__ = ('jar',)
 
     def __init__(self, jar: CookieJar | None = None) -> None:
-        self.jar = jar
+        self.jar: CookieJar | None = jar
 
     @property
     def cookies(self) -> CookieJar:
