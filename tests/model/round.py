@@ -180,16 +180,17 @@ class Round:
     def _do_server(self, step: Step) -> None:
         """Something happens to the server's process."""
         what = step.args['what']
-        self._disturb_all(what)
-        if what == 'suspend' and self.server.alive:
-            self.healthy = False
-            self.server.suspend()
-        elif what in ('kill', 'restart') and self.server.alive:
-            self.healthy = False
-            self.server.kill()
-        if what in ('resume', 'start', 'restart'):
-            self._mend_server()
-        self._disturb_all(what)
+        with contextlib.ExitStack() as stack:
+            for actor in self.actors:
+                stack.enter_context(actor.disturbing(what))
+            if what == 'suspend' and self.server.alive:
+                self.healthy = False
+                self.server.suspend()
+            elif what in ('kill', 'restart') and self.server.alive:
+                self.healthy = False
+                self.server.kill()
+            if what in ('resume', 'start', 'restart'):
+                self._mend_server()
 
     def _mend_server(self) -> None:
         if self.healthy:
@@ -198,12 +199,9 @@ class Round:
             self.server.resume()
         else:
             self.server.restart()
-        self._disturb_all('mended')
-        self.healthy = True
-
-    def _disturb_all(self, what: str) -> None:
         for actor in self.actors:
-            actor.disturb(what, True)
+            actor.disturb('mended', True)
+        self.healthy = True
 
     def _do_owned(self, step: Step) -> None:
         self.owned.append(Owned(self, len(self.owned), step.args))
