@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -84,12 +84,9 @@ def _abandon_all() -> None:
             # A loop of libuv shares its epoll descriptor with the parent's until then, and what
             # stops being watched in the child would no longer be watched in the parent.
             hub.loop.reinit()
-    try:
+    with ExitStack() as all_of_them:  # one that raises does not keep the others
         while _connections:
-            _connections.pop().abandon()
-    finally:
-        if _connections:  # an error, which Python prints: the others are abandoned all the same
-            _abandon_all()
+            all_of_them.callback(_connections.pop().abandon)
 
 
 def install_sigint() -> None:

@@ -136,7 +136,7 @@ class Cookies:
 
     @property
     def cookies(self) -> CookieJar:
-        """The jar, for the application."""
+        """The jar. The application reads it as ``client.http.cookies``."""
         if self.jar is None:
             self.jar = Jar()
         return self.jar

@@ -1,6 +1,7 @@
 """Reads an HTTP response from a socket, in a greenlet that waits.
 
-:func:`acknowledge` and :func:`end_with_error` are also for responses that the hub reads.
+:func:`acknowledge`, :func:`end_with_error` and :func:`good_until` are also for responses that the
+hub reads.
 """
 
 from __future__ import annotations

@@ -279,7 +279,7 @@ def test_a_fork_after_a_thread_has_ended_while_it_was_sending(js_server, script)
     def run():
         other.connect(url, transports=['polling'])
         other.send('never sent')
-        gevent.sleep(0)
+        gevent.sleep(0)  # the POST is asked for now, and its greenlet would begin in the next turn
         gevent.get_hub().destroy(destroy_loop=True)
 
     thread = threading.Thread(target=run)

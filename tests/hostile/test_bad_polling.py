@@ -308,12 +308,13 @@ def test_a_close_packet_and_a_fault_behind_it_are_one_end(hostile_server, witnes
 def test_a_post_that_is_answered_before_it_was_read_is_not_delivered(hostile_server, witness):
     """Whatever the answer says: most of the message has not left this machine."""
     script = PollingServer(maxPayload=100_000_000)
+    answered = Event()
 
     def serve(sock):
         if sock.recv(4, gevent.socket.MSG_PEEK) == b'POST':
             sock.recv(1000)
             sock.sendall(response('ok'))
-            gevent.sleep(0.05)
+            answered.wait(10)
         else:
             script(sock)
 
@@ -321,6 +322,7 @@ def test_a_post_that_is_answered_before_it_was_read_is_not_delivered(hostile_ser
     one = witness(write_limit=None).connect(server)
     one.client.send(bytes(32 << 20))
     assert isinstance(one.loses(), ProtocolError)
+    answered.set()
     assert one.client.unsent == 1
     server.wait_open(0)
 

@@ -95,7 +95,7 @@ def test_the_extension_is_built_again_for_another_version(environment, unpacked)
     assert made.run_python(WHICH) == 'True\n'
     source = unpacked / 'engineio_gevent' / '__init__.py'
     source.write_text(re.sub("__version__ = '.*'", "__version__ = '9.9.9'", source.read_text()))
-    os.utime(unpacked / 'setup.py')  # else uv installs what it has built before
+    os.utime(unpacked / 'setup.py')  # otherwise uv installs its earlier build
     made.install(unpacked)
     assert made.run_python(f'{WHICH}; print(engineio_gevent.__version__)') == 'True\n9.9.9\n'
 

@@ -23,7 +23,7 @@ _PORTS = range(10_000, 32_768)
 
 
 def free_port():
-    """A port of 127.0.0.1 where nobody listens, nor will: not other tests' connections either."""
+    """A port of 127.0.0.1 where nobody listens, and which the system gives to nobody else."""
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as sock, contextlib.suppress(OSError):

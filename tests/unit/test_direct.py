@@ -304,7 +304,7 @@ def test_a_large_body_that_is_redirected_has_time_again(hostile_server, make_htt
     def handle(sock):
         left = size
         while left > 0:
-            gevent.sleep(limit / 16)
+            gevent.sleep(limit / 16)  # slow, but never silent for as long as the limit
             left -= len(sock.recv(1 << 20))
         respond(sock, 'ok')
         read_to_end(sock)
@@ -313,7 +313,7 @@ def test_a_large_body_that_is_redirected_has_time_again(hostile_server, make_htt
 
     def send_on(sock):
         read_request(sock)
-        gevent.sleep(2 * exchange.SENDING_INTERVAL)
+        gevent.sleep(2 * exchange.SENDING_INTERVAL)  # the client looks, and finds all of it sent
         respond(sock, '', '307 Temporary Redirect', [('Location', f'{slow.url}/')])
 
     http = make_http(hostile_server(send_on).url)
@@ -358,16 +358,17 @@ def test_an_answer_byte_by_byte(hostile_server, make_http, answer, method):
 
 def test_an_answer_before_the_whole_request_is_sent(hostile_server, make_http):
     """A refusal of a large body: the connection is not used again."""
+    answered = Event()
 
     def handle(sock):
         sock.recv(1000)
         respond(sock, 'too large', '413 Payload Too Large')
-        settle()
-        gevent.sleep(0.05)
+        answered.wait(10)
 
     server = hostile_server(handle)
     http = make_http(server.url)
     error = got(begin(http.post, '/', bytes(32 << 20), 5))
+    answered.set()
     assert isinstance(error, HTTPError)
     assert error.status == 413
     server.wait_open(0)
@@ -376,6 +377,7 @@ def test_an_answer_before_the_whole_request_is_sent(hostile_server, make_http):
 @pytest.mark.parametrize('closed', [False, True])
 def test_a_success_before_the_whole_request_is_sent_is_none(hostile_server, make_http, closed):
     """The messages in the rest have not arrived, so they must not count as delivered."""
+    answered = Event()
 
     def handle(sock):
         sock.recv(1000)
@@ -384,11 +386,12 @@ def test_a_success_before_the_whole_request_is_sent_is_none(hostile_server, make
             sock.shutdown(1)
         else:
             respond(sock, 'ok')
-        gevent.sleep(0.05)
+        answered.wait(10)
 
     server = hostile_server(handle)
     http = make_http(server.url)
     error = got(begin(http.post, '/', bytes(32 << 20), 5))
+    answered.set()
     assert isinstance(error, ProtocolError)
     assert 'before it had the whole request' in str(error)
     server.wait_open(0)
